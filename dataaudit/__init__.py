@@ -1,0 +1,1 @@
+"""dataaudit: find mislabeled training rows and rows that leak into the evaluation set."""

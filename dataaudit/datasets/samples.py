@@ -1,0 +1,118 @@
+"""Samples: rows of one role (train, held-out, suspects) with ids and labels, read in batches.
+
+A *source* yields raw tables (`pandas.DataFrame`) block by block; `Samples` adds what the audit
+needs to know of them: stable ids, labels as class indices, the classes, the modality. Sources
+never hold the whole data set in memory; ids and labels (a few bytes a row) are held.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+Role = Literal["train", "held_out", "suspects"]
+Modality = Literal["table", "text", "image", "tensor"]
+
+
+class Source(Protocol):
+    """Where rows come from. Positions are 0-based and never change between two readings."""
+
+    description: str
+    """What errors call it: a path as the user wrote it, or the Python type."""
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        ...
+
+    def frames(self, rows_per_frame: int) -> Iterator[pd.DataFrame]:
+        """Yield all rows in order, at most `rows_per_frame` at a time, index = positions."""
+        ...
+
+    def take(self, positions: Sequence[int]) -> pd.DataFrame:
+        """Return the rows at `positions`, in that order, index = positions."""
+        ...
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some rows, as the user's file has them.
+
+    Attributes
+    ----------
+    positions : int64 `[rows]`
+        Position of each row in its source.
+    ids : `[rows]`
+        The row ids, in the type the file has them (integers or strings).
+    frame : pandas.DataFrame
+        All columns of the file, label and id included: what `preprocess` is given.
+    labels : `[rows]`
+        int64 class indices for classification, float64 targets for regression.
+    """
+
+    positions: NDArray[np.int64]
+    ids: NDArray[Any]
+    frame: pd.DataFrame
+    labels: NDArray[Any]
+
+    def __len__(self) -> int:
+        """Return the number of rows in the batch."""
+        return len(self.positions)
+
+
+@dataclass(frozen=True)
+class Samples:
+    """The rows of one role.
+
+    Attributes
+    ----------
+    role : "train", "held_out" or "suspects"
+    source : Source
+    ids : `[n]`
+        Unique ids: the id column, or the position (int64) where none is named.
+    labels : `[n]`
+        int64 class indices (classification) or float64 targets (regression).
+    classes : sequence of str or int
+        The label values in the order of the model's outputs; empty for regression.
+    label_column, id_column : str or None
+    modality : "table", "text", "image" or "tensor"
+    content_column : str or None
+        The column that holds the text, or the encoded image; None for tables.
+    sha256 : str
+        Hash of the content of all files read, hex.
+    """
+
+    role: Role
+    source: Source
+    ids: NDArray[Any]
+    labels: NDArray[Any]
+    classes: Sequence[str | int]
+    label_column: str | None
+    id_column: str | None
+    modality: Modality
+    content_column: str | None
+    sha256: str
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.ids)
+
+    def batches(self, batch_size: int) -> Iterator[Batch]:
+        """Yield all rows in order, `batch_size` at a time (the last batch may be shorter)."""
+        start = 0
+        for frame in self.source.frames(batch_size):
+            stop = start + len(frame)
+            yield self._batch(np.arange(start, stop), frame)
+            start = stop
+
+    def take(self, positions: Sequence[int] | NDArray[np.int64]) -> Batch:
+        """Return the rows at `positions`, in that order."""
+        chosen = np.asarray(positions, dtype=np.int64)
+        return self._batch(chosen, self.source.take(chosen.tolist()))
+
+    def _batch(self, positions: NDArray[np.int64], frame: pd.DataFrame) -> Batch:
+        return Batch(positions, self.ids[positions], frame, self.labels[positions])

@@ -1,0 +1,1 @@
+"""Engines: where the forward passes over the training rows run."""

@@ -1,0 +1,93 @@
+"""What flagging returns: tables and the estimates that go with them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with its 95 % interval."""
+
+    estimate: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class MislabelFlags:
+    """Which training rows are probably mislabeled.
+
+    Attributes
+    ----------
+    table : pandas.DataFrame, one line for every training row, in the order of the training set
+        `row_id`; `given_label`, `suggested_label` (class values, or targets for regression);
+        `score` (higher = more suspicious); `probability` (that the label is wrong, 0 to 1);
+        `flagged` (bool); `rank` (int64, 1 = most suspicious, no ties).
+    signals : pandas.DataFrame, aligned with `table`
+        One column per signal, each oriented so that higher = more suspicious, for example
+        `mirrored_influence` (nats), `loss` (nats), `margin`, `cleanlab`.
+    noise_rate : Interval
+        Estimated share of wrong labels among all rows.
+    noise_per_class : pandas.DataFrame
+        `class`, `rows`, `flagged`, `noise_rate`, `low`, `high`; one line per given class.
+    noise_table : pandas.DataFrame, index = given class, columns = suggested class
+        Expected number of rows (float) with that given label whose true label is the column's;
+        the diagonal holds the rows expected to be right.
+    expected_precision : pandas.DataFrame
+        `budget` (rows reviewed, best first), `expected_found` (of them truly wrong),
+        `expected_precision`; strictly increasing budgets, the last one = number of rows.
+    probability_threshold : float
+        A row is flagged when its probability reaches this.
+    method : str
+        One paragraph for the report: what the probability is made of.
+    """
+
+    table: pd.DataFrame
+    signals: pd.DataFrame
+    noise_rate: Interval
+    noise_per_class: pd.DataFrame
+    noise_table: pd.DataFrame
+    expected_precision: pd.DataFrame
+    probability_threshold: float
+    method: str
+
+
+@dataclass(frozen=True)
+class ContaminationFlags:
+    """Which suspects are probably copies of training rows.
+
+    Attributes
+    ----------
+    table : pandas.DataFrame, one or more lines for each suspect, best match first
+        `query_id`; `row_id`; `rank` (int64, 1 = best match of that suspect);
+        `score` (higher = more alike and more influential); `p_value` (of the suspect's best
+        match under the hypothesis of no leak); `flagged` (bool).
+    evidence : pandas.DataFrame, aligned with `table`
+        `content_score`, `influence_score` (NaN where not computed) and `kind`, one of
+        "exact", "near", "near, no influence seen", "influence only", "none".
+    false_discovery_rate : float
+        The level at which suspects are flagged (Benjamini–Hochberg).
+    metric_name : str
+        For example "accuracy".
+    metric_all, metric_clean : Interval
+        The model's metric on all suspects, and without the flagged ones.
+    metric_difference : Interval
+        Paired bootstrap of `metric_all - metric_clean`.
+    hits_per_class : pandas.DataFrame
+        `class`, `suspects`, `flagged`.
+    method : str
+        One paragraph for the report.
+    """
+
+    table: pd.DataFrame
+    evidence: pd.DataFrame
+    false_discovery_rate: float
+    metric_name: str
+    metric_all: Interval
+    metric_clean: Interval
+    metric_difference: Interval
+    hits_per_class: pd.DataFrame
+    method: str

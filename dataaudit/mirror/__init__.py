@@ -1,0 +1,1 @@
+"""Mirrors: the ways a group of queries perturbs the model."""

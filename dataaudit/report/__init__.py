@@ -1,0 +1,1 @@
+"""The report: typed data first (`audit.json`), then charts and HTML made from it."""
