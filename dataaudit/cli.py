@@ -1,0 +1,116 @@
+"""The command line. Exit codes: 0 done; 1 done and a gate failed; 2 bad input."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from dataaudit.errors import DataAuditError
+
+EXIT_GATE_FAILED = 1
+EXIT_BAD_INPUT = 2
+EXIT_INTERRUPTED = 130
+
+# torch is imported inside the commands: it takes longer than `--help` should.
+app = typer.Typer(
+    name="dataaudit",
+    help="Audit training data with the trained model: mislabeled rows, leaked rows, a report.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace the finished audit in the directory.")
+]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"dataaudit {version('dataaudit')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command(epilog="Example: `dataaudit run audit.yaml --out audit-2026-11`")
+def run(
+    audit_yaml: Annotated[Path, typer.Argument(help="What to audit; see README.")],
+    out: Annotated[Path, typer.Option(help="Directory for the report and the tables.")],
+    overwrite: Overwrite = False,
+) -> None:
+    """Audit what AUDIT_YAML names; write report and tables to the directory given by --out.
+
+    Exits with 0 when done, 1 when done and a gate in the file failed, 2 on bad input.
+    """
+    from dataaudit.audit import run_file
+
+    result = run_file(audit_yaml, out, overwrite=overwrite)
+    _print_summary(result.report, out)
+    if not result.passed:
+        raise typer.Exit(EXIT_GATE_FAILED)
+
+
+@app.command(epilog="Example: `dataaudit demo --out audit-demo`")
+def demo(
+    out: Annotated[Path, typer.Option(help="Directory for the report and the tables.")] = Path(
+        "audit-demo"
+    ),
+) -> None:
+    """Audit the handwritten digits that come with dataaudit, and count the planted faults found."""
+    from dataaudit.demo import run_demo
+
+    result, findings = run_demo(out)
+    _print_summary(result.report, out)
+    for line in findings:
+        typer.echo(line)
+
+
+@app.command(epilog="Example: `dataaudit report audit-demo`")
+def report(
+    directory: Annotated[Path, typer.Argument(help="A finished audit's directory.")],
+) -> None:
+    """Render report.html of a finished audit again, from its audit.json."""
+    from dataaudit.audit import render_again
+
+    typer.echo(f"report: {render_again(directory)}")
+
+
+def _print_summary(audit_report: object, out: Path) -> None:
+    from dataaudit.summary import summary_lines
+
+    for line in summary_lines(audit_report):
+        typer.echo(line)
+    typer.echo(f"report: {(out / 'report.html').absolute()}")
+
+
+def main() -> None:
+    """Run the command line, turning every error of the user's into one message and exit code 2."""
+    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    try:
+        app(standalone_mode=True)
+    except DataAuditError as error:
+        console.print(f"dataaudit: {printable(str(error))}")
+        sys.exit(EXIT_BAD_INPUT)
+    except KeyboardInterrupt:
+        console.print("dataaudit: interrupted")
+        sys.exit(EXIT_INTERRUPTED)
+
+
+def printable(text: str) -> str:
+    """Replace control characters, which a stranger's file could aim at the terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else f"\\x{ord(c):02x}" for c in text)

@@ -1,0 +1,225 @@
+"""`audit.yaml`: read and validated once, so that nothing later has to ask again."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+    field_validator,
+)
+
+from dataaudit.errors import ConfigError
+
+
+def _no_truth_value(value: object) -> object:
+    # YAML reads `no`, `off`, `yes` as truth values, and Python takes those for 0 and 1.
+    if isinstance(value, bool):
+        raise ValueError("a number is expected")
+    return value
+
+
+Number = Annotated[float, BeforeValidator(_no_truth_value)]
+Count = Annotated[int, BeforeValidator(_no_truth_value), Field(ge=1)]
+Share = Annotated[Number, Field(ge=0, le=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelConfig(_Section):
+    """Where the trained model comes from."""
+
+    factory: str = Field(pattern=r"^[\w.]+:\w+$")
+    """`module:function`, beside the yaml or importable; this is the user's own code and is run."""
+    weights: Path | None = None
+    """A safetensors file, or a torch file of plain tensors; never unpickled."""
+
+
+class DataConfig(_Section):
+    """One split: the file, and which of its columns are special."""
+
+    path: Path
+    label: str = "label"
+    id: str | None = None
+
+
+class MirrorConfig(_Section):
+    """How a query group perturbs the model. Every setting has a default that works."""
+
+    kind: Literal["auto", "finite"] = "auto"
+    seed: Annotated[int, BeforeValidator(_no_truth_value), Field(ge=0, lt=2**31)] = 0
+    steps: Count | None = None
+    learning_rate: Annotated[Number, Field(gt=0)] | None = None
+    batch_size: Count | None = None
+    parameters: Literal["all", "last"] = "all"
+    """`last` moves only the model's last linear layer."""
+    batch_norm: Literal["frozen", "updated"] = "frozen"
+    """`frozen` keeps the running statistics, in the steps and in the scores."""
+    dropout: bool = False
+    """Whether dropout is active while the mirror steps are taken (never while scoring)."""
+
+
+class FlagConfig(_Section):
+    """When a row or a suspect is reported."""
+
+    target_precision: Annotated[Number, Field(gt=0, lt=1)] = 0.5
+    """Rows whose label is wrong with at least this probability are flagged."""
+    budget: Count | None = None
+    """Flag exactly so many rows, the most suspicious first, instead."""
+    false_discovery_rate: Annotated[Number, Field(gt=0, lt=1)] = 0.1
+    """Expected share of clean suspects among the flagged ones."""
+
+
+class GateConfig(_Section):
+    """Limits for a release; `dataaudit run` exits with 1 when one is passed."""
+
+    mislabel_rate: Share | None = None
+    """Largest allowed estimated share of wrong labels."""
+    contaminated: Annotated[int, BeforeValidator(_no_truth_value), Field(ge=0)] | None = None
+    """Largest allowed number of flagged suspects."""
+
+
+class AuditConfig(_Section):
+    """The whole of `audit.yaml`. Paths are absolute once loaded."""
+
+    name: str = "audit"
+    task: Literal["classification"] = "classification"
+    model: ModelConfig
+    preprocess: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")] | None = None
+    classes: Annotated[list[StrictStr | StrictInt], Field(min_length=2)] | None = None
+    train: DataConfig
+    held_out: DataConfig | None = None
+    suspects: DataConfig | None = None
+    mirror: MirrorConfig = MirrorConfig()
+    flags: FlagConfig = FlagConfig()
+    gates: GateConfig = GateConfig()
+    batch_size: Count = 256
+    device: str = "cpu"
+    about: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _no_truth_values_as_classes(cls, value: object) -> object:
+        if isinstance(value, list):
+            for item in value:
+                if isinstance(item, bool):
+                    raise ValueError(
+                        f"YAML reads an unquoted yes/no/on/off/true/false as {item}; "
+                        "put class names in quotes"
+                    )
+        return value
+
+    @field_validator("classes")
+    @classmethod
+    def _distinct_classes(cls, value: list[str | int] | None) -> list[str | int] | None:
+        if value is not None and len({str(item) for item in value}) < len(value):
+            raise ValueError("every class may be named once")
+        return value
+
+
+def load_config(path: Path) -> AuditConfig:
+    """Read and validate an `audit.yaml`.
+
+    Parameters
+    ----------
+    path : Path
+        The file. Relative paths in it are relative to its folder.
+
+    Raises
+    ------
+    ConfigError
+        The file is missing, is no YAML mapping, or holds bad keys or values: all are listed.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: there is no such file{_similar_file(path)}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read as UTF-8 text: {error}") from None
+    try:
+        content = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        found = "nothing" if content is None else type(content).__name__
+        raise ConfigError(f"{path}: expected keys such as model: and train:, found {found}")
+    try:
+        config = AuditConfig.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError(_describe(path, error)) from None
+    return _with_absolute_paths(config, path.resolve().parent)
+
+
+def _with_absolute_paths(config: AuditConfig, folder: Path) -> AuditConfig:
+    updates: dict[str, Any] = {}
+    for role in ("train", "held_out", "suspects"):
+        split: DataConfig | None = getattr(config, role)
+        if split is not None:
+            updates[role] = split.model_copy(update={"path": folder / split.path})
+    if config.model.weights is not None:
+        updates["model"] = config.model.model_copy(
+            update={"weights": folder / config.model.weights}
+        )
+    return config.model_copy(update=updates)
+
+
+def _similar_file(path: Path) -> str:
+    try:
+        names = [entry.name for entry in path.parent.iterdir()]
+    except OSError:
+        return f" (nor a folder {path.parent})"
+    close = difflib.get_close_matches(path.name, names, n=1)
+    return f"; did you mean {path.parent / close[0]}?" if close else ""
+
+
+def _describe(path: Path, error: ValidationError) -> str:
+    lines = []
+    for problem in error.errors(include_url=False):
+        key = ".".join(str(part) for part in problem["loc"]) or "(top level)"
+        lines.append(f"  {key}: {_explain(problem)}")
+    # A union reports each of its members; the same line twice helps nobody.
+    return f"{path}:\n" + "\n".join(dict.fromkeys(lines))
+
+
+def _explain(problem: Any) -> str:
+    kind, found = problem["type"], problem["input"]
+    if kind == "extra_forbidden":
+        known = _known_keys(problem["loc"][:-1])
+        close = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
+        hint = f"; did you mean {close[0]}?" if close else f"; expected one of {', '.join(known)}"
+        return f"unknown key{hint}"
+    if kind == "missing":
+        return "this key is required"
+    if kind == "string_pattern_mismatch":
+        return f"found {_short(found)}, expected module:function, for example my_model:build"
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"found {_short(found)}: {message[:1].lower()}{message[1:]}"
+
+
+def _known_keys(location: tuple[Any, ...]) -> list[str]:
+    section: Any = AuditConfig
+    for part in location:
+        annotation = section.model_fields[part].annotation
+        options = [annotation, *getattr(annotation, "__args__", ())]
+        section = next(
+            option
+            for option in options
+            if isinstance(option, type) and issubclass(option, BaseModel)
+        )
+    return list(section.model_fields)
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,174 @@
+"""The local engine: forward passes in this process.
+
+Each batch is read and preprocessed once, then run through the model itself and through every
+perturbed model back to back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dataaudit.datasets.samples import Batch, Samples
+from dataaudit.errors import ModelError
+from dataaudit.mirror.perturbation import UNPERTURBED, Perturbation
+from dataaudit.models.trained import TrainedModel, forward
+from dataaudit.progress import track
+from dataaudit.scores import ScoreBlock
+from dataaudit.tasks import Classification
+
+_ROWS_PER_BLOCK = 4096
+
+
+@dataclass(frozen=True)
+class LocalEngine:
+    """Scores rows on one device, in batches of `batch_size`."""
+
+    batch_size: int = 256
+
+    def score(
+        self,
+        model: TrainedModel,
+        task: Classification,
+        samples: Samples,
+        perturbations: Sequence[Perturbation],
+        finished: Collection[int] = (),
+    ) -> Iterator[ScoreBlock]:
+        """Score all rows under the model and each perturbed model.
+
+        Parameters
+        ----------
+        model : TrainedModel
+        task : Classification
+        samples : Samples
+        perturbations : sequence of Perturbation
+            Without the model itself, which always comes first in `ScoreBlock.losses`.
+        finished : collection of int
+            Start positions of blocks to leave out.
+
+        Yields
+        ------
+        ScoreBlock
+            In row order.
+
+        Raises
+        ------
+        DataError, ModelError
+            Inputs or outputs are not finite, or do not fit.
+        """
+        batches_per_block = max(1, _ROWS_PER_BLOCK // self.batch_size)
+        rows_per_block = batches_per_block * self.batch_size
+        batches = samples.batches(self.batch_size)
+        parts: list[ScoreBlock] = []
+        scorer = _BatchScorer(model, task, samples, [UNPERTURBED, *perturbations])
+        expected = -(-len(samples) // self.batch_size)
+        for batch in track(batches, f"scoring {samples.role}", total=expected):
+            start = int(batch.positions[0])
+            if start // rows_per_block * rows_per_block in finished:
+                continue
+            parts.append(scorer.score(batch))
+            if (start + len(batch)) % rows_per_block == 0 or start + len(batch) == len(samples):
+                yield _joined(parts)
+                parts = []
+
+
+@dataclass(frozen=True)
+class _BatchScorer:
+    model: TrainedModel
+    task: Classification
+    samples: Samples
+    perturbations: Sequence[Perturbation]
+
+    @torch.inference_mode()
+    def score(self, batch: Batch) -> ScoreBlock:
+        inputs = self.model.inputs(batch, self.samples)
+        labels = torch.as_tensor(batch.labels, device=self.model.device)
+        losses: list[Tensor] = []
+        mirrored = torch.zeros(())
+        with FeatureTap(self.model.module) as tap:
+            outputs = forward(self.model.module, inputs)
+        features = tap.features(len(batch))
+        base = self._log_probabilities(outputs, batch)
+        losses.append(_losses(base, labels))
+        mirrored = torch.zeros_like(base)
+        for perturbation in self.perturbations[1:]:
+            outputs = forward(perturbation.apply(self.model.module), inputs)
+            log_probabilities = self._log_probabilities(outputs, batch)
+            losses.append(_losses(log_probabilities, labels))
+            mirrored += log_probabilities.exp()
+        count = len(self.perturbations) - 1
+        mirrored = mirrored / count if count else base.exp()
+        return ScoreBlock(
+            start=int(batch.positions[0]),
+            losses=torch.stack(losses, dim=1).float().cpu().numpy(),
+            base_probabilities=base.exp().float().cpu().numpy(),
+            mirrored_probabilities=mirrored.float().cpu().numpy(),
+            features=features,
+        )
+
+    def _log_probabilities(self, outputs: Tensor, batch: Batch) -> Tensor:
+        result = self.task.log_probabilities(outputs)
+        if not bool(torch.isfinite(outputs).all()):
+            finite = torch.isfinite(outputs).reshape(len(batch), -1).all(dim=1)
+            bad = int((~finite).nonzero()[0])
+            raise ModelError(
+                f"{self.samples.role} ({self.samples.source.description}): row "
+                f"{batch.positions[bad]} (id {batch.ids[bad]}): the model returned NaN or "
+                "infinite outputs; expected finite logits"
+            )
+        return result
+
+
+class FeatureTap:
+    """Catches the inputs of a module's last linear layer during one forward pass."""
+
+    def __init__(self, module: nn.Module) -> None:
+        linear = [part for part in module.modules() if isinstance(part, nn.Linear)]
+        self._layer = linear[-1] if linear else None
+        self._caught: Tensor | None = None
+        self._handle: Any = None
+
+    def __enter__(self) -> FeatureTap:
+        """Start listening."""
+        if self._layer is not None:
+            self._handle = self._layer.register_forward_pre_hook(self._catch)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Stop listening."""
+        if self._handle is not None:
+            self._handle.remove()
+
+    def _catch(self, module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+        self._caught = arguments[0]
+
+    def features(self, rows: int) -> Any:
+        """Return float16 `[rows, width]`; width 0 where there is no such layer."""
+        caught = self._caught
+        if caught is None or caught.ndim < 2 or len(caught) != rows:
+            return np.zeros((rows, 0), dtype=np.float16)
+        flat = caught.reshape(rows, -1) if caught.ndim == 2 else caught.mean(dim=1).flatten(1)
+        largest = torch.finfo(torch.float16).max
+        return flat.float().clamp(-largest, largest).half().cpu().numpy()
+
+
+def _losses(log_probabilities: Tensor, labels: Tensor) -> Tensor:
+    return -log_probabilities.gather(1, labels[:, None]).squeeze(1)
+
+
+def _joined(parts: Sequence[ScoreBlock]) -> ScoreBlock:
+    def join(column: Callable[[ScoreBlock], Any]) -> Any:
+        return np.concatenate([column(part) for part in parts])
+
+    return ScoreBlock(
+        start=parts[0].start,
+        losses=join(lambda part: part.losses),
+        base_probabilities=join(lambda part: part.base_probabilities),
+        mirrored_probabilities=join(lambda part: part.mirrored_probabilities),
+        features=join(lambda part: part.features),
+    )

@@ -1,0 +1,249 @@
+"""The first stage: everything an audit reads, opened and checked against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from dataaudit.config import AuditConfig, DataConfig
+from dataaudit.datasets.images import decode_image
+from dataaudit.datasets.load import open_samples, samples_from_object
+from dataaudit.datasets.samples import Role, Samples
+from dataaudit.errors import ConfigError, DataError, ModelError
+from dataaudit.models import scikit_learn
+from dataaudit.models.loading import build, load_function, load_weights
+from dataaudit.models.trained import Preprocess, TrainedModel, forward
+from dataaudit.tasks import Classification
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What an audit works on.
+
+    Attributes
+    ----------
+    model : TrainedModel
+        In eval mode, on the device asked for.
+    task : Classification
+    train : Samples
+    held_out, suspects : Samples or None
+    """
+
+    model: TrainedModel
+    task: Classification
+    train: Samples
+    held_out: Samples | None
+    suspects: Samples | None
+
+
+def load(config: AuditConfig, folder: Path) -> Loaded:
+    """Open what an `audit.yaml` names.
+
+    Parameters
+    ----------
+    config : AuditConfig
+    folder : Path
+        The folder of `audit.yaml`, where the user's own module is looked for first.
+
+    Raises
+    ------
+    ConfigError, DataError, ModelError
+        Something is missing, unreadable, or does not fit the rest.
+    """
+    preprocess = (
+        load_function(config.preprocess, folder, "preprocess") if config.preprocess else None
+    )
+    factory = load_function(config.model.factory, folder, "model.factory")
+    built = build(factory, config.model.factory)
+    if config.model.weights is not None:
+        if not isinstance(built, nn.Module):
+            raise ConfigError(
+                f"model.weights: {config.model.factory} returned {type(built).__name__}; weights "
+                "are loaded into torch modules only, so let the factory return the fitted estimator"
+            )
+        load_weights(built, config.model.weights)
+    classes = config.classes
+
+    def open_split(split: DataConfig, role: Role, known: Any) -> Samples:
+        return open_samples(
+            split.path,
+            role=role,
+            label=split.label,
+            id_column=split.id,
+            classes=known,
+            task=config.task,
+        )
+
+    return assemble(
+        built,
+        preprocess,
+        classes,
+        {"train": config.train, "held_out": config.held_out, "suspects": config.suspects},
+        open_split,
+        config,
+    )
+
+
+def load_objects(
+    built: Any,
+    splits: dict[Role, Any],
+    preprocess: Preprocess | None,
+    config: AuditConfig,
+) -> Loaded:
+    """The same from Python objects: a module or estimator, and data frames or data sets.
+
+    Parameters
+    ----------
+    built : torch.nn.Module or fitted scikit-learn classifier
+    splits : mapping of role to data object or None
+    preprocess : callable or None
+    config : AuditConfig
+        Its label and id columns, classes, seed and device are used.
+    """
+
+    def open_split(split: Any, role: Role, known: Any) -> Samples:
+        columns: DataConfig = getattr(config, role) or config.train
+        return samples_from_object(
+            split,
+            role=role,
+            label=columns.label,
+            id_column=columns.id,
+            classes=known,
+            task=config.task,
+        )
+
+    return assemble(built, preprocess, config.classes, splits, open_split, config)
+
+
+def assemble(
+    built: Any,
+    preprocess: Preprocess | None,
+    classes: Any,
+    splits: dict[Any, Any],
+    open_split: Callable[[Any, Role, Any], Samples],
+    config: AuditConfig,
+) -> Loaded:
+    """Open the splits with one set of classes, and join them with the model."""
+    device = _device(config.device)
+    if classes is None and scikit_learn.is_estimator(built):
+        classes = scikit_learn.classes_of(built)
+    train = open_split(splits["train"], "train", classes)
+    model = _trained(built, preprocess, train, config.mirror.seed).to(device)
+    outputs = _sample_outputs(model, train)
+    if classes is None and isinstance(train.classes[0], int):
+        train = _with_classes_of_the_model(train, outputs)
+    task = Classification.of(outputs, len(train.classes))
+    others: dict[str, Samples | None] = {}
+    for role in ("held_out", "suspects"):
+        split = splits.get(role)
+        others[role] = None if split is None else open_split(split, role, list(train.classes))
+    return Loaded(model, task, train, others["held_out"], others["suspects"])
+
+
+def _trained(
+    built: Any, preprocess: Preprocess | None, train: Samples, seed: int
+) -> TrainedModel:
+    if isinstance(built, nn.Module):
+        module = built.eval()
+        count = sum(parameter.numel() for parameter in module.parameters())
+        if count == 0:
+            raise ModelError(f"{type(module).__name__} has no parameters; nothing can be mirrored")
+        description = f"{type(module).__name__}, {count:,} parameters"
+        return TrainedModel(module, preprocess or default_preprocess(train), description)
+    if scikit_learn.is_estimator(built):
+        return scikit_learn.trained_model(built, preprocess, train, seed)
+    raise ModelError(
+        f"the model is a {type(built).__name__}; expected a torch.nn.Module "
+        "or a fitted scikit-learn classifier"
+    )
+
+
+def default_preprocess(train: Samples) -> Preprocess:
+    """Return what turns raw rows into inputs where the user gives nothing.
+
+    Images become float32 `[rows, channels, height, width]` between 0 and 1; tables become
+    float32 `[rows, columns]` of all number columns but label and id; tensors are stacked.
+
+    Raises
+    ------
+    ConfigError
+        The rows are text, or a table without number columns.
+    """
+    column = train.content_column
+    if train.modality == "image":
+        return lambda frame: torch.stack([_image_tensor(value) for value in frame[column]])
+    if train.modality == "tensor":
+        return lambda frame: torch.utils.data.default_collate(list(frame[column]))
+    if train.modality == "text":
+        raise ConfigError(
+            "preprocess: needed for text, for example my_model:preprocess, a function from "
+            "a data frame to the model's input tensors"
+        )
+    special = {train.label_column, train.id_column}
+    sample = train.take([0]).frame.drop(columns=[c for c in special if c], errors="ignore")
+    numbers = [str(name) for name in sample.select_dtypes(["number", "bool"]).columns]
+    if not numbers:
+        raise ConfigError(
+            f"preprocess: needed, because {train.source.description} has no number columns "
+            "besides label and id"
+        )
+    return lambda frame: torch.tensor(frame[numbers].to_numpy(dtype=np.float32))
+
+
+def _image_tensor(value: Any) -> torch.Tensor:
+    pixels = torch.tensor(np.asarray(decode_image(value)), dtype=torch.float32) / 255
+    return pixels[None] if pixels.ndim == 2 else pixels.permute(2, 0, 1)
+
+
+def _sample_outputs(model: TrainedModel, train: Samples) -> torch.Tensor:
+    sample = train.take(range(min(64, len(train))))
+    inputs = model.inputs(sample, train)
+    with torch.inference_mode():
+        outputs = forward(model.module, inputs)
+    if outputs.ndim == 0 or len(outputs) != len(sample):
+        raise ModelError(
+            f"the model returned outputs of shape {tuple(outputs.shape)} for {len(sample)} rows; "
+            "the first dimension must be the rows"
+        )
+    return outputs
+
+
+def _with_classes_of_the_model(train: Samples, outputs: torch.Tensor) -> Samples:
+    """Count the classes by the model's outputs where the labels are plain numbers 0..C-1."""
+    width = outputs.shape[1] if outputs.ndim == 2 and outputs.shape[1] > 1 else 2
+    outside = np.flatnonzero(train.labels >= width)
+    if len(outside):
+        row = outside[0]
+        raise DataError(
+            f"{train.source.description}: label {train.labels[row]} in row {row} "
+            f"(id {train.ids[row]}) is outside the classes: the model has {width} outputs, "
+            f"so labels from 0 to {width - 1} were expected"
+        )
+    return replace(train, classes=list(range(width)))
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(f"device: {name} cannot be used here: {error}") from None
+    return device
+
+
+def composition(loaded: Loaded) -> pd.DataFrame:
+    """Return `split`, `class`, `rows`: how many rows of each class each split has."""
+    lines = []
+    for samples in (loaded.train, loaded.held_out, loaded.suspects):
+        if samples is not None:
+            counts = np.bincount(samples.labels, minlength=len(samples.classes))
+            for name, count in zip(samples.classes, counts, strict=True):
+                lines.append({"split": samples.role, "class": str(name), "rows": int(count)})
+    return pd.DataFrame(lines, columns=["split", "class", "rows"])

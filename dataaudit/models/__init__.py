@@ -1,0 +1,1 @@
+"""Trained models: loaded safely, and run on batches of rows."""

@@ -1,0 +1,178 @@
+"""Load a trained model: the user's own factory, and weights that are never unpickled."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import pickle
+import sys
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from dataaudit.errors import ConfigError, ModelError
+
+_TORCH_ENDINGS = {".pt", ".pth", ".bin", ".ckpt"}
+
+
+def load_function(reference: str, folder: Path, key: str) -> Callable[..., Any]:
+    """Import `module:function`, preferring a module file in `folder`.
+
+    This runs the user's own code. `folder` stays on the import path, because that code may
+    import its neighbours later.
+
+    Raises
+    ------
+    ConfigError
+        There is no such module or function, or importing it fails; `key` names the yaml key.
+    """
+    module_name, _, function_name = reference.partition(":")
+    file = folder / (module_name.replace(".", "/") + ".py")
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+    try:
+        loaded = sys.modules.get(module_name)
+        if file.is_file() and getattr(loaded, "__file__", None) != str(file):
+            # A module of that name from another audit's folder must not be taken for this one.
+            sys.modules.pop(module_name, None)
+            importlib.invalidate_caches()
+            module = _import_file(module_name, file)
+        else:
+            module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name == module_name.partition(".")[0]:
+            raise ConfigError(
+                f"{key}: {reference}: there is no {file.name} in {folder}, "
+                f"and no importable module {module_name}"
+            ) from None
+        raise ConfigError(f"{key}: {reference}: importing it failed: {error}") from error
+    except Exception as error:
+        raise ConfigError(
+            f"{key}: {reference}: importing it failed: {type(error).__name__}: {error}"
+        ) from error
+    function = getattr(module, function_name, None)
+    if not callable(function):
+        raise ConfigError(
+            f"{key}: {reference}: module {module_name} has no function {function_name}"
+        )
+    return function  # type: ignore[no-any-return]
+
+
+def _import_file(name: str, file: Path) -> Any:
+    specification = importlib.util.spec_from_file_location(name, file)
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[name] = module
+    try:
+        specification.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def build(factory: Callable[..., Any], reference: str) -> Any:
+    """Call the factory.
+
+    Raises
+    ------
+    ModelError
+        It fails.
+    """
+    try:
+        return factory()
+    except Exception as error:
+        raise ModelError(
+            f"model.factory: {reference}() failed: {type(error).__name__}: {error}"
+        ) from error
+
+
+def load_weights(module: nn.Module, path: Path) -> None:
+    """Load weights into `module`, in place; every parameter and buffer must be matched.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+    path : Path
+        `.safetensors`, or a torch file (.pt, .pth, .bin, .ckpt) that holds only plain tensors:
+        a state dict, or a checkpoint with a `state_dict`.
+
+    Raises
+    ------
+    ModelError
+        The file is missing, damaged, holds pickled objects, or does not fit the module.
+    """
+    state = _read_state(path)
+    expected = module.state_dict()
+    wrong_shapes = [
+        f"{name}: file {tuple(state[name].shape)}, model {tuple(expected[name].shape)}"
+        for name in expected
+        if name in state and state[name].shape != expected[name].shape
+    ]
+    missing = _missing_names(expected, state)
+    unexpected = [name for name in state if name not in expected]
+    problems = [
+        f"{title}: {_some(names)}"
+        for title, names in (
+            ("missing in the file", missing),
+            ("not in the model", unexpected),
+            ("of another shape", wrong_shapes),
+        )
+        if names
+    ]
+    if problems:
+        raise ModelError(f"{path}: the weights do not fit the model; {'; '.join(problems)}")
+    module.load_state_dict(state, strict=False)
+
+
+def _read_state(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise ModelError(f"model.weights: {path}: there is no such file")
+    ending = path.suffix.lower()
+    try:
+        if ending == ".safetensors":
+            return load_file(path)
+        if ending not in _TORCH_ENDINGS:
+            raise ModelError(
+                f"{path}: unknown kind of weights; expected .safetensors or one of "
+                f"{', '.join(sorted(_TORCH_ENDINGS))}"
+            )
+        # Written out, because an environment variable can flip torch's default.
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise ModelError(
+            f"{path}: holds pickled objects, which could run code when loaded, or is damaged; "
+            "expected plain tensors, as torch.save(model.state_dict(), ...) writes them"
+        ) from None
+    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError, KeyError,
+            zipfile.BadZipFile) as error:  # fmt: skip
+        raise ModelError(f"{path}: cannot be read as weights: {error}") from None
+    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
+        content = content["state_dict"]
+    if not isinstance(content, Mapping) or not all(
+        isinstance(value, Tensor) for value in content.values()
+    ):
+        raise ModelError(f"{path}: expected a mapping of names to tensors (a state dict)")
+    return dict(content)
+
+
+def _missing_names(expected: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> list[str]:
+    # Tied tensors appear under two names in the module and may stand once in the file.
+    loaded = {expected[name].data_ptr() for name in expected if name in state}
+    return [
+        name
+        for name, tensor in expected.items()
+        if name not in state and not (tensor.numel() and tensor.data_ptr() in loaded)
+    ]
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(names[:5])
+    return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"

@@ -1,0 +1,52 @@
+"""Progress bars with the time left, on stderr, so that stdout stays clean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+Item = TypeVar("Item")
+
+_console = Console(stderr=True)
+
+
+def track(
+    items: Iterable[Item], description: str, total: int | None = None, size: int = 1
+) -> Iterator[Item]:
+    """Yield `items` while showing a bar; silent where stderr is no terminal.
+
+    Parameters
+    ----------
+    items : iterable
+    description : str
+    total : int or None
+        Number of units; None asks `len(items)`.
+    size : int
+        Units done with each item.
+    """
+    if total is None and hasattr(items, "__len__"):
+        total = len(items) * size
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(
+        *columns, console=_console, transient=True, disable=not _console.is_terminal
+    ) as progress:
+        task = progress.add_task(description, total=total)
+        for item in items:
+            yield item
+            progress.advance(task, size)

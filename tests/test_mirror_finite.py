@@ -1,0 +1,215 @@
+"""The finite mirror against closed forms, brute force and finite differences."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from dataaudit.mirror.finite import FiniteSettings, checkpoint_steps, finite_mirror
+from dataaudit.mirror.perturbation import Perturbation
+from dataaudit.tasks import Classification
+
+TASK = Classification(classes=3)
+
+
+def softmax_regression() -> nn.Linear:
+    torch.manual_seed(0)
+    return nn.Linear(4, 3, dtype=torch.float64)
+
+
+def data(rows: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    inputs = torch.randn(rows, 4, generator=generator, dtype=torch.float64)
+    return inputs, torch.randint(3, (rows,), generator=generator)
+
+
+def one_step(direction: str, learning_rate: float) -> FiniteSettings:
+    return FiniteSettings(
+        direction=direction, steps=1, learning_rate=learning_rate, batch_size=99, optimizer="sgd"
+    )
+
+
+def only_checkpoint(
+    module: nn.Module, settings: FiniteSettings, queries: tuple[torch.Tensor, torch.Tensor]
+) -> Perturbation:
+    (checkpoint,) = finite_mirror(module.eval(), TASK, *queries, settings)
+    return checkpoint.perturbation
+
+
+def loss_change(
+    module: nn.Module, perturbation: Perturbation, rows: tuple[torch.Tensor, torch.Tensor]
+) -> torch.Tensor:
+    with torch.inference_mode():
+        after = TASK.losses(perturbation.apply(module)(rows[0]), rows[1])
+        return after - TASK.losses(module(rows[0]), rows[1])
+
+
+def test_one_step_of_softmax_regression_has_the_closed_form() -> None:
+    # For logits z = W x + b the gradient of the loss is (p - onehot) x^T for W, (p - onehot)
+    # for b; the perturbed loss of any row then follows without autograd.
+    module, queries, rows = softmax_regression(), data(5, 1), data(7, 2)
+    perturbation = only_checkpoint(module, one_step("learn", 0.1), queries)
+    weight, bias = module.weight.detach(), module.bias.detach()
+    residual = (queries[0] @ weight.T + bias).softmax(1) - functional.one_hot(queries[1], 3)
+    new_weight = weight - 0.1 * residual.T @ queries[0] / 5
+    new_bias = bias - 0.1 * residual.mean(0)
+    torch.testing.assert_close(perturbation.tensors["weight"], new_weight, rtol=1e-12, atol=1e-14)
+    expected = -(rows[0] @ new_weight.T + new_bias).log_softmax(1)
+    expected = expected[torch.arange(7), rows[1]]
+    before = -(rows[0] @ weight.T + bias).log_softmax(1)[torch.arange(7), rows[1]]
+    torch.testing.assert_close(
+        loss_change(module, perturbation, rows), expected - before, rtol=1e-9, atol=1e-12
+    )
+
+
+def test_a_small_step_matches_the_gradient_product_in_size_and_sign() -> None:
+    # First order: learning moves a row's loss by -learning_rate * <row gradient, query gradient>.
+    module, queries, rows = softmax_regression(), data(5, 1), data(7, 2)
+    rate = 1e-6
+    changes = {
+        direction: loss_change(
+            module, only_checkpoint(module, one_step(direction, rate), queries), rows
+        )
+        for direction in ("learn", "unlearn")
+    }
+
+    def gradient(inputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        loss = TASK.losses(module(inputs), labels).mean()
+        return torch.cat([g.flatten() for g in torch.autograd.grad(loss, module.parameters())])
+
+    query_gradient = gradient(*queries)
+    products = torch.stack(
+        [gradient(rows[0][i : i + 1], rows[1][i : i + 1]) @ query_gradient for i in range(7)]
+    )
+    torch.testing.assert_close(changes["learn"] / rate, -products, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(changes["unlearn"] / rate, products, rtol=1e-4, atol=1e-6)
+
+
+def test_the_step_follows_the_gradient_seen_by_finite_differences() -> None:
+    torch.manual_seed(3)
+    module = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3)).double()
+    queries = data(5, 1)
+    perturbation = only_checkpoint(module, one_step("learn", 1.0), queries)
+    weight = module[0].weight
+    step = perturbation.tensors["0.weight"] - weight.detach()
+    for row, column in [(0, 0), (2, 3), (5, 1)]:
+        losses = []
+        for shift in (1e-5, -1e-5):
+            with torch.no_grad():
+                weight[row, column] += shift
+                losses.append(TASK.losses(module(queries[0]), queries[1]).mean().item())
+                weight[row, column] -= shift
+        slope = (losses[0] - losses[1]) / 2e-5
+        assert step[row, column].item() == pytest.approx(-slope, rel=1e-6, abs=1e-9)
+
+
+def test_learning_a_query_lowers_and_unlearning_raises_the_loss_of_its_copy() -> None:
+    module, queries = softmax_regression(), data(1, 4)
+    learned = only_checkpoint(module, one_step("learn", 0.1), queries)
+    unlearned = only_checkpoint(module, one_step("unlearn", 0.1), queries)
+    assert loss_change(module, learned, queries).item() < 0
+    assert loss_change(module, unlearned, queries).item() > 0
+
+
+def test_learning_an_opposing_query_makes_a_row_less_plausible() -> None:
+    # The sign that flags rest on: same input, other label => positive mirrored influence.
+    module, (inputs, _) = softmax_regression(), data(1, 5)
+    query = (inputs, torch.tensor([0]))
+    row = (inputs, torch.tensor([2]))
+    learned = only_checkpoint(module, one_step("learn", 0.1), query)
+    assert loss_change(module, learned, row).item() > 0
+
+
+def test_the_trained_module_is_left_as_it_was() -> None:
+    module = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.Dropout(0.5), nn.Linear(3, 3))
+    module = module.double().eval()
+    before = copy.deepcopy(module.state_dict())
+    settings = FiniteSettings(steps=3, batch_norm="updated", dropout=True, batch_size=4)
+    list(finite_mirror(module, TASK, *data(8, 1), settings))
+    assert not any(part.training for part in module.modules())
+    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+    assert all(parameter.grad is None for parameter in module.parameters())
+
+
+def test_batch_norm_statistics_move_only_when_asked_to() -> None:
+    module = nn.Sequential(nn.BatchNorm1d(4), nn.Linear(4, 3)).double().eval()
+    frozen = only_checkpoint(module, FiniteSettings(steps=1), data(8, 1))
+    updated = only_checkpoint(module, FiniteSettings(steps=1, batch_norm="updated"), data(8, 1))
+    assert "0.running_mean" not in frozen.tensors
+    assert "0.running_mean" in updated.tensors
+
+
+def test_frozen_parameters_and_earlier_layers_stay() -> None:
+    module = nn.Sequential(nn.Linear(4, 5), nn.Linear(5, 3)).double().eval()
+    last = only_checkpoint(module, FiniteSettings(steps=1, parameters="last"), data(8, 1))
+    assert set(last.tensors) == {"1.weight", "1.bias"}
+    module[1].weight.requires_grad_(False)
+    trainable = only_checkpoint(module, FiniteSettings(steps=1), data(8, 1))
+    assert set(trainable.tensors) == {"0.weight", "0.bias", "1.bias"}
+
+
+def test_the_change_is_bounded() -> None:
+    module, queries = softmax_regression(), data(8, 1)
+    settings = FiniteSettings(steps=20, learning_rate=1.0, largest_change=0.05)
+    perturbation = only_checkpoint(module, settings, queries)
+    change = sum(
+        (perturbation.tensors[name] - value).square().sum()
+        for name, value in module.named_parameters()
+    )
+    length = sum(value.square().sum() for value in module.parameters())
+    assert (change / length).sqrt().item() == pytest.approx(0.05, rel=1e-6)
+
+
+def test_the_same_seed_takes_the_same_steps_and_another_does_not() -> None:
+    module, queries = softmax_regression(), data(50, 1)
+
+    def weight(seed: int) -> torch.Tensor:
+        settings = FiniteSettings(steps=5, batch_size=8, seed=seed)
+        return only_checkpoint(module, settings, queries).tensors["weight"]
+
+    assert torch.equal(weight(0), weight(0))
+    assert not torch.equal(weight(0), weight(1))
+
+
+def test_tied_weights_move_together() -> None:
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = nn.Linear(4, 4, bias=False).double()
+            self.second = nn.Linear(4, 4, bias=False).double()
+            self.second.weight = self.first.weight
+
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            return self.second(self.first(inputs).tanh())
+
+    module, queries = Tied().eval(), data(8, 1)
+    task = Classification(classes=4)
+    settings = one_step("learn", 0.5)
+    (checkpoint,) = finite_mirror(module, task, *queries, settings)
+    by_hand = copy.deepcopy(module)
+    loss = task.losses(by_hand(queries[0]), queries[1]).mean()
+    (gradient,) = torch.autograd.grad(loss, [by_hand.first.weight])
+    with torch.no_grad():
+        by_hand.first.weight -= 0.5 * gradient
+        expected = by_hand(queries[0])
+        found = checkpoint.perturbation.apply(module)(queries[0])
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("steps", "checkpoints", "share", "expected"),
+    [
+        (100, 1, 0.5, [100]),
+        (100, 3, 0.5, [50, 75, 100]),
+        (10, 4, 0.0, [1, 4, 7, 10]),
+        (2, 8, 0.5, [1, 2]),
+        (1, 8, 0.5, [1]),
+    ],
+)
+def test_checkpoints_are_spread_and_end_with_the_last_step(
+    steps: int, checkpoints: int, share: float, expected: list[int]
+) -> None:
+    settings = FiniteSettings(steps=steps, checkpoints=checkpoints, checkpoints_from=share)
+    assert checkpoint_steps(settings) == expected
