@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from dataaudit.errors import ConfigError
+from dataaudit.report.data import About
 
 
 def _no_truth_value(value: object) -> object:
@@ -106,7 +107,7 @@ class AuditConfig(_Section):
     gates: GateConfig = GateConfig()
     batch_size: Count = 256
     device: str = "cpu"
-    about: dict[str, Any] = Field(default_factory=dict)
+    about: About = About()
 
     @field_validator("classes", mode="before")
     @classmethod
@@ -161,6 +162,24 @@ def load_config(path: Path) -> AuditConfig:
     return _with_absolute_paths(config, path.resolve().parent)
 
 
+def config_from_python(label: str, id: str | None, settings: dict[str, Any]) -> AuditConfig:
+    """Validate the settings of `dataaudit.audit(...)`; there, data and model are objects.
+
+    Raises
+    ------
+    ConfigError
+        A setting is unknown or bad: all are listed.
+    """
+    split = {"path": "(Python object)", "label": label, "id": id}
+    # Only the training rows' id column has to exist in every split that is given.
+    others = {role: {**split, "id": None} for role in ("held_out", "suspects")}
+    content = {"model": {"factory": "python:object"}, "train": split, **others, **settings}
+    try:
+        return AuditConfig.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError(_describe("audit()", error)) from None
+
+
 def _with_absolute_paths(config: AuditConfig, folder: Path) -> AuditConfig:
     updates: dict[str, Any] = {}
     for role in ("train", "held_out", "suspects"):
@@ -183,13 +202,13 @@ def _similar_file(path: Path) -> str:
     return f"; did you mean {path.parent / close[0]}?" if close else ""
 
 
-def _describe(path: Path, error: ValidationError) -> str:
+def _describe(where: Path | str, error: ValidationError) -> str:
     lines = []
     for problem in error.errors(include_url=False):
         key = ".".join(str(part) for part in problem["loc"]) or "(top level)"
         lines.append(f"  {key}: {_explain(problem)}")
     # A union reports each of its members; the same line twice helps nobody.
-    return f"{path}:\n" + "\n".join(dict.fromkeys(lines))
+    return f"{where}:\n" + "\n".join(dict.fromkeys(lines))
 
 
 def _explain(problem: Any) -> str:
@@ -203,7 +222,9 @@ def _explain(problem: Any) -> str:
         return "this key is required"
     if kind == "string_pattern_mismatch":
         return f"found {_short(found)}, expected module:function, for example my_model:build"
-    message = problem["msg"].removeprefix("Value error, ")
+    if kind == "value_error":
+        return f"found {_short(found)}: {problem['ctx']['error']}"
+    message = problem["msg"]
     return f"found {_short(found)}: {message[:1].lower()}{message[1:]}"
 
 

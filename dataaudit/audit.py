@@ -1,0 +1,201 @@
+"""The audit: load → plan → score → flag → report."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pydantic import ValidationError
+
+from dataaudit.config import AuditConfig, config_from_python, load_config
+from dataaudit.engines.local import LocalEngine
+from dataaudit.errors import RunDirectoryError
+from dataaudit.finding import find_contamination, find_mislabels, no_pairs
+from dataaudit.loading import Loaded, load, load_objects
+from dataaudit.manifest import Clock, build_manifest
+from dataaudit.mirror.plan import learn_held_out, make_plan
+from dataaudit.report.assemble import assemble_report
+from dataaudit.report.data import AuditReport
+from dataaudit.report.render import render
+from dataaudit.scoring import score
+from dataaudit.store import (
+    AUDIT,
+    CONTAMINATION,
+    MANIFEST,
+    MISLABELS,
+    REPORT,
+    RunDirectory,
+    write_atomically,
+)
+
+
+@dataclass(frozen=True)
+class AuditResult:
+    """A finished audit.
+
+    Attributes
+    ----------
+    mislabels : pandas.DataFrame
+        One line for every training row; the columns are those of `mislabels.parquet`.
+    contamination : pandas.DataFrame
+        One line for every suspect and match; the columns are those of `contamination.parquet`.
+    report : AuditReport
+        The machine-readable whole, as in `audit.json`.
+    """
+
+    mislabels: pd.DataFrame
+    contamination: pd.DataFrame
+    report: AuditReport
+
+    @property
+    def passed(self) -> bool:
+        """Whether every gate was passed (also when there are none)."""
+        return all(gate.passed for gate in self.report.verdict.gates)
+
+    def to_html(self, path: str | Path) -> Path:
+        """Write the report as one HTML file and return its path."""
+        target = Path(path)
+        target.write_text(render(self.report), encoding="utf-8")
+        return target
+
+
+def run_file(audit_yaml: Path, out: Path, *, overwrite: bool = False) -> AuditResult:
+    """Run the audit that an `audit.yaml` describes; what `dataaudit run` does.
+
+    Parameters
+    ----------
+    audit_yaml : Path
+    out : Path
+        The run directory; created where it is missing.
+    overwrite : bool
+        Whether a finished audit in `out` may be replaced.
+
+    Raises
+    ------
+    DataAuditError
+        The input or the directory cannot be used; the message says what and where.
+    """
+    config = load_config(audit_yaml)
+    with RunDirectory(out, overwrite=overwrite) as directory:
+        clock = Clock()
+        with clock.stage("load"):
+            loaded = load(config, audit_yaml.resolve().parent)
+        return _run(loaded, config, directory, clock)
+
+
+def audit(
+    model: Any,
+    train: Any,
+    held_out: Any = None,
+    suspects: Any = None,
+    *,
+    preprocess: Any = None,
+    label: str = "label",
+    id: str | None = None,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    **settings: Any,
+) -> AuditResult:
+    """Audit a trained model's data from Python.
+
+    Parameters
+    ----------
+    model : torch.nn.Module or fitted scikit-learn classifier
+        The trained model. It is set to eval mode; its parameters are not changed.
+    train : pandas.DataFrame, torch Dataset, Hugging Face Dataset or (X, y) arrays
+        The training rows.
+    held_out : as `train`, optional
+        Trusted samples, which the model has not seen: they make the mislabel flags sharp.
+    suspects : as `train`, optional
+        Samples that may be copies of training rows, such as the public test set.
+    preprocess : callable, optional
+        (pandas.DataFrame) -> the model's input: a tensor, or a dict or tuple of tensors.
+    label, id : str, optional
+        The label column, and the id column (None: row numbers).
+    out : str or Path, optional
+        A directory for report and tables; None keeps the results in memory only.
+    overwrite : bool
+        Whether a finished audit in `out` may be replaced.
+    **settings
+        The other keys of `audit.yaml`: name, task, classes, mirror, flags, gates, batch_size,
+        device, about.
+
+    Raises
+    ------
+    DataAuditError
+        The input cannot be used; the message says what and where.
+    """
+    config = config_from_python(label, id, settings)
+    splits = {"train": train, "held_out": held_out, "suspects": suspects}
+    with contextlib.ExitStack() as stack:
+        if out is None:
+            out = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "audit"
+        directory = stack.enter_context(RunDirectory(Path(out), overwrite=overwrite))
+        clock = Clock()
+        with clock.stage("load"):
+            loaded = load_objects(model, splits, preprocess, config)
+        return _run(loaded, config, directory, clock)
+
+
+def render_again(directory: Path) -> Path:
+    """Render `report.html` of a finished audit from its `audit.json`, and return its path.
+
+    Raises
+    ------
+    RunDirectoryError
+        There is no finished audit, or `audit.json` is damaged.
+    """
+    report = read_report(directory)
+    target = directory / REPORT
+    write_atomically(target, lambda path: path.write_text(render(report), encoding="utf-8"))
+    return target.absolute()
+
+
+def read_report(directory: Path) -> AuditReport:
+    """Return the report of a finished audit, from its `audit.json`.
+
+    Raises
+    ------
+    RunDirectoryError
+        There is no finished audit, or `audit.json` is damaged.
+    """
+    path = directory / AUDIT
+    try:
+        return AuditReport.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise RunDirectoryError(
+            f"{path}: cannot be read ({error.strerror}); expected a finished audit's directory"
+        ) from None
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise RunDirectoryError(f"{path}: is no audit report: {where}: {first['msg']}") from None
+
+
+def _run(
+    loaded: Loaded, config: AuditConfig, directory: RunDirectory, clock: Clock
+) -> AuditResult:
+    plan = make_plan(loaded, config)
+    with clock.stage("mirror"):
+        perturbations = learn_held_out(loaded, plan)
+    with clock.stage("score"):
+        scores = score(loaded, perturbations, LocalEngine(config.batch_size), directory.work)
+    with clock.stage("flag mislabels"):
+        mislabels = find_mislabels(loaded, plan, scores, config.flags)
+    with clock.stage("flag contamination"):
+        contamination = find_contamination(loaded, scores, config)
+    with clock.stage("report"):
+        report = assemble_report(loaded, config, plan, scores, mislabels, contamination, clock)
+        page = render(report)
+    pairs = no_pairs(loaded) if contamination is None else contamination.table
+    directory.write_table(MISLABELS, mislabels.table)
+    directory.write_table(CONTAMINATION, pairs)
+    directory.write_text(AUDIT, report.model_dump_json(indent=2) + "\n")
+    directory.write_text(REPORT, page)
+    # Last: a directory with a manifest holds a finished audit.
+    directory.write_json(MANIFEST, build_manifest(config, loaded, clock))
+    return AuditResult(mislabels.table, pairs, report)

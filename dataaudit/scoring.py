@@ -1,0 +1,36 @@
+"""The scoring stage: every row under the model itself and under each perturbed model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dataaudit.engines.local import LocalEngine
+from dataaudit.loading import Loaded
+from dataaudit.mirror.perturbation import Perturbation
+from dataaudit.scores import ScoreBlocks
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Score blocks on disk, of each split that was given."""
+
+    train: ScoreBlocks
+    held_out: ScoreBlocks | None
+    suspects: ScoreBlocks | None
+
+
+def score(
+    loaded: Loaded, perturbations: Sequence[Perturbation], engine: LocalEngine, work: Path
+) -> Scores:
+    """Run the forward passes and leave their results under `work`, block by block."""
+    found: dict[str, ScoreBlocks | None] = {}
+    for samples in (loaded.train, loaded.held_out, loaded.suspects):
+        if samples is None:
+            continue
+        blocks = ScoreBlocks(work / samples.role)
+        for block in engine.score(loaded.model, loaded.task, samples, perturbations):
+            blocks.write(block)
+        found[samples.role] = blocks
+    return Scores(found["train"], found.get("held_out"), found.get("suspects"))

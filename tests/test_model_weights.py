@@ -1,0 +1,121 @@
+"""Weights: what loads, what is refused, and what the user is told."""
+
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file, save_model
+from torch import nn
+
+from dataaudit.errors import ConfigError, ModelError
+from dataaudit.models.loading import load_function, load_weights
+
+
+def network(width: int = 3) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(2, width), nn.BatchNorm1d(width))
+
+
+@pytest.mark.parametrize("name", ["w.safetensors", "w.pt", "w.ckpt"])
+def test_weights_load(tmp_path: Path, name: str) -> None:
+    trained, fresh, path = network(), network(), tmp_path / name
+    if name.endswith("safetensors"):
+        save_file(trained.state_dict(), path)
+    elif name.endswith("ckpt"):
+        torch.save({"state_dict": trained.state_dict(), "epoch": 3}, path)
+    else:
+        torch.save(trained.state_dict(), path)
+    load_weights(fresh, path)
+    assert torch.equal(fresh[0].weight, trained[0].weight)
+
+
+def test_tied_weights_that_stand_once_in_the_file(tmp_path: Path) -> None:
+    def tied() -> nn.Sequential:
+        module = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+        module[1].weight = module[0].weight
+        return module
+
+    trained, fresh = tied(), tied()
+    save_model(trained, tmp_path / "w.safetensors")
+    load_weights(fresh, tmp_path / "w.safetensors")
+    assert torch.equal(fresh[0].weight, trained[0].weight)
+    assert fresh[0].weight is fresh[1].weight
+
+
+def test_weights_that_do_not_fit_say_how(tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    save_file({**network(4).state_dict(), "head.weight": torch.zeros(1)}, path)
+    with pytest.raises(ModelError) as caught:
+        load_weights(nn.Sequential(*network(), nn.Linear(3, 2)), path)
+    assert str(caught.value).startswith(
+        f"{path}: the weights do not fit the model; missing in the file: 2.weight, 2.bias; "
+        "not in the model: head.weight; of another shape: 0.weight: file (4, 2), model (3, 2)"
+    )
+
+
+def test_a_pickled_model_is_refused_and_runs_nothing(tmp_path: Path) -> None:
+    class Bomb:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return Path.touch, (tmp_path / "ran",)
+
+    path = tmp_path / "w.pt"
+    torch.save({"weights": Bomb()}, path)
+    with pytest.raises(ModelError, match="holds pickled objects"):
+        load_weights(network(), path)
+    path.write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(ModelError):
+        load_weights(network(), path)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("name", ["w.safetensors", "w.pt"])
+def test_truncated_files_are_refused(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    if name.endswith("pt"):
+        torch.save(network().state_dict(), path)
+    else:
+        save_file(network().state_dict(), path)
+    whole = path.read_bytes()
+    for length in range(0, len(whole), max(1, len(whole) // 25)):
+        path.write_bytes(whole[:length])
+        with pytest.raises(ModelError):
+            load_weights(network(), path)
+
+
+def test_missing_and_unknown_files(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="there is no such file"):
+        load_weights(network(), tmp_path / "w.pt")
+    (tmp_path / "w.onnx").touch()
+    with pytest.raises(ModelError, match=r"unknown kind of weights; expected \.safetensors or"):
+        load_weights(network(), tmp_path / "w.onnx")
+    torch.save([1, 2], tmp_path / "list.pt")
+    with pytest.raises(ModelError, match="expected a mapping of names to tensors"):
+        load_weights(network(), tmp_path / "list.pt")
+
+
+def test_user_functions_come_from_the_folder_of_the_yaml(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "same_name.py").write_text(f"def build():\n    return {name!r}\n")
+    first = load_function("same_name:build", tmp_path / "one", "model.factory")
+    second = load_function("same_name:build", tmp_path / "two", "model.factory")
+    assert (first(), second()) == ("one", "two")
+
+
+@pytest.mark.parametrize(
+    ("source", "reference", "expected"),
+    [
+        (None, "absent_module:build", r"there is no absent_module\.py in .*, and no importable"),
+        ("x = 1", "some_module:build", "module some_module has no function build"),
+        ("x = 1/0", "some_module:build", "importing it failed: ZeroDivisionError"),
+        ("import absent_too", "some_module:build", "importing it failed: No module named"),
+        ("def f(:", "some_module:f", "importing it failed: SyntaxError"),
+    ],
+)
+def test_user_functions_that_cannot_be_had(
+    tmp_path: Path, source: str | None, reference: str, expected: str
+) -> None:
+    if source is not None:
+        (tmp_path / "some_module.py").write_text(source)
+    with pytest.raises(ConfigError, match=f"model.factory: {reference}: {expected}"):
+        load_function(reference, tmp_path, "model.factory")
