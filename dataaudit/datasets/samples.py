@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -22,8 +23,10 @@ Modality = Literal["table", "text", "image", "tensor"]
 class Source(Protocol):
     """Where rows come from. Positions are 0-based and never change between two readings."""
 
-    description: str
-    """What errors call it: a path as the user wrote it, or the Python type."""
+    @property
+    def description(self) -> str:
+        """What errors call it: a path as the user wrote it, or the Python type."""
+        ...
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -84,6 +87,8 @@ class Samples:
         The column that holds the text, or the encoded image; None for tables.
     sha256 : str
         Hash of the content of all files read, hex.
+    folder : pathlib.Path or None
+        What image paths in the content column are relative to, and must not lead out of.
     """
 
     role: Role
@@ -96,6 +101,7 @@ class Samples:
     modality: Modality
     content_column: str | None
     sha256: str
+    folder: Path | None = None
 
     def __len__(self) -> int:
         """Return the number of rows."""

@@ -1,0 +1,297 @@
+"""CSV files (RFC 4180, UTF-8, one line of column names), read block by block.
+
+The type of each column is settled by one pass over the whole file, so that it never changes in
+the middle: whole numbers, else numbers, else true/false, else text. What would not come back as
+it was written stays text: `012`, `+5`, numbers beyond 64 bits, long numbers beside missing values.
+In a column of numbers the words of `MISSING` are missing values (NaN); in a column of text they
+are text, the empty string included.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+from numpy.typing import NDArray
+
+from dataaudit.datasets.files import readable
+from dataaudit.datasets.frames import holding, pick, plain_frame, rechunk, refuse_repeated
+from dataaudit.datasets.text_lines import TextBlock, changed, read_block, text_blocks
+from dataaudit.errors import DataError
+
+MISSING = ["", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "null", "NULL", "None", "<NA>"]
+"""What stands for a missing number."""
+
+_TRUE = ["true", "True", "TRUE"]
+_FALSE = ["false", "False", "FALSE"]
+# `-0` and `007` are not whole numbers here: they would not come back as they were written.
+_WHOLE = r"^[ \t]*(0|-?[1-9][0-9]{0,18})[ \t]*$"
+# Longer ones are not exact as float64, which a missing value or a fraction would turn them into.
+_LONG_WHOLE = r"^[ \t]*-?[1-9][0-9]{15,}[ \t]*$"
+_NUMBER = (
+    r"^[ \t]*-?(((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,4})?"
+    r"|[iI][nN][fF]([iI][nN][iI][tT][yY])?)[ \t]*$"
+)
+
+
+@dataclass
+class _Column:
+    """What the values of a column have in common, so far."""
+
+    present: bool = False
+    missing: bool = False
+    whole: bool = True
+    fraction: bool = False
+    number: bool = True
+    boolean: bool = True
+    long_whole: bool = False
+
+    def see(self, values: pa.ChunkedArray) -> None:
+        """Take another block of raw text into account."""
+        if not (self.number or self.boolean):
+            return
+        is_missing = pc.is_in(values, pa.array(MISSING))
+        self.missing = self.missing or _any(is_missing)
+        values = values.filter(pc.invert(is_missing))
+        if len(values) == 0:
+            return
+        self.present = True
+        if self.boolean:
+            self.boolean = _all(pc.is_in(values, pa.array(_TRUE + _FALSE)))
+        if self.number:
+            self.number = _all(pc.match_substring_regex(values, _NUMBER))
+        if self.number:
+            whole = pc.match_substring_regex(values, _WHOLE)
+            long = values.filter(pc.match_substring_regex(values, _LONG_WHOLE))
+            self.whole = self.whole and _all(whole) and all(map(_fits, long.to_pylist()))
+            self.fraction = self.fraction or _any(pc.match_substring_regex(values, r"[.eE]"))
+            self.long_whole = self.long_whole or len(long) > 0
+
+    def type(self) -> pa.DataType:
+        """Return the Arrow type that holds every value as it was written."""
+        if not self.present:
+            return pa.float64()
+        if self.number:
+            if self.whole and not self.missing:
+                return pa.int64()
+            return pa.string() if self.long_whole and not self.fraction else pa.float64()
+        return pa.bool_() if self.boolean and not self.missing else pa.string()
+
+
+def _all(flags: pa.ChunkedArray) -> bool:
+    return bool(pc.all(flags).as_py())
+
+
+def _any(flags: pa.ChunkedArray) -> bool:
+    return bool(pc.any(flags).as_py())
+
+
+def _fits(whole: str) -> bool:
+    return -(2**63) <= int(whole) < 2**63
+
+
+def _record_continues(line: bytes, quoted: bool) -> bool:
+    """Tell whether a record goes on after `line` (inside quotes), as pyarrow's parser sees it.
+
+    A quote opens only at the start of a field; inside, two of them are one; after the closing
+    one the rest of the field is plain.
+    """
+    position = 0
+    if not quoted:
+        if b'"' not in line:
+            return False
+        position = _next_quoted(line, 0)
+    while position >= 0:
+        # Just inside the quotes: look for the quote that closes them.
+        closing = line.find(b'"', position)
+        if closing < 0:
+            return True
+        if line[closing + 1 : closing + 2] == b'"':
+            position = closing + 2
+            continue
+        position = _next_quoted(line, closing + 1)
+    return False
+
+
+def _next_quoted(line: bytes, position: int) -> int:
+    """Return where the next quoted field's text begins, or -1."""
+    if position == 0 and line.startswith(b'"'):
+        return 1
+    # A carriage return of its own ends a line as well.
+    starts = [line.find(start, position) for start in (b',"', b'\r"')]
+    return min((start + 2 for start in starts if start >= 0), default=-1)
+
+
+@dataclass(frozen=True)
+class CommaSeparated:
+    """The rows of a CSV file.
+
+    `take` parses the blocks (256 KiB) that hold the rows asked for, nothing else.
+    """
+
+    description: str
+    path: Path
+    types: dict[str, pa.DataType]
+    blocks: list[TextBlock]
+    starts: NDArray[np.int64]
+    """Position of the first row of each block, then the number of rows. `[blocks + 1]`"""
+
+    @classmethod
+    def open(cls, path: Path, description: str) -> CommaSeparated:
+        """Read the file once to settle types and find the blocks.
+
+        Raises
+        ------
+        DataError
+            When the file is empty, not UTF-8, or has a line with too few or too many fields.
+        """
+        names: list[str] | None = None
+        columns: dict[str, _Column] = {}
+        blocks: list[TextBlock] = []
+        counts: list[int] = []
+        for block, content in text_blocks(path, description, _record_continues):
+            if names is None:
+                names, used, lines = _header(content, description)
+                columns = {name: _Column() for name in names}
+                content = content[used:]
+                block = TextBlock(block.offset + used, len(content), block.first_line + lines)
+            table = _parse(content, dict.fromkeys(names, pa.string()), names, block, description)
+            if table.num_rows == 0:
+                continue
+            for name, column in columns.items():
+                column.see(table[name])
+            blocks.append(block)
+            counts.append(table.num_rows)
+        if names is None:
+            raise DataError(f"{description}: the file is empty")
+        types = {name: column.type() for name, column in columns.items()}
+        starts = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)
+        return cls(description, path, types, blocks, starts)
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return int(self.starts[-1])
+
+    def columns(self) -> list[str]:
+        """Return the column names, in the order of the file."""
+        return list(self.types)
+
+    def stream(self, columns: Sequence[str] | None = None) -> Iterator[pd.DataFrame]:
+        """Yield all rows in order, in frames of any length, with only `columns` where given."""
+        for block in range(len(self.blocks)):
+            yield self._read(block, columns)
+
+    def frames(self, rows_per_frame: int) -> Iterator[pd.DataFrame]:
+        """Yield all rows in order, `rows_per_frame` at a time, index = positions."""
+        return rechunk(self.stream(), rows_per_frame)
+
+    def take(self, positions: Sequence[int]) -> pd.DataFrame:
+        """Return the rows at `positions`, in that order, index = positions."""
+        blocks = holding(self.starts, positions) or [0]
+        return pick(((int(self.starts[block]), self._read(block)) for block in blocks), positions)
+
+    def _read(self, block: int, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        content = read_block(self.path, self.blocks[block], self.description)
+        wanted = self.columns() if columns is None else columns
+        table = _parse(content, self.types, wanted, self.blocks[block], self.description)
+        if table.num_rows != self.starts[block + 1] - self.starts[block]:
+            raise changed(self.description)
+        with readable(self.description, "a CSV file"):
+            return plain_frame(table, with_missing=())
+
+
+def _header(content: bytes, description: str) -> tuple[list[str], int, int]:
+    """Return the column names, and how many bytes and lines they take."""
+    used = lines = 0
+    quoted = False
+    text = io.BytesIO(content)
+    while line := text.readline():
+        used += len(line)
+        lines += 1
+        quoted = _record_continues(line, quoted)
+        if not quoted and content[:used].strip():
+            break
+    record = content[:used].decode("utf-8").strip("\r\n")
+    if not record.strip():
+        raise DataError(f"{description}: the file is empty")
+    with readable(description, "a CSV file"):
+        try:
+            names = next(csv.reader(io.StringIO(record, newline="")))
+        except csv.Error as error:
+            raise DataError(f"{description}: line 1: no column names: {error}") from error
+    refuse_repeated(names, description)
+    return names, used, lines
+
+
+def _parse(
+    content: bytes,
+    types: dict[str, pa.DataType],
+    wanted: Sequence[str],
+    block: TextBlock,
+    description: str,
+) -> pa.Table:
+    """Parse whole records without the line of names.
+
+    Raises
+    ------
+    DataError
+        Naming the line, when a record has too few or too many fields.
+    """
+    wrong: list[pyarrow.csv.InvalidRow] = []
+
+    def remember(row: pyarrow.csv.InvalidRow) -> str:
+        wrong.append(row)
+        return "error"
+
+    if not content.strip(b"\r\n"):
+        return pa.table({name: pa.array([], types[name]) for name in wanted})
+    with readable(description, "a CSV file"):
+        try:
+            return pyarrow.csv.read_csv(
+                pa.BufferReader(content),
+                read_options=pyarrow.csv.ReadOptions(
+                    # Without threads, rows are numbered; in one piece, no record is cut.
+                    use_threads=False,
+                    block_size=len(content) + 1,
+                    column_names=list(types),
+                ),
+                parse_options=pyarrow.csv.ParseOptions(
+                    newlines_in_values=True, invalid_row_handler=remember
+                ),
+                convert_options=pyarrow.csv.ConvertOptions(
+                    column_types=types,
+                    include_columns=list(wanted),
+                    null_values=MISSING,
+                    true_values=_TRUE,
+                    false_values=_FALSE,
+                ),
+            )
+        except pa.ArrowInvalid as error:
+            if not wrong:
+                raise
+            line = _line_of_record(content, wrong[0].number, block.first_line)
+            raise DataError(
+                f"{description}: line {line}: expected {wrong[0].expected_columns} fields,"
+                f" found {wrong[0].actual_columns}"
+            ) from error
+
+
+def _line_of_record(content: bytes, record: int, first_line: int) -> int:
+    """Return the number of the line in which the `record`-th record (from 1) begins."""
+    quoted = False
+    records = 0
+    for number, line in enumerate(io.BytesIO(content), start=first_line):
+        if not quoted and line.strip(b"\r\n"):
+            records += 1
+            if records == record:
+                return number
+        quoted = _record_continues(line, quoted)
+    return first_line

@@ -1,0 +1,104 @@
+"""Data files on disk: found or refused with a suggestion, hashed, kept inside their folder."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+
+from dataaudit.errors import DataError
+
+# What pyarrow, pandas and the operating system raise for a file that is damaged, truncated, not
+# of the format its ending promises, or that may not be read. Arrow's own exceptions derive from
+# these or from ArrowException; a damaged length field shows as MemoryError or OverflowError.
+_UNREADABLE = (
+    pa.ArrowException,
+    OSError,
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    NotImplementedError,
+    OverflowError,
+    MemoryError,
+    RecursionError,
+)
+
+
+@contextmanager
+def readable(description: str, expected: str) -> Iterator[None]:
+    """Turn whatever a reader raises for a bad file into one `DataError`.
+
+    Parameters
+    ----------
+    description : str
+        The file, as the user wrote it.
+    expected : str
+        What it should have been, for example "a Parquet file".
+    """
+    try:
+        yield
+    except DataError:
+        raise
+    except _UNREADABLE as error:
+        found = " ".join(str(error).split())[:300] or type(error).__name__
+        raise DataError(f"{description}: cannot be read as {expected}: {found}") from error
+
+
+def close_match(name: str, names: Iterable[str]) -> str | None:
+    """Return the one of `names` that `name` probably was meant to be, or None."""
+    by_lower_case = {candidate.lower(): candidate for candidate in sorted(names, reverse=True)}
+    found = difflib.get_close_matches(name.lower(), list(by_lower_case), n=1, cutoff=0.6)
+    return by_lower_case[found[0]] if found else None
+
+
+def existing(path: Path) -> Path:
+    """Return `path`, or raise a `DataError` that suggests what stands nearby.
+
+    Raises
+    ------
+    DataError
+        When there is nothing at `path`, or it may not be looked at.
+    """
+    with readable(str(path), "a file or folder"):
+        if path.exists():
+            return path
+        folder = path.parent
+        if not folder.is_dir():
+            raise DataError(f"{path}: there is no such file, and no folder {folder}")
+        near = close_match(path.name, (entry.name for entry in folder.iterdir()))
+    suggestion = f"; did you mean {folder / near}?" if near else ""
+    raise DataError(f"{path}: there is no such file or folder{suggestion}")
+
+
+def sha256_of(paths: Iterable[Path], description: str) -> str:
+    """Return the SHA-256 (hex) of the content of `paths`, one after the other, read in pieces.
+
+    Of a single file it is what `sha256sum` prints. Of several it is the hash of their hashes, so
+    that bytes that move from one file to the next change it.
+    """
+    digests = []
+    with readable(description, "a file"):
+        for path in paths:
+            with path.open("rb") as file:
+                digests.append(hashlib.file_digest(file, "sha256").hexdigest())
+    if len(digests) == 1:
+        return digests[0]
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def inside(folder: Path, relative: str) -> Path | None:
+    """Return the file `relative` to `folder`, or None where it is missing or lies outside.
+
+    Links are followed before the test, so that no link leads out of the folder either.
+    """
+    try:
+        path = (folder / relative).resolve()
+        return path if path.is_relative_to(folder.resolve()) and path.is_file() else None
+    except (OSError, ValueError, RuntimeError):
+        # A name that no file can have (a NUL, thousands of characters), or links in a circle.
+        return None

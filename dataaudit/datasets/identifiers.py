@@ -1,0 +1,85 @@
+"""Row ids: the id column in its own type, or positions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from dataaudit.errors import DataError
+
+_SHOWN = 3
+
+
+def row_ids(values: pd.Series, *, where: str) -> NDArray[Any]:
+    """Return the ids of all rows.
+
+    Parameters
+    ----------
+    values : pandas.Series `[n]`
+        The id column as the file has it.
+    where : str
+        The file and the column, for errors.
+
+    Returns
+    -------
+    int64 `[n]`, or object `[n]` of str
+
+    Raises
+    ------
+    DataError
+        When an id is missing, is neither a whole number nor text, or occurs twice.
+    """
+    missing = np.flatnonzero(values.isna() | (values.astype(object) == ""))
+    if len(missing):
+        rows = ", ".join(str(row) for row in missing[:_SHOWN])
+        raise DataError(
+            f"{where}: the id is missing in {_count(len(missing), 'row')}"
+            f" (row {rows}{_more(len(missing))}); expected one in every row"
+        )
+    ids = _in_own_type(values, where)
+    repeated = pd.Series(ids).duplicated().to_numpy()
+    if repeated.any():
+        again = np.flatnonzero(repeated)
+        first = {ids[row]: int(np.flatnonzero(ids == ids[row])[0]) for row in again[:_SHOWN]}
+        pairs = ", ".join(
+            f"{ids[row]!s} (rows {first[ids[row]]} and {row})" for row in again[:_SHOWN]
+        )
+        raise DataError(f"{where}: ids must be unique; repeated: {pairs}{_more(len(again))}")
+    return ids
+
+
+def _in_own_type(values: pd.Series, where: str) -> NDArray[Any]:
+    if pd.api.types.is_bool_dtype(values.dtype):
+        raise DataError(f"{where}: ids must be whole numbers or text, found true/false")
+    if pd.api.types.is_numeric_dtype(values.dtype):
+        numbers = values.to_numpy()
+        whole = numbers.astype(np.int64)
+        wrong = np.flatnonzero(whole != numbers)
+        if len(wrong):
+            row = int(wrong[0])
+            raise DataError(
+                f"{where}: row {row}: ids must be whole numbers (64 bits) or text, found"
+                f" {numbers[row]!s}"
+            )
+        return np.array(whole)
+    ids = values.to_numpy(dtype=object)
+    if all(isinstance(identity, int | np.integer) for identity in ids):
+        return np.array([int(identity) for identity in ids], dtype=np.int64)
+    for row, identity in enumerate(ids):
+        if not isinstance(identity, str):
+            raise DataError(
+                f"{where}: row {row}: ids must be all whole numbers or all text, found"
+                f" {type(identity).__name__} {str(identity)[:40]!r}"
+            )
+    return np.array(ids)
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _more(count: int) -> str:
+    return ", ..." if count > _SHOWN else ""

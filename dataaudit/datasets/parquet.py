@@ -1,0 +1,132 @@
+"""Parquet files, read row group by row group."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet
+from numpy.typing import NDArray
+
+from dataaudit.datasets.files import readable
+from dataaudit.datasets.frames import (
+    column_names,
+    holding,
+    may_change_type,
+    pick,
+    plain_frame,
+    rechunk,
+)
+
+_ROWS_PER_READ = 1024
+# Read pages as they are needed; otherwise a whole column of a row group is held.
+_BUFFER_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Parquet:
+    """The rows of a Parquet file.
+
+    `take` decodes the row groups that hold the rows asked for, a thousand rows at a time: who
+    needs the same rows again and again holds on to them.
+    """
+
+    description: str
+    path: Path
+    names: list[str]
+    with_missing: frozenset[str]
+    starts: NDArray[np.int64]
+    """Position of the first row of each row group, then the number of rows. `[groups + 1]`"""
+
+    @classmethod
+    def open(cls, path: Path, description: str) -> Parquet:
+        """Read the file's footer, and the columns whose missing values it does not count.
+
+        Raises
+        ------
+        DataError
+            When it is not a Parquet file, is cut short, or names a column twice.
+        """
+        with readable(description, "a Parquet file"), _file(path) as file:
+            names = column_names(file.schema_arrow, description)
+            groups = range(file.metadata.num_row_groups)
+            counts = [file.metadata.row_group(group).num_rows for group in groups]
+            fields = [file.schema_arrow.field(name) for name in names]
+            with_missing = frozenset(
+                field.name
+                for field in fields
+                if may_change_type(field) and field.nullable and _has_missing(file, field.name)
+            )
+        starts = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)
+        return cls(description, path, names, with_missing, starts)
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return int(self.starts[-1])
+
+    def columns(self) -> list[str]:
+        """Return the column names, in the order of the file."""
+        return list(self.names)
+
+    def stream(self, columns: Sequence[str] | None = None) -> Iterator[pd.DataFrame]:
+        """Yield all rows in order, in frames of any length, with only `columns` where given."""
+        with readable(self.description, "a Parquet file"), _file(self.path) as file:
+            for group in range(len(self.starts) - 1):
+                yield from self._group(file, group, columns)
+
+    def frames(self, rows_per_frame: int) -> Iterator[pd.DataFrame]:
+        """Yield all rows in order, `rows_per_frame` at a time, index = positions."""
+        return rechunk(self.stream(), rows_per_frame)
+
+    def take(self, positions: Sequence[int]) -> pd.DataFrame:
+        """Return the rows at `positions`, in that order, index = positions."""
+        return pick(self._blocks(holding(self.starts, positions) or [0]), positions)
+
+    def _blocks(self, groups: Sequence[int]) -> Iterator[tuple[int, pd.DataFrame]]:
+        with readable(self.description, "a Parquet file"), _file(self.path) as file:
+            for group in groups:
+                first = int(self.starts[group])
+                for frame in self._group(file, group, None):
+                    yield first, frame
+                    first += len(frame)
+
+    def _group(
+        self, file: pyarrow.parquet.ParquetFile, group: int, columns: Sequence[str] | None
+    ) -> Iterator[pd.DataFrame]:
+        wanted = self.names if columns is None else list(columns)
+        rows = 0
+        for batch in file.iter_batches(_ROWS_PER_READ, row_groups=[group], columns=wanted):
+            rows += batch.num_rows
+            # A nested column is asked for by all that it contains; keep the order asked for.
+            table = pa.Table.from_batches([batch]).select(wanted)
+            yield plain_frame(table, self.with_missing)
+        expected = self.starts[group + 1] - self.starts[group]
+        if rows != expected:
+            raise ValueError(f"row group {group} holds {rows} rows, {expected} were announced")
+
+
+def _file(path: Path) -> pyarrow.parquet.ParquetFile:
+    return pyarrow.parquet.ParquetFile(path, buffer_size=_BUFFER_BYTES, pre_buffer=False)
+
+
+def _has_missing(file: pyarrow.parquet.ParquetFile, name: str) -> bool:
+    """Tell whether a column holds a missing value, by the footer, or by reading it."""
+    if file.metadata.num_rows == 0:
+        return False
+    first = file.metadata.row_group(0)
+    paths = [first.column(index).path_in_schema for index in range(first.num_columns)]
+    index = paths.index(name)
+    for group in range(file.metadata.num_row_groups):
+        statistics = file.metadata.row_group(group).column(index).statistics
+        if statistics is None or not statistics.has_null_count:
+            batches = file.iter_batches(_ROWS_PER_READ, row_groups=[group], columns=[name])
+            missing = any(batch.column(0).null_count for batch in batches)
+        else:
+            missing = statistics.null_count > 0
+        if missing:
+            return True
+    return False

@@ -1,0 +1,117 @@
+"""Text files of records, cut into blocks of whole records that can be read again one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from dataaudit.datasets.files import readable
+from dataaudit.errors import DataError
+
+BLOCK_BYTES = 256 * 1024
+"""Small enough that a random access parses little, large enough that the calls cost little."""
+
+RECORD_BYTES = 64 * 1024 * 1024
+"""A longer record is taken for a file without line ends (or a quote that is never closed)."""
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True)
+class TextBlock:
+    """Whole records, as they stand in the file.
+
+    Attributes
+    ----------
+    offset, size : int
+        Where the block begins in the file, and its length, in bytes.
+    first_line : int
+        The number of its first line; the first line of the file is 1.
+    """
+
+    offset: int
+    size: int
+    first_line: int
+
+
+def text_blocks(
+    path: Path, description: str, continues: Callable[[bytes, bool], bool]
+) -> Iterator[tuple[TextBlock, bytes]]:
+    """Yield the blocks of a text file with their bytes; memory is bounded by the block.
+
+    Parameters
+    ----------
+    path : Path
+    description : str
+        What errors call the file.
+    continues : function of (line, continued) to bool
+        Whether the record goes on after this line, given whether it had begun before it.
+
+    Raises
+    ------
+    DataError
+        When the file cannot be read, is not UTF-8, or holds a record without end.
+    """
+    with readable(description, "a text file"), path.open("rb") as file:
+        mark = file.read(len(BYTE_ORDER_MARK))
+        offset = len(BYTE_ORDER_MARK) if mark == BYTE_ORDER_MARK else 0
+        file.seek(offset)
+        line_number = 0
+        first_line = record_line = 1
+        lines: list[bytes] = []
+        size = record_size = 0
+        open_record = False
+        while line := file.readline(RECORD_BYTES + 1):
+            line_number += 1
+            if not open_record:
+                record_line, record_size = line_number, 0
+            record_size += len(line)
+            if record_size > RECORD_BYTES:
+                raise DataError(
+                    f"{description}: the record that begins in line {record_line} is longer than"
+                    f" {RECORD_BYTES // 2**20} MiB: a quote is not closed, or the lines have no"
+                    " ends"
+                )
+            refuse_other_encodings(line, line_number, description)
+            lines.append(line)
+            size += len(line)
+            open_record = continues(line, open_record)
+            if size >= BLOCK_BYTES and not open_record:
+                yield TextBlock(offset, size, first_line), b"".join(lines)
+                offset += size
+                first_line = line_number + 1
+                lines, size = [], 0
+        if open_record:
+            raise DataError(
+                f"{description}: line {record_line}: a quote is opened and never closed"
+            )
+        if lines:
+            yield TextBlock(offset, size, first_line), b"".join(lines)
+
+
+def read_block(path: Path, block: TextBlock, description: str) -> bytes:
+    """Return the bytes of one block."""
+    with readable(description, "a text file"), path.open("rb") as file:
+        file.seek(block.offset)
+        return file.read(block.size)
+
+
+def changed(description: str) -> DataError:
+    """Return the error for a file that is no longer what it was when it was opened."""
+    return DataError(f"{description}: the file changed while it was being read")
+
+
+def refuse_other_encodings(line: bytes, line_number: int, description: str) -> None:
+    """Raise a `DataError` when a line is not UTF-8."""
+    try:
+        line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        found = f"byte 0x{line[error.start]:02x} at column {error.start + 1}"
+        looks_like = ""
+        if line_number == 1 and line[:2] in (b"\xff\xfe", b"\xfe\xff"):
+            looks_like = " (it looks like UTF-16)"
+        raise DataError(
+            f"{description}: line {line_number}: {found} is not UTF-8{looks_like};"
+            " save the file as UTF-8"
+        ) from error
