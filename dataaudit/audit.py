@@ -14,11 +14,11 @@ from pydantic import ValidationError
 from dataaudit.config import AuditConfig, config_from_python, load_config
 from dataaudit.engines.local import LocalEngine
 from dataaudit.errors import RunDirectoryError
-from dataaudit.finding import find_contamination, find_mislabels, no_pairs
+from dataaudit.flagging import find_contamination, find_mislabels, no_pairs
 from dataaudit.loading import Loaded, load, load_objects
 from dataaudit.manifest import Clock, build_manifest
 from dataaudit.mirror.plan import learn_held_out, make_plan
-from dataaudit.report.assemble import assemble_report
+from dataaudit.reporting import make_report
 from dataaudit.report.data import AuditReport
 from dataaudit.report.render import render
 from dataaudit.scoring import score
@@ -189,7 +189,7 @@ def _run(
     with clock.stage("flag contamination"):
         contamination = find_contamination(loaded, scores, config)
     with clock.stage("report"):
-        report = assemble_report(loaded, config, plan, scores, mislabels, contamination, clock)
+        report = make_report(loaded, config, plan, scores, mislabels, contamination, clock)
         page = render(report)
     pairs = no_pairs(loaded) if contamination is None else contamination.table
     directory.write_table(MISLABELS, mislabels.table)

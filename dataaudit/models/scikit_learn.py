@@ -22,8 +22,11 @@ from dataaudit.models.trained import Preprocess, TrainedModel
 from dataaudit.progress import track
 
 _SURROGATE_WIDTH = 128
-_SURROGATE_EPOCHS = 30
+_SURROGATE_STEPS = 2000
+_SURROGATE_ROWS = 50_000
+"""Rows that the stand-in learns from, drawn at random where there are more."""
 _ROWS_PER_STEP = 128
+_ROWS_PER_READ = 4096
 
 
 def is_estimator(candidate: object) -> bool:
@@ -86,7 +89,7 @@ def trained_model(
         f"scikit-learn {name}, through a distilled network",
         note=(
             f"{name} has no gradients. A network of one hidden layer ({_SURROGATE_WIDTH} units) "
-            "was fitted to its probabilities on the training rows, and all scores are that "
+            "was fitted to its probabilities on training rows, and all scores are that "
             "network's."
         ),
     )
@@ -207,29 +210,33 @@ class _Surrogate(nn.Module):
 def _distil(
     estimator: Any, select: Preprocess, transform: Preprocess, train: Samples, seed: int
 ) -> nn.Module:
-    count, total, squares = 0, torch.zeros(0), torch.zeros(0)
-    for batch in train.batches(4096):
-        values = transform(batch.frame)
-        if count == 0:
-            total, squares = values.new_zeros(values.shape[1]), values.new_zeros(values.shape[1])
-        count += len(values)
-        total = total + values.sum(dim=0)
-        squares = squares + values.square().sum(dim=0)
-    mean = total / count
-    scale = (squares / count - mean.square()).clamp_min(0).sqrt()
+    inputs, targets = _distillation_set(estimator, select, transform, train, seed)
+    mean, scale = inputs.mean(dim=0), inputs.std(dim=0, correction=0)
     scale[scale < 1e-12] = 1.0
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        module = _Surrogate(mean.float(), scale.float(), len(estimator.classes_))
-    optimizer = torch.optim.Adam(module.parameters(), lr=3e-3)
-    for _ in track(range(_SURROGATE_EPOCHS), "fitting a network to the estimator"):
-        for batch in train.batches(_ROWS_PER_STEP):
-            inputs = transform(batch.frame).float()
-            targets = torch.tensor(
-                estimator.predict_proba(select(batch.frame)), dtype=torch.float32
-            )
-            loss = nn.functional.cross_entropy(module(inputs), targets)
+        module = _Surrogate(mean, scale, targets.shape[1])
+        optimizer = torch.optim.Adam(module.parameters(), lr=3e-3)
+        for _ in track(range(_SURROGATE_STEPS), "fitting a network to the estimator"):
+            chosen = torch.randint(len(inputs), (_ROWS_PER_STEP,))
+            loss = nn.functional.cross_entropy(module(inputs[chosen]), targets[chosen])
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
     return module.eval()
+
+
+def _distillation_set(
+    estimator: Any, select: Preprocess, transform: Preprocess, train: Samples, seed: int
+) -> tuple[Tensor, Tensor]:
+    """Return inputs `[rows, columns]` and the estimator's probabilities `[rows, classes]`."""
+    positions = np.arange(len(train))
+    if len(positions) > _SURROGATE_ROWS:
+        generator = np.random.default_rng(seed)
+        positions = np.sort(generator.choice(positions, _SURROGATE_ROWS, replace=False))
+    inputs, targets = [], []
+    for start in range(0, len(positions), _ROWS_PER_READ):
+        frame = train.take(positions[start : start + _ROWS_PER_READ]).frame
+        inputs.append(transform(frame).float())
+        targets.append(torch.tensor(estimator.predict_proba(select(frame))).float())
+    return torch.cat(inputs), torch.cat(targets)

@@ -1,0 +1,128 @@
+"""The reporting stage: flags, evidence and facts about the run, as one typed report."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+
+import numpy as np
+
+from dataaudit.config import AuditConfig
+from dataaudit.evidence import Evidence, pair_evidence, row_evidence
+from dataaudit.flags.results import ContaminationFlags, MislabelFlags
+from dataaudit.loading import Loaded, composition
+from dataaudit.manifest import Clock, versions
+from dataaudit.mirror.plan import Plan
+from dataaudit.report.build import build_report
+from dataaudit.report.data import AuditReport, Gate, Method, Split
+from dataaudit.report.label_findings import select_rows
+from dataaudit.report.leakage import select_pairs
+from dataaudit.scoring import Scores
+
+
+def make_report(
+    loaded: Loaded,
+    config: AuditConfig,
+    plan: Plan,
+    scores: Scores,
+    mislabels: MislabelFlags,
+    contamination: ContaminationFlags | None,
+    clock: Clock,
+) -> AuditReport:
+    """Collect the evidence and put the report together."""
+    return build_report(
+        name=config.name,
+        task=config.task,
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        splits=_splits(loaded),
+        mislabels=mislabels,
+        contamination=contamination,
+        evidence=_evidence(loaded, scores, mislabels, contamination),
+        gates=_gates(config, mislabels, contamination),
+        about=config.about,
+        method=_method(loaded, config, plan, clock),
+        limits=[loaded.model.note] if loaded.model.note else [],
+    )
+
+
+def _splits(loaded: Loaded) -> list[Split]:
+    return [
+        Split(
+            role=samples.role,
+            source=samples.source.description,
+            rows=len(samples),
+            sha256=samples.sha256,
+            id_column=samples.id_column,
+            label_column=samples.label_column,
+        )
+        for samples in (loaded.train, loaded.held_out, loaded.suspects)
+        if samples is not None
+    ]
+
+
+def _evidence(
+    loaded: Loaded,
+    scores: Scores,
+    mislabels: MislabelFlags,
+    contamination: ContaminationFlags | None,
+) -> Evidence:
+    held_out_features = (
+        np.zeros((0, 0)) if scores.held_out is None else scores.held_out.column("features")
+    )
+    pairs = {}
+    if contamination is not None and loaded.suspects is not None:
+        pairs = pair_evidence(select_pairs(contamination), loaded.train, loaded.suspects)
+    rows = row_evidence(
+        select_rows(mislabels),
+        mislabels,
+        loaded.train,
+        scores.train,
+        loaded.held_out,
+        held_out_features,
+    )
+    return Evidence(rows, pairs, composition(loaded))
+
+
+def _gates(
+    config: AuditConfig, mislabels: MislabelFlags, contamination: ContaminationFlags | None
+) -> list[Gate]:
+    gates = []
+    limit = config.gates.mislabel_rate
+    if limit is not None:
+        found = mislabels.noise_rate.estimate
+        gates.append(
+            Gate(name="mislabel_rate", limit=limit, found=found, passed=bool(found <= limit))
+        )
+    limit = config.gates.contaminated
+    if limit is not None:
+        # A gate that could not be measured has not been passed.
+        count = None
+        if contamination is not None:
+            table = contamination.table
+            count = float(table.loc[table["flagged"], "query_id"].nunique())
+        gates.append(
+            Gate(
+                name="contaminated",
+                limit=limit,
+                found=count,
+                passed=count is not None and count <= limit,
+            )
+        )
+    return gates
+
+
+def _method(loaded: Loaded, config: AuditConfig, plan: Plan, clock: Clock) -> Method:
+    mirror = {} if plan.settings is None else asdict(plan.settings)
+    return Method(
+        model_sha256=loaded.model.sha256(),
+        device=str(loaded.model.device),
+        settings={
+            "model": loaded.model.description,
+            "mirror": plan.reason,
+            **{f"mirror.{name}": value for name, value in mirror.items() if name != "seed"},
+            "batch_size": config.batch_size,
+        },
+        seeds={"mirror": config.mirror.seed},
+        versions=versions(),
+        timings_seconds=dict(clock.seconds),
+    )

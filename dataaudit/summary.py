@@ -1,0 +1,16 @@
+"""A finished audit in a few lines of text, for the terminal."""
+
+from __future__ import annotations
+
+from dataaudit.report.data import AuditReport
+
+
+def summary_lines(report: AuditReport) -> list[str]:
+    """Return what an engineer wants to see first, a finding a line."""
+    lines = [f"{report.identity.name}: {report.verdict.headline}"]
+    lines += [f"- {finding.title}. {finding.text}" for finding in report.findings]
+    for gate in report.verdict.gates:
+        found = "not measured" if gate.found is None else f"{gate.found:.4g}"
+        outcome = "passed" if gate.passed else "FAILED"
+        lines.append(f"gate {gate.name}: {outcome} (found {found}, limit {gate.limit:.4g})")
+    return lines

@@ -1,0 +1,151 @@
+"""The local engine: the same scores whatever the batch size, block size or order of groups."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from dataaudit.datasets.load import samples_from_object
+from dataaudit.datasets.samples import Samples
+from dataaudit.engines import local
+from dataaudit.engines.local import LocalEngine
+from dataaudit.errors import DataError, ModelError
+from dataaudit.mirror.perturbation import Perturbation
+from dataaudit.models.trained import TrainedModel
+from dataaudit.scores import ScoreBlock
+from dataaudit.tasks import Classification
+
+COLUMNS = ["a", "b", "c"]
+
+
+def model() -> TrainedModel:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 4)).eval()
+    return TrainedModel(module, lambda frame: torch.tensor(frame[COLUMNS].to_numpy()), "small")
+
+
+def rows(count: int = 103) -> Samples:
+    generator = np.random.default_rng(0)
+    frame = pd.DataFrame(generator.normal(size=(count, 3)), columns=COLUMNS)
+    frame["label"] = np.arange(count) % 4
+    return samples_from_object(
+        frame, role="train", label="label", id_column=None, classes=None, task="classification"
+    )
+
+
+def perturbations(trained: TrainedModel, count: int = 3) -> list[Perturbation]:
+    generator = torch.Generator().manual_seed(1)
+    return [
+        Perturbation(
+            {
+                name: value + 0.1 * torch.randn(value.shape, generator=generator)
+                for name, value in trained.module.state_dict().items()
+            }
+        )
+        for _ in range(count)
+    ]
+
+
+def joined(blocks: Sequence[ScoreBlock], column: str) -> np.ndarray:
+    return np.concatenate([getattr(block, column) for block in blocks])
+
+
+def test_scores_are_those_of_the_perturbed_modules_run_by_hand() -> None:
+    trained, samples = model(), rows()
+    groups = perturbations(trained)
+    blocks = list(LocalEngine(16).score(trained, Classification(4), samples, groups))
+    inputs = trained.inputs(samples.take(range(103)), samples)
+    assert isinstance(inputs, torch.Tensor)
+    labels = torch.tensor(samples.labels)
+    by_hand, probabilities = [], []
+    for values in [trained.module.state_dict(), *(group.tensors for group in groups)]:
+        copy = nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 4))
+        copy.load_state_dict(dict(values))
+        with torch.inference_mode():
+            outputs = copy(inputs)
+        by_hand.append(nn.functional.cross_entropy(outputs, labels, reduction="none").numpy())
+        probabilities.append(outputs.softmax(1).numpy())
+    np.testing.assert_allclose(joined(blocks, "losses"), np.stack(by_hand, 1), rtol=1e-5)
+    np.testing.assert_allclose(
+        joined(blocks, "base_probabilities"), probabilities[0], rtol=1e-5, atol=1e-7
+    )
+    np.testing.assert_allclose(
+        joined(blocks, "mirrored_probabilities"), np.mean(probabilities[1:], 0), rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 64, 500])
+@pytest.mark.parametrize("rows_per_block", [1, 32, 4096])
+def test_batch_and_block_size_change_nothing(
+    monkeypatch: pytest.MonkeyPatch, batch_size: int, rows_per_block: int
+) -> None:
+    trained, samples = model(), rows()
+    groups = perturbations(trained)
+    expected = list(LocalEngine(103).score(trained, Classification(4), samples, groups))
+    monkeypatch.setattr(local, "_ROWS_PER_BLOCK", rows_per_block)
+    found = list(LocalEngine(batch_size).score(trained, Classification(4), samples, groups))
+    assert sum(len(block) for block in found) == 103
+    for column in ("losses", "base_probabilities", "mirrored_probabilities", "features"):
+        np.testing.assert_allclose(
+            joined(found, column), joined(expected, column), rtol=1e-4, atol=1e-6
+        )
+
+
+def test_the_order_of_groups_only_orders_the_columns() -> None:
+    trained, samples = model(), rows()
+    groups = perturbations(trained)
+    forward = list(LocalEngine().score(trained, Classification(4), samples, groups))
+    backward = list(LocalEngine().score(trained, Classification(4), samples, groups[::-1]))
+    losses = joined(backward, "losses")
+    np.testing.assert_array_equal(joined(forward, "losses"), losses[:, [0, 3, 2, 1]])
+
+
+def test_finished_blocks_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "_ROWS_PER_BLOCK", 32)
+    trained, samples = model(), rows()
+    engine, task = LocalEngine(16), Classification(4)
+    everything = list(engine.score(trained, task, samples, []))
+    rest = list(engine.score(trained, task, samples, [], finished={0, 64}))
+    assert [block.start for block in everything] == [0, 32, 64, 96]
+    assert [block.start for block in rest] == [32, 96]
+    np.testing.assert_array_equal(rest[1].losses, everything[3].losses)
+
+
+def test_features_are_the_inputs_of_the_last_linear_layer() -> None:
+    trained, samples = model(), rows(5)
+    (block,) = LocalEngine().score(trained, Classification(4), samples, [])
+    with torch.inference_mode():
+        inputs = trained.inputs(samples.take(range(5)), samples)
+        expected = trained.module[1](trained.module[0](inputs)).half().numpy()
+    np.testing.assert_array_equal(block.features, expected)
+
+
+def test_missing_input_values_are_named_with_row_and_column() -> None:
+    frame = pd.DataFrame({"a": [1.0, 2.0], "b": [1.0, np.nan], "c": [0.0, 0.0], "label": [0, 1]})
+    samples = samples_from_object(
+        frame, role="train", label="label", id_column=None, classes=None, task="classification"
+    )
+    with pytest.raises(DataError) as caught:
+        list(LocalEngine().score(model(), Classification(4), samples, []))
+    assert str(caught.value) == (
+        "train (train (DataFrame)): row 1 (id 1): preprocess returned NaN or infinite values in "
+        "the input (missing in the file: b); expected finite numbers"
+    )
+
+
+def test_outputs_that_are_not_finite_are_named() -> None:
+    module = nn.Linear(3, 4).eval()
+    with torch.no_grad():
+        module.bias.fill_(float("nan"))
+    trained = TrainedModel(module, model().preprocess, "broken")
+    with pytest.raises(ModelError, match=r"row 0 \(id 0\): the model returned NaN"):
+        list(LocalEngine().score(trained, Classification(4), rows(), []))
+
+
+def test_inputs_that_do_not_fit_name_shapes() -> None:
+    trained = TrainedModel(nn.Linear(9, 4).eval(), model().preprocess, "wide")
+    with pytest.raises(ModelError, match=r"the model failed on the inputs .*\(103, 3\)"):
+        list(LocalEngine().score(trained, Classification(4), rows(), []))
