@@ -1,0 +1,182 @@
+"""From flags and evidence to the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from dataaudit.evidence import Evidence
+from dataaudit.flags.results import ContaminationFlags, MislabelFlags
+from dataaudit.report.crosswalk import crosswalk
+from dataaudit.report.data import (
+    About,
+    AuditReport,
+    ClassCount,
+    Composition,
+    Counts,
+    Coverage,
+    Decision,
+    Gate,
+    Identity,
+    LabelFindings,
+    Leakage,
+    Method,
+    Split,
+    Threshold,
+)
+from dataaudit.report.findings import build_findings, build_next_steps, build_verdict
+from dataaudit.report.label_findings import build_label_findings, plain_label
+from dataaudit.report.leakage import build_leakage
+from dataaudit.report.samples import SamplePool
+
+SAMPLE_CHARACTERS = 3_400_000
+"""What all embedded samples may take: with 5,000 rows the page stays below 5 MB."""
+
+
+def build_report(
+    *,
+    name: str,
+    task: str,
+    date: str,
+    splits: Sequence[Split],
+    mislabels: MislabelFlags | None,
+    contamination: ContaminationFlags | None,
+    evidence: Evidence,
+    gates: Sequence[Gate] = (),
+    about: About | None = None,
+    method: Method | None = None,
+    coverage: Coverage | None = None,
+    limits: Sequence[str] = (),
+    remediation: Sequence[Decision] = (),
+) -> AuditReport:
+    """Return the report of one audit.
+
+    Parameters
+    ----------
+    name, task : str
+        As in `audit.yaml`.
+    date : str
+        ISO 8601 date or time of the audit.
+    splits : sequence of Split
+        The data sets that went in, with their content hashes.
+    mislabels : MislabelFlags or None
+        None where no held-out samples were given; the page then says so.
+    contamination : ContaminationFlags or None
+        None where no suspects were given; the page then says so.
+    evidence : Evidence
+        Exhibits for the rows of `select_rows` and the pairs of `select_pairs`.
+    gates : sequence of Gate
+        Limits with what was found.
+    about : About, optional
+        What people say about the data set; what is missing reads "not provided".
+    method, coverage : optional
+        How the audit was made, and what it did not look at. Thresholds of the flags are added.
+    limits : sequence of str
+        Limits of this audit beyond those that hold for every audit.
+    remediation : sequence of Decision
+        What reviewers decided so far.
+    """
+    about = about or About()
+    coverage = coverage or Coverage()
+    pool = SamplePool(SAMPLE_CHARACTERS)
+    leakage = build_leakage(contamination, evidence.pairs, pool) if contamination else None
+    labels = build_label_findings(mislabels, evidence.rows, pool) if mislabels else None
+    return AuditReport(
+        identity=Identity(name=name, task=task, date=date, splits=list(splits), about=about),
+        verdict=build_verdict(gates),
+        findings=build_findings(labels, leakage, coverage),
+        next_steps=build_next_steps(labels, leakage, about),
+        counts=_counts(splits, labels, leakage),
+        composition=_composition(evidence.composition),
+        labels=labels,
+        leakage=leakage,
+        method=_with_thresholds(method or Method(), labels, leakage),
+        coverage=coverage,
+        limits=[*_limits(labels, leakage), *limits],
+        remediation=list(remediation),
+        crosswalk=crosswalk(),
+        samples=pool.samples,
+    )
+
+
+def _counts(
+    splits: Sequence[Split], labels: LabelFindings | None, leakage: Leakage | None
+) -> Counts:
+    rows: Mapping[str, int] = {split.role: split.rows for split in splits}
+    return Counts(
+        train=rows.get("train", 0),
+        held_out=rows.get("held_out", 0),
+        suspects=rows.get("suspects", 0),
+        rows_flagged=None if labels is None else labels.rows_flagged,
+        suspects_flagged=None if leakage is None else leakage.suspects_flagged,
+    )
+
+
+def _composition(table: pd.DataFrame) -> Composition:
+    totals = table.groupby("split", sort=False)["rows"].sum()
+    counts = [
+        ClassCount(
+            split=str(split),
+            label=plain_label(label),
+            rows=int(rows),
+            share=float(rows / totals[split]) if totals[split] else 0.0,
+        )
+        for split, label, rows in table[["split", "class", "rows"]].itertuples(index=False)
+    ]
+    smallest = table.groupby("split", sort=False)["rows"].min()
+    largest = table.groupby("split", sort=False)["rows"].max()
+    imbalance = {
+        str(split): float(largest[split] / smallest[split])
+        for split in totals.index
+        if smallest[split] > 0
+    }
+    return Composition(counts=counts, imbalance=imbalance)
+
+
+def _with_thresholds(
+    method: Method, labels: LabelFindings | None, leakage: Leakage | None
+) -> Method:
+    thresholds = list(method.thresholds)
+    if labels is not None:
+        thresholds.append(
+            Threshold(
+                name="probability of a wrong label",
+                value=labels.probability_threshold,
+                reason="A row is flagged when its calibrated probability reaches this.",
+            )
+        )
+    if leakage is not None:
+        thresholds.append(
+            Threshold(
+                name="false discovery rate of leaks",
+                value=leakage.false_discovery_rate,
+                reason="Of the suspects flagged, at most this share is expected to be wrong "
+                "(Benjamini–Hochberg).",
+            )
+        )
+    return method.model_copy(update={"thresholds": thresholds})
+
+
+def _limits(labels: LabelFindings | None, leakage: Leakage | None) -> list[str]:
+    limits = [
+        "A flag is a reason to look, not a proof. Every decision about a row is a person's.",
+    ]
+    if labels is not None:
+        limits.append(
+            "Labels are judged against the held-out samples. Where those are wrong, or "
+            "do not cover a kind of row, the judgement is wrong or weak too."
+        )
+        limits.append(
+            "Rates and probabilities are estimates. Errors that follow a rule the model can "
+            "learn, and the held-out samples share, cannot be seen."
+        )
+    if leakage is not None:
+        limits.append(
+            "A leak that neither resembles its source nor moved the model cannot be seen: "
+            "no finding is not a proof of absence."
+        )
+    limits.append(
+        "This report gathers evidence. It does not state conformity with any law or standard."
+    )
+    return limits

@@ -1,0 +1,381 @@
+"""The report as typed data: what `audit.json` holds, field by field.
+
+`audit.json` is one `AuditReport`; its JSON schema is `audit.schema.json` beside this file. The
+page is rendered from this and nothing else, so it can be rendered again from `audit.json`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
+
+NOT_PROVIDED = "not provided"
+
+Label = str | int | float | bool
+SampleId = str | int
+Role = Literal["train", "held_out", "suspects"]
+Kind = Literal["exact", "near", "near, no influence seen", "influence only", "none"]
+
+
+class Section(BaseModel):
+    """Base of every part: cannot be changed, refuses unknown fields and numbers JSON lacks."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=()
+    )
+
+
+def _as_supplied(value: object) -> object:
+    """Turn what YAML makes of a person's answer (nothing, a number, a list) into text."""
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return NOT_PROVIDED
+    if isinstance(value, (list, tuple)):
+        return "; ".join(str(item) for item in value) or NOT_PROVIDED
+    if isinstance(value, dict):
+        return value
+    return str(value)
+
+
+Supplied = Annotated[str, BeforeValidator(_as_supplied)]
+
+
+class About(Section):
+    """What only people can say about the data set: the `about:` section of `audit.yaml`."""
+
+    version: Supplied = NOT_PROVIDED
+    licence: Supplied = NOT_PROVIDED
+    purpose: Supplied = NOT_PROVIDED
+    auditor: Supplied = NOT_PROVIDED
+    provenance: Supplied = NOT_PROVIDED
+    collection: Supplied = NOT_PROVIDED
+    labelling_protocol: Supplied = NOT_PROVIDED
+    annotators: Supplied = NOT_PROVIDED
+    personal_data: Supplied = NOT_PROVIDED
+    known_biases: Supplied = NOT_PROVIDED
+    known_limits: Supplied = NOT_PROVIDED
+    residual_risk: Supplied = NOT_PROVIDED
+    changes_since_last_audit: Supplied = NOT_PROVIDED
+    signed_off_by: Supplied = NOT_PROVIDED
+
+
+class Split(Section):
+    """One of the data sets that went into the audit, told apart by its content hash."""
+
+    role: Role
+    source: str
+    rows: int
+    sha256: str
+    id_column: str | None = None
+    label_column: str | None = None
+
+
+class Identity(Section):
+    """What was audited, when, and what people said about it."""
+
+    name: str
+    task: str
+    date: str = Field(description="ISO 8601 date or time of the audit")
+    splits: list[Split]
+    about: About
+
+
+class Estimate(Section):
+    """An estimate with its 95 % interval."""
+
+    estimate: float
+    low: float
+    high: float
+
+
+class Gate(Section):
+    """A limit set beforehand, and what the audit found."""
+
+    name: str
+    limit: float
+    found: float | None = Field(description="null where the audit could not measure it")
+    passed: bool
+
+
+class Verdict(Section):
+    """The outcome against the gates."""
+
+    outcome: Literal["passed", "failed", "no gates"]
+    headline: str
+    gates: list[Gate]
+
+
+class Finding(Section):
+    """One thing the audit found, in words."""
+
+    title: str
+    text: str
+    section: Literal["labels", "leakage", "evidence"]
+    severity: Literal["serious", "notable", "clear"]
+
+
+class Counts(Section):
+    """How many rows went in and how many were flagged."""
+
+    train: int
+    held_out: int
+    suspects: int
+    rows_flagged: int | None
+    suspects_flagged: int | None
+
+
+class ClassCount(Section):
+    """How many rows one split holds of one class."""
+
+    split: str
+    label: Label
+    rows: int
+    share: float
+
+
+class Composition(Section):
+    """Rows per split and class, and how uneven the classes are."""
+
+    counts: list[ClassCount]
+    imbalance: dict[str, float] = Field(
+        description="per split: rows of the largest class for each row of the smallest"
+    )
+
+
+class Sample(Section):
+    """One sample as a person can look at it; shared by all rows and pairs that refer to it."""
+
+    sample_id: SampleId
+    role: Role
+    label: str
+    text: str | None = None
+    image: str | None = Field(
+        default=None, pattern=r"^data:image/(webp|png|jpeg|gif);base64,[A-Za-z0-9+/]+=*$"
+    )
+    fields: dict[str, str] = {}
+
+
+class Reference(Section):
+    """A sample shown as evidence: its key in `samples`, and why it stands there."""
+
+    sample: str
+    note: str
+
+
+class SignalValue(Section):
+    """One signal of one row: its value, and the share of all rows that lie below it."""
+
+    value: float
+    percentile: float
+
+
+class FlaggedRow(Section):
+    """A training row on the page: flagged, or kept but close to being flagged."""
+
+    row_id: SampleId
+    given_label: Label
+    suggested_label: Label
+    score: float
+    probability: float
+    flagged: bool
+    rank: int
+    signals: dict[str, SignalValue]
+    sample: str | None = Field(description="key in `samples`; null where left out for size")
+    against: list[Reference]
+    neighbours: list[Reference]
+
+
+class ClassNoise(Section):
+    """The estimated share of wrong labels among the rows of one given class."""
+
+    label: Label
+    rows: int
+    flagged: int
+    noise_rate: Estimate | None
+
+
+class NoiseTable(Section):
+    """Expected rows by given class (lines) and true class (columns)."""
+
+    given: list[Label]
+    true: list[Label]
+    rows: list[list[float]]
+    classes_left_out: int
+
+
+class Confusion(Section):
+    """One kind of label error: rows labelled `given` that are expected to be `true`."""
+
+    given: Label
+    true: Label
+    rows: float
+
+
+class BudgetPoint(Section):
+    """What reviewing the first `budget` rows is expected to find."""
+
+    budget: int
+    expected_found: float
+    expected_precision: float
+
+
+class Histogram(Section):
+    """Rows per bin of one score, flagged and kept apart; the outer bins hold all beyond them."""
+
+    name: str
+    edges: list[float]
+    kept: list[int]
+    flagged: list[int]
+    threshold: float | None = None
+
+
+class LabelFindings(Section):
+    """Which training rows are probably mislabeled, and how many there are in all."""
+
+    rows_scored: int
+    rows_flagged: int
+    noise_rate: Estimate | None
+    expected_wrong_rows: float | None
+    probability_threshold: float
+    per_class: list[ClassNoise]
+    noise_table: NoiseTable | None
+    confusions: list[Confusion]
+    expected_precision: list[BudgetPoint]
+    histograms: list[Histogram]
+    rows: list[FlaggedRow]
+    rows_left_out: int = Field(description="flagged rows that only mislabels.parquet holds")
+    rows_without_evidence: int
+    method: str
+
+
+class LeakPair(Section):
+    """A suspect and the training row it is probably a copy of."""
+
+    query_id: SampleId
+    row_id: SampleId
+    rank: int
+    score: float
+    p_value: float | None
+    kind: Kind
+    content_score: float | None
+    influence_score: float | None
+    suspect: str | None = Field(description="key in `samples`; null where left out for size")
+    row: str | None = Field(description="key in `samples`; null where left out for size")
+
+
+class KindCount(Section):
+    """Flagged suspects whose best match is of one kind."""
+
+    kind: Kind
+    suspects: int
+
+
+class ClassHits(Section):
+    """Flagged suspects of one class."""
+
+    label: Label
+    suspects: int
+    flagged: int
+
+
+class Leakage(Section):
+    """Which suspects are probably copies of training rows, and what that does to the metric."""
+
+    suspects: int
+    suspects_flagged: int
+    false_discovery_rate: float
+    kinds: list[KindCount]
+    metric_name: str
+    metric_all: Estimate | None
+    metric_clean: Estimate | None
+    metric_difference: Estimate | None
+    hits_per_class: list[ClassHits]
+    pairs: list[LeakPair]
+    pairs_left_out: int = Field(description="flagged pairs that only contamination.parquet holds")
+    method: str
+
+
+class Threshold(Section):
+    """A decision threshold and why it stands where it stands."""
+
+    name: str
+    value: float
+    reason: str
+
+
+class Method(Section):
+    """How the audit was made: enough to repeat it."""
+
+    model_sha256: str | None = None
+    device: str | None = None
+    settings: dict[str, JsonValue] = {}
+    seeds: dict[str, int] = {}
+    versions: dict[str, str] = {}
+    timings_seconds: dict[str, float] = {}
+    thresholds: list[Threshold] = []
+
+
+class Coverage(Section):
+    """What the audit did not look at."""
+
+    rows_not_scored: int = 0
+    suspects_not_scored: int = 0
+    failed_batches: int = 0
+    sampling: str = "none: every row was scored"
+    truncation: str = "none"
+    missing_values: dict[str, int] = Field(
+        default={}, description="per column: training rows without a value"
+    )
+    notes: list[str] = []
+
+
+class Decision(Section):
+    """What a reviewer decided about a flagged row."""
+
+    row_id: SampleId
+    decision: str
+    reviewer: str
+    date: str
+    before: Label
+    after: Label | None
+
+
+class CrosswalkEntry(Section):
+    """Where a reader who works by some framework finds the evidence it asks for."""
+
+    framework: str
+    reference: str
+    asks_for: str
+    sections: list[str] = Field(min_length=1, description="ids of sections of the page")
+
+
+class AuditReport(Section):
+    """The machine-readable whole of an audit: what `audit.json` holds."""
+
+    schema_version: Literal["1.0"] = "1.0"
+    identity: Identity
+    verdict: Verdict
+    findings: list[Finding] = Field(max_length=3)
+    next_steps: list[str]
+    counts: Counts
+    composition: Composition
+    labels: LabelFindings | None = Field(description="null where no held-out samples were given")
+    leakage: Leakage | None = Field(description="null where no suspects were given")
+    method: Method
+    coverage: Coverage
+    limits: list[str]
+    remediation: list[Decision] = []
+    crosswalk: list[CrosswalkEntry]
+    samples: dict[str, Sample]
+
+
+def sample_key(role: str, sample_id: SampleId) -> str:
+    """Return the key of a sample in `AuditReport.samples`; "1" and 1 have different keys."""
+    return f"{role}:{sample_id!r}"
+
+
+def most_important(findings: Sequence[Finding]) -> list[Finding]:
+    """Return the three findings that matter most, in the order given within each severity."""
+    order = {"serious": 0, "notable": 1, "clear": 2}
+    return sorted(findings, key=lambda finding: order[finding.severity])[:3]

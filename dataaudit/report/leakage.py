@@ -1,0 +1,104 @@
+"""From `ContaminationFlags` to the leakage section of the report."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import get_args
+
+import pandas as pd
+
+from dataaudit.evidence import Exhibit
+from dataaudit.flags.results import ContaminationFlags
+from dataaudit.report.data import ClassHits, Kind, KindCount, Leakage, LeakPair, SampleId
+from dataaudit.report.label_findings import estimate, plain_label
+from dataaudit.report.samples import SamplePool, plain_id
+
+PAIRS_ON_PAGE = 300
+
+
+def select_pairs(flags: ContaminationFlags) -> list[tuple[SampleId, SampleId]]:
+    """Return the (query id, row id) of the pairs that the page shows, in its order."""
+    shown = _shown(flags)
+    return [
+        (plain_id(query_id), plain_id(row_id))
+        for query_id, row_id in zip(shown["query_id"], shown["row_id"], strict=True)
+    ]
+
+
+def build_leakage(
+    flags: ContaminationFlags,
+    evidence: Mapping[tuple[SampleId, SampleId], tuple[Exhibit, Exhibit]],
+    pool: SamplePool,
+) -> Leakage:
+    """Return the leakage section; its samples go into `pool`."""
+    flagged = _flagged(flags)
+    shown = flagged.head(PAIRS_ON_PAGE)
+    best = flagged.drop_duplicates("query_id")
+    kinds = best["kind"].value_counts()
+    return Leakage(
+        suspects=int(flags.table["query_id"].nunique()),
+        suspects_flagged=len(best),
+        false_discovery_rate=flags.false_discovery_rate,
+        kinds=[
+            KindCount(kind=kind, suspects=int(kinds[kind]))
+            for kind in get_args(Kind)
+            if kind in kinds
+        ],
+        metric_name=flags.metric_name,
+        metric_all=estimate(flags.metric_all),
+        metric_clean=estimate(flags.metric_clean),
+        metric_difference=estimate(flags.metric_difference),
+        hits_per_class=[
+            ClassHits(label=plain_label(label), suspects=int(suspects), flagged=int(hits))
+            for label, suspects, hits in flags.hits_per_class[
+                ["class", "suspects", "flagged"]
+            ].itertuples(index=False)
+        ],
+        pairs=[_pair(line, evidence, pool) for line in shown.to_dict("records")],
+        pairs_left_out=len(flagged) - len(shown),
+        method=flags.method,
+    )
+
+
+def _flagged(flags: ContaminationFlags) -> pd.DataFrame:
+    """Return the flagged lines, the suspects with the best match first."""
+    joined = pd.concat([flags.table, flags.evidence], axis=1)
+    flagged = joined[joined["flagged"]]
+    best_score = flagged.groupby("query_id", sort=False)["score"].transform("max")
+    return flagged.assign(best_score=best_score).sort_values(
+        ["best_score", "query_id", "rank"], ascending=[False, True, True], kind="stable"
+    )
+
+
+def _shown(flags: ContaminationFlags) -> pd.DataFrame:
+    return _flagged(flags).head(PAIRS_ON_PAGE)
+
+
+def _pair(
+    line: Mapping[str, object],
+    evidence: Mapping[tuple[SampleId, SampleId], tuple[Exhibit, Exhibit]],
+    pool: SamplePool,
+) -> LeakPair:
+    query_id, row_id = plain_id(line["query_id"]), plain_id(line["row_id"])
+    exhibits = evidence.get((query_id, row_id))
+    keys = (None, None) if exhibits is None else tuple(pool.add(item) for item in exhibits)
+    return LeakPair.model_validate(
+        {
+            "query_id": query_id,
+            "row_id": row_id,
+            "rank": line["rank"],
+            "score": line["score"],
+            "p_value": _finite(line["p_value"]),
+            "kind": line["kind"],
+            "content_score": _finite(line["content_score"]),
+            "influence_score": _finite(line["influence_score"]),
+            "suspect": keys[0],
+            "row": keys[1],
+        }
+    )
+
+
+def _finite(value: object) -> float | None:
+    plain = float(str(value))
+    return plain if math.isfinite(plain) else None

@@ -1,0 +1,118 @@
+"""The data that the page's script works with: flagged rows and budgets, as compact JSON.
+
+Rows are arrays, samples and labels are referred to by position: with 5,000 rows every repeated
+word counts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from markupsafe import Markup
+
+from dataaudit.report import formats
+from dataaudit.report.data import AuditReport, BudgetPoint, Label, LabelFindings, Reference
+
+ESCAPES = {
+    "<": "\\u003c",
+    ">": "\\u003e",
+    "&": "\\u0026",
+    "\u2028": "\\u2028",
+    "\u2029": "\\u2029",
+}
+
+
+def island(data: object) -> Markup:
+    """Return JSON that cannot end its `<script>` element, whatever text it holds."""
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    for character, escape in ESCAPES.items():
+        text = text.replace(character, escape)
+    return Markup(text)
+
+
+def page_data(report: AuditReport, places: Sequence[tuple[float, float]]) -> dict[str, object]:
+    """Return what the script needs.
+
+    Parameters
+    ----------
+    report : AuditReport
+    places : sequence of (x, y)
+        Where each budget lies in the chart of expected finds.
+    """
+    labels = report.labels
+    if labels is None:
+        return {"rows": [], "samples": [], "labels": [], "signals": [], "budgets": []}
+    keys = list(dict.fromkeys(key for row in labels.rows for key in _keys(row.sample, row)))
+    positions = {key: position for position, key in enumerate(keys)}
+    names = list(dict.fromkeys(name for row in labels.rows for name in row.signals))
+    ordered = label_order(labels)
+    label_positions = {label: position for position, label in enumerate(ordered)}
+
+    def refer(references: Sequence[Reference]) -> list[list[object]]:
+        return [[positions[item.sample], item.note] for item in references]
+
+    return {
+        "labels": [formats.label(label) for label in ordered],
+        "signals": [formats.words(name) for name in names],
+        "samples": [
+            [
+                sample.sample_id,
+                sample.label,
+                sample.image or "",
+                sample.text or "",
+                list(sample.fields.items()),
+            ]
+            for sample in (report.samples[key] for key in keys)
+        ],
+        "rows": [
+            [
+                row.row_id,
+                label_positions[row.given_label],
+                label_positions[row.suggested_label],
+                round(row.probability, 4),
+                formats.percent(row.probability),
+                int(row.flagged),
+                row.rank,
+                -1 if row.sample is None else positions[row.sample],
+                refer(row.against),
+                refer(row.neighbours),
+                [
+                    [formats.number(value.value), round(100 * value.percentile, 1)]
+                    if (value := row.signals.get(name))
+                    else None
+                    for name in names
+                ],
+            ]
+            for row in labels.rows
+        ],
+        "budgets": [
+            [x, y, *budget_words(point, labels)]
+            for point, (x, y) in zip(labels.expected_precision, places, strict=True)
+        ],
+    }
+
+
+def budget_words(point: BudgetPoint, labels: LabelFindings) -> list[str]:
+    """Return a budget in words: rows reviewed, wrong ones found, precision, share of all."""
+    total = labels.expected_precision[-1].expected_found
+    recall = formats.percent(min(point.expected_found / total, 1.0)) if total > 0 else "0%"
+    return [
+        formats.count(point.budget),
+        formats.count(point.expected_found),
+        formats.percent(point.expected_precision),
+        recall,
+    ]
+
+
+def label_order(labels: LabelFindings) -> list[Label]:
+    """Return all labels on the page: classes in their own order, targets by size."""
+    known = [item.label for item in labels.per_class]
+    used = [label for row in labels.rows for label in (row.given_label, row.suggested_label)]
+    others = sorted(set(used) - set(known), key=lambda label: (isinstance(label, str), label))
+    return list(dict.fromkeys([*known, *others]))
+
+
+def _keys(own: str | None, row: object) -> list[str]:
+    references = [*getattr(row, "against", []), *getattr(row, "neighbours", [])]
+    return ([own] if own else []) + [reference.sample for reference in references]

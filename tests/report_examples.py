@@ -1,0 +1,278 @@
+"""Reports of made-up audits, for the tests of the report."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from dataaudit.evidence import Evidence, Exhibit, RowEvidence
+from dataaudit.flags.results import ContaminationFlags, Interval, MislabelFlags
+from dataaudit.report.build import build_report
+from dataaudit.report.data import About, AuditReport, Coverage, Gate, Method, Split
+from dataaudit.report.label_findings import select_rows
+from dataaudit.report.leakage import select_pairs
+
+CLASSES = ["boot", "coat", "dress", "sandal", "shirt"]
+SENTENCES = [
+    "Free entry in a weekly competition to win cup final tickets, text WIN to 80085",
+    "Are we still meeting at seven, or did the train get cancelled again?",
+    "Your parcel could not be delivered. Confirm your address within 24 hours.",
+    "Thanks for yesterday, the soup was lovely. I will bring the pot back on Sunday",
+]
+
+
+def mislabel_flags(
+    rows: int, flagged: int, classes: list[Any] | None = None, seed: int = 0
+) -> MislabelFlags:
+    """Return flags whose first `flagged` ranks are flagged; ids are `row-0` … in file order."""
+    classes = classes or CLASSES
+    generator = np.random.default_rng(seed)
+    rank = generator.permutation(rows) + 1
+    probability = np.where(
+        rank <= flagged,
+        0.5 + 0.5 * np.clip(1 - rank / (flagged + 1), 0, 1) ** 0.3,
+        0.49 * np.exp(-(rank - flagged) / (rows / 12 + 1)),
+    )
+    given = generator.integers(len(classes), size=rows)
+    suggested = np.where(
+        rank <= 2 * flagged,
+        (given + 1 + generator.binomial(len(classes) - 2, 0.25, size=rows)) % len(classes),
+        given,
+    )
+    labels = np.array(classes, dtype=object)
+    table = pd.DataFrame(
+        {
+            "row_id": [f"row-{index}" for index in range(rows)],
+            "given_label": labels[given],
+            "suggested_label": labels[suggested],
+            "score": np.log(probability / (1 - probability + 1e-3)),
+            "probability": probability,
+            "flagged": rank <= flagged,
+            "rank": rank,
+        }
+    )
+    suspicion = table["score"].to_numpy()
+    signals = pd.DataFrame(
+        {
+            "mirrored_influence": 0.3 * suspicion + generator.normal(0, 0.4, rows),
+            "loss": np.exp(0.5 * suspicion + generator.normal(0, 0.5, rows)),
+            "margin": suspicion + generator.normal(0, 1.0, rows),
+            "cleanlab": np.clip(probability + generator.normal(0, 0.1, rows), 0, 1),
+        }
+    )
+    order = np.argsort(rank)
+    found = np.cumsum(probability[order])
+    budgets = np.unique(np.linspace(1, rows, min(rows, 2000)).astype(int))
+    matrix = np.zeros((len(classes), len(classes)))
+    np.add.at(matrix, (given, suggested), probability)
+    np.add.at(matrix, (given, given), 1 - probability)
+    noise_table = pd.DataFrame(matrix, index=classes, columns=classes)
+    per_class = pd.DataFrame(
+        [
+            {
+                "class": label,
+                "rows": int((given == index).sum()),
+                "flagged": int(((given == index) & (rank <= flagged)).sum()),
+                "noise_rate": probability[given == index].mean(),
+                "low": probability[given == index].mean() * 0.8,
+                "high": probability[given == index].mean() * 1.2,
+            }
+            for index, label in enumerate(classes)
+        ]
+    )
+    rate = float(probability.mean())
+    return MislabelFlags(
+        table=table,
+        signals=signals,
+        noise_rate=Interval(rate, 0.9 * rate, 1.1 * rate),
+        noise_per_class=per_class,
+        noise_table=noise_table,
+        expected_precision=pd.DataFrame(
+            {
+                "budget": budgets,
+                "expected_found": found[budgets - 1],
+                "expected_precision": found[budgets - 1] / budgets,
+            }
+        ),
+        probability_threshold=0.5,
+        method="Mirrored influence, loss, margin and cleanlab, joined by a logistic regression "
+        "that was fitted on held-out rows with deliberately flipped labels.",
+    )
+
+
+def contamination_flags(suspects: int, leaked: int) -> ContaminationFlags:
+    """Return flags of which the first `leaked` suspects are copies, of several kinds."""
+    kinds = ["exact", "near", "near, no influence seen", "influence only"]
+    flagged = np.arange(suspects) < leaked
+    table = pd.DataFrame(
+        {
+            "query_id": np.arange(suspects),
+            "row_id": [f"row-{index}" for index in range(suspects)],
+            "rank": 1,
+            "score": np.where(flagged, 9 - np.arange(suspects) / suspects, 0.5),
+            "p_value": np.where(flagged, 1e-5 * (1 + np.arange(suspects)), 0.4),
+            "flagged": flagged,
+        }
+    )
+    evidence = pd.DataFrame(
+        {
+            "content_score": np.where(flagged, 0.98, 0.2),
+            "influence_score": np.where(flagged, 6.1, np.nan),
+            "kind": [kinds[i % 4] if leak else "none" for i, leak in enumerate(flagged)],
+        }
+    )
+    return ContaminationFlags(
+        table=table,
+        evidence=evidence,
+        false_discovery_rate=0.05,
+        metric_name="accuracy",
+        metric_all=Interval(0.931, 0.902, 0.957),
+        metric_clean=Interval(0.896, 0.858, 0.931),
+        metric_difference=Interval(0.035, 0.018, 0.055),
+        hits_per_class=pd.DataFrame(
+            {"class": CLASSES, "suspects": suspects // 5, "flagged": leaked // 5}
+        ),
+        method="Each suspect was unlearned alone; rows whose loss changed more than their own "
+        "background, and rows with the same content, are its partners.",
+    )
+
+
+def thumbnail(seed: int, shift: int = 0) -> str:
+    """Return a small drawing as a WebP data address."""
+    generator = np.random.default_rng(seed)
+    coarse = generator.integers(0, 255, (6, 6, 3), dtype=np.uint8)
+    image = Image.fromarray(coarse).resize((48, 48), Image.Resampling.BICUBIC)
+    pixels = np.clip(
+        np.asarray(image).astype(int) + shift * np.eye(48, dtype=int)[..., None], 0, 255
+    )
+    buffer = io.BytesIO()
+    Image.fromarray(pixels.astype(np.uint8)).save(buffer, "WEBP", quality=60, method=0)
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def exhibit(modality: str, role: str, sample_id: str | int, label: str, note: str) -> Exhibit:
+    """Return a sample of some modality that depends on its id only."""
+    seed = sum(map(ord, f"{sample_id}")) * 7 + len(f"{sample_id}")
+    text = SENTENCES[seed % len(SENTENCES)] if modality == "text" else None
+    if text is not None and role == "suspects":
+        text = text.replace("a", "the", 1) + " Now."
+    fields = {"age": str(20 + seed % 50), "city": "Łódź", "income": f"{seed % 9}1,200"}
+    if role == "suspects":
+        fields["income"] = "unknown"
+    return Exhibit(
+        sample_id=sample_id,
+        role=role,
+        label=label,
+        text=text,
+        image=thumbnail(seed, 80 if role == "suspects" else 0) if modality == "image" else None,
+        fields=fields if modality == "table" else {},
+        note=note,
+    )
+
+
+def evidence_for(
+    modality: str,
+    mislabels: MislabelFlags | None,
+    contamination: ContaminationFlags | None,
+    against: int = 3,
+    neighbours: int = 3,
+) -> Evidence:
+    """Return evidence for everything that the page shows."""
+    rows: dict[str | int, RowEvidence] = {}
+    if mislabels is not None:
+        given = dict(
+            zip(mislabels.table["row_id"], mislabels.table["given_label"].astype(str), strict=True)
+        )
+        suggested = dict(
+            zip(
+                mislabels.table["row_id"],
+                mislabels.table["suggested_label"].astype(str),
+                strict=True,
+            )
+        )
+        ids = select_rows(mislabels)
+        for position, row_id in enumerate(ids):
+            rows[row_id] = RowEvidence(
+                row=exhibit(modality, "train", row_id, given[row_id], "the row itself"),
+                against=[
+                    exhibit(
+                        modality,
+                        "held_out",
+                        (position * 3 + k) % 200,
+                        suggested[row_id],
+                        f"speaks against it, +0.{42 - k} nats",
+                    )
+                    for k in range(against)
+                ],
+                neighbours=[
+                    exhibit(
+                        modality,
+                        "train",
+                        ids[(position + k + 1) % len(ids)],
+                        given[ids[(position + k + 1) % len(ids)]],
+                        f"similarity 0.9{9 - k}",
+                    )
+                    for k in range(neighbours)
+                ],
+            )
+    pairs: dict[tuple[str | int, str | int], tuple[Exhibit, Exhibit]] = {}
+    if contamination is not None:
+        for query_id, row_id in select_pairs(contamination):
+            pairs[query_id, row_id] = (
+                exhibit(modality, "suspects", query_id, "boot", ""),
+                exhibit(modality, "train", row_id, "boot", ""),
+            )
+    composition = pd.DataFrame(
+        [
+            {"split": split, "class": label, "rows": rows}
+            for split, rows in (("train", 400), ("held_out", 60), ("suspects", 40))
+            for label in CLASSES
+        ]
+    )
+    return Evidence(rows=rows, pairs=pairs, composition=composition)
+
+
+def example_report(
+    modality: str = "image",
+    rows: int = 2000,
+    flagged: int = 240,
+    suspects: int = 200,
+    leaked: int = 23,
+    **changes: Any,
+) -> AuditReport:
+    """Return the report of a made-up audit; `changes` are arguments of `build_report`."""
+    mislabels = mislabel_flags(rows, flagged) if rows else None
+    contamination = contamination_flags(suspects, leaked) if suspects else None
+    arguments: dict[str, Any] = {
+        "name": "wardrobe, release 3",
+        "task": "classification",
+        "date": "2026-11-23T10:15:00+00:00",
+        "splits": [
+            Split(role="train", source="train.parquet", rows=rows or 2000, sha256="a1" * 32),
+            Split(role="held_out", source="val.parquet", rows=300, sha256="b2" * 32),
+            Split(role="suspects", source="test.parquet", rows=suspects, sha256="c3" * 32),
+        ],
+        "mislabels": mislabels,
+        "contamination": contamination,
+        "evidence": evidence_for(modality, mislabels, contamination),
+        "gates": [
+            Gate(name="mislabel_rate", limit=0.05, found=0.081, passed=False),
+            Gate(name="contaminated", limit=0, found=float(leaked), passed=not leaked),
+        ],
+        "about": About(version="3", licence="CC BY 4.0", purpose="Sorting returned clothes"),
+        "method": Method(
+            model_sha256="d4" * 32,
+            device="cpu",
+            settings={"mirror": {"kind": "finite", "steps": 100}, "batch_size": 256},
+            seeds={"mirror": 0},
+            versions={"dataaudit": "0.1.0", "torch": "2.13.0"},
+            timings_seconds={"score": 12.5},
+        ),
+        "coverage": Coverage(missing_values={"price": 12}),
+    }
+    return build_report(**(arguments | changes))
