@@ -1,6 +1,7 @@
 """dataaudit: find mislabeled training rows and rows that leak into the evaluation set."""
 
-from dataaudit.audit import AuditResult, audit
+from typing import TYPE_CHECKING, Any
+
 from dataaudit.errors import (
     ConfigError,
     DataAuditError,
@@ -8,6 +9,9 @@ from dataaudit.errors import (
     ModelError,
     RunDirectoryError,
 )
+
+if TYPE_CHECKING:
+    from dataaudit.auditing import AuditResult, audit
 
 __all__ = [
     "AuditResult",
@@ -18,3 +22,12 @@ __all__ = [
     "RunDirectoryError",
     "audit",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # torch takes over a second to import; `dataaudit --help` must not wait for it.
+    if name in ("AuditResult", "audit"):
+        from dataaudit import auditing
+
+        return getattr(auditing, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -57,7 +57,7 @@ def run(
 
     Exits with 0 when done, 1 when done and a gate in the file failed, 2 on bad input.
     """
-    from dataaudit.audit import run_file
+    from dataaudit.auditing import run_file
 
     result = run_file(audit_yaml, out, overwrite=overwrite)
     _print_summary(result.report, out)
@@ -85,7 +85,7 @@ def report(
     directory: Annotated[Path, typer.Argument(help="A finished audit's directory.")],
 ) -> None:
     """Render report.html of a finished audit again, from its audit.json."""
-    from dataaudit.audit import render_again
+    from dataaudit.auditing import render_again
 
     typer.echo(f"report: {render_again(directory)}")
 

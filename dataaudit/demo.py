@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from dataaudit.audit import AuditResult, run_file
+from dataaudit.auditing import AuditResult, run_file
 from dataaudit.resources import resource_folder
 
 

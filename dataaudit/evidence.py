@@ -242,10 +242,15 @@ def _exhibit(samples: Samples, batch: Batch, line: int) -> Exhibit:
         role=samples.role,
         label=str(samples.classes[label]) if len(samples.classes) else f"{label:.6g}",
         text=shortened(str(content), LONGEST_TEXT) if samples.modality == "text" else None,
-        image=thumbnail(content) if samples.modality == "image" else None,
+        image=_thumbnail(samples, content, sample_id) if samples.modality == "image" else None,
         fields=fields,
         note="",
     )
+
+
+def _thumbnail(samples: Samples, content: Any, sample_id: Any) -> str:
+    where = f"{samples.source.description}: image of {sample_id}"
+    return thumbnail(content, where=where, folder=samples.folder)
 
 
 def shortened(text: str, longest: int) -> str:

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from dataaudit.config import AuditConfig, DataConfig
-from dataaudit.datasets.images import decode_image
+from dataaudit.datasets.images import decode
 from dataaudit.datasets.load import open_samples, samples_from_object
 from dataaudit.datasets.samples import Role, Samples
 from dataaudit.errors import ConfigError, DataError, ModelError
@@ -178,7 +178,7 @@ def default_preprocess(train: Samples) -> Preprocess:
     """
     column = train.content_column
     if train.modality == "image":
-        return lambda frame: torch.stack([_image_tensor(value) for value in frame[column]])
+        return _image_preprocess(train)
     if train.modality == "tensor":
         return lambda frame: torch.utils.data.default_collate(list(frame[column]))
     if train.modality == "text":
@@ -197,9 +197,26 @@ def default_preprocess(train: Samples) -> Preprocess:
     return lambda frame: torch.tensor(frame[numbers].to_numpy(dtype=np.float32))
 
 
-def _image_tensor(value: Any) -> torch.Tensor:
-    pixels = torch.tensor(np.asarray(decode_image(value)), dtype=torch.float32) / 255
-    return pixels[None] if pixels.ndim == 2 else pixels.permute(2, 0, 1)
+def _image_preprocess(train: Samples) -> Preprocess:
+    column, where, folder = train.content_column, train.source.description, train.folder
+    first = decode(train.take([0]).frame[column].iloc[0], where=where, folder=folder)
+    mode = "L" if first.mode in ("1", "L") else "RGB"
+
+    def preprocess(frame: pd.DataFrame) -> torch.Tensor:
+        images = [
+            np.asarray(decode(value, where=where, folder=folder).convert(mode))
+            for value in frame[column]
+        ]
+        sizes = {image.shape[:2] for image in images}
+        if len(sizes) > 1:
+            raise DataError(
+                f"{where}: images of several sizes ({', '.join(map(str, sorted(sizes)[:3]))}); "
+                "give a preprocess function that resizes them"
+            )
+        pixels = torch.tensor(np.stack(images), dtype=torch.float32) / 255
+        return pixels[:, None] if mode == "L" else pixels.permute(0, 3, 1, 2)
+
+    return preprocess
 
 
 def _sample_outputs(model: TrainedModel, train: Samples) -> torch.Tensor:

@@ -1,0 +1,428 @@
+"""Contamination flags: which suspects leak from the training rows, at a stated false discovery rate.
+
+Arrays in, table out. Evidence comes in two kinds, both [suspects, matches]: `content` (how alike
+the pair is, see content.py) and `influence` (how much more the row reacts to this suspect than to
+clean suspects). Larger always means more suspicious.
+
+The null is "this suspect is as alike to the training rows as one training row is to the others":
+training rows matched against the rest of the training set (leaving themselves out), or trusted
+samples, are the calibration suspects. Real training sets hold duplicates of their own; those are
+cut out of the calibration set first, since they would hide the leaks that look like them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import minimize
+
+FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+
+TAIL_START = 0.90
+"""The tail is fitted above this quantile of the calibration scores."""
+TAIL_TRIM = 0.97
+"""... and below this one, so that up to 3 % of duplicates cannot bend it."""
+EXCEEDANCES_NEEDED = 10
+CONTENT_WEIGHT = 0.9
+"""Share of the error budget spent on content where influence is tested as well."""
+
+
+# --------------------------------------------------------------------------- p-values
+
+
+@dataclass(frozen=True)
+class Null:
+    """The distribution of a score over clean suspects.
+
+    `calibration` holds the sorted scores kept; `excluded` [calibration suspects given] is true
+    where one was cut out as a duplicate itself. The tail above `threshold`, which `tail_share`
+    of clean suspects reach, is a generalized Pareto distribution with `scale` and `shape`.
+    """
+
+    calibration: FloatArray
+    excluded: BoolArray
+    threshold: float
+    tail_share: float
+    scale: float
+    shape: float
+
+    @property
+    def resolution(self) -> float:
+        """The smallest p-value that rests on counting alone."""
+        return 1.0 / (len(self.calibration) + 1)
+
+
+def fit_null(calibration: ArrayLike, trusted: bool = False, level: float = 0.05) -> Null:
+    """Learn how clean suspects score.
+
+    Args:
+        calibration: [calibration suspects] largest score of each.
+        trusted: the calibration suspects are known to be clean; none is cut out.
+        level: the family-wise error rate at which calibration suspects are cut out as duplicates.
+
+    Raises:
+        ValueError: fewer than 20 finite scores.
+    """
+    given = np.asarray(calibration, np.float64)
+    if given.ndim != 1 or np.isfinite(given).sum() < 20:
+        raise ValueError(
+            f"calibration: expected at least 20 finite scores, found {np.isfinite(given).sum()}"
+        )
+    usable = np.isfinite(given)
+    ordered = np.sort(given[usable])
+    threshold, scale, shape, tail_share = _fit_tail(ordered, 1.0 if trusted else TAIL_TRIM)
+    excluded = ~usable
+    if not trusted:
+        tail = _tail_p_values(given, threshold, scale, shape, tail_share)
+        excluded |= tail < level / len(ordered)
+    return Null(np.sort(given[~excluded]), excluded, threshold, tail_share, scale, shape)
+
+
+def p_values(null: Null, scores: ArrayLike) -> FloatArray:
+    """Return the probability that a clean suspect scores as high, in (0, 1].
+
+    Counted against the calibration suspects (a conformal p-value, valid in finite samples:
+    V. Vovk et al., "Algorithmic learning in a random world", 2005) where at least ten of them
+    score as high; beyond that from the fitted tail, since counting cannot go below
+    1 / (calibration + 1) (T. Knijnenburg et al., "Fewer permutations, more accurate P-values",
+    Bioinformatics 2009).
+    """
+    values = np.asarray(scores, np.float64)
+    total = len(null.calibration)
+    above = total - np.searchsorted(null.calibration, values, "left")
+    counted = (1.0 + above) / (total + 1.0)
+    tail = _tail_p_values(values, null.threshold, null.scale, null.shape, null.tail_share)
+    beyond = np.minimum(tail, (1.0 + EXCEEDANCES_NEEDED) / (total + 1.0))
+    p = np.where(above >= EXCEEDANCES_NEEDED, counted, beyond)
+    return np.where(np.isfinite(values), np.clip(p, np.finfo(float).tiny, 1.0), 1.0)
+
+
+def _fit_tail(ordered: FloatArray, trim: float) -> tuple[float, float, float, float]:
+    """Fit a generalized Pareto tail to the scores between two quantiles, by maximum likelihood.
+
+    The likelihood is that of excesses cut off at the upper quantile; a normal prior of standard
+    deviation 0.15 on the shape steadies small samples.
+
+    Returns:
+        threshold, scale, shape, and the share of clean suspects above the threshold.
+    """
+    low, high = np.quantile(ordered, [TAIL_START, trim])
+    excess = ordered[(ordered > low) & (ordered <= high)] - low
+    width = float(high - low)
+    share = float((ordered > low).mean())
+    if len(excess) < 5 or width <= 0:
+        spread = max(float(np.std(ordered)), 1e-12)
+        return float(low), spread, 0.0, max(share, 1 / len(ordered))
+
+    def loss(parameters: FloatArray) -> float:
+        scale, shape = float(np.exp(parameters[0])), float(parameters[1])
+        reach = 1 + shape * np.append(excess, width) / scale
+        if (reach <= 1e-9).any():
+            return 1e12
+        if abs(shape) < 1e-6:
+            log_density = -np.log(scale) - excess / scale
+        else:
+            log_density = -np.log(scale) - (1 + 1 / shape) * np.log(reach[:-1])
+        seen = -np.expm1(_log_survival(np.array(width), scale, shape))
+        return float(
+            -log_density.sum()
+            + (len(excess) * np.log(max(float(seen), 1e-12)) if trim < 1 else 0.0)
+            + shape**2 / (2 * 0.15**2)
+        )
+
+    start = np.array([np.log(float(excess.mean())), 0.0])
+    fitted = minimize(loss, start, method="Nelder-Mead").x
+    scale, shape = float(np.exp(fitted[0])), float(fitted[1])
+    seen = -np.expm1(_log_survival(np.array(width), scale, shape)) if trim < 1 else 1.0
+    inside = len(excess) / len(ordered) / max(float(seen), 1e-12)
+    return float(low), scale, shape, float(min(inside, share))
+
+
+def _log_survival(excess: FloatArray, scale: float, shape: float) -> FloatArray:
+    if abs(shape) < 1e-6:
+        return np.asarray(-excess / scale)
+    with np.errstate(divide="ignore"):
+        return np.asarray(-np.log(np.maximum(1 + shape * excess / scale, 0)) / shape)
+
+
+def _tail_p_values(
+    scores: FloatArray, threshold: float, scale: float, shape: float, tail_share: float
+) -> FloatArray:
+    excess = np.maximum(np.nan_to_num(scores, neginf=threshold) - threshold, 0.0)
+    return np.asarray(tail_share * np.exp(_log_survival(excess, scale, min(max(shape, 0.0), 1.0))))
+
+
+def benjamini_hochberg(p: ArrayLike, level: float) -> BoolArray:
+    """Return which hypotheses to reject so that the false discovery rate stays below `level`.
+
+    Y. Benjamini and Y. Hochberg, "Controlling the false discovery rate", JRSS B 1995. Conformal
+    p-values share their calibration set; the bound holds all the same (S. Bates et al.,
+    "Testing for outliers with conformal p-values", Annals of Statistics 2023).
+    """
+    values = np.asarray(p, np.float64)
+    order = np.argsort(values, kind="stable")
+    below = values[order] <= level * np.arange(1, len(values) + 1) / max(len(values), 1)
+    flagged = np.zeros(len(values), bool)
+    if below.any():
+        flagged[order[: int(np.flatnonzero(below)[-1]) + 1]] = True
+    return flagged
+
+
+def influence_scores(changes: ArrayLike, background: ArrayLike) -> FloatArray:
+    """Return how unusual each row's reaction to its suspect is, in robust standard deviations.
+
+    Args:
+        changes: [suspects, matches] loss change of the matched row, in nats, when the suspect's
+            group was unlearned (positive: the row's loss rose, it shared what was unlearned).
+        background: [suspects, matches, groups] change of the same row for groups without it.
+    """
+    before = np.asarray(background, np.float64)
+    centre = np.median(before, axis=-1)
+    spread = 1.4826 * np.median(np.abs(before - centre[..., None]), axis=-1)
+    floor = 0.05 * np.median(spread) + 1e-12
+    return np.asarray((np.asarray(changes, np.float64) - centre) / (spread + floor))
+
+
+# --------------------------------------------------------------------------- flags
+
+
+@dataclass(frozen=True)
+class ContaminationFlags:
+    """The decisions, and what they rest on.
+
+    `table`, one line for each suspect and match, best first: query_id, row_id, rank (from 1),
+    score, p_value, flagged, content, influence, content_p_value, influence_p_value, evidence
+    ("content", "influence", "both", "none"). p_value and flagged belong to the suspect and its
+    best match; lower matches carry their own p-value, and are flagged if the suspect is and
+    their own p-value is no larger than the largest flagged one.
+    """
+
+    table: pd.DataFrame
+    level: float
+    content_null: Null
+    influence_null: Null | None
+
+    @property
+    def flagged_queries(self) -> list[object]:
+        first = self.table[(self.table["rank"] == 1) & self.table["flagged"]]
+        return list(first["query_id"])
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader must know before relying on the flags."""
+        null, suspects = self.content_null, int((self.table["rank"] == 1).sum())
+        notes = []
+        if null.excluded.any():
+            notes.append(
+                f"{int(null.excluded.sum())} of {len(null.excluded)} calibration samples are "
+                "duplicates of training rows themselves and were left out"
+            )
+        if null.resolution > self.level / max(suspects, 1):
+            notes.append(
+                f"{len(null.calibration)} calibration samples resolve p-values down to "
+                f"{null.resolution:.1e}; smaller ones come from a fitted tail"
+            )
+        return notes
+
+
+def flag_contamination(
+    query_ids: Sequence[object],
+    row_ids: Sequence[object],
+    matches: ArrayLike,
+    content: ArrayLike,
+    calibration: ArrayLike,
+    influence: ArrayLike | None = None,
+    influence_calibration: ArrayLike | None = None,
+    level: float = 0.10,
+    calibration_trusted: bool = False,
+) -> ContaminationFlags:
+    """Decide which suspects leak from the training rows.
+
+    Args:
+        query_ids: [suspects]; row_ids: [rows].
+        matches: [suspects, matches] positions of rows, best first, -1 for none.
+        content: [suspects, matches] similarity, larger is more alike, -inf for none.
+        calibration: [calibration suspects] similarity of each to its best match.
+        influence: [suspects, matches] from `influence_scores`; optional.
+        influence_calibration: [calibration suspects] the same for clean suspects.
+        level: the false discovery rate allowed among flagged suspects.
+        calibration_trusted: the user vouches that no calibration suspect is a duplicate.
+
+    Raises:
+        ValueError: shapes disagree, or `influence` comes without its calibration.
+    """
+    rows, alike = np.asarray(matches, np.int64), np.asarray(content, np.float64)
+    if rows.shape != alike.shape or rows.ndim != 2 or len(rows) != len(query_ids):
+        raise ValueError(
+            f"expected matches and content of shape [{len(query_ids)}, matches], found "
+            f"{rows.shape} and {alike.shape}"
+        )
+    if (influence is None) != (influence_calibration is None):
+        raise ValueError("influence needs influence_calibration, and the reverse")
+    content_null = fit_null(calibration, trusted=calibration_trusted)
+    content_p = p_values(content_null, alike)
+    influence_null, influence_p, reaction = None, np.ones_like(alike), np.full(alike.shape, np.nan)
+    p = content_p
+    if influence is not None and influence_calibration is not None:
+        reaction = np.asarray(influence, np.float64)
+        influence_null = fit_null(influence_calibration, trusted=calibration_trusted)
+        influence_p = p_values(influence_null, reaction)
+        p = combined_p_values(content_p, influence_p)
+    flagged = _flag_matches(p, level)
+    present = rows >= 0
+    suspect, place = np.nonzero(present)
+    table = pd.DataFrame(
+        {
+            "query_id": np.asarray(query_ids, object)[suspect],
+            "row_id": np.asarray(row_ids, object)[rows[present]],
+            "rank": place + 1,
+            "score": alike[present],
+            "p_value": p[present],
+            "flagged": flagged[present],
+            "content": alike[present],
+            "influence": reaction[present],
+            "content_p_value": content_p[present],
+            "influence_p_value": influence_p[present] if influence is not None else np.nan,
+            "evidence": _evidence(content_p, influence_p, flagged)[present],
+        }
+    )
+    return ContaminationFlags(table, level, content_null, influence_null)
+
+
+def combined_p_values(content_p: FloatArray, influence_p: FloatArray) -> FloatArray:
+    """Weighted Bonferroni: valid however the two depend on each other."""
+    weighted = np.minimum(content_p / CONTENT_WEIGHT, influence_p / (1 - CONTENT_WEIGHT))
+    return np.asarray(np.minimum(weighted, 1.0))
+
+
+def _flag_matches(p: FloatArray, level: float) -> BoolArray:
+    """Decide on the best match of each suspect; let lower ones follow if they are as unlikely."""
+    if p.size == 0:
+        return np.zeros(p.shape, bool)
+    first = benjamini_hochberg(p[:, 0], level)
+    cut = p[first, 0].max() if first.any() else -1.0
+    return first[:, None] & (p <= cut)
+
+
+def _evidence(content_p: FloatArray, influence_p: FloatArray, flagged: BoolArray) -> NDArray[np.object_]:
+    """Name the evidence that is unlikely (below 1 %) for a clean pair."""
+    alike, learned = content_p < 0.01, influence_p < 0.01
+    names = np.full(content_p.shape, "none", object)
+    names[alike | flagged] = "content"
+    names[learned & ~alike] = "influence"
+    names[learned & alike] = "both"
+    return names
+
+
+# --------------------------------------------------------------------------- consequences
+
+
+@dataclass(frozen=True)
+class MetricChange:
+    """A mean metric over all suspects and over the clean ones, and their difference.
+
+    `low` and `high` bound `difference` = all - clean (positive: the leak flattered the model) at
+    `confidence`, from a paired bootstrap over suspects.
+    """
+
+    all: float
+    clean: float
+    difference: float
+    low: float
+    high: float
+    confidence: float
+    suspects: int
+    flagged: int
+
+
+def metric_change(
+    values: ArrayLike,
+    flagged: ArrayLike,
+    confidence: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> MetricChange:
+    """Compare a per-suspect metric (1 for correct, or minus a loss) with and without the flagged.
+
+    Args:
+        values: [suspects] larger is better; flagged: [suspects] true where left out.
+
+    Raises:
+        ValueError: nothing is left once the flagged are out.
+    """
+    value, out = np.asarray(values, np.float64), np.asarray(flagged, bool)
+    if out.all():
+        raise ValueError("every suspect is flagged: no clean suspect is left to measure on")
+    generator = np.random.default_rng(seed)
+    differences = []
+    for _ in range(resamples):
+        drawn = generator.integers(0, len(value), len(value))
+        kept = ~out[drawn]
+        if kept.any():
+            differences.append(value[drawn].mean() - value[drawn][kept].mean())
+    edge = (1 - confidence) / 2
+    low, high = np.quantile(differences, [edge, 1 - edge])
+    everything, clean = float(value.mean()), float(value[~out].mean())
+    return MetricChange(
+        everything, clean, everything - clean, float(low), float(high), confidence,
+        len(value), int(out.sum()),
+    )
+
+
+def disagreeing_duplicates(
+    row_ids: Sequence[object],
+    labels: ArrayLike,
+    matches: ArrayLike,
+    content: ArrayLike,
+    threshold: float,
+) -> pd.DataFrame:
+    """List pairs of training rows that are duplicates but carry different labels.
+
+    Args:
+        matches, content: [rows, matches] of the training rows against each other, self left out.
+        threshold: similarity from which two rows count as duplicates.
+
+    Returns:
+        row_id, other_row_id, label, other_label, score; each pair once, most alike first.
+    """
+    given, rows = np.asarray(labels), np.asarray(matches, np.int64)
+    left, place = np.nonzero((rows >= 0) & (np.asarray(content) >= threshold))
+    right = rows[left, place]
+    score = np.asarray(content, np.float64)[left, place]
+    differs = given[left] != given[right]
+    low, high = np.minimum(left, right)[differs], np.maximum(left, right)[differs]
+    names = np.asarray(row_ids, object)
+    table = pd.DataFrame(
+        {
+            "row_id": names[low], "other_row_id": names[high],
+            "label": given[low], "other_label": given[high],
+            "score": score[differs], "low": low, "high": high,
+        }
+    )
+    table = table.sort_values(["score", "low", "high"], ascending=[False, True, True])
+    table = table.drop_duplicates(["low", "high"])
+    return table.drop(columns=["low", "high"]).reset_index(drop=True)
+
+
+def shared_groups(suspect_groups: ArrayLike, row_groups: ArrayLike) -> pd.DataFrame:
+    """Count suspects and training rows of each group (patient, user, document) found in both.
+
+    Returns:
+        group, suspects, rows; most suspects first. Missing keys belong to no group.
+    """
+    suspects = pd.Series(np.asarray(suspect_groups, object)).dropna().value_counts()
+    rows = pd.Series(np.asarray(row_groups, object)).dropna().value_counts()
+    shared = [key for key in suspects.index if key in rows.index]
+    table = pd.DataFrame(
+        {
+            "group": pd.Series(shared, dtype=object),
+            "suspects": [int(suspects[key]) for key in shared],
+            "rows": [int(rows[key]) for key in shared],
+        }
+    )
+    return table.sort_values("suspects", ascending=False, kind="stable").reset_index(drop=True)
