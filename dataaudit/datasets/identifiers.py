@@ -32,7 +32,8 @@ def row_ids(values: pd.Series, *, where: str) -> NDArray[Any]:
     DataError
         When an id is missing, is neither a whole number nor text, or occurs twice.
     """
-    missing = np.flatnonzero(values.isna() | (values.astype(object) == ""))
+    empty = values.map(lambda value: isinstance(value, str) and value == "").astype(bool)
+    missing = np.flatnonzero(values.isna() | empty)
     if len(missing):
         rows = ", ".join(str(row) for row in missing[:_SHOWN])
         raise DataError(
@@ -56,8 +57,11 @@ def _in_own_type(values: pd.Series, where: str) -> NDArray[Any]:
         raise DataError(f"{where}: ids must be whole numbers or text, found true/false")
     if pd.api.types.is_numeric_dtype(values.dtype):
         numbers = values.to_numpy()
-        whole = numbers.astype(np.int64)
-        wrong = np.flatnonzero(whole != numbers)
+        with np.errstate(invalid="ignore"):
+            whole = numbers.astype(np.int64)
+        # Beyond 2**53 a float no longer tells one whole number from the next.
+        inexact = (numbers.dtype.kind == "f") & (np.abs(numbers) > 2**53)
+        wrong = np.flatnonzero((whole != numbers) | inexact)
         if len(wrong):
             row = int(wrong[0])
             raise DataError(

@@ -70,7 +70,7 @@ def class_indices(
                 f"{where}: labels must be text or numbers, found a {type(value).__name__}"
             )
 
-    if names is not None:
+    if names is not None and (classes is None or any(isinstance(known, str) for known in classes)):
         as_read = [_named(value, names) for value in as_read]
     if classes is None:
         classes = list(names) if names is not None else _classes_from(as_read, where)
