@@ -70,7 +70,7 @@ def _in_own_type(values: pd.Series, where: str) -> NDArray[Any]:
             )
         return np.array(whole)
     ids = values.to_numpy(dtype=object)
-    if all(isinstance(identity, int | np.integer) for identity in ids):
+    if all(_is_whole(identity) for identity in ids):
         return np.array([int(identity) for identity in ids], dtype=np.int64)
     for row, identity in enumerate(ids):
         if not isinstance(identity, str):
@@ -79,6 +79,12 @@ def _in_own_type(values: pd.Series, where: str) -> NDArray[Any]:
                 f" {type(identity).__name__} {str(identity)[:40]!r}"
             )
     return np.array(ids)
+
+
+def _is_whole(identity: Any) -> bool:
+    if isinstance(identity, bool) or not isinstance(identity, int | np.integer):
+        return False
+    return -(2**63) <= int(identity) < 2**63
 
 
 def _count(count: int, noun: str) -> str:
