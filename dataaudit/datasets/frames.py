@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -43,43 +43,32 @@ def rechunk(frames: Iterable[pd.DataFrame], rows_per_frame: int) -> Iterator[pd.
         yield _joined(waiting, start)
 
 
-def pick(blocks: Iterable[tuple[int, pd.DataFrame]], positions: Sequence[int]) -> pd.DataFrame:
-    """Return the rows at `positions`, in that order, from blocks that hold them all.
-
-    Parameters
-    ----------
-    blocks : iterable of (position of the first row, frame)
-        In the order of the file, at least one; others that hold none of the rows may be left
-        out.
-    positions : sequence of int
-        0-based, in any order, repeated or not.
-    """
-    wanted, place = np.unique(np.asarray(positions, dtype=np.int64), return_inverse=True)
-    parts: list[pd.DataFrame] = []
-    for first, frame in blocks:
-        low, high = np.searchsorted(wanted, [first, first + len(frame)])
-        if high > low or not parts:
-            parts.append(frame.iloc[wanted[low:high] - first])
-    rows = pd.concat(parts)
-    if len(rows) != len(wanted):
-        raise IndexError(f"positions {wanted[:3].tolist()}… are not all in the data")
-    chosen = rows.iloc[place]
-    chosen.index = pd.Index(wanted[place])
-    return chosen
-
-
-def holding(starts: NDArray[np.int64], positions: Sequence[int]) -> list[int]:
-    """Return which blocks hold `positions`, ascending.
+def pick(
+    starts: NDArray[np.int64],
+    positions: Sequence[int],
+    read: Callable[[int, NDArray[np.int64]], pd.DataFrame],
+) -> pd.DataFrame:
+    """Return the rows at `positions`, in that order, index = positions.
 
     Parameters
     ----------
     starts : int64 `[blocks + 1]`
-        The position of the first row of each block, and the number of rows.
+        The position of the first row of each block, then the number of rows.
+    positions : sequence of int
+        0-based, in any order, repeated or not.
+    read : function of (block, rows) to pandas.DataFrame
+        Returns the rows, counted from the start of the block and ascending, of one block. Each
+        block is read once at most.
     """
-    chosen = np.asarray(positions, dtype=np.int64)
-    if len(chosen) and (chosen.min() < 0 or chosen.max() >= starts[-1]):
+    wanted, place = np.unique(np.asarray(positions, dtype=np.int64), return_inverse=True)
+    if len(wanted) and not 0 <= wanted[0] <= wanted[-1] < starts[-1]:
         raise IndexError(f"positions must lie in 0..{starts[-1] - 1}")
-    return [int(block) for block in np.unique(np.searchsorted(starts, chosen, side="right") - 1)]
+    of_row = np.searchsorted(starts, wanted, side="right") - 1
+    blocks = np.unique(of_row) if len(wanted) else [0]
+    parts = [read(int(block), wanted[of_row == block] - starts[block]) for block in blocks]
+    chosen = pd.concat(parts).iloc[place]
+    chosen.index = pd.Index(wanted[place], dtype=np.int64)
+    return chosen
 
 
 def _joined(parts: list[pd.DataFrame], start: int) -> pd.DataFrame:

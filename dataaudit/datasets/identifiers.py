@@ -32,7 +32,8 @@ def row_ids(values: pd.Series, *, where: str) -> NDArray[Any]:
     DataError
         When an id is missing, is neither a whole number nor text, or occurs twice.
     """
-    missing = np.flatnonzero(values.isna() | (values.astype(object) == ""))
+    empty = values.map(lambda value: isinstance(value, str) and value == "").astype(bool)
+    missing = np.flatnonzero(values.isna() | empty)
     if len(missing):
         rows = ", ".join(str(row) for row in missing[:_SHOWN])
         raise DataError(
@@ -56,8 +57,11 @@ def _in_own_type(values: pd.Series, where: str) -> NDArray[Any]:
         raise DataError(f"{where}: ids must be whole numbers or text, found true/false")
     if pd.api.types.is_numeric_dtype(values.dtype):
         numbers = values.to_numpy()
-        whole = numbers.astype(np.int64)
-        wrong = np.flatnonzero(whole != numbers)
+        with np.errstate(invalid="ignore"):
+            whole = numbers.astype(np.int64)
+        # Beyond 2**53 a float no longer tells one whole number from the next.
+        inexact = (numbers.dtype.kind == "f") & (np.abs(numbers) > 2**53)
+        wrong = np.flatnonzero((whole != numbers) | inexact)
         if len(wrong):
             row = int(wrong[0])
             raise DataError(
@@ -66,7 +70,7 @@ def _in_own_type(values: pd.Series, where: str) -> NDArray[Any]:
             )
         return np.array(whole)
     ids = values.to_numpy(dtype=object)
-    if all(isinstance(identity, int | np.integer) for identity in ids):
+    if all(_is_whole(identity) for identity in ids):
         return np.array([int(identity) for identity in ids], dtype=np.int64)
     for row, identity in enumerate(ids):
         if not isinstance(identity, str):
@@ -75,6 +79,12 @@ def _in_own_type(values: pd.Series, where: str) -> NDArray[Any]:
                 f" {type(identity).__name__} {str(identity)[:40]!r}"
             )
     return np.array(ids)
+
+
+def _is_whole(identity: Any) -> bool:
+    if isinstance(identity, bool) or not isinstance(identity, int | np.integer):
+        return False
+    return -(2**63) <= int(identity) < 2**63
 
 
 def _count(count: int, noun: str) -> str:

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dataaudit.datasets.frames import TEXT, holding, pick, rechunk
+from dataaudit.datasets.frames import TEXT, pick, rechunk
 from dataaudit.datasets.text_lines import TextBlock, changed, read_block, text_blocks
 from dataaudit.errors import DataError
 
@@ -129,8 +129,7 @@ class JsonLines:
 
     def take(self, positions: Sequence[int]) -> pd.DataFrame:
         """Return the rows at `positions`, in that order, index = positions."""
-        blocks = holding(self.starts, positions) or [0]
-        return pick(((int(self.starts[block]), self._read(block)) for block in blocks), positions)
+        return pick(self.starts, positions, lambda block, rows: self._read(block).iloc[rows])
 
     def _read(self, block: int, columns: Sequence[str] | None = None) -> pd.DataFrame:
         content = read_block(self.path, self.blocks[block], self.description)

@@ -70,7 +70,7 @@ def class_indices(
                 f"{where}: labels must be text or numbers, found a {type(value).__name__}"
             )
 
-    if names is not None:
+    if names is not None and (classes is None or any(isinstance(known, str) for known in classes)):
         as_read = [_named(value, names) for value in as_read]
     if classes is None:
         classes = list(names) if names is not None else _classes_from(as_read, where)
@@ -95,8 +95,11 @@ def targets(values: pd.Series, ids: NDArray[Any], *, where: str) -> NDArray[np.f
     DataError
         When a target is missing, is not a number, or is infinite.
     """
-    numeric = pd.to_numeric(values.astype(object), errors="coerce")
-    result = np.array(numeric, dtype=np.float64)
+    try:
+        numeric = pd.to_numeric(values.astype(object), errors="coerce")
+        result = np.array(numeric, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise DataError(f"{where}: expected a finite number in every row: {error}") from error
     wrong = np.flatnonzero(~np.isfinite(result))
     if len(wrong):
         row = int(wrong[0])
@@ -123,11 +126,13 @@ def _plain(value: Any) -> Any:
 
 def _is_missing(value: Any, names: Sequence[str] | None) -> bool:
     """Tell whether a label says nothing: None, NaN, empty text, -1 beside stored names."""
-    if value is None or value is pd.NA or value is pd.NaT or value == "":
+    if value is None or value is pd.NA or value is pd.NaT:
         return True
-    if isinstance(value, float) and value != value:
+    if isinstance(value, str):
+        return value == ""
+    if isinstance(value, float | Decimal) and math.isnan(value):
         return True
-    return names is not None and not isinstance(value, str) and value == -1
+    return names is not None and isinstance(value, int) and value == -1
 
 
 def _named(value: Any, names: Sequence[str]) -> Any:

@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from dataaudit.datasets.arrow_ipc import ArrowFiles
 from dataaudit.datasets.comma_separated import CommaSeparated
 from dataaudit.datasets.files import close_match, existing, sha256_of
 from dataaudit.datasets.hashing import ContentHash
+from dataaudit.datasets.hugging_face import (
+    InMemory,
+    class_names,
+    is_data_set,
+    is_saved,
+    open_saved,
+    saved_class_names,
+    saved_files,
+)
 from dataaudit.datasets.identifiers import row_ids
+from dataaudit.datasets.image_folder import ImageFolder
+from dataaudit.datasets.images import encoded, image_path
 from dataaudit.datasets.json_lines import JsonLines
 from dataaudit.datasets.labels import class_indices, targets
-from dataaudit.datasets.memory import Frame
+from dataaudit.datasets.memory import INPUT, ArrayPair, Frame, Pairs
 from dataaudit.datasets.modality import ROWS_SEEN, modality_of
 from dataaudit.datasets.parquet import Parquet
 from dataaudit.datasets.samples import Role, Samples, Source
@@ -39,7 +53,21 @@ READERS: dict[str, Callable[[Path, str], ColumnSource]] = {
     ".csv": CommaSeparated.open,
     ".parquet": Parquet.open,
     ".jsonl": JsonLines.open,
+    ".arrow": lambda path, description: ArrowFiles.open([path], description),
+    ".feather": lambda path, description: ArrowFiles.open([path], description),
 }
+"""What opens a file, by its ending in lower case."""
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What the caller asks of the data; see `open_samples`."""
+
+    role: Role
+    label: str
+    id_column: str | None
+    classes: Sequence[str | int] | None
+    task: str
 
 
 def open_samples(
@@ -56,16 +84,18 @@ def open_samples(
     Parameters
     ----------
     path : Path
-        A file with an ending of `READERS`.
+        A file with one of the endings in `READERS`, an image folder
+        (`folder/class_name/*.png`), or a folder written by Hugging Face `save_to_disk`.
     role : "train", "held_out" or "suspects"
     label : str
-        The column that holds the labels.
+        The column that holds the labels; of an image folder, `label`.
     id_column : str or None
         The column that holds the row ids. Without one, the ids are the positions 0, 1, 2, …,
         even where a column happens to be called `row_id`: only what is named is relied on.
     classes : sequence of str or int, or None
-        The label values in the order of the model's outputs; None where the labels are 0..C-1,
-        or the data stores the names of its classes in that order.
+        The label values in the order of the model's outputs. May be None where labels are the
+        numbers 0..C-1, or where the data itself names its classes: the sorted folders of an
+        image folder, the ClassLabel of a Hugging Face data set.
     task : "classification" or "regression"
 
     Raises
@@ -75,16 +105,19 @@ def open_samples(
         column is missing; an id is missing or repeated; a label is missing or is no class. Rows
         are counted from 0 in messages, lines from 1.
     """
+    asked = _Asked(role, label, id_column, classes, task)
     path = existing(path)
-    reader = READERS.get(path.suffix.lower())
-    if reader is None:
-        raise DataError(
-            f"{path}: files ending in {path.suffix or 'nothing'!r} are not supported; expected"
-            f" one of {', '.join(READERS)}"
-        )
-    source = reader(path, str(path))
-    facts = _Facts(source, sha256_of([path], str(path)), folder=path.parent)
-    return _samples(facts, role, label, id_column, classes, task)
+    if not path.is_dir():
+        return _file_samples(path, asked)
+    if is_saved(path):
+        saved = open_saved(path, str(path))
+        sha256 = sha256_of(saved_files(path, saved), str(path))
+        names = saved_class_names(path, label, str(path))
+        return _column_samples(saved, sha256, asked, folder=path, class_names=names)
+    images = ImageFolder.open(path, str(path))
+    return _column_samples(
+        images, images.sha256(), asked, folder=path, class_names=images.class_names
+    )
 
 
 def samples_from_object(
@@ -100,7 +133,10 @@ def samples_from_object(
 
     Parameters
     ----------
-    obj : pandas.DataFrame
+    obj : pandas.DataFrame, datasets.Dataset, torch Dataset of (input, label), or (X, y) arrays
+        Of pairs, the rows are frames with the one column `input`, which holds the inputs as they
+        are; `label` is not used then, and the ids are positions. A list `classes` of the data
+        set (as torchvision has it) names the classes that its labels number.
     role, label, id_column, classes, task
         As in `open_samples`.
 
@@ -109,82 +145,186 @@ def samples_from_object(
     DataError
         As `open_samples`, and when the object is of no known kind.
     """
+    asked = _Asked(role, label, id_column, classes, task)
+    description = f"{role} ({type(obj).__name__})"
     if isinstance(obj, pd.DataFrame):
-        frame = Frame(f"{role} (DataFrame)", obj)
-        content = ContentHash()
-        content.add(obj)
-        return _samples(_Facts(frame, content.hexdigest()), role, label, id_column, classes, task)
-    raise DataError(f"{role}: expected a pandas DataFrame, found {type(obj).__name__}")
+        return _column_samples(Frame(description, obj), None, asked)
+    if is_data_set(obj):
+        source = InMemory.open(obj, description)
+        return _column_samples(source, None, asked, class_names=class_names(obj, label))
+    if isinstance(obj, tuple) and len(obj) == 2 and all(hasattr(part, "shape") for part in obj):
+        inputs, labels = obj
+        if len(inputs) != len(labels):
+            raise DataError(
+                f"{role}: expected as many labels as inputs, found {len(inputs)} inputs and"
+                f" {len(labels)} labels"
+            )
+        return _pair_samples(Pairs(f"{role} (X, y)", ArrayPair(inputs, labels)), asked, None)
+    is_pairs = hasattr(obj, "__getitem__") and hasattr(obj, "__len__")
+    if is_pairs and not isinstance(obj, str | bytes | Mapping):
+        names = getattr(obj, "classes", None)
+        return _pair_samples(Pairs(description, obj), asked, names if _all_text(names) else None)
+    hint = "; pass its data set: loader.dataset" if hasattr(obj, "dataset") else ""
+    raise DataError(
+        f"{role}: expected a pandas DataFrame, a Hugging Face Dataset, a torch Dataset with a"
+        f" length, or a pair of arrays (X, y), found {type(obj).__name__}{hint}"
+    )
 
 
-@dataclass(frozen=True)
-class _Facts:
-    """What a kind of data knows of itself beyond its rows.
+def _file_samples(path: Path, asked: _Asked) -> Samples:
+    reader = READERS.get(path.suffix.lower())
+    if reader is None:
+        ending = f"ending in {path.suffix!r}" if path.suffix else "without an ending"
+        raise DataError(
+            f"{path}: files {ending} are not supported; expected one of {', '.join(READERS)}, an"
+            " image folder, or a folder saved by Hugging Face datasets"
+        )
+    source = reader(path, str(path))
+    sha256 = sha256_of([path], str(path))
+    return _column_samples(source, sha256, asked, folder=path.parent)
 
-    Attributes
+
+def _column_samples(
+    source: ColumnSource,
+    sha256: str | None,
+    asked: _Asked,
+    *,
+    folder: Path | None = None,
+    class_names: Sequence[str] | None = None,
+) -> Samples:
+    """Return the samples of a source with columns.
+
+    Parameters
     ----------
-    sha256 : str
-        Hash of the content.
+    sha256 : str or None
+        Hash of the files; None for what is in memory, which is hashed by its values.
     folder : Path or None
         What image paths in a column are relative to.
     class_names : sequence of str or None
         The names the data stores for its classes, in its order.
     """
-
-    source: ColumnSource
-    sha256: str
-    folder: Path | None = None
-    class_names: Sequence[str] | None = None
-
-
-def _samples(
-    facts: _Facts,
-    role: Role,
-    label: str,
-    id_column: str | None,
-    classes: Sequence[str | int] | None,
-    task: str,
-) -> Samples:
-    source = facts.source
-    if len(source) == 0:
-        raise DataError(f"{source.description}: there are no rows")
-    _require_column(source, label, "label")
-    if id_column is not None:
-        _require_column(source, id_column, "id")
-    own = [label] if id_column in (None, label) else [label, str(id_column)]
+    _require_rows(source)
+    _require_column(source, asked.label, "label")
+    if asked.id_column is not None:
+        _require_column(source, asked.id_column, "id")
+    own = [name for name in source.columns() if name in (asked.label, asked.id_column)]
     known = pd.concat(list(source.stream(own)), ignore_index=True)
+    ids = _positions(source)
+    if asked.id_column is not None:
+        where = f"{source.description}: column {asked.id_column!r}"
+        ids = row_ids(known[asked.id_column], where=where)
+    where = f"{source.description}: column {asked.label!r}"
+    labels, classes = _labels(known[asked.label], ids, where, asked, class_names)
 
-    ids: np.ndarray[Any, Any] = np.arange(len(source), dtype=np.int64)
-    if id_column is not None:
-        ids = row_ids(known[id_column], where=f"{source.description}: column {id_column!r}")
-    where = f"{source.description}: column {label!r}"
-    labels: np.ndarray[Any, Any]
-    names: Sequence[str | int] = []
-    if task == "classification":
-        labels, names = class_indices(
-            known[label], ids, where=where, classes=classes, names=facts.class_names
-        )
-    elif task == "regression":
-        labels = targets(known[label], ids, where=where)
-    else:
-        raise ValueError(f"task must be classification or regression, not {task!r}")
-
-    first_rows = next(iter(source.frames(min(ROWS_SEEN, len(source)))))
     features = [name for name in source.columns() if name not in own]
-    modality, content_column = modality_of(first_rows, features, facts.folder)
+    first_rows = next(source.frames(ROWS_SEEN))
+    modality, content_column = modality_of(first_rows, features, folder)
+    if sha256 is None:
+        sha256 = _hash_of(source.stream())
+    elif (
+        folder is not None
+        and content_column is not None
+        and modality == "image"
+        # A column of bytes names no files.
+        and not any(isinstance(value, bytes) for value in first_rows[content_column])
+    ):
+        sha256 = _hash_with_images(sha256, source, content_column, folder)
     return Samples(
-        role=role,
+        role=asked.role,
         source=source,
         ids=ids,
         labels=labels,
-        classes=names,
-        label_column=label,
-        id_column=id_column,
+        classes=classes,
+        label_column=asked.label,
+        id_column=asked.id_column,
         modality=modality,
         content_column=content_column,
-        sha256=facts.sha256,
-        folder=facts.folder,
+        sha256=sha256,
+        folder=folder,
     )
+
+
+def _pair_samples(source: Pairs, asked: _Asked, class_names: Sequence[str] | None) -> Samples:
+    """Return the samples of a torch data set or a pair of arrays."""
+    _require_rows(source)
+    if asked.id_column is not None:
+        raise DataError(
+            f"{source.description}: no id column {asked.id_column!r}; pairs (input, label) have no"
+            " columns, their ids are positions"
+        )
+    values, sha256 = source.read()
+    ids = _positions(source)
+    where = f"{source.description}: labels"
+    labels, classes = _labels(pd.Series(values, dtype=object), ids, where, asked, class_names)
+    return Samples(
+        role=asked.role,
+        source=source,
+        ids=ids,
+        labels=labels,
+        classes=classes,
+        label_column=None,
+        id_column=None,
+        modality="tensor",
+        content_column=INPUT,
+        sha256=sha256,
+    )
+
+
+def _labels(
+    values: pd.Series,
+    ids: NDArray[Any],
+    where: str,
+    asked: _Asked,
+    class_names: Sequence[str] | None,
+) -> tuple[NDArray[Any], Sequence[str | int]]:
+    if asked.task == "regression":
+        return targets(values, ids, where=where), []
+    if asked.task == "classification":
+        return class_indices(values, ids, where=where, classes=asked.classes, names=class_names)
+    raise ValueError(f"task must be classification or regression, not {asked.task!r}")
+
+
+def _positions(source: Source) -> NDArray[np.int64]:
+    return np.arange(len(source), dtype=np.int64)
+
+
+def _hash_of(frames: Iterator[pd.DataFrame]) -> str:
+    content = ContentHash()
+    for frame in frames:
+        content.add(frame)
+    return content.hexdigest()
+
+
+def _hash_with_images(sha256: str, source: ColumnSource, column: str, folder: Path) -> str:
+    """Return the hash of a data file together with the images that its paths lead to.
+
+    Raises
+    ------
+    DataError
+        When one of the paths leads nowhere or out of the folder.
+    """
+    whole = hashlib.sha256(sha256.encode())
+    outside = False
+    row = 0
+    for frame in source.stream([column]):
+        for value in frame[column]:
+            path = image_path(value)
+            if path is not None:
+                outside = True
+                where = f"{source.description}: column {column!r}: row {row}"
+                content = encoded(path, where=where, folder=folder)
+                whole.update(hashlib.sha256(content).digest())
+            row += 1
+    return whole.hexdigest() if outside else sha256
+
+
+def _all_text(names: Any) -> bool:
+    return isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
+
+
+def _require_rows(source: Source) -> None:
+    if len(source) == 0:
+        raise DataError(f"{source.description}: there are no rows")
 
 
 def _require_column(source: ColumnSource, name: str, purpose: str) -> None:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from dataaudit.datasets.frames import rechunk, refuse_repeated
+from dataaudit.datasets.hashing import ContentHash
+from dataaudit.errors import DataError
+
+INPUT = "input"
+"""The only column of pairs."""
 
 
 @dataclass(frozen=True)
@@ -42,3 +50,89 @@ class Frame:
         chosen = self.frame.iloc[list(positions)]
         chosen.index = pd.Index(list(positions), dtype="int64")
         return chosen
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """The inputs of (input, label) pairs, as objects in the column `input`.
+
+    A torch data set that augments gives another input at each reading; the audit of such a data
+    set is as random as its augmentation.
+    """
+
+    description: str
+    pairs: Any
+    """Has `len()` and `[position]`."""
+
+    def __len__(self) -> int:
+        """Return the number of pairs."""
+        return len(self.pairs)
+
+    def frames(self, rows_per_frame: int) -> Iterator[pd.DataFrame]:
+        """Yield all rows in order, `rows_per_frame` at a time, index = positions."""
+        for start in range(0, len(self), rows_per_frame):
+            yield self.take(range(start, min(start + rows_per_frame, len(self))))
+
+    def take(self, positions: Sequence[int]) -> pd.DataFrame:
+        """Return the rows at `positions`, in that order, index = positions."""
+        return _objects([self.pair(position)[0] for position in positions], positions)
+
+    def pair(self, position: int) -> tuple[Any, Any]:
+        """Return an input and its label, the label as a plain number or text.
+
+        Raises
+        ------
+        DataError
+            When the item is no pair, or its label is not a single value.
+        """
+        where = f"{self.description}: item {position}"
+        try:
+            item = self.pairs[position]
+        except Exception as error:
+            # The user's own code runs here; whatever it raises, the item is what is wrong.
+            raise DataError(f"{where}: {type(error).__name__}: {error}") from error
+        if not isinstance(item, tuple | list) or len(item) != 2:
+            found = f"{len(item)} values" if isinstance(item, tuple | list) else type(item).__name__
+            raise DataError(f"{where}: expected a pair (input, label), found {found}")
+        label = item[1]
+        if hasattr(label, "shape"):
+            if math.prod(label.shape) != 1:
+                raise DataError(
+                    f"{where}: expected one label, found an array of shape {tuple(label.shape)}"
+                )
+            label = label.item()
+        return item[0], label
+
+    def read(self) -> tuple[list[Any], str]:
+        """Return all labels and the hash of all pairs, one pair in memory at a time."""
+        labels = []
+        content = ContentHash()
+        for position in range(len(self)):
+            value, label = self.pair(position)
+            labels.append(label)
+            content.add(_objects([value], [position]).assign(label=[label]))
+        return labels, content.hexdigest()
+
+
+@dataclass(frozen=True)
+class ArrayPair:
+    """Two arrays of the same length, `(X, y)`, as pairs."""
+
+    inputs: Any
+    labels: Any
+
+    def __len__(self) -> int:
+        """Return the number of pairs."""
+        return len(self.labels)
+
+    def __getitem__(self, position: int) -> tuple[Any, Any]:
+        """Return one input and its label."""
+        return self.inputs[position], self.labels[position]
+
+
+def _objects(values: list[Any], positions: Sequence[int]) -> pd.DataFrame:
+    # Filled one by one: NumPy would take a list of arrays apart.
+    column = np.empty(len(values), dtype=object)
+    for row, value in enumerate(values):
+        column[row] = value
+    return pd.DataFrame({INPUT: column}, index=pd.Index(list(positions), dtype="int64"))

@@ -1,4 +1,4 @@
-"""What the rows hold: an image, a text, or the columns of a table."""
+"""What the rows hold: an image, a text, or the columns of a table; by the first rows."""
 
 from __future__ import annotations
 
@@ -8,22 +8,12 @@ from typing import Any
 import pandas as pd
 
 from dataaudit.datasets.files import inside
+from dataaudit.datasets.images import ENDINGS, is_encoded
 from dataaudit.datasets.samples import Modality
 
 ROWS_SEEN = 200
 """Detection looks at this many rows from the beginning."""
 
-IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff")
-
-_IMAGE_STARTS = (
-    b"\x89PNG\r\n\x1a\n",
-    b"\xff\xd8\xff",
-    b"GIF87a",
-    b"GIF89a",
-    b"BM",
-    b"II*\x00",
-    b"MM\x00*",
-)
 _WORDS_OF_A_TEXT = 3
 _OTHER_COLUMNS_OF_A_TEXT = 3
 _MOSTLY_DISTINCT = 0.9
@@ -60,23 +50,18 @@ def modality_of(
     return "table", None
 
 
-def is_encoded_image(value: bytes) -> bool:
-    """Tell by its first bytes whether this is a raster image file."""
-    return value.startswith(_IMAGE_STARTS) or (value[:4] == b"RIFF" and value[8:12] == b"WEBP")
-
-
 def _absent(value: Any) -> bool:
     return value is None or (isinstance(value, float) and value != value)
 
 
 def _is_image(value: Any, folder: Path | None) -> bool:
     if isinstance(value, bytes):
-        return is_encoded_image(value)
+        return is_encoded(value)
     if isinstance(value, dict) and {"bytes", "path"} <= value.keys():
         content, path = value["bytes"], value["path"]
         return _is_image(content if content is not None else path, folder)
     if isinstance(value, str) and folder is not None:
-        return value.lower().endswith(IMAGE_ENDINGS) and inside(folder, value) is not None
+        return value.lower().endswith(ENDINGS) and inside(folder, value) is not None
     return False
 
 

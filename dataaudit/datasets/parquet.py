@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from dataaudit.datasets.files import readable
 from dataaudit.datasets.frames import (
     column_names,
-    holding,
     may_change_type,
     pick,
     plain_frame,
@@ -84,15 +83,19 @@ class Parquet:
 
     def take(self, positions: Sequence[int]) -> pd.DataFrame:
         """Return the rows at `positions`, in that order, index = positions."""
-        return pick(self._blocks(holding(self.starts, positions) or [0]), positions)
+        return pick(self.starts, positions, self._rows)
 
-    def _blocks(self, groups: Sequence[int]) -> Iterator[tuple[int, pd.DataFrame]]:
+    def _rows(self, group: int, rows: NDArray[np.int64]) -> pd.DataFrame:
+        parts = []
+        first = 0
         with readable(self.description, "a Parquet file"), _file(self.path) as file:
-            for group in groups:
-                first = int(self.starts[group])
-                for frame in self._group(file, group, None):
-                    yield first, frame
-                    first += len(frame)
+            for frame in self._group(file, group, None):
+                low, high = np.searchsorted(rows, [first, first + len(frame)])
+                # The first frame gives the columns even where no row is wanted.
+                if high > low or first == 0:
+                    parts.append(frame.iloc[rows[low:high] - first])
+                first += len(frame)
+        return pd.concat(parts)
 
     def _group(
         self, file: pyarrow.parquet.ParquetFile, group: int, columns: Sequence[str] | None

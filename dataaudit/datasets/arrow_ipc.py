@@ -1,0 +1,146 @@
+"""Arrow IPC files (Feather 2) and streams, one or several that continue each other."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.ipc
+from numpy.typing import NDArray
+
+from dataaudit.datasets.files import readable
+from dataaudit.datasets.frames import column_names, may_change_type, pick, plain_frame, rechunk
+from dataaudit.errors import DataError
+
+_FILE_MAGIC = b"ARROW1"
+_ROWS_PER_FRAME = 1024
+
+
+@dataclass(frozen=True)
+class ArrowFiles:
+    """The rows of Arrow files and streams, mapped into memory, converted as they are asked for.
+
+    `take` reads the record batches that hold the rows asked for.
+    """
+
+    description: str
+    paths: list[Path]
+    schema: pa.Schema
+    names: list[str]
+    with_missing: frozenset[str]
+    batches: list[tuple[int, int]]
+    """For each record batch: which file, and the number of the batch in it."""
+    starts: NDArray[np.int64]
+    """Position of the first row of each record batch, then the number of rows."""
+
+    @classmethod
+    def open(cls, paths: Sequence[Path], description: str) -> ArrowFiles:
+        """Read the record batches' headers.
+
+        Raises
+        ------
+        DataError
+            When a file is neither an Arrow file nor a stream, is cut short, names a column
+            twice, or has other columns than the first.
+        """
+        schema: pa.Schema | None = None
+        batches: list[tuple[int, int]] = []
+        counts: list[int] = []
+        with_missing: set[str] = set()
+        with readable(description, "an Arrow file or stream"):
+            for number, path in enumerate(paths):
+                with _opened(path) as reader:
+                    if schema is None:
+                        schema = reader.schema
+                        names = column_names(schema, description)
+                    elif not reader.schema.equals(schema):
+                        raise DataError(
+                            f"{description}: {path.name} has other columns or types than"
+                            f" {paths[0].name}"
+                        )
+                    changing = [name for name in names if may_change_type(schema.field(name))]
+                    for index, batch in _batches(reader, None):
+                        batches.append((number, index))
+                        counts.append(batch.num_rows)
+                        with_missing.update(
+                            name for name in changing if batch.column(name).null_count
+                        )
+        if schema is None:
+            raise DataError(f"{description}: there are no rows")
+        starts = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)
+        return cls(
+            description, list(paths), schema, names, frozenset(with_missing), batches, starts
+        )
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return int(self.starts[-1])
+
+    def columns(self) -> list[str]:
+        """Return the column names, in the order of the file."""
+        return list(self.names)
+
+    def stream(self, columns: Sequence[str] | None = None) -> Iterator[pd.DataFrame]:
+        """Yield all rows in order, in frames of any length, with only `columns` where given."""
+        wanted = self.names if columns is None else list(columns)
+        with readable(self.description, "an Arrow file or stream"):
+            for path in self.paths:
+                with _opened(path) as reader:
+                    for _, batch in _batches(reader, None):
+                        table = pa.Table.from_batches([batch]).select(wanted)
+                        for start in range(0, table.num_rows, _ROWS_PER_FRAME):
+                            part = table.slice(start, _ROWS_PER_FRAME)
+                            yield plain_frame(part, self.with_missing)
+
+    def frames(self, rows_per_frame: int) -> Iterator[pd.DataFrame]:
+        """Yield all rows in order, `rows_per_frame` at a time, index = positions."""
+        return rechunk(self.stream(), rows_per_frame)
+
+    def take(self, positions: Sequence[int]) -> pd.DataFrame:
+        """Return the rows at `positions`, in that order, index = positions."""
+        return pick(self.starts, positions, self._rows)
+
+    def _rows(self, block: int, rows: NDArray[np.int64]) -> pd.DataFrame:
+        number, index = self.batches[block]
+        with (
+            readable(self.description, "an Arrow file or stream"),
+            _opened(self.paths[number]) as reader,
+        ):
+            for _, batch in _batches(reader, {index}):
+                table = pa.Table.from_batches([batch]).select(self.names)
+                table.validate(full=True)
+                return plain_frame(table.take(pa.array(rows)), self.with_missing)
+        raise DataError(f"{self.description}: the file changed while it was being read")
+
+
+@contextmanager
+def _opened(
+    path: Path,
+) -> Iterator[pyarrow.ipc.RecordBatchFileReader | pyarrow.ipc.RecordBatchStreamReader]:
+    with path.open("rb") as file:
+        is_file = file.read(len(_FILE_MAGIC)) == _FILE_MAGIC
+    open_reader = pyarrow.ipc.open_file if is_file else pyarrow.ipc.open_stream
+    # Mapped, so that batches that are passed over are not read.
+    with pa.memory_map(str(path)) as mapped, open_reader(mapped) as reader:
+        yield reader
+
+
+def _batches(
+    reader: pyarrow.ipc.RecordBatchFileReader | pyarrow.ipc.RecordBatchStreamReader,
+    wanted: Collection[int] | None,
+) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """Yield the (wanted) record batches with their numbers."""
+    if isinstance(reader, pyarrow.ipc.RecordBatchFileReader):
+        for index in range(reader.num_record_batches) if wanted is None else sorted(wanted):
+            yield index, reader.get_batch(index)
+        return
+    for index, batch in enumerate(reader):
+        if wanted is None or index in wanted:
+            yield index, batch
+            if wanted is not None and index == max(wanted):
+                return

@@ -1,0 +1,145 @@
+"""Image folders: `folder/class_name/…/picture.png`, one class for each folder of the first level.
+
+Rows are sorted by path. Files that do not end like an image, and names that begin with a dot,
+are no rows. Links to folders, and links that lead out of the folder, are refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from dataaudit.datasets.files import inside, readable
+from dataaudit.datasets.frames import TEXT, rechunk
+from dataaudit.datasets.images import ENDINGS, encoded
+from dataaudit.errors import DataError
+
+_IMAGES_PER_READ = 16
+
+
+@dataclass(frozen=True)
+class ImageFolder:
+    """The images of a folder: columns `image` (encoded bytes), `path` (relative) and `label`."""
+
+    description: str
+    folder: Path
+    paths: list[str]
+    class_names: list[str]
+    """The folders of the first level, sorted; of those without images as well."""
+
+    @classmethod
+    def open(cls, folder: Path, description: str) -> ImageFolder:
+        """List the images.
+
+        Raises
+        ------
+        DataError
+            When there is no image, one lies beside the class folders, or a link is refused.
+        """
+        paths: list[str] = []
+        names: list[str] = []
+        with readable(description, "an image folder"):
+            for entry in _entries(folder):
+                if _is_folder(entry, folder, description):
+                    names.append(entry.name)
+                    paths.extend(_images(entry, folder, description))
+                elif entry.suffix.lower() in ENDINGS:
+                    raise DataError(
+                        f"{description}: {entry.name} lies beside the class folders; expected"
+                        f" {folder.name}/class_name/{entry.name}"
+                    )
+        if not paths:
+            raise DataError(
+                f"{description}: the folder holds no images; expected"
+                f" {folder.name}/class_name/*.png (or {', '.join(ENDINGS[1:])}), or a data set"
+                " saved by Hugging Face datasets (save_to_disk)"
+            )
+        return cls(description, folder, paths, names)
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.paths)
+
+    def columns(self) -> list[str]:
+        """Return the column names."""
+        return ["image", "path", "label"]
+
+    def stream(self, columns: Sequence[str] | None = None) -> Iterator[pd.DataFrame]:
+        """Yield all rows in order, in frames of any length, with only `columns` where given."""
+        wanted = self.columns() if columns is None else list(columns)
+        step = _IMAGES_PER_READ if "image" in wanted else len(self)
+        for start in range(0, len(self), step):
+            yield self._frame(self.paths[start : start + step], wanted)
+
+    def frames(self, rows_per_frame: int) -> Iterator[pd.DataFrame]:
+        """Yield all rows in order, `rows_per_frame` at a time, index = positions."""
+        return rechunk(self.stream(), rows_per_frame)
+
+    def take(self, positions: Sequence[int]) -> pd.DataFrame:
+        """Return the rows at `positions`, in that order, index = positions."""
+        frame = self._frame([self.paths[position] for position in positions], self.columns())
+        frame.index = pd.Index(list(positions), dtype="int64")
+        return frame
+
+    def sha256(self) -> str:
+        """Return the hash of all paths and images, one image in memory at a time, hex."""
+        whole = hashlib.sha256()
+        for path in self.paths:
+            whole.update(hashlib.sha256(path.encode()).digest())
+            whole.update(hashlib.sha256(self._image(path)).digest())
+        return whole.hexdigest()
+
+    def _frame(self, paths: list[str], columns: list[str]) -> pd.DataFrame:
+        series = {}
+        for name in columns:
+            if name == "image":
+                images = [self._image(path) for path in paths]
+                series[name] = pd.Series(images, dtype=object)
+            elif name == "path":
+                series[name] = pd.Series(paths, dtype=TEXT)
+            else:
+                labels = [path.split("/", 1)[0] for path in paths]
+                series[name] = pd.Series(labels, dtype=TEXT)
+        return pd.DataFrame(series, index=pd.RangeIndex(len(paths)))
+
+    def _image(self, path: str) -> bytes:
+        return encoded(path, where=self.description, folder=self.folder)
+
+
+def _entries(folder: Path) -> list[Path]:
+    visible = (entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    return sorted(visible, key=lambda entry: entry.name)
+
+
+def _images(folder: Path, root: Path, description: str) -> Iterator[str]:
+    for entry in _entries(folder):
+        if _is_folder(entry, root, description):
+            yield from _images(entry, root, description)
+        elif entry.suffix.lower() in ENDINGS:
+            relative = entry.relative_to(root).as_posix()
+            try:
+                relative.encode()
+            except UnicodeEncodeError as error:
+                raise DataError(
+                    f"{description}: the name of {relative!r} is not UTF-8; rename it"
+                ) from error
+            if inside(root, relative) is None:
+                raise DataError(
+                    f"{description}: {relative} is a link that leads nowhere or out of the folder"
+                )
+            yield relative
+
+
+def _is_folder(entry: Path, root: Path, description: str) -> bool:
+    if not entry.is_dir():
+        return False
+    if entry.is_symlink():
+        raise DataError(
+            f"{description}: {entry.relative_to(root)} is a link to a folder; such links are not"
+            " followed"
+        )
+    return True
