@@ -14,7 +14,8 @@ from pydantic import ValidationError
 from dataaudit.config import AuditConfig, config_from_python, load_config
 from dataaudit.engines.local import LocalEngine
 from dataaudit.errors import RunDirectoryError
-from dataaudit.flagging import find_contamination, find_mislabels, no_pairs
+from dataaudit.flagging import find_mislabels, no_pairs
+from dataaudit.leaks import find_contamination
 from dataaudit.loading import Loaded, load, load_objects
 from dataaudit.manifest import Clock, build_manifest
 from dataaudit.mirror.plan import learn_held_out, make_plan

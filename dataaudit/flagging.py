@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from dataaudit.config import AuditConfig, FlagConfig
+from dataaudit.config import FlagConfig
 from dataaudit.flags.mislabels import flag_mislabels
-from dataaudit.flags.results import ContaminationFlags, MislabelFlags
+from dataaudit.flags.results import MislabelFlags
 from dataaudit.loading import Loaded
 from dataaudit.mirror.plan import Plan
 from dataaudit.scoring import Scores
@@ -35,13 +35,6 @@ def find_mislabels(
         target_precision=settings.target_precision,
         budget=settings.budget,
     )
-
-
-def find_contamination(
-    loaded: Loaded, scores: Scores, config: AuditConfig
-) -> ContaminationFlags | None:
-    """Flag suspects that are probably copies of training rows; None where there are none."""
-    return None
 
 
 def no_pairs(loaded: Loaded) -> pd.DataFrame:

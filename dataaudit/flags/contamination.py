@@ -192,7 +192,7 @@ def influence_scores(changes: ArrayLike, background: ArrayLike) -> FloatArray:
 
 
 @dataclass(frozen=True)
-class ContaminationFlags:
+class PairDecisions:
     """The decisions, and what they rest on.
 
     `table`, one line for each suspect and match, best first: query_id, row_id, rank (from 1),
@@ -240,7 +240,7 @@ def flag_contamination(
     influence_calibration: ArrayLike | None = None,
     level: float = 0.10,
     calibration_trusted: bool = False,
-) -> ContaminationFlags:
+) -> PairDecisions:
     """Decide which suspects leak from the training rows.
 
     Args:
@@ -291,7 +291,7 @@ def flag_contamination(
             "evidence": _evidence(content_p, influence_p, flagged)[present],
         }
     )
-    return ContaminationFlags(table, level, content_null, influence_null)
+    return PairDecisions(table, level, content_null, influence_null)
 
 
 def combined_p_values(content_p: FloatArray, influence_p: FloatArray) -> FloatArray:

@@ -97,6 +97,23 @@ class TableDescriptors:
 Descriptors = ImageDescriptors | TextDescriptors | TableDescriptors
 
 
+def concatenated(parts: Sequence[Descriptors]) -> Descriptors:
+    """Join the descriptors of consecutive items; grey images beside colour ones become colour."""
+    first = parts[0]
+    if isinstance(first, ImageDescriptors):
+        pictures = [part.thumbnails for part in parts if isinstance(part, ImageDescriptors)]
+        channels = max(thumbnails.shape[3] for thumbnails in pictures)
+        return ImageDescriptors(
+            np.concatenate(
+                [np.repeat(t, channels // t.shape[3], axis=3) for t in pictures], axis=0
+            )
+        )
+    if isinstance(first, TextDescriptors):
+        counts = [part.counts for part in parts if isinstance(part, TextDescriptors)]
+        return TextDescriptors(sparse.vstack(counts, format="csr"))
+    raise TypeError(f"{type(first).__name__} are described all at once")
+
+
 def describe_images(images: Sequence[Image.Image | bytes | ArrayLike]) -> ImageDescriptors:
     """Describe images of any size by thumbnails of 32 x 32 pixels.
 

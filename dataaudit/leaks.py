@@ -1,0 +1,237 @@
+"""The flagging stage for suspects: content and influence of pairs, decisions, consequences."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from dataaudit.config import AuditConfig
+from dataaudit.datasets.images import decode
+from dataaudit.datasets.samples import Samples
+from dataaudit.flags.contamination import (
+    PairDecisions,
+    flag_contamination,
+    influence_scores,
+    metric_change,
+)
+from dataaudit.flags.content import (
+    Descriptors,
+    concatenated,
+    describe_images,
+    describe_table,
+    describe_texts,
+    match,
+)
+from dataaudit.flags.results import ContaminationFlags, Interval
+from dataaudit.loading import Loaded
+from dataaudit.mirror.unlearning import reactions, unlearned
+from dataaudit.scoring import Scores
+
+MATCHES = 3
+"""Best matches kept for each suspect."""
+CALIBRATION_ROWS = 1000
+"""Training rows that stand in for clean suspects, each matched with the rest of the rows."""
+INFLUENCE_SUSPECTS = 1000
+"""Influence is computed for so many suspects, those most alike to their match first."""
+INFLUENCE_CALIBRATION = 200
+BACKGROUNDS = 24
+"""Clean queries that a row's reaction is judged against."""
+ROWS_PER_READ = 2048
+EXACT = 0.9999
+CLEARLY_ALIKE = 0.01
+"""A p-value up to which one kind of evidence counts as seen."""
+
+IndexArray = NDArray[np.int64]
+FloatArray = NDArray[np.float64]
+
+
+def find_contamination(
+    loaded: Loaded, scores: Scores, config: AuditConfig
+) -> ContaminationFlags | None:
+    """Flag suspects that are probably copies of training rows; None where none are given.
+
+    Parameters
+    ----------
+    loaded : Loaded
+    scores : Scores
+        The suspects' own predictions are read from it, for the consequence.
+    config : AuditConfig
+    """
+    if loaded.suspects is None or scores.suspects is None:
+        return None
+    generator = np.random.default_rng(config.mirror.seed)
+    search = _Search.over(loaded.train)
+    suspects = search.describe(loaded.suspects)
+    found = match(suspects, search.rows, keep=MATCHES)
+    count = min(CALIBRATION_ROWS, len(loaded.train))
+    clean = np.sort(generator.choice(len(loaded.train), count, replace=False))
+    clean_matches = match(search.rows.take(clean), search.rows, keep=MATCHES, exclude=clean)
+    influence = _influence(loaded, found.rows, found.similarity[:, 0], generator)
+    decisions = flag_contamination(
+        loaded.suspects.ids.tolist(),
+        loaded.train.ids.tolist(),
+        found.rows,
+        found.similarity,
+        clean_matches.similarity[:, 0],
+        influence=None if influence is None else influence.suspects,
+        influence_calibration=None if influence is None else influence.clean,
+        level=config.flags.false_discovery_rate,
+    )
+    return _with_consequence(loaded, scores, decisions, config)
+
+
+@dataclass(frozen=True)
+class _Search:
+    """The training rows, described so that copies of them can be searched for."""
+
+    train: Samples
+    columns: list[str]
+    rows: Descriptors
+    first: pd.DataFrame
+
+    @classmethod
+    def over(cls, train: Samples) -> _Search:
+        special = {train.label_column, train.id_column}
+        frames = list(train.source.frames(ROWS_PER_READ)) if train.modality == "table" else []
+        table = pd.concat(frames) if frames else pd.DataFrame()
+        columns = [str(name) for name in table.columns if name not in special]
+        rows = describe_table(table[columns]) if columns else _describe(train)
+        return cls(train, columns, rows, table[columns])
+
+    def describe(self, samples: Samples) -> Descriptors:
+        if self.train.modality != "table":
+            return _describe(samples)
+        frames = samples.source.frames(ROWS_PER_READ)
+        return describe_table(pd.concat(list(frames)), like=self.first)
+
+
+def _describe(samples: Samples) -> Descriptors:
+    """Describe images, texts, or tensors (as images where they have such a shape)."""
+    column, where = samples.content_column, samples.source.description
+    parts: list[Descriptors] = []
+    for frame in samples.source.frames(ROWS_PER_READ):
+        values = frame[column].tolist()
+        if samples.modality == "image":
+            pictures = [decode(value, where=where, folder=samples.folder) for value in values]
+            parts.append(describe_images(pictures))
+        elif samples.modality == "text":
+            parts.append(describe_texts([str(value) for value in values]))
+        else:
+            parts.append(describe_images([_as_picture(value) for value in values]))
+    return concatenated(parts)
+
+
+def _as_picture(value: Any) -> NDArray[np.float32]:
+    """Turn a tensor item into an image array; vectors become images one pixel high."""
+    array = np.asarray(value, dtype=np.float32)
+    if array.ndim == 3 and array.shape[0] in (1, 3):
+        array = array.transpose(1, 2, 0)
+    if array.ndim < 2:
+        array = array.reshape(1, -1)
+    low, high = float(array.min()), float(array.max())
+    return (array - low) / max(high - low, 1e-12)
+
+
+@dataclass(frozen=True)
+class _Influence:
+    """`suspects` `[suspects, matches]` and `clean` `[calibration suspects]`, robust deviations."""
+
+    suspects: FloatArray
+    clean: FloatArray
+
+
+def _influence(
+    loaded: Loaded, rows: IndexArray, similarity: FloatArray, generator: np.random.Generator
+) -> _Influence | None:
+    """Unlearn the suspects, and clean queries for comparison; None without held-out samples."""
+    suspects, held_out = loaded.suspects, loaded.held_out
+    if suspects is None or held_out is None or len(held_out) < 2 * BACKGROUNDS:
+        return None
+    order = generator.permutation(len(held_out))
+    backgrounds = [
+        unlearned(loaded.model, loaded.task, held_out, int(position))
+        for position in order[:BACKGROUNDS]
+    ]
+    chosen = np.sort(np.argsort(-similarity, kind="stable")[:INFLUENCE_SUSPECTS])
+    changes, background = reactions(
+        loaded.model, loaded.task, suspects, chosen, loaded.train, rows[chosen], backgrounds
+    )
+    scores = np.full(rows.shape, np.nan)
+    scores[chosen] = influence_scores(changes, background)
+    # A clean query with the rows that suspects were matched with: the pair shares nothing.
+    clean = order[BACKGROUNDS : BACKGROUNDS + INFLUENCE_CALIBRATION]
+    strangers = rows[generator.choice(chosen, len(clean)), :1]
+    changes, background = reactions(
+        loaded.model, loaded.task, held_out, clean, loaded.train, strangers, backgrounds
+    )
+    return _Influence(scores, influence_scores(changes, background)[:, 0])
+
+
+def _with_consequence(
+    loaded: Loaded, scores: Scores, decisions: PairDecisions, config: AuditConfig
+) -> ContaminationFlags:
+    assert loaded.suspects is not None
+    assert scores.suspects is not None
+    table = decisions.table
+    flagged_ids = set(decisions.flagged_queries)
+    flagged = np.array([sample_id in flagged_ids for sample_id in loaded.suspects.ids.tolist()])
+    predicted = scores.suspects.column("base_probabilities").argmax(axis=1)
+    right = (predicted == loaded.suspects.labels).astype(np.float64)
+    change = metric_change(right, flagged, seed=config.mirror.seed)
+    hits = pd.DataFrame(
+        {
+            "class": [str(name) for name in loaded.suspects.classes],
+            "suspects": np.bincount(loaded.suspects.labels, minlength=loaded.task.classes),
+            "flagged": np.bincount(
+                loaded.suspects.labels[flagged], minlength=loaded.task.classes
+            ),
+        }
+    )
+    evidence = table[["content", "influence"]].rename(
+        columns={"content": "content_score", "influence": "influence_score"}
+    )
+    evidence["kind"] = _kinds(table)
+    columns = ["query_id", "row_id", "rank", "score", "p_value", "flagged"]
+    return ContaminationFlags(
+        table=table[columns],
+        evidence=evidence,
+        false_discovery_rate=config.flags.false_discovery_rate,
+        metric_name="accuracy",
+        metric_all=Interval(change.all, np.nan, np.nan),
+        metric_clean=Interval(change.clean, np.nan, np.nan),
+        metric_difference=Interval(change.difference, change.low, change.high),
+        hits_per_class=hits,
+        method=_method(decisions),
+    )
+
+
+def _kinds(table: pd.DataFrame) -> list[str]:
+    kinds = []
+    for line in table.itertuples():
+        if not line.flagged:
+            kinds.append("none")
+        elif line.content >= EXACT:
+            kinds.append("exact")
+        elif line.content_p_value > CLEARLY_ALIKE:
+            kinds.append("influence only")
+        elif line.influence_p_value <= CLEARLY_ALIKE or np.isnan(line.influence_p_value):
+            kinds.append("near")
+        else:
+            kinds.append("near, no influence seen")
+    return kinds
+
+
+def _method(decisions: PairDecisions) -> str:
+    return " ".join(
+        [
+            "Each suspect was compared with the training rows that look most like it, and was "
+            "unlearned to see whether its match reacts more than to clean samples. P-values "
+            "compare a suspect with training rows held against the rest of the training set; "
+            "suspects are flagged by Benjamini–Hochberg.",
+            *(f"{note[:1].upper()}{note[1:]}." for note in decisions.notes),
+        ]
+    )
