@@ -18,7 +18,7 @@ from dataaudit.flagging import find_mislabels, no_pairs
 from dataaudit.leaks import find_contamination
 from dataaudit.loading import Loaded, load, load_objects
 from dataaudit.manifest import Clock, build_manifest
-from dataaudit.mirror.plan import learn_held_out, make_plan
+from dataaudit.mirror.plan import learn, make_plan
 from dataaudit.reporting import make_report
 from dataaudit.report.data import AuditReport
 from dataaudit.report.render import render
@@ -182,7 +182,7 @@ def _run(
 ) -> AuditResult:
     plan = make_plan(loaded, config)
     with clock.stage("mirror"):
-        perturbations = learn_held_out(loaded, plan)
+        perturbations = [learn(loaded, plan)]
     with clock.stage("score"):
         scores = score(loaded, perturbations, LocalEngine(config.batch_size), directory.work)
     with clock.stage("flag mislabels"):

@@ -65,9 +65,9 @@ class MirrorConfig(_Section):
     batch_size: Count | None = None
     parameters: Literal["all", "last"] = "all"
     """`last` moves only the model's last linear layer."""
-    batch_norm: Literal["frozen", "updated"] = "frozen"
+    batch_norm: Literal["frozen", "updated"] = "updated"
     """`frozen` keeps the running statistics, in the steps and in the scores."""
-    dropout: bool = False
+    dropout: bool = True
     """Whether dropout is active while the mirror steps are taken (never while scoring)."""
 
 

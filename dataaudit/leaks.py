@@ -12,14 +12,21 @@ from numpy.typing import NDArray
 from dataaudit.config import AuditConfig
 from dataaudit.datasets.images import decode
 from dataaudit.datasets.samples import Samples
+from dataaudit.content.small_images import (
+    LARGEST_SIDE,
+    SmallImageDescriptors,
+    match_small_images,
+)
+from dataaudit.errors import DataError
 from dataaudit.flags.contamination import (
     PairDecisions,
     flag_contamination,
     influence_scores,
     metric_change,
 )
-from dataaudit.flags.content import (
+from dataaudit.content.all import (
     Descriptors,
+    Matches,
     concatenated,
     describe_images,
     describe_table,
@@ -45,6 +52,7 @@ EXACT = 0.9999
 CLEARLY_ALIKE = 0.01
 """A p-value up to which one kind of evidence counts as seen."""
 
+Described = Descriptors | SmallImageDescriptors
 IndexArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
 
@@ -66,10 +74,10 @@ def find_contamination(
     generator = np.random.default_rng(config.mirror.seed)
     search = _Search.over(loaded.train)
     suspects = search.describe(loaded.suspects)
-    found = match(suspects, search.rows, keep=MATCHES)
+    found = _match(suspects, search.rows)
     count = min(CALIBRATION_ROWS, len(loaded.train))
     clean = np.sort(generator.choice(len(loaded.train), count, replace=False))
-    clean_matches = match(search.rows.take(clean), search.rows, keep=MATCHES, exclude=clean)
+    clean_matches = _match(search.rows.take(clean), search.rows, exclude=clean)
     influence = _influence(loaded, found.rows, found.similarity[:, 0], generator)
     decisions = flag_contamination(
         loaded.suspects.ids.tolist(),
@@ -90,7 +98,7 @@ class _Search:
 
     train: Samples
     columns: list[str]
-    rows: Descriptors
+    rows: Described
     first: pd.DataFrame
 
     @classmethod
@@ -102,31 +110,54 @@ class _Search:
         rows = describe_table(table[columns]) if columns else _describe(train)
         return cls(train, columns, rows, table[columns])
 
-    def describe(self, samples: Samples) -> Descriptors:
+    def describe(self, samples: Samples) -> Described:
         if self.train.modality != "table":
             return _describe(samples)
         frames = samples.source.frames(ROWS_PER_READ)
         return describe_table(pd.concat(list(frames)), like=self.first)
 
 
-def _describe(samples: Samples) -> Descriptors:
+def _match(
+    suspects: Described, rows: Described, exclude: IndexArray | None = None
+) -> Matches:
+    if isinstance(suspects, SmallImageDescriptors) and isinstance(rows, SmallImageDescriptors):
+        return Matches(*match_small_images(suspects, rows, MATCHES, exclude))
+    if isinstance(suspects, SmallImageDescriptors) or isinstance(rows, SmallImageDescriptors):
+        raise DataError(
+            "suspects and training rows are images of different sizes, one of them of at most "
+            f"{LARGEST_SIDE} pixels a side; they cannot be compared"
+        )
+    return match(suspects, rows, keep=MATCHES, exclude=exclude)
+
+
+def _describe(samples: Samples) -> Described:
     """Describe images, texts, or tensors (as images where they have such a shape)."""
-    column, where = samples.content_column, samples.source.description
-    parts: list[Descriptors] = []
+    column = samples.content_column
+    if samples.modality == "text":
+        frames = samples.source.frames(ROWS_PER_READ)
+        return concatenated([describe_texts(frame[column].astype(str)) for frame in frames])
+    parts = []
     for frame in samples.source.frames(ROWS_PER_READ):
-        values = frame[column].tolist()
-        if samples.modality == "image":
-            pictures = [decode(value, where=where, folder=samples.folder) for value in values]
-            parts.append(describe_images(pictures))
-        elif samples.modality == "text":
-            parts.append(describe_texts([str(value) for value in values]))
-        else:
-            parts.append(describe_images([_as_picture(value) for value in values]))
+        pictures = [_as_picture(samples, value) for value in frame[column]]
+        parts.append(_describe_pictures(pictures))
+    if all(isinstance(part, SmallImageDescriptors) for part in parts):
+        return SmallImageDescriptors(np.concatenate([part.pixels for part in parts]))
     return concatenated(parts)
 
 
-def _as_picture(value: Any) -> NDArray[np.float32]:
-    """Turn a tensor item into an image array; vectors become images one pixel high."""
+def _describe_pictures(pictures: list[NDArray[Any]]) -> Described:
+    sizes = {picture.shape for picture in pictures}
+    if len(sizes) == 1 and max(next(iter(sizes))[:2]) <= LARGEST_SIDE:
+        pixels = np.stack(pictures).astype(np.float32)
+        return SmallImageDescriptors(pixels.reshape(*pixels.shape[:3], -1))
+    return describe_images(pictures)
+
+
+def _as_picture(samples: Samples, value: Any) -> NDArray[Any]:
+    """Return `[height, width]` or `[height, width, 3]`; a vector becomes one line of pixels."""
+    if samples.modality == "image":
+        image = decode(value, where=samples.source.description, folder=samples.folder)
+        return np.asarray(image if image.mode in ("L", "RGB") else image.convert("RGB"))
     array = np.asarray(value, dtype=np.float32)
     if array.ndim == 3 and array.shape[0] in (1, 3):
         array = array.transpose(1, 2, 0)

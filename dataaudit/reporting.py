@@ -112,7 +112,7 @@ def _gates(
 
 
 def _method(loaded: Loaded, config: AuditConfig, plan: Plan, clock: Clock) -> Method:
-    mirror = {} if plan.settings is None else asdict(plan.settings)
+    mirror = asdict(plan.settings)
     return Method(
         model_sha256=loaded.model.sha256(),
         device=str(loaded.model.device),

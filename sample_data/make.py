@@ -100,7 +100,7 @@ def _copy(
         moved[:, 0 if step == 1 else -1] = 0
         return moved
     if kind == "noised":
-        return np.clip(image + generator.integers(-2, 3, image.shape), 0, 16)
+        return np.clip(image + generator.integers(-1, 2, image.shape), 0, 16)
     return image
 
 

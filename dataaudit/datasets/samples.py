@@ -66,6 +66,12 @@ class Batch:
         """Return the number of rows in the batch."""
         return len(self.positions)
 
+    def select(self, lines: NDArray[np.int64]) -> Batch:
+        """Return the rows on the given lines of this batch, in that order."""
+        return Batch(
+            self.positions[lines], self.ids[lines], self.frame.iloc[lines], self.labels[lines]
+        )
+
 
 @dataclass(frozen=True)
 class Samples:

@@ -9,7 +9,7 @@ rows' losses need forward passes only (`dataaudit.engines`).
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,12 +17,14 @@ import torch
 from torch import Tensor, nn
 
 from dataaudit.mirror.perturbation import Perturbation
-from dataaudit.models.trained import Inputs, forward, map_tensors
+from dataaudit.models.trained import Inputs, forward, named_tensors
 from dataaudit.progress import track
 from dataaudit.tasks import Classification
 
 Direction = Literal["learn", "unlearn"]
 Parameters = Literal["all", "last"]
+Part = tuple[Inputs, Tensor]
+"""Inputs and labels of some queries."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +38,15 @@ class FiniteSettings:
     steps : int
         Optimizer steps.
     learning_rate : float
-    batch_size : int
-        Queries in each step, drawn without replacement from a shuffled deck.
-    optimizer : "adam" or "sgd"
+        The largest one, where there is a schedule.
+    optimizer : "adamw" or "sgd"
+        Adam with decoupled weight decay of .01, or plain gradient descent.
+    schedule : "constant" or "one cycle"
+        One cycle warms up for a quarter of the steps and then cools down to nearly nothing
+        (Smith and Topin, 2018).
+    average : float
+        Decay of the running mean of parameters and buffers that becomes the perturbed model,
+        0 to 1; 0 takes the last step's.
     parameters : "all" or "last"
         Which parameters move; those that do not require gradients never do.
     batch_norm : "frozen" or "updated"
@@ -48,70 +56,45 @@ class FiniteSettings:
     largest_change : float or None
         Bound on the distance from the trained parameters, relative to their norm; parameters
         that would go further are pulled back onto that sphere after each step.
-    checkpoints : int
-        How many evenly spaced parameter values are kept, the last step included.
-    checkpoints_from : float
-        The first checkpoint stands after this share of the steps, 0 to 1.
     seed : int
-        Of the order of the queries, and of dropout.
+        Of dropout.
     """
 
     direction: Direction = "learn"
-    steps: int = 100
-    learning_rate: float = 2e-3
-    batch_size: int = 64
-    optimizer: Literal["adam", "sgd"] = "adam"
+    steps: int = 1
+    learning_rate: float = 1e-3
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    schedule: Literal["constant", "one cycle"] = "constant"
+    average: float = 0.0
     parameters: Parameters = "all"
     batch_norm: Literal["frozen", "updated"] = "frozen"
     dropout: bool = False
     largest_change: float | None = None
-    checkpoints: int = 1
-    checkpoints_from: float = 0.5
     seed: int = 0
-
-
-@dataclass(frozen=True)
-class MirrorCheckpoint:
-    """The model after some steps.
-
-    Attributes
-    ----------
-    step : int
-    perturbation : Perturbation
-        The parameters that moved (and buffers, where batch norm was updated).
-    """
-
-    step: int
-    perturbation: Perturbation
 
 
 def finite_mirror(
     module: nn.Module,
     task: Classification,
-    inputs: Inputs,
-    labels: Tensor,
+    batches: Iterator[Sequence[Part]],
     settings: FiniteSettings,
-    augment: Callable[[Inputs, torch.Generator], Inputs] | None = None,
-) -> Iterator[MirrorCheckpoint]:
-    """Learn or unlearn a query group, yielding the checkpoints in order.
+) -> Perturbation:
+    """Learn or unlearn a query group.
 
     Parameters
     ----------
     module : torch.nn.Module
         In eval mode; it is copied, never changed.
     task : Classification
-    inputs : tensor, tuple or dict of tensors
-        `[queries, ...]`, on the module's device.
-    labels : Tensor
-        `[queries]`.
+    batches : iterator
+        One item for each step: the queries of that step, in one or more parts, on the module's
+        device. Every query weighs the same, whatever part it stands in.
     settings : FiniteSettings
-    augment : callable or None
-        Changes each drawn batch of inputs, for example flips images.
 
-    Yields
-    ------
-    MirrorCheckpoint
-        The caller may stop early; nothing is computed past the last one taken.
+    Returns
+    -------
+    Perturbation
+        The parameters that moved, and the buffers where batch norm was updated.
     """
     perturbed = copy.deepcopy(module)
     moving = moving_parameters(perturbed, settings.parameters)
@@ -120,36 +103,48 @@ def finite_mirror(
     for name, parameter in perturbed.named_parameters():
         parameter.requires_grad_(name in moving)
     optimizer = _optimizer(moving, settings)
-    generator = torch.Generator().manual_seed(settings.seed)
-    deck = _deck(len(labels), settings.batch_size, generator)
+    scheduler = _scheduler(optimizer, settings)
     sign = 1.0 if settings.direction == "learn" else -1.0
-    kept = checkpoint_steps(settings)
+    mean = _RunningMean(perturbed, moving, settings.average)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        for step in track(range(1, settings.steps + 1), f"{settings.direction}ing the queries"):
-            chosen = next(deck).to(labels.device)
-            drawn = map_tensors(lambda tensor: tensor[chosen], inputs)  # noqa: B023
-            if augment is not None:
-                drawn = augment(drawn, generator)
+        for step in track(range(settings.steps), f"{settings.direction}ing the queries"):
             with torch.enable_grad():
-                loss = task.losses(forward(perturbed, drawn), labels[chosen]).mean()
+                loss = _mean_loss(perturbed, task, next(batches))
                 optimizer.zero_grad(set_to_none=True)
                 (sign * loss).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
+            if scheduler is not None:
+                scheduler.step()
             if settings.largest_change is not None:
                 _pull_back(moving, start, settings.largest_change)
-            if step in kept:
-                yield MirrorCheckpoint(step, _difference(module, perturbed, moving))
+            mean.update(step)
+    return mean.difference_from(module)
 
 
-def checkpoint_steps(settings: FiniteSettings) -> list[int]:
-    """Return the steps after which a checkpoint is kept, ascending, the last step included."""
-    first = max(1, round(settings.steps * settings.checkpoints_from))
-    count = min(settings.checkpoints, settings.steps - first + 1)
-    if count == 1:
-        return [settings.steps]
-    span = settings.steps - first
-    return [first + round(span * index / (count - 1)) for index in range(count)]
+def _mean_loss(module: nn.Module, task: Classification, parts: Sequence[Part]) -> Tensor:
+    count = sum(len(labels) for _, labels in parts)
+    losses = [
+        task.losses(forward(module, inputs), labels).sum() for inputs, labels in _joined(parts)
+    ]
+    return torch.stack(losses).sum() / count
+
+
+def _joined(parts: Sequence[Part]) -> Sequence[Part]:
+    """Join parts whose inputs have the same shapes, so that batch norm sees them as one batch."""
+    if len(parts) == 1:
+        return parts
+    named = [dict(named_tensors(inputs)) for inputs, _ in parts]
+    shapes = [{name: tensor.shape[1:] for name, tensor in part.items()} for part in named]
+    if any(shape != shapes[0] for shape in shapes):
+        return parts
+    labels = torch.cat([part_labels for _, part_labels in parts])
+    first = parts[0][0]
+    tensors = {name: torch.cat([part[name] for part in named]) for name in named[0]}
+    if isinstance(first, dict):
+        return [(tensors, labels)]
+    values = tuple(tensors.values())
+    return [(values if isinstance(first, tuple) else values[0], labels)]
 
 
 def moving_parameters(module: nn.Module, choice: Parameters) -> dict[str, nn.Parameter]:
@@ -177,24 +172,25 @@ def _set_modes(module: nn.Module, settings: FiniteSettings) -> None:
             part.train()
 
 
-def _optimizer(
-    moving: dict[str, nn.Parameter], settings: FiniteSettings
-) -> torch.optim.Optimizer:
+def _optimizer(moving: dict[str, nn.Parameter], settings: FiniteSettings) -> torch.optim.Optimizer:
     parameters = list(moving.values())
     if settings.optimizer == "sgd":
         return torch.optim.SGD(parameters, lr=settings.learning_rate)
-    return torch.optim.Adam(parameters, lr=settings.learning_rate)
+    return torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=0.01)
 
 
-def _deck(count: int, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    # A batch spans two shuffles where needed, so that every batch has the same size.
-    size = min(batch_size, count)
-    waiting = torch.zeros(0, dtype=torch.int64)
-    while True:
-        while len(waiting) < size:
-            waiting = torch.cat([waiting, torch.randperm(count, generator=generator)])
-        yield waiting[:size]
-        waiting = waiting[size:]
+def _scheduler(
+    optimizer: torch.optim.Optimizer, settings: FiniteSettings
+) -> torch.optim.lr_scheduler.OneCycleLR | None:
+    if settings.schedule == "constant":
+        return None
+    return torch.optim.lr_scheduler.OneCycleLR(
+        optimizer,
+        settings.learning_rate,
+        total_steps=settings.steps,
+        pct_start=0.25,
+        final_div_factor=100,
+    )
 
 
 @torch.no_grad()
@@ -209,12 +205,33 @@ def _pull_back(
             parameter.copy_(start[name] + (parameter - start[name]) * (allowed / distance))
 
 
-def _difference(
-    module: nn.Module, perturbed: nn.Module, moving: dict[str, nn.Parameter]
-) -> Perturbation:
-    tensors = {name: parameter.detach().clone() for name, parameter in moving.items()}
-    before = dict(module.named_buffers())
-    for name, buffer in perturbed.named_buffers():
-        if not torch.equal(buffer, before[name]):
-            tensors[name] = buffer.detach().clone()
-    return Perturbation(tensors)
+class _RunningMean:
+    """The exponential mean of what moves, over the steps."""
+
+    def __init__(
+        self, module: nn.Module, moving: dict[str, nn.Parameter], decay: float
+    ) -> None:
+        buffers = {
+            name: buffer for name, buffer in module.named_buffers() if buffer.is_floating_point()
+        }
+        self._current: dict[str, Tensor] = {**moving, **buffers}
+        self._moving = set(moving)
+        self._decay = decay
+        self._mean = {name: value.detach().clone() for name, value in self._current.items()}
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        # Early on the mean follows closely, so that the start does not linger in it.
+        decay = min(self._decay, (step + 1) / (step + 10))
+        for name, value in self._current.items():
+            self._mean[name].lerp_(value.detach(), 1 - decay)
+
+    def difference_from(self, module: nn.Module) -> Perturbation:
+        before = dict(module.named_buffers())
+        return Perturbation(
+            {
+                name: value
+                for name, value in self._mean.items()
+                if name in self._moving or not torch.equal(value, before[name])
+            }
+        )

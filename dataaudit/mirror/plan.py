@@ -1,21 +1,35 @@
-"""The plan: which mirror, how many steps, and why."""
+"""The plan: what the mirror learns, how many steps, and why."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from dataaudit.config import AuditConfig
 from dataaudit.loading import Loaded
-from dataaudit.mirror.finite import FiniteSettings, finite_mirror
+from dataaudit.mirror.augmentation import are_images, augmented, flip_is_harmless
+from dataaudit.mirror.finite import FiniteSettings, Part, finite_mirror
 from dataaudit.mirror.perturbation import Perturbation
-from dataaudit.queries import HeldOutSplit, split_held_out
+from dataaudit.models.trained import forward
+from dataaudit.queries import HeldOutSplit, Positions, endless_batches, split_held_out
 
+BATCH_SIZE = 64
+EPOCHS = 5
+FEWEST_STEPS, MOST_STEPS = 200, 4000
 KEPT_BACK_SHARE = 0.2
-FEWEST_QUERIES = 20
-"""With fewer held-out samples there is nothing to keep back, and too little to learn from."""
+"""Of the held-out samples, for calibration; they are never learned."""
+FEWEST_KEPT_BACK = 50
+HELD_OUT_SHARE = 0.2
+"""Largest share of held-out samples in a batch."""
+MOST_EXPOSURES = 12
+"""A held-out sample that is seen more often is learned by heart."""
+LEARNING_RATES = (4e-3, 5e-4, 5e-5)
+"""Tried in turn until one does not wreck the model; pretrained models need the small ones."""
+WRECKED = 1.1
+"""A step size wrecks the model when its loss on kept-back samples grows by this factor."""
 
 
 @dataclass(frozen=True)
@@ -24,51 +38,135 @@ class Plan:
 
     Attributes
     ----------
-    settings : FiniteSettings or None
-        None where there are too few held-out samples: the model's own scores must do.
+    settings : FiniteSettings
     split : HeldOutSplit
+        Held-out positions that are learned, and that are kept back for calibration.
+    rows_per_step, held_out_per_step : int
+        How many training rows and held-out samples each step learns.
+    learning_rates : sequence of float
+        To be tried in turn.
+    flip : bool
+        Whether images are flipped at random.
     reason : str
         For the log and the report.
     """
 
-    settings: FiniteSettings | None
+    settings: FiniteSettings
     split: HeldOutSplit
+    rows_per_step: int
+    held_out_per_step: int
+    learning_rates: Sequence[float]
+    flip: bool
     reason: str
+
+    @property
+    def forward_passes(self) -> float:
+        """Cost of the steps in forward passes of one sample; a step on a sample costs three."""
+        return 3.0 * self.settings.steps * (self.rows_per_step + self.held_out_per_step)
 
 
 def make_plan(loaded: Loaded, config: AuditConfig) -> Plan:
     """Choose the mirror for these data and settings."""
-    nothing = np.zeros(0, dtype=np.int64)
-    count = 0 if loaded.held_out is None else len(loaded.held_out)
-    if loaded.held_out is None or count < FEWEST_QUERIES:
-        return Plan(
-            None,
-            HeldOutSplit(nothing, np.arange(count)),
-            f"{count} held-out samples are too few to learn from (at least {FEWEST_QUERIES} are "
-            "needed); the model's own scores were used alone",
-        )
-    split = split_held_out(loaded.held_out.labels, KEPT_BACK_SHARE, config.mirror.seed)
     mirror = config.mirror
+    batch_size = min(mirror.batch_size or BATCH_SIZE, len(loaded.train))
+    steps = mirror.steps or int(
+        np.clip(EPOCHS * len(loaded.train) / batch_size, FEWEST_STEPS, MOST_STEPS)
+    )
+    split = _split(loaded, mirror.seed)
+    exposures = MOST_EXPOSURES * len(split.learned) / steps
+    held_out = min(int(batch_size * HELD_OUT_SHARE), round(exposures), len(split.learned))
+    rates = [mirror.learning_rate] if mirror.learning_rate else LEARNING_RATES
     settings = FiniteSettings(
-        steps=mirror.steps or 100,
-        learning_rate=mirror.learning_rate or 2e-3,
-        batch_size=mirror.batch_size or 64,
+        steps=steps,
+        learning_rate=rates[0],
+        schedule="one cycle",
+        average=0.98,
         parameters=mirror.parameters,
         batch_norm=mirror.batch_norm,
         dropout=mirror.dropout,
-        checkpoints=8,
         seed=mirror.seed,
     )
-    reason = f"finite: {settings.steps} steps on {len(split.learned)} held-out samples"
-    return Plan(settings, split, reason)
+    flip = _may_flip(loaded)
+    reason = (
+        f"{steps} steps, each learning {batch_size - held_out} training rows with their given "
+        f"labels and {held_out} held-out samples; {len(split.kept_back)} held-out samples kept "
+        f"back for calibration{'; images shifted and flipped at random' if flip else ''}"
+    )
+    return Plan(settings, split, batch_size - held_out, held_out, rates, flip, reason)
 
 
-def learn_held_out(loaded: Loaded, plan: Plan) -> list[Perturbation]:
-    """Let the model learn the held-out samples; return its checkpoints."""
-    if plan.settings is None or loaded.held_out is None:
-        return []
-    batch = loaded.held_out.take(plan.split.learned)
-    inputs = loaded.model.inputs(batch, loaded.held_out)
+def learn(loaded: Loaded, plan: Plan) -> Perturbation:
+    """Let the model learn training rows and held-out samples together, from where it stands.
+
+    What the rows and the trusted samples share is learned (again) in these few steps; single
+    wrong labels are not, and come out with a high loss.
+    """
+    check = _kept_back(loaded, plan)
+    before = _mean_loss(loaded, Perturbation({}), check)
+    best: tuple[float, Perturbation] | None = None
+    for rate in plan.learning_rates:
+        settings = replace(plan.settings, learning_rate=rate)
+        perturbation = finite_mirror(
+            loaded.model.module, loaded.task, _steps(loaded, plan), settings
+        )
+        after = _mean_loss(loaded, perturbation, check)
+        if best is None or after < best[0]:
+            best = after, perturbation
+        if after <= WRECKED * before:
+            break
+    assert best is not None
+    return best[1]
+
+
+def _split(loaded: Loaded, seed: int) -> HeldOutSplit:
+    if loaded.held_out is None:
+        nothing = np.zeros(0, dtype=np.int64)
+        return HeldOutSplit(nothing, nothing)
+    # Calibration needs its samples more than learning does, when there are few.
+    share = max(KEPT_BACK_SHARE, min(1.0, FEWEST_KEPT_BACK / len(loaded.held_out)))
+    return split_held_out(loaded.held_out.labels, share, seed)
+
+
+def _may_flip(loaded: Loaded) -> bool:
+    if loaded.held_out is None:
+        return False
+    positions = np.arange(min(500, len(loaded.held_out)))
+    part = _part(loaded, positions)
+    return are_images(part[0]) and flip_is_harmless(loaded.model, loaded.task, part)
+
+
+def _part(loaded: Loaded, positions: Positions) -> Part:
+    assert loaded.held_out is not None
+    batch = loaded.held_out.take(positions)
     labels = torch.as_tensor(batch.labels, device=loaded.model.device)
-    mirror = finite_mirror(loaded.model.module, loaded.task, inputs, labels, plan.settings)
-    return [checkpoint.perturbation for checkpoint in mirror]
+    return loaded.model.inputs(batch, loaded.held_out), labels
+
+
+def _steps(loaded: Loaded, plan: Plan) -> Iterator[list[Part]]:
+    """Yield what each step learns."""
+    seed = plan.settings.seed
+    model, train = loaded.model, loaded.train
+    rows = endless_batches(model, train, np.arange(len(train)), plan.rows_per_step, seed)
+    decks = [augmented(rows, plan.flip, seed)]
+    if plan.held_out_per_step and loaded.held_out is not None:
+        trusted = endless_batches(
+            model, loaded.held_out, plan.split.learned, plan.held_out_per_step, seed + 1
+        )
+        decks.append(augmented(trusted, plan.flip, seed + 1))
+    while True:
+        yield [next(deck) for deck in decks]
+
+
+def _kept_back(loaded: Loaded, plan: Plan) -> Part:
+    """Return what tells whether the model still works: kept-back samples, else training rows."""
+    if len(plan.split.kept_back):
+        return _part(loaded, plan.split.kept_back[:500])
+    batch = loaded.train.take(np.arange(min(500, len(loaded.train))))
+    labels = torch.as_tensor(batch.labels, device=loaded.model.device)
+    return loaded.model.inputs(batch, loaded.train), labels
+
+
+def _mean_loss(loaded: Loaded, perturbation: Perturbation, part: Part) -> float:
+    with torch.inference_mode():
+        outputs = forward(perturbation.apply(loaded.model.module), part[0])
+        return float(loaded.task.losses(outputs, part[1]).mean())

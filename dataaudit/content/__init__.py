@@ -1,0 +1,1 @@
+"""Content evidence: how alike a suspect and a training row are, whatever was done to one."""

@@ -1,0 +1,72 @@
+"""Augmentation of image queries: flips and shifts, where they leave the label as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from dataaudit.mirror.finite import Part
+from dataaudit.models.trained import Inputs, forward
+from dataaudit.models.trained import TrainedModel
+from dataaudit.tasks import Classification
+
+SHIFT_SHARE = 1 / 8
+"""Largest shift, as a share of the image's side."""
+HARMLESS = 0.9
+"""A change is harmless when accuracy keeps this share under it."""
+
+
+def are_images(inputs: Inputs) -> bool:
+    """Tell whether the inputs are one tensor `[rows, channels, height, width]` of images."""
+    return (
+        isinstance(inputs, Tensor)
+        and inputs.ndim == 4
+        and inputs.is_floating_point()
+        and inputs.shape[1] <= 4
+        and min(inputs.shape[2:]) >= 8
+    )
+
+
+def flip_is_harmless(model: TrainedModel, task: Classification, held_out: Part) -> bool:
+    """Tell whether the model, on held-out images, is as often right when they are mirrored.
+
+    It is for photographs; it is not for digits or text, whose labels a flip changes.
+    """
+    inputs, labels = held_out
+    assert isinstance(inputs, Tensor)
+
+    def accuracy(images: Tensor) -> float:
+        with torch.inference_mode():
+            predicted = task.log_probabilities(forward(model.module, images)).argmax(dim=1)
+        return float((predicted == labels).double().mean())
+
+    return accuracy(inputs.flip(3)) >= HARMLESS * accuracy(inputs)
+
+
+def augmented(batches: Iterator[Part], flip: bool, seed: int) -> Iterator[Part]:
+    """Shift (and flip) each image of each batch at random; other inputs pass as they are."""
+    generator = torch.Generator().manual_seed(seed)
+    for inputs, labels in batches:
+        if isinstance(inputs, Tensor) and are_images(inputs):
+            inputs = _shifted(inputs, generator)
+            if flip:
+                chosen = torch.rand(len(inputs), generator=generator) < 0.5
+                inputs = torch.where(
+                    chosen.to(inputs.device)[:, None, None, None], inputs.flip(3), inputs
+                )
+        yield inputs, labels
+
+
+def _shifted(images: Tensor, generator: torch.Generator) -> Tensor:
+    count, _, height, width = images.shape
+    padding = max(1, round(min(height, width) * SHIFT_SHARE))
+    padded = functional.pad(images, (padding,) * 4, mode="reflect")
+    down, right = torch.randint(0, 2 * padding + 1, (2, count), generator=generator)
+    lines = (down[:, None] + torch.arange(height)).to(images.device)
+    columns = (right[:, None] + torch.arange(width)).to(images.device)
+    picture = torch.arange(count, device=images.device)[:, None, None]
+    moved = padded.permute(0, 2, 3, 1)[picture, lines[:, :, None], columns[:, None, :]]
+    return moved.permute(0, 3, 1, 2).contiguous()
