@@ -43,7 +43,7 @@ class Parquet:
 
     @classmethod
     def open(cls, path: Path, description: str) -> Parquet:
-        """Read the file's footer, and the columns whose missing values it does not count.
+        """Read the file's footer, and the columns whose type a missing value would change.
 
         Raises
         ------
@@ -55,11 +55,8 @@ class Parquet:
             groups = range(file.metadata.num_row_groups)
             counts = [file.metadata.row_group(group).num_rows for group in groups]
             fields = [file.schema_arrow.field(name) for name in names]
-            with_missing = frozenset(
-                field.name
-                for field in fields
-                if may_change_type(field) and field.nullable and _has_missing(file, field.name)
-            )
+            changing = [field.name for field in fields if may_change_type(field) and field.nullable]
+            with_missing = _with_missing(file, changing)
         starts = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)
         return cls(description, path, names, with_missing, starts)
 
@@ -116,20 +113,14 @@ def _file(path: Path) -> pyarrow.parquet.ParquetFile:
     return pyarrow.parquet.ParquetFile(path, buffer_size=_BUFFER_BYTES, pre_buffer=False)
 
 
-def _has_missing(file: pyarrow.parquet.ParquetFile, name: str) -> bool:
-    """Tell whether a column holds a missing value, by the footer, or by reading it."""
-    if file.metadata.num_rows == 0:
-        return False
-    first = file.metadata.row_group(0)
-    paths = [first.column(index).path_in_schema for index in range(first.num_columns)]
-    index = paths.index(name)
-    for group in range(file.metadata.num_row_groups):
-        statistics = file.metadata.row_group(group).column(index).statistics
-        if statistics is None or not statistics.has_null_count:
-            batches = file.iter_batches(_ROWS_PER_READ, row_groups=[group], columns=[name])
-            missing = any(batch.column(0).null_count for batch in batches)
-        else:
-            missing = statistics.null_count > 0
-        if missing:
-            return True
-    return False
+def _with_missing(file: pyarrow.parquet.ParquetFile, columns: Sequence[str]) -> frozenset[str]:
+    """Return those of `columns` in which a value is missing, by reading them.
+
+    The footer often counts missing values, but Arrow ends the whole process (std::terminate) when
+    it is asked for the columns of a damaged footer; a damaged column is an exception like others.
+    """
+    found: set[str] = set()
+    if columns:
+        for batch in file.iter_batches(_ROWS_PER_READ, columns=list(columns)):
+            found.update(name for name in columns if batch.column(name).null_count)
+    return frozenset(found)
