@@ -59,13 +59,26 @@
         "Reviewing the first ", strong(budget), " rows finds about ", strong(found),
         ` wrong labels: ${precision} of what is looked at, ${recall} of all that are wrong.`,
       );
-      slider.setAttribute("aria-valuetext", `${budget} rows`);
+      slider.setAttribute("aria-valuetext", `${budget} rows, about ${found} wrong`);
       const marker = find("expected-found-marker");
       marker.setAttribute("cx", x);
       marker.setAttribute("cy", y);
     };
     slider.addEventListener("input", update);
     update();
+  }
+
+  // A pager whose buttons keep the keyboard's place when the last page disables one of them.
+  function setUpPager(previous, next, turn) {
+    previous.addEventListener("click", () => turn(-1));
+    next.addEventListener("click", () => turn(1));
+    return (page, pages) => {
+      const active = document.activeElement;
+      previous.disabled = page === 0;
+      next.disabled = page >= pages - 1;
+      if (active === previous && previous.disabled) next.focus();
+      if (active === next && next.disabled) previous.focus();
+    };
   }
 
   // Rows ----------------------------------------------------------------------------------------
@@ -107,8 +120,8 @@
     }
     const list = make("ul", "exhibits");
     for (const [position, note] of references) {
-      const item = make("li");
-      const [id, label] = data.samples[position];
+      const [id, label, image] = data.samples[position];
+      const item = make("li", image ? "with-image" : "");
       const head = make("p", "exhibit-head");
       head.append(make("span", "label", label), make("span", "quiet", ` ${id}`));
       item.append(head, sampleBody(position), make("p", "quiet", note));
@@ -135,7 +148,7 @@
       name.scope = "row";
       line.append(name, make("td", "number", signal ? signal[0] : "—"));
       const share = make("td", "number");
-      if (signal) share.append(bar(signal[1] / 100), make("span", "", `${signal[1].toFixed(1)}% of rows`));
+      if (signal) share.append(make("span", "", `${signal[1]} of rows`), bar(signal[2]));
       line.append(share);
     });
     part.append(table);
@@ -233,6 +246,7 @@
     let order = { by: "rank", down: false };
     let page = 0;
     let matching = [];
+    const updatePager = setUpPager(find("previous"), find("next"), (step) => { page += step; draw(); });
 
     function draw() {
       const pages = Math.max(1, Math.ceil(matching.length / PAGE));
@@ -245,8 +259,7 @@
         ? `Rows ${(first + 1).toLocaleString("en")} to ${(first + part.length).toLocaleString("en")} of ${matching.length.toLocaleString("en")} that match (${total} on this page).`
         : `No row matches (${total} on this page).`;
       find("page-number").textContent = `Page ${page + 1} of ${pages}`;
-      find("previous").disabled = page === 0;
-      find("next").disabled = page >= pages - 1;
+      updatePager(page, pages);
     }
 
     function update() {
@@ -285,8 +298,6 @@
     search.addEventListener("input", update);
     search.form.addEventListener("submit", (event) => event.preventDefault());
     find("reset").addEventListener("click", () => { search.form.reset(); update(); });
-    find("previous").addEventListener("click", () => { page -= 1; draw(); });
-    find("next").addEventListener("click", () => { page += 1; draw(); });
     update();
     show(area, true);
   }
@@ -299,6 +310,7 @@
     const pairs = [...area.children];
     const size = 10;
     let page = 0;
+    const updatePager = setUpPager(find("pairs-previous"), find("pairs-next"), (step) => { page += step; draw(); });
     function draw() {
       const kind = find("kind").value;
       const matching = pairs.filter((pair) => kind === "" || pair.dataset.kind === kind);
@@ -308,13 +320,10 @@
       for (const pair of pairs) show(pair, visible.has(pair));
       find("pairs-status").textContent = `${matching.length} of ${pairs.length} pairs.`;
       find("pairs-page-number").textContent = `Page ${page + 1} of ${pages}`;
-      find("pairs-previous").disabled = page === 0;
-      find("pairs-next").disabled = page >= pages - 1;
+      updatePager(page, pages);
       show(find("pairs-pager"), pages > 1);
     }
     find("kind").addEventListener("change", () => { page = 0; draw(); });
-    find("pairs-previous").addEventListener("click", () => { page -= 1; draw(); });
-    find("pairs-next").addEventListener("click", () => { page += 1; draw(); });
     draw();
     show(find("pairs-controls"), true);
   }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -160,7 +161,7 @@ def exhibit(modality: str, role: str, sample_id: str | int, label: str, note: st
     seed = sum(map(ord, f"{sample_id}")) * 7 + len(f"{sample_id}")
     text = SENTENCES[seed % len(SENTENCES)] if modality == "text" else None
     if text is not None and role == "suspects":
-        text = text.replace("a", "the", 1) + " Now."
+        text = text.replace("the ", "that ", 1) + " Now."
     fields = {"age": str(20 + seed % 50), "city": "Łódź", "income": f"{seed % 9}1,200"}
     if role == "suspects":
         fields["income"] = "unknown"
@@ -225,7 +226,7 @@ def evidence_for(
         for query_id, row_id in select_pairs(contamination):
             pairs[query_id, row_id] = (
                 exhibit(modality, "suspects", query_id, "boot", ""),
-                exhibit(modality, "train", row_id, "boot", ""),
+                replace(exhibit(modality, "train", query_id, "boot", ""), sample_id=row_id),
             )
     composition = pd.DataFrame(
         [
@@ -248,6 +249,7 @@ def example_report(
     """Return the report of a made-up audit; `changes` are arguments of `build_report`."""
     mislabels = mislabel_flags(rows, flagged) if rows else None
     contamination = contamination_flags(suspects, leaked) if suspects else None
+    found = mislabels.noise_rate.estimate if mislabels is not None else 0.0
     arguments: dict[str, Any] = {
         "name": "wardrobe, release 3",
         "task": "classification",
@@ -261,7 +263,7 @@ def example_report(
         "contamination": contamination,
         "evidence": evidence_for(modality, mislabels, contamination),
         "gates": [
-            Gate(name="mislabel_rate", limit=0.05, found=0.081, passed=False),
+            Gate(name="mislabel_rate", limit=0.05, found=found, passed=found <= 0.05),
             Gate(name="contaminated", limit=0, found=float(leaked), passed=not leaked),
         ],
         "about": About(version="3", licence="CC BY 4.0", purpose="Sorting returned clothes"),

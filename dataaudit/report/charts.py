@@ -18,7 +18,9 @@ from dataaudit.report import formats
 from dataaudit.report.data import Estimate
 
 WIDTH = 440
-"""Units across; shown at most half as large again, at least at three quarters."""
+"""Units across a chart that stands beside one other."""
+NARROW = 320
+"""Units across a chart that stands beside two others."""
 NAME_WIDTH = 112
 """Units left for names of classes."""
 
@@ -59,6 +61,7 @@ def score_distribution(
     kept: Sequence[int],
     flagged: Sequence[int],
     threshold: float | None = None,
+    form: Callable[[float], str] = formats.set_number,
 ) -> Markup:
     """Draw how a score is distributed among the rows flagged and the rows kept.
 
@@ -72,33 +75,37 @@ def score_distribution(
         Rows per bin. Each group is drawn as shares of itself: flagged rows are few.
     threshold : float, optional
         Drawn as a line.
+    form : function
+        How values of the score are printed.
     """
-    height, bottom, top = 190, 158, 26
-    across = Scale(edges[0], edges[-1], 10, WIDTH - 10)
+    height, bottom, top = 212, 180, 52
+    across = Scale(edges[0], edges[-1], 10, NARROW - 10)
     shares = [[rows / max(sum(group), 1) for rows in group] for group in (kept, flagged)]
     up = Scale(0, max((max(group) for group in shares), default=1.0) or 1.0, bottom, top)
-    parts = [_axis(across, edges[0], edges[-1], bottom, formats.number)]
+    parts = [
+        _axis(across, edges[0], edges[-1], bottom, form, wanted=4),
+        _legend(10, "kept", f"{formats.count(sum(kept))} kept"),
+        _legend(130, "flagged", f"{formats.count(sum(flagged))} flagged"),
+    ]
     for group, style in zip(shares, ("kept", "flagged"), strict=True):
         if sum(group):
             parts.append(_steps(edges, group, across, up, bottom, style))
     if threshold is not None:
         x = across(threshold)
-        anchor, shift = ("end", -6) if x > WIDTH / 2 else ("start", 6)
+        anchor, shift = ("end", -6) if x > NARROW / 2 else ("start", 6)
         parts.append(
             Markup(
-                '<line class="threshold" x1="{x}" x2="{x}" y1="8" y2="{bottom}"/>'
-                '<text class="strong" x="{text_x}" y="17" text-anchor="{anchor}">'
+                '<line class="threshold" x1="{x}" x2="{x}" y1="30" y2="{bottom}"/>'
+                '<text class="strong" x="{text_x}" y="40" text-anchor="{anchor}">'
                 "flagged from {value}</text>"
-            ).format(
-                x=x, bottom=bottom, text_x=x + shift, anchor=anchor, value=formats.number(threshold)
-            )
+            ).format(x=x, bottom=bottom, text_x=x + shift, anchor=anchor, value=form(threshold))
         )
     description = (
         f"{formats.rows(sum(flagged), 'flagged row')} and {formats.rows(sum(kept), 'kept row')}, "
         "each group drawn to the same total. "
         f"Flagged rows: {_where(edges, flagged)}. Kept rows: {_where(edges, kept)}."
     )
-    return _svg(name, height, title, description, parts)
+    return _svg(name, height, title, description, parts, NARROW)
 
 
 def noise_heat(
@@ -114,7 +121,7 @@ def noise_heat(
     eye should find. Numbers are printed while the cells are wide enough.
     """
     left, top = NAME_WIDTH - 18, 62
-    cell = min((WIDTH - left - 8) / max(len(true), 1), 46)
+    cell = min((WIDTH - left - 8) / max(len(true), 1), 66)
     line_height = min(cell, 34)
     height = top + line_height * len(given) + 12
     largest = max(
@@ -178,10 +185,10 @@ def noise_per_class(
     """Draw the estimated share of wrong labels of each class, with its 95 % interval."""
     known = [item for item in estimates if item is not None]
     highest = max([item.high for item in known] + ([overall.high] if overall else []) + [0.001])
-    line_height, top = 26, 26
+    line_height, top = 30, 26
     bottom = top + line_height * len(classes)
     across = Scale(0, highest, NAME_WIDTH, WIDTH - 16)
-    parts = [_axis(across, 0, highest, bottom, formats.percent, wanted=4)]
+    parts = [_axis(across, 0, highest, bottom, formats.set_percent, wanted=4)]
     if overall is not None:
         x = across(overall.estimate)
         parts.append(
@@ -195,7 +202,7 @@ def noise_per_class(
         y = top + line * line_height + line_height / 2
         parts.append(
             Markup('<text x="{}" y="{}" text-anchor="end">{}</text>').format(
-                NAME_WIDTH - 10, y + 4, _short(label, 16)
+                NAME_WIDTH - 10, y + 4, _short(label, 14)
             )
         )
         if item is not None:
@@ -221,15 +228,15 @@ def metric_comparison(
         low = max(low, 0.0)
     if highest <= 1:
         high = min(high, 1.0)
-    across = Scale(low, high, 16, WIDTH - 16)
+    across = Scale(low, high, 16, NARROW - 16)
     top, line_height = 18, 62
     bottom = top + 2 * line_height
-    parts = [_axis(across, low, high, bottom, formats.metric, wanted=4)]
+    parts = [_axis(across, low, high, bottom, formats.metric_tick, wanted=4)]
     for line, (label, item, style) in enumerate(
         (("with the leaked samples", everything, "leak"), ("without them", clean, "clean"))
     ):
         y = top + line * line_height + 40
-        text_x, anchor = (WIDTH - 16, "end") if line else (16, "start")
+        text_x, anchor = (NARROW - 16, "end") if line else (16, "start")
         parts.append(
             Markup(
                 '<text class="strong {style}-text" x="{x}" y="{y}" text-anchor="{anchor}">'
@@ -248,7 +255,7 @@ def metric_comparison(
         f"{metric_name} with the leaked samples: {_metric_interval(everything)}. "
         f"Without them: {_metric_interval(clean)}."
     )
-    return _svg(name, bottom + 32, title, description, parts)
+    return _svg(name, bottom + 32, title, description, parts, NARROW)
 
 
 def expected_found(
@@ -283,7 +290,7 @@ def expected_found(
                 y=y,
                 text_x=left - 8,
                 text_y=y + 4,
-                value=formats.count(tick) if up.high >= 4 else formats.number(tick),
+                value=formats.set_number(tick),
             )
         )
     perfect = min(up.high, budgets[-1])
@@ -322,6 +329,41 @@ def expected_found(
     return _svg(name, bottom + 32, title, description, parts), places
 
 
+def count_bars(
+    name: str,
+    title: str,
+    labels: Sequence[str],
+    values: Sequence[int],
+    words: Sequence[str],
+    style: str,
+) -> Markup:
+    """Draw counts as bars, each with its name above it and its number in words beside it."""
+    line_height = 40
+    across = Scale(0, max([*values, 1]), 0, NARROW - 70)
+    parts = []
+    for line, (label, value, word) in enumerate(zip(labels, values, words, strict=True)):
+        y = line * line_height + 14
+        length = max(across(value), 2 if value else 0)
+        parts.append(
+            Markup(
+                '<text class="strong" x="0" y="{y}">{label}</text>'
+                '<rect class="bar-{style}" x="0" y="{bar_y}" width="{length}" height="10" rx="3"/>'
+                '<text x="{text_x}" y="{text_y}">{word}</text>'
+            ).format(
+                y=y,
+                label=_short(label, 40),
+                style=style,
+                bar_y=y + 7,
+                length=length,
+                text_x=length + 8,
+                text_y=y + 16,
+                word=word,
+            )
+        )
+    description = ". ".join(f"{label}: {word}" for label, word in zip(labels, words, strict=True))
+    return _svg(name, line_height * len(labels) + 4, title, description, parts, NARROW)
+
+
 def bar(share: float, style: str) -> Markup:
     """Draw a share as a small bar for a table cell, which gives the number in words."""
     return Markup(
@@ -331,20 +373,34 @@ def bar(share: float, style: str) -> Markup:
     ).format(style=style, width=round(100 * min(max(share, 0.0), 1.0), 1))
 
 
-def _svg(name: str, height: float, title: str, description: str, parts: Sequence[Markup]) -> Markup:
+def _svg(
+    name: str,
+    height: float,
+    title: str,
+    description: str,
+    parts: Sequence[Markup],
+    width: float = WIDTH,
+) -> Markup:
     return Markup(
         '<svg class="chart" role="img" viewBox="0 0 {width} {height}" '
         'aria-labelledby="{name}-title {name}-description">'
         '<title id="{name}-title">{title}</title><desc id="{name}-description">{description}'
         "</desc>{parts}</svg>"
     ).format(
-        width=WIDTH,
+        width=width,
         height=height,
         name=name,
         title=title,
         description=description,
         parts=Markup("").join(parts),
     )
+
+
+def _legend(x: float, style: str, text: str) -> Markup:
+    return Markup(
+        '<rect class="{style}-area" x="{x}" y="4" width="14" height="10" rx="2"/>'
+        '<text x="{text_x}" y="13">{text}</text>'
+    ).format(style=style, x=x, text_x=x + 20, text=text)
 
 
 def _axis(
@@ -362,7 +418,7 @@ def _axis(
     ]
     for tick in ticks(low, high, wanted):
         x = across(tick)
-        anchor = "start" if x < 14 else "end" if x > WIDTH - 20 else "middle"
+        anchor = "start" if x < 14 else "end" if x > across.stop - 6 else "middle"
         parts.append(
             Markup(
                 '<line class="axis" x1="{x}" x2="{x}" y1="{y1}" y2="{y2}"/>'

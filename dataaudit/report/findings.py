@@ -56,8 +56,9 @@ def build_findings(
         _label_finding(labels),
         _leakage_finding(leakage),
         *_pattern_findings(labels),
-        _coverage_finding(coverage),
     ]
+    if labels is not None or leakage is not None:
+        findings.append(_coverage_finding(coverage))
     return most_important(findings)
 
 
@@ -121,10 +122,11 @@ def _label_finding(labels: LabelFindings | None) -> Finding:
             section="labels",
             severity="notable",
         )
-    threshold = formats.percent(labels.probability_threshold)
+    threshold = formats.set_percent(labels.probability_threshold)
     flagged = (
-        f"{formats.rows(labels.rows_flagged)} flagged: their label is wrong with a probability "
-        f"of {threshold} or more."
+        f"{formats.rows(labels.rows_flagged)} "
+        f"{'is' if labels.rows_flagged == 1 else 'are'} flagged, with a probability of "
+        f"{threshold} or more that the label is wrong."
     )
     if labels.noise_rate is None or labels.expected_wrong_rows is None:
         return Finding(
@@ -168,7 +170,7 @@ def _leakage_finding(leakage: Leakage | None) -> Finding:
         return Finding(
             title="No evaluation sample was found in the training set",
             text=f"{formats.rows(leakage.suspects, 'suspect')} compared with every training row, "
-            f"at a false discovery rate of {formats.percent(leakage.false_discovery_rate)}.",
+            f"at a false discovery rate of {formats.set_percent(leakage.false_discovery_rate)}.",
             section="leakage",
             severity="clear",
         )

@@ -34,6 +34,11 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f}%"
 
 
+def set_percent(share: float) -> str:
+    """Return a share that a person has set, or a tick of an axis, without needless zeros."""
+    return f"{100 * share:.3g}%"
+
+
 def points(difference: float) -> str:
     """Return a difference of shares in percentage points, with its sign."""
     return f"{100 * difference:+.1f}".replace("-", "−") + " points"
@@ -51,6 +56,11 @@ def number(value: float) -> str:
     return f"{value:.{decimals}f}".replace("-", "−")
 
 
+def set_number(value: float) -> str:
+    """Return a number that a person has set, or a tick of an axis, without needless zeros."""
+    return f"{value:,.10g}".replace("-", "−")
+
+
 def p_value(value: float | None) -> str:
     """Return a p-value; very small ones as a bound."""
     if value is None:
@@ -66,6 +76,11 @@ def share_interval(estimate: Estimate) -> str:
 def metric(value: float) -> str:
     """Return a metric: a share as a percentage, anything else as a number."""
     return percent(value) if 0 <= value <= 1 else number(value)
+
+
+def metric_tick(value: float) -> str:
+    """Return a tick on the axis of a metric."""
+    return set_percent(value) if 0 <= value <= 1 else set_number(value)
 
 
 def label(value: Label) -> str:

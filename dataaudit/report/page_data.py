@@ -78,7 +78,11 @@ def page_data(report: AuditReport, places: Sequence[tuple[float, float]]) -> dic
                 refer(row.against),
                 refer(row.neighbours),
                 [
-                    [formats.number(value.value), round(100 * value.percentile, 1)]
+                    [
+                        formats.number(value.value),
+                        formats.percent(value.percentile),
+                        round(value.percentile, 3),
+                    ]
                     if (value := row.signals.get(name))
                     else None
                     for name in names

@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from dataaudit.report.data import AuditReport
-from dataaudit.report.view import build_page
+from dataaudit.report.page import build_page
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 

@@ -1,0 +1,151 @@
+"""The page as the templates print it: every number formatted, every chart drawn.
+
+Templates compute nothing. What they need stands here and in the `page_…` modules, in words.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from dataaudit.report import formats
+from dataaudit.report.data import AuditReport, Finding, Gate, LabelFindings, Leakage
+from dataaudit.report.findings import expected_found
+from dataaudit.report.page_data import island, page_data
+from dataaudit.report.page_evidence import EvidenceView, view_evidence
+from dataaudit.report.page_labels import LabelsView, view_budget, view_labels
+from dataaudit.report.page_leakage import LeakageView, view_leakage
+
+OUTCOME_STYLES = {"passed": "passed", "failed": "failed", "no gates": "undecided"}
+GATE_WORDS = {
+    "mislabel_rate": "Training labels estimated wrong",
+    "contaminated": "Evaluation samples found in the training set",
+}
+
+
+@dataclass(frozen=True)
+class GateView:
+    """A gate in words."""
+
+    name: str
+    found: str
+    limit: str
+    outcome: str
+    style: str
+
+
+@dataclass(frozen=True)
+class KeyFigure:
+    """One number of the summary, what it counts, and how sure it is."""
+
+    value: str
+    label: str
+    note: str
+    style: str
+
+
+@dataclass(frozen=True)
+class Page:
+    """Everything the templates print."""
+
+    name: str
+    date: str
+    scope: str
+    headline: str
+    outcome_style: str
+    gates: list[GateView]
+    key_figures: list[KeyFigure]
+    findings: list[Finding]
+    next_steps: list[str]
+    labels: LabelsView | None
+    leakage: LeakageView | None
+    evidence: EvidenceView
+    island: Markup
+
+
+def build_page(report: AuditReport) -> Page:
+    """Return the page of a report."""
+    budget, places = view_budget(report.labels)
+    return Page(
+        name=report.identity.name,
+        date=formats.long_date(report.identity.date),
+        scope=_scope(report),
+        headline=report.verdict.headline,
+        outcome_style=OUTCOME_STYLES[report.verdict.outcome],
+        gates=[_gate(gate) for gate in report.verdict.gates],
+        key_figures=[*_label_figures(report.labels), *_leakage_figures(report.leakage)],
+        findings=report.findings,
+        next_steps=report.next_steps,
+        labels=view_labels(report.labels, budget) if report.labels else None,
+        leakage=view_leakage(report.leakage, report.samples) if report.leakage else None,
+        evidence=view_evidence(report),
+        island=island(page_data(report, places)),
+    )
+
+
+def _scope(report: AuditReport) -> str:
+    counts = report.counts
+    parts = [formats.rows(counts.train, "training row")]
+    if counts.held_out:
+        parts.append(f"{formats.rows(counts.held_out, 'trusted sample')} to check labels against")
+    if counts.suspects:
+        parts.append(f"{formats.rows(counts.suspects, 'evaluation sample')} to look for leaks")
+    return "; ".join(parts)
+
+
+def _gate(gate: Gate) -> GateView:
+    is_share = gate.name.endswith("_rate")
+    measured = formats.percent if is_share else formats.set_number
+    as_set = formats.set_percent if is_share else formats.set_number
+    return GateView(
+        name=GATE_WORDS.get(gate.name, formats.words(gate.name)),
+        found="not measured" if gate.found is None else measured(gate.found),
+        limit=as_set(gate.limit),
+        outcome="within limit" if gate.passed else "exceeded",
+        style="passed" if gate.passed else "failed",
+    )
+
+
+def _label_figures(labels: LabelFindings | None) -> list[KeyFigure]:
+    if labels is None:
+        return []
+    flagged = labels.rows_flagged
+    if labels.expected_precision and flagged:
+        found = formats.count(expected_found(labels.expected_precision, flagged))
+        note = f"about {found} of them truly wrong"
+    else:
+        note = f"of {formats.count(labels.rows_scored)}"
+    figures = [KeyFigure(formats.count(flagged), "rows flagged for review", note, "")]
+    if labels.noise_rate is not None:
+        rate = KeyFigure(
+            formats.percent(labels.noise_rate.estimate),
+            "of training labels wrong",
+            f"estimate; 95% interval {formats.share_interval(labels.noise_rate)}",
+            "flagged",
+        )
+        figures.insert(0, rate)
+    return figures
+
+
+def _leakage_figures(leakage: Leakage | None) -> list[KeyFigure]:
+    if leakage is None:
+        return []
+    figures = [
+        KeyFigure(
+            formats.count(leakage.suspects_flagged),
+            "evaluation samples leaked",
+            f"of {formats.count(leakage.suspects)}",
+            "leak",
+        )
+    ]
+    if leakage.suspects_flagged and leakage.metric_clean and leakage.metric_all:
+        figures.append(
+            KeyFigure(
+                formats.metric(leakage.metric_clean.estimate),
+                f"{leakage.metric_name} without leaks",
+                f"{formats.metric(leakage.metric_all.estimate)} with them",
+                "",
+            )
+        )
+    return figures

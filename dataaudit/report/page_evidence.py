@@ -1,0 +1,258 @@
+"""The sections that an auditor reads, as the templates print them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pydantic import JsonValue
+
+from dataaudit.report import charts, formats
+from dataaudit.report.data import AuditReport
+from dataaudit.report.page_parts import ROLE_WORDS, Fact, Table, supplied
+
+CLASSES_IN_TABLE = 60
+SECTION_WORDS = {
+    "labels": "Labels",
+    "leakage": "Leakage",
+    "identity": "Identity",
+    "people": "Supplied by people",
+    "composition": "Composition",
+    "method": "Method",
+    "coverage": "Coverage",
+    "remediation": "Remediation log",
+    "limits": "Limits and sign-off",
+    "crosswalk": "Crosswalk",
+}
+
+
+@dataclass(frozen=True)
+class CrosswalkLine:
+    """A line of the crosswalk, with links (section id, title) to what is evidence."""
+
+    framework: str
+    reference: str
+    asks_for: str
+    links: list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class EvidenceView:
+    """The sections on what the audit rests on."""
+
+    contents: list[tuple[str, str]]
+    identity: list[Fact]
+    splits: Table
+    people: list[Fact]
+    composition: Table
+    composition_words: str
+    method: list[Fact]
+    thresholds: Table
+    settings: list[Fact]
+    versions: list[Fact]
+    timings: list[Fact]
+    coverage: list[Fact]
+    remediation: Table
+    limits: list[str]
+    sign_off: list[Fact]
+    crosswalk: list[CrosswalkLine]
+
+
+def view_evidence(report: AuditReport) -> EvidenceView:
+    """Return the sections on what the audit rests on."""
+    method = report.method
+    return EvidenceView(
+        contents=[
+            (section, words)
+            for section, words in SECTION_WORDS.items()
+            if section not in ("labels", "leakage")
+        ],
+        identity=_identity(report),
+        splits=_splits(report),
+        people=_people(report),
+        composition=_composition(report),
+        composition_words=_composition_words(report),
+        method=_method(report),
+        thresholds=Table(
+            "Thresholds, and why they stand where they stand",
+            ["threshold", "value", "reason"],
+            [
+                [item.name, formats.set_number(round(item.value, 6)), item.reason]
+                for item in report.method.thresholds
+            ],
+            frozenset({1}),
+        ),
+        settings=[Fact(name, value) for name, value in flat(method.settings)],
+        versions=[Fact(name, version) for name, version in method.versions.items()],
+        timings=[
+            Fact(formats.words(name), f"{formats.number(seconds)} s")
+            for name, seconds in method.timings_seconds.items()
+        ],
+        coverage=_coverage(report),
+        remediation=_remediation(report),
+        limits=report.limits,
+        sign_off=[
+            supplied(
+                "Changes since the last audit", report.identity.about.changes_since_last_audit
+            ),
+            supplied("Residual risk", report.identity.about.residual_risk),
+            supplied("Signed off by", report.identity.about.signed_off_by),
+        ],
+        crosswalk=[
+            CrosswalkLine(
+                entry.framework,
+                entry.reference,
+                entry.asks_for,
+                [(section, SECTION_WORDS[section]) for section in entry.sections],
+            )
+            for entry in report.crosswalk
+        ],
+    )
+
+
+def flat(settings: Mapping[str, JsonValue], prefix: str = "") -> list[tuple[str, str]]:
+    """Return nested settings as lines: `mirror.kind`, `finite`."""
+    lines: list[tuple[str, str]] = []
+    for key, value in settings.items():
+        if isinstance(value, dict) and value:
+            lines.extend(flat(value, f"{prefix}{key}."))
+        else:
+            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            lines.append((prefix + key, text))
+    return lines
+
+
+def _identity(report: AuditReport) -> list[Fact]:
+    about = report.identity.about
+    return [
+        Fact("Audit", report.identity.name),
+        Fact("Date", formats.long_date(report.identity.date)),
+        Fact("Task", report.identity.task),
+        supplied("Data set version", about.version),
+        supplied("Licence", about.licence),
+        supplied("Intended purpose", about.purpose),
+        supplied("Auditor", about.auditor),
+        supplied("Model hash (SHA-256)", report.method.model_sha256),
+    ]
+
+
+def _splits(report: AuditReport) -> Table:
+    return Table(
+        "What went into the audit",
+        ["split", "source", "rows", "row ids", "content hash (SHA-256)"],
+        [
+            [
+                ROLE_WORDS[split.role],
+                split.source,
+                formats.count(split.rows),
+                split.id_column or "position in the file",
+                split.sha256,
+            ]
+            for split in report.identity.splits
+        ],
+        frozenset({2}),
+    )
+
+
+def _people(report: AuditReport) -> list[Fact]:
+    about = report.identity.about
+    return [
+        supplied("Provenance", about.provenance),
+        supplied("Collection", about.collection),
+        supplied("Labelling protocol", about.labelling_protocol),
+        supplied("Annotators", about.annotators),
+        supplied("Personal data", about.personal_data),
+        supplied("Known biases", about.known_biases),
+        supplied("Known limits", about.known_limits),
+    ]
+
+
+def _composition(report: AuditReport) -> Table:
+    counts = report.composition.counts
+    splits = list(dict.fromkeys(item.split for item in counts))
+    labels = list(dict.fromkeys(item.label for item in counts))
+    by_place = {(item.split, item.label): item for item in counts}
+    first_words = ROLE_WORDS.get(splits[0], splits[0]) if splits else ""
+    listed = labels[:CLASSES_IN_TABLE]
+    caption = "Rows per class and split"
+    if len(labels) > len(listed):
+        caption += f"; the first {len(listed)} of {len(labels)} classes, audit.json holds all"
+    lines = []
+    for label in listed:
+        items = [by_place.get((split, label)) for split in splits]
+        first = items[0]
+        lines.append(
+            [
+                formats.label(label),
+                *(
+                    f"{formats.count(item.rows)} ({formats.percent(item.share)})" if item else "—"
+                    for item in items
+                ),
+                charts.bar(first.share if first else 0.0, "kept"),
+            ]
+        )
+    return Table(
+        caption,
+        ["class", *(ROLE_WORDS.get(split, split) for split in splits), f"share of {first_words}"],
+        lines,
+        frozenset(range(1, len(splits) + 1)),
+    )
+
+
+def _composition_words(report: AuditReport) -> str:
+    parts = [
+        f"{ratio:,.1f} in {ROLE_WORDS.get(split, split)}"
+        for split, ratio in report.composition.imbalance.items()
+    ]
+    if not parts:
+        return ""
+    return f"Rows of the largest class for each row of the smallest: {', '.join(parts)}."
+
+
+def _method(report: AuditReport) -> list[Fact]:
+    method = report.method
+    facts = []
+    if report.labels is not None:
+        facts.append(Fact("How labels were judged", report.labels.method))
+    if report.leakage is not None:
+        facts.append(Fact("How leaks were looked for", report.leakage.method))
+    facts.append(supplied("Device", method.device))
+    facts.extend(
+        Fact(f"Seed of {formats.words(name)}", str(seed)) for name, seed in method.seeds.items()
+    )
+    return facts
+
+
+def _coverage(report: AuditReport) -> list[Fact]:
+    coverage = report.coverage
+    missing = ", ".join(
+        f"{column}: {formats.count(rows)}" for column, rows in coverage.missing_values.items()
+    )
+    return [
+        Fact("Training rows not scored", formats.count(coverage.rows_not_scored)),
+        Fact("Suspects not scored", formats.count(coverage.suspects_not_scored)),
+        Fact("Failed batches", formats.count(coverage.failed_batches)),
+        Fact("Sampling", coverage.sampling),
+        Fact("Truncation", coverage.truncation),
+        Fact("Missing values", missing or "none"),
+        *(Fact("Note", note) for note in coverage.notes),
+    ]
+
+
+def _remediation(report: AuditReport) -> Table:
+    return Table(
+        "Decisions about flagged rows",
+        ["row", "decision", "reviewer", "date", "before", "after"],
+        [
+            [
+                str(item.row_id),
+                item.decision,
+                item.reviewer,
+                item.date,
+                formats.label(item.before),
+                "—" if item.after is None else formats.label(item.after),
+            ]
+            for item in report.remediation
+        ],
+    )

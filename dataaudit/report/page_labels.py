@@ -1,0 +1,222 @@
+"""The section on labels, as the templates print it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dataaudit.report import charts, formats
+from dataaudit.report.data import Histogram, LabelFindings
+from dataaudit.report.page_data import budget_words, label_order
+from dataaudit.report.page_parts import Figure, Table
+
+CLASSES_IN_CHART = 12
+CLASSES_IN_TABLE = 200
+BUDGETS_IN_TABLE = 12
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The budget slider: its chart, how many stops it has, where it starts, what it says there."""
+
+    figure: Figure
+    last_stop: int
+    start: int
+    words: list[str]
+
+
+@dataclass(frozen=True)
+class LabelsView:
+    """The section on labels; `given` and `suggested` are the choices of the two filters."""
+
+    title: str
+    introduction: str
+    figures: list[Figure]
+    budget: Budget | None
+    distributions: list[Figure]
+    given: list[tuple[int, str]]
+    suggested: list[tuple[int, str]]
+    shown: str
+    left_out: str
+
+
+def view_labels(labels: LabelFindings, budget: Budget | None) -> LabelsView:
+    """Return the section on labels."""
+    figures = [_per_class(labels), _noise_table(labels)]
+    return LabelsView(
+        title="Labels that are probably wrong"
+        if labels.rows_flagged
+        else "No label stands out as wrong",
+        introduction=_introduction(labels),
+        figures=[figure for figure in figures if figure is not None],
+        budget=budget,
+        distributions=[_distribution(item) for item in labels.histograms],
+        given=_choices(labels, {row.given_label for row in labels.rows}),
+        suggested=_choices(labels, {row.suggested_label for row in labels.rows}),
+        shown=_shown(labels),
+        left_out=_left_out(labels),
+    )
+
+
+def view_budget(labels: LabelFindings | None) -> tuple[Budget | None, list[tuple[float, float]]]:
+    """Return the budget slider, and where each of its stops lies in the chart."""
+    if labels is None or not labels.expected_precision:
+        return None, []
+    points = labels.expected_precision
+    chart, places = charts.expected_found(
+        "expected-found",
+        "Wrong labels found by the number of rows reviewed",
+        [point.budget for point in points],
+        [point.expected_found for point in points],
+        labels.rows_flagged,
+    )
+    start = min(
+        range(len(points)), key=lambda index: abs(points[index].budget - labels.rows_flagged)
+    )
+    every = max(1, len(points) // BUDGETS_IN_TABLE)
+    table = Table(
+        "Wrong labels found by the number of rows reviewed",
+        ["reviewed", "wrong among them", "precision", "of all wrong labels"],
+        [list(budget_words(point, labels)) for point in points[::every]],
+        frozenset({0, 1, 2, 3}),
+    )
+    figure = Figure(
+        "How far review pays",
+        "Wrong labels found if rows are reviewed most suspicious first. On the dashed line "
+        "every row reviewed is wrong.",
+        chart,
+        table,
+    )
+    return Budget(figure, len(points) - 1, start, budget_words(points[start], labels)), places
+
+
+def _introduction(labels: LabelFindings) -> str:
+    threshold = formats.set_percent(labels.probability_threshold)
+    if not labels.rows_flagged:
+        return (
+            f"None of {formats.rows(labels.rows_scored)} has a label that is wrong with a "
+            f"probability of {threshold} or more."
+        )
+    return (
+        f"{formats.count(labels.rows_flagged)} of {formats.rows(labels.rows_scored)} "
+        f"{'has' if labels.rows_flagged == 1 else 'have'} a label that is wrong with a "
+        f"probability of {threshold} or more."
+    )
+
+
+def _choices(labels: LabelFindings, used: set[str | int | float | bool]) -> list[tuple[int, str]]:
+    """Return the classes that occur, by position; nothing where labels are numbers to predict."""
+    if not labels.per_class:
+        return []
+    return [
+        (position, formats.label(label))
+        for position, label in enumerate(label_order(labels))
+        if label in used
+    ]
+
+
+def _shown(labels: LabelFindings) -> str:
+    flagged = sum(row.flagged for row in labels.rows)
+    kept = len(labels.rows) - flagged
+    shown = f"{formats.rows(flagged, 'flagged row')} on this page"
+    if kept:
+        shown += f", and the {formats.rows(kept, 'kept row')} next in line"
+    return shown + ". Open a row to see what speaks against its label."
+
+
+def _left_out(labels: LabelFindings) -> str:
+    parts = []
+    if labels.rows_left_out:
+        further = formats.rows(labels.rows_left_out, "further flagged row")
+        parts.append(f"{further} not on this page: mislabels.parquet holds every row.")
+    if labels.rows_without_evidence:
+        parts.append(
+            f"For {formats.rows(labels.rows_without_evidence)} some pictures, texts or evidence "
+            "were left out, to keep this file small."
+        )
+    return " ".join(parts)
+
+
+def _distribution(item: Histogram) -> Figure:
+    name = formats.words(item.name)
+    form = formats.set_percent if item.name == "probability" else formats.set_number
+    return Figure(
+        "Probability that the label is wrong" if item.name == "probability" else name.capitalize(),
+        "",
+        charts.score_distribution(
+            f"distribution-{item.name.replace(' ', '-')}",
+            f"Distribution of {name} among kept and flagged rows",
+            item.edges,
+            item.kept,
+            item.flagged,
+            item.threshold,
+            form,
+        ),
+    )
+
+
+def _per_class(labels: LabelFindings) -> Figure | None:
+    if not labels.per_class:
+        return None
+    worst = sorted(
+        labels.per_class, key=lambda item: -(item.noise_rate.estimate if item.noise_rate else 0)
+    )
+    drawn = worst[:CLASSES_IN_CHART]
+    caption = "Estimated share of wrong labels by given label, with 95% intervals."
+    if len(worst) > len(drawn):
+        caption += f" The {len(drawn)} worst of {len(worst)} classes are drawn."
+    listed = worst[:CLASSES_IN_TABLE]
+    title = "Estimated share of wrong labels by class"
+    if len(worst) > len(listed):
+        title += f"; the {len(listed)} worst of {len(worst)}, audit.json holds all"
+    return Figure(
+        "Which labels are wrong most often",
+        caption,
+        charts.noise_per_class(
+            "noise-per-class",
+            "Estimated share of wrong labels by class",
+            [formats.label(item.label) for item in drawn],
+            [item.noise_rate for item in drawn],
+            labels.noise_rate,
+        ),
+        Table(
+            title,
+            ["class", "rows", "flagged", "wrong", "95% interval"],
+            [
+                [
+                    formats.label(item.label),
+                    formats.count(item.rows),
+                    formats.count(item.flagged),
+                    formats.percent(item.noise_rate.estimate) if item.noise_rate else "—",
+                    formats.share_interval(item.noise_rate) if item.noise_rate else "—",
+                ]
+                for item in listed
+            ],
+            frozenset({1, 2, 3, 4}),
+        ),
+    )
+
+
+def _noise_table(labels: LabelFindings) -> Figure | None:
+    table = labels.noise_table
+    if table is None:
+        return None
+    given = [formats.label(label) for label in table.given]
+    true = [formats.label(label) for label in table.true]
+    caption = "Expected rows by given label (lines) and true label (columns)."
+    if table.classes_left_out:
+        left_out = formats.rows(table.classes_left_out, "class").replace("classs", "classes")
+        caption += f" {left_out} with fewer errors left out."
+    return Figure(
+        "What is taken for what",
+        caption,
+        charts.noise_heat("noise-table", "Given and true labels", given, true, table.rows),
+        Table(
+            "Expected rows by given (lines) and true label (columns)",
+            ["given", *true],
+            [
+                [label, *(f"{value:,.1f}" for value in line)]
+                for label, line in zip(given, table.rows, strict=True)
+            ],
+            frozenset(range(1, len(true) + 1)),
+        ),
+    )

@@ -1,0 +1,206 @@
+"""The section on leakage, as the templates print it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from dataaudit.report import charts, formats
+from dataaudit.report.data import Leakage, LeakPair, Sample
+from dataaudit.report.differences import FieldPair, Piece, field_pairs, text_pieces
+from dataaudit.report.page_parts import Fact, Figure, Table
+
+CLASSES_IN_CHART = 10
+KIND_TITLES = {
+    "exact": "exact copy",
+    "near": "near copy",
+    "near, no influence seen": "near copy, no influence seen",
+    "influence only": "influence only",
+    "none": "no clear match",
+}
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two samples of a leaked pair."""
+
+    title: str
+    label: str
+    image: str | None
+    pieces: list[Piece]
+
+
+@dataclass(frozen=True)
+class PairView:
+    """A leaked pair, side by side."""
+
+    kind: str
+    suspect: Side
+    row: Side
+    labels_differ: bool
+    fields: list[FieldPair]
+    facts: list[Fact]
+    complete: bool
+    side_by_side: bool
+
+
+@dataclass(frozen=True)
+class LeakageView:
+    """The section on leakage."""
+
+    title: str
+    introduction: str
+    figures: list[Figure]
+    kinds: list[str]
+    pairs: list[PairView]
+    left_out: str
+
+
+def view_leakage(leakage: Leakage, samples: Mapping[str, Sample]) -> LeakageView:
+    """Return the section on leakage."""
+    figures = [_metric(leakage), _kinds(leakage), _classes(leakage)]
+    pairs = [_pair(pair, samples) for pair in leakage.pairs]
+    return LeakageView(
+        title="Evaluation samples in the training set"
+        if leakage.suspects_flagged
+        else "No evaluation sample was found in the training set",
+        introduction=_introduction(leakage),
+        figures=[figure for figure in figures if figure is not None],
+        kinds=list(dict.fromkeys(pair.kind for pair in pairs)),
+        pairs=pairs,
+        left_out=f"{formats.rows(leakage.pairs_left_out, 'further pair')} not on this page: "
+        "contamination.parquet holds them all."
+        if leakage.pairs_left_out
+        else "",
+    )
+
+
+def _introduction(leakage: Leakage) -> str:
+    suspects = formats.rows(leakage.suspects, "suspect")
+    rate = formats.set_percent(leakage.false_discovery_rate)
+    if not leakage.suspects_flagged:
+        return (
+            f"None of {suspects} was found in the training set, at a false discovery rate of "
+            f"{rate}."
+        )
+    return (
+        f"{formats.count(leakage.suspects_flagged)} of {suspects} "
+        f"{'was' if leakage.suspects_flagged == 1 else 'were'} found in the training set. "
+        f"At most {rate} of such finds are expected to be false alarms."
+    )
+
+
+def _metric(leakage: Leakage) -> Figure | None:
+    if leakage.metric_all is None or leakage.metric_clean is None:
+        return None
+    caption = f"{leakage.metric_name.capitalize()} on the suspects, with 95% intervals."
+    difference = leakage.metric_difference
+    if difference is not None:
+        caption += (
+            f" The leaks change it by {formats.points(difference.estimate)} "
+            f"(95% interval {formats.points(difference.low)} to "
+            f"{formats.points(difference.high)})."
+        )
+    return Figure(
+        f"What the leaks do to {leakage.metric_name}",
+        caption,
+        charts.metric_comparison(
+            "metric",
+            f"{leakage.metric_name.capitalize()} with and without the leaked samples",
+            leakage.metric_name,
+            leakage.metric_all,
+            leakage.metric_clean,
+        ),
+    )
+
+
+def _kinds(leakage: Leakage) -> Figure | None:
+    if not leakage.kinds:
+        return None
+    return Figure(
+        "How the leaks show",
+        "Near copies look alike; influence means that the model's behaviour gives them away.",
+        charts.count_bars(
+            "leak-kinds",
+            "Leaked samples by kind",
+            [KIND_TITLES[item.kind] for item in leakage.kinds],
+            [item.suspects for item in leakage.kinds],
+            [formats.count(item.suspects) for item in leakage.kinds],
+            "leak",
+        ),
+    )
+
+
+def _classes(leakage: Leakage) -> Figure | None:
+    hit = sorted(
+        (item for item in leakage.hits_per_class if item.flagged), key=lambda item: -item.flagged
+    )
+    if not hit:
+        return None
+    drawn = hit[:CLASSES_IN_CHART]
+    caption = "Leaked samples by class."
+    if len(hit) > len(drawn):
+        caption += f" The {len(drawn)} most affected of {len(hit)} classes are drawn."
+    words = [f"{formats.count(item.flagged)} of {formats.count(item.suspects)}" for item in drawn]
+    return Figure(
+        "Where the leaks are",
+        caption,
+        charts.count_bars(
+            "leak-classes",
+            "Leaked samples by class",
+            [formats.label(item.label) for item in drawn],
+            [item.flagged for item in drawn],
+            words,
+            "leak",
+        ),
+        Table(
+            "Leaked samples by class",
+            ["class", "suspects", "leaked"],
+            [
+                [
+                    formats.label(item.label),
+                    formats.count(item.suspects),
+                    formats.count(item.flagged),
+                ]
+                for item in hit
+            ],
+            frozenset({1, 2}),
+        )
+        if len(hit) > len(drawn)
+        else None,
+    )
+
+
+def _pair(pair: LeakPair, samples: Mapping[str, Sample]) -> PairView:
+    suspect = samples[pair.suspect] if pair.suspect else None
+    row = samples[pair.row] if pair.row else None
+    pieces: tuple[list[Piece], list[Piece]] = ([], [])
+    fields: list[FieldPair] = []
+    if suspect is not None and row is not None:
+        pieces = text_pieces(suspect.text or "", row.text or "")
+        fields = field_pairs(suspect.fields, row.fields)
+    only_fields = bool(fields) and not any(pieces)
+    if only_fields and suspect is not None and row is not None:
+        differ = suspect.label != row.label
+        fields = [FieldPair("label", suspect.label, row.label, differ), *fields]
+    facts = [Fact("p-value", formats.p_value(pair.p_value))]
+    if pair.content_score is not None:
+        facts.append(Fact("content", formats.number(pair.content_score)))
+    if pair.influence_score is not None:
+        facts.append(Fact("influence", formats.number(pair.influence_score)))
+    return PairView(
+        kind=KIND_TITLES[pair.kind],
+        suspect=_side(f"Suspect {pair.query_id}", suspect, pieces[0]),
+        row=_side(f"Training row {pair.row_id}", row, pieces[1]),
+        labels_differ=bool(suspect and row and suspect.label != row.label),
+        fields=fields,
+        facts=facts,
+        complete=suspect is not None and row is not None,
+        side_by_side=not only_fields,
+    )
+
+
+def _side(title: str, sample: Sample | None, pieces: list[Piece]) -> Side:
+    if sample is None:
+        return Side(title, "", None, [])
+    return Side(title, sample.label, sample.image, pieces)

@@ -1,0 +1,46 @@
+"""What sections of the page are made of: tables, figures and facts, ready to be printed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from dataaudit.report.data import NOT_PROVIDED
+
+ROLE_WORDS = {"train": "training", "held_out": "held-out", "suspects": "suspects"}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of text; `numeric` are the positions of columns aligned to the right."""
+
+    caption: str
+    header: list[str]
+    rows: list[list[str | Markup]]
+    numeric: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A chart with what it says, and its numbers in a table where the chart lacks them."""
+
+    title: str
+    caption: str
+    chart: Markup
+    table: Table | None = None
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A name and what is known of it; `missing` where nobody supplied it."""
+
+    name: str
+    value: str
+    missing: bool = False
+
+
+def supplied(name: str, value: str | None) -> Fact:
+    """Return a fact that a person, or the audit's caller, may have left out."""
+    known = value or NOT_PROVIDED
+    return Fact(name, known, missing=known == NOT_PROVIDED)
