@@ -24,16 +24,17 @@ def find_mislabels(
         base = scores.held_out.column("base_probabilities")[kept_back]
         mirrored = scores.held_out.column("mirrored_probabilities")[kept_back]
     return flag_mislabels(
+        loaded.train.ids,
+        list(loaded.train.classes),
         loaded.train.labels,
         scores.train.column("base_probabilities"),
         scores.train.column("mirrored_probabilities"),
         labels,
         base,
         mirrored,
-        classes=list(loaded.train.classes),
-        row_ids=loaded.train.ids,
         target_precision=settings.target_precision,
         budget=settings.budget,
+        seed=plan.settings.seed,
     )
 
 

@@ -1,88 +1,178 @@
-"""Mislabel flags (first version)."""
+"""Mislabel flags: the judgement of every given label, as the tables that people work with."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import pandas as pd
+from cleanlab.rank import get_label_quality_scores
 from numpy.typing import NDArray
 
+from dataaudit.flags.label_errors import Estimate, LabelJudgement, judge_labels
 from dataaudit.flags.results import Interval, MislabelFlags
+
+Labels = NDArray[np.int64]
+Probabilities = NDArray[np.floating]
+
+POINTS_ON_BUDGET_CURVE = 60
 
 
 def flag_mislabels(
-    given_labels: NDArray,
-    base_probabilities: NDArray,
-    mirrored_probabilities: NDArray,
-    held_out_labels,
-    held_out_base_probabilities,
-    held_out_mirrored_probabilities,
-    classes,
-    row_ids,
+    row_ids: NDArray[Any],
+    classes: Sequence[str | int],
+    given_labels: Labels,
+    base_probabilities: Probabilities,
+    mirrored_probabilities: Probabilities,
+    held_out_labels: Labels | None = None,
+    held_out_base_probabilities: Probabilities | None = None,
+    held_out_mirrored_probabilities: Probabilities | None = None,
     target_precision: float = 0.5,
     budget: int | None = None,
+    seed: int = 0,
 ) -> MislabelFlags:
-    n, c = base_probabilities.shape
-    p = np.clip(mirrored_probabilities.astype(float), 1e-9, 1)
-    noise = np.full((c, c), 0.1 / (c - 1))
-    np.fill_diagonal(noise, 0.9)
-    for _ in range(50):
-        q = p * noise[:, given_labels].T
-        q /= q.sum(1, keepdims=True)
-        counts = np.full((c, c), 0.01)
-        for k in range(c):
-            counts[:, k] += q[given_labels == k].sum(0)
-        noise = counts / counts.sum(1, keepdims=True)
-    rows = np.arange(n)
-    wrong = 1 - q[rows, given_labels]
-    other = q.copy()
-    other[rows, given_labels] = -1
-    suggested = other.argmax(1)
-    order = np.argsort(-wrong, kind="stable")
-    rank = np.empty(n, dtype=np.int64)
-    rank[order] = np.arange(1, n + 1)
-    flagged = wrong >= target_precision if budget is None else rank <= budget
-    names = np.array(classes)
+    """Flag rows whose given label is probably wrong.
+
+    Parameters
+    ----------
+    row_ids : `[rows]`
+    classes : sequence, length C
+    given_labels : int64 `[rows]`
+    base_probabilities, mirrored_probabilities : `[rows, C]`
+        Of the model itself, and of the perturbed model.
+    held_out_labels, held_out_base_probabilities, held_out_mirrored_probabilities : optional
+        The same for trusted samples that the perturbed model has not learned.
+    target_precision : float
+        Rows are flagged from this probability on.
+    budget : int or None
+        Flag exactly so many rows instead, the most suspicious first.
+    seed : int
+        Of the bootstrap behind the intervals.
+    """
+    judgement = judge_labels(
+        given_labels,
+        base_probabilities,
+        mirrored_probabilities,
+        held_out_labels,
+        held_out_base_probabilities,
+        held_out_mirrored_probabilities,
+        target_precision=target_precision,
+        budget=budget,
+        seed=seed,
+    )
+    names = np.array(list(classes))
     table = pd.DataFrame(
         {
             "row_id": row_ids,
             "given_label": names[given_labels],
-            "suggested_label": names[suggested],
-            "score": wrong,
-            "probability": wrong,
-            "flagged": flagged,
-            "rank": rank,
+            "suggested_label": names[judgement.suggested_label],
+            "score": judgement.score,
+            "probability": judgement.probability,
+            "flagged": judgement.flagged,
+            "rank": judgement.rank,
         }
     )
-    signals = pd.DataFrame(
-        {
-            "mirrored_influence": -np.log(p[rows, given_labels])
-            + np.log(np.clip(base_probabilities[rows, given_labels], 1e-9, 1)),
-            "loss": -np.log(np.clip(base_probabilities[rows, given_labels], 1e-9, 1)),
-        }
-    )
-    budgets = np.unique(np.geomspace(1, n, 30).astype(int))
-    found = np.cumsum(wrong[order])[budgets - 1]
-    per_class = [
-        {
-            "class": str(names[k]),
-            "rows": int((given_labels == k).sum()),
-            "flagged": int(flagged[given_labels == k].sum()),
-            "noise_rate": float(wrong[given_labels == k].mean()) if (given_labels == k).any() else 0.0,
-            "low": 0.0,
-            "high": 1.0,
-        }
-        for k in range(c)
-    ]
-    matrix = np.zeros((c, c))
-    for k in range(c):
-        matrix[k] = q[given_labels == k].sum(0)
+    titles = [str(name) for name in classes]
     return MislabelFlags(
-        table,
-        signals,
-        Interval(float(wrong.mean()), 0.0, 1.0),
-        pd.DataFrame(per_class),
-        pd.DataFrame(matrix, index=[str(x) for x in names], columns=[str(x) for x in names]),
-        pd.DataFrame({"budget": budgets, "expected_found": found, "expected_precision": found / budgets}),
-        target_precision,
-        "first version",
+        table=table,
+        signals=_signals(judgement, given_labels, base_probabilities, mirrored_probabilities),
+        noise_rate=_interval(judgement.noise_rate),
+        noise_per_class=_per_class(judgement, given_labels, titles),
+        noise_table=pd.DataFrame(judgement.noise_table.T, index=titles, columns=titles),
+        expected_precision=_budget_curve(judgement),
+        probability_threshold=_threshold(judgement, target_precision, budget),
+        method=_method(judgement),
+    )
+
+
+def _signals(
+    judgement: LabelJudgement,
+    given_labels: Labels,
+    base_probabilities: Probabilities,
+    mirrored_probabilities: Probabilities,
+) -> pd.DataFrame:
+    """Return the parts, each with higher = more suspicious."""
+    cleanlab = get_label_quality_scores(
+        given_labels, _sums_to_one(mirrored_probabilities), method="normalized_margin"
+    )
+    return pd.DataFrame(
+        {
+            "mirrored_influence": judgement.signals["loss_change"],
+            "mirrored_loss": judgement.signals["mirrored_loss"],
+            "loss": judgement.signals["base_loss"],
+            "margin": -_margin(base_probabilities, given_labels),
+            "cleanlab": 1 - cleanlab,
+        }
+    )
+
+
+def _sums_to_one(probabilities: Probabilities) -> NDArray[np.float64]:
+    values = probabilities.astype(np.float64)
+    return values / values.sum(axis=1, keepdims=True)
+
+
+def _margin(probabilities: Probabilities, labels: Labels) -> NDArray[np.float64]:
+    """Return p(given) - the largest p of another class, `[rows]`, -1 to 1."""
+    lines = np.arange(len(labels))
+    given = probabilities[lines, labels]
+    others = probabilities.copy()
+    others[lines, labels] = -1
+    return np.asarray(given - others.max(axis=1), dtype=np.float64)
+
+
+def _interval(estimate: Estimate) -> Interval:
+    return Interval(estimate.value, estimate.low, estimate.high)
+
+
+def _per_class(
+    judgement: LabelJudgement, given_labels: Labels, titles: Sequence[str]
+) -> pd.DataFrame:
+    lines = []
+    for index, estimate in enumerate(judgement.noise_rate_per_class):
+        given = given_labels == index
+        lines.append(
+            {
+                "class": titles[index],
+                "rows": int(given.sum()),
+                "flagged": int(judgement.flagged[given].sum()),
+                "noise_rate": estimate.value,
+                "low": estimate.low,
+                "high": estimate.high,
+            }
+        )
+    return pd.DataFrame(lines)
+
+
+def _budget_curve(judgement: LabelJudgement) -> pd.DataFrame:
+    rows = len(judgement.rank)
+    budgets = np.unique(np.geomspace(1, rows, POINTS_ON_BUDGET_CURVE).round().astype(np.int64))
+    by_rank = judgement.probability[np.argsort(judgement.rank)]
+    found = np.cumsum(by_rank)[budgets - 1]
+    return pd.DataFrame(
+        {"budget": budgets, "expected_found": found, "expected_precision": found / budgets}
+    )
+
+
+def _threshold(judgement: LabelJudgement, target_precision: float, budget: int | None) -> float:
+    if budget is None:
+        return target_precision
+    flagged = judgement.probability[judgement.flagged]
+    return float(flagged.min()) if len(flagged) else 1.0
+
+
+def _method(judgement: LabelJudgement) -> str:
+    calibration = judgement.calibration
+    basis = (
+        f"calibrated on {calibration.held_out_rows} trusted samples that were kept back"
+        if calibration.held_out_rows
+        else "not calibrated, because no trusted samples were kept back; they rest on assumptions"
+    )
+    return (
+        "The model learned training rows and trusted samples together for a few steps, from where "
+        "it stood; wrong labels come out with a high loss. The score of a row is that loss, "
+        f"pooled with the model's own (weight {calibration.base_weight:.2f}). Probabilities are "
+        f"{basis}, and corrected for what the model remembers of the given labels; a noise model "
+        "per class and uncertainty, fitted by expectation maximization, turns them into the "
+        "probability that a label is wrong."
     )

@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from dataaudit.config import AuditConfig
 from dataaudit.loading import Loaded
 from dataaudit.mirror.augmentation import are_images, augmented, flip_is_harmless
 from dataaudit.mirror.finite import FiniteSettings, Part, finite_mirror
-from dataaudit.mirror.perturbation import Perturbation
+from dataaudit.mirror.perturbation import UNPERTURBED, Perturbation
 from dataaudit.models.trained import forward
 from dataaudit.queries import HeldOutSplit, Positions, endless_batches, split_held_out
 
@@ -28,8 +29,11 @@ MOST_EXPOSURES = 12
 """A held-out sample that is seen more often is learned by heart."""
 LEARNING_RATES = (4e-3, 5e-4, 5e-5)
 """Tried in turn until one does not wreck the model; pretrained models need the small ones."""
-WRECKED = 1.1
-"""A step size wrecks the model when its loss on kept-back samples grows by this factor."""
+WRECKED = 0.1
+"""A step size wrecks the model when its loss on kept-back samples grows by more than this share
+of what guessing by class frequency costs."""
+USELESS = 0.9
+"""Without kept-back samples: when its loss on rows exceeds this share of guessing's."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,11 @@ def learn(loaded: Loaded, plan: Plan) -> Perturbation:
     wrong labels are not, and come out with a high loss.
     """
     check = _kept_back(loaded, plan)
-    before = _mean_loss(loaded, Perturbation({}), check)
+    guessing = _entropy(loaded.train.labels)
+    limit = _mean_loss(loaded, UNPERTURBED, check) + WRECKED * guessing
+    if len(plan.split.kept_back) == 0:
+        # The loss on memorized rows says nothing; what guessing by frequency costs does.
+        limit = max(limit, USELESS * guessing)
     best: tuple[float, Perturbation] | None = None
     for rate in plan.learning_rates:
         settings = replace(plan.settings, learning_rate=rate)
@@ -112,7 +120,7 @@ def learn(loaded: Loaded, plan: Plan) -> Perturbation:
         after = _mean_loss(loaded, perturbation, check)
         if best is None or after < best[0]:
             best = after, perturbation
-        if after <= WRECKED * before:
+        if after <= limit:
             break
     assert best is not None
     return best[1]
@@ -164,6 +172,12 @@ def _kept_back(loaded: Loaded, plan: Plan) -> Part:
     batch = loaded.train.take(np.arange(min(500, len(loaded.train))))
     labels = torch.as_tensor(batch.labels, device=loaded.model.device)
     return loaded.model.inputs(batch, loaded.train), labels
+
+
+def _entropy(labels: NDArray[np.int64]) -> float:
+    shares = np.bincount(labels) / len(labels)
+    shares = shares[shares > 0]
+    return float(-(shares * np.log(shares)).sum())
 
 
 def _mean_loss(loaded: Loaded, perturbation: Perturbation, part: Part) -> float:
