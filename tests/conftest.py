@@ -1,0 +1,155 @@
+"""What several test files use: the command line in this process, and a user's own project."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from dataaudit.cli import main
+
+# One thread each: test processes side by side must not fight for the cores.
+torch.set_num_threads(1)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    code: int
+    out: str
+    err: str
+
+
+CommandLine = Callable[..., Outcome]
+
+
+@pytest.fixture
+def command_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> CommandLine:
+    def run(*arguments: object) -> Outcome:
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "argv", ["dataaudit", *map(str, arguments)])
+        try:
+            main()
+            code = 0
+        except SystemExit as stopped:
+            code = stopped.code if isinstance(stopped.code, int) else 0
+        captured = capsys.readouterr()
+        return Outcome(code, captured.out, captured.err)
+
+    return run
+
+
+MODEL_SOURCE = '''
+"""A model and a data set that dataaudit has never seen."""
+import torch
+from torch import nn
+
+FEATURES = ["width", "height", "weight"]
+
+
+def build():
+    return nn.Sequential(nn.Linear(3, 16), nn.ReLU(), nn.Linear(16, 3))
+
+
+def preprocess(frame):
+    return torch.tensor(frame[FEATURES].to_numpy(), dtype=torch.float32)
+'''
+
+AUDIT_YAML = """
+name: fruit, release 1
+task: classification
+model:
+  factory: fruit_model:build
+  weights: model.safetensors
+preprocess: fruit_model:preprocess
+classes: [apple, pear, plum]
+train:    {path: train.csv, label: kind, id: row_id}
+held_out: {path: val.csv, label: kind}
+suspects: {path: test.csv, label: kind, id: query_id}
+mirror: {kind: auto, seed: 0}
+"""
+
+CLASSES = ["apple", "pear", "plum"]
+
+
+def fruit(count: int, seed: int) -> pd.DataFrame:
+    """Three clouds of points, overlapping a little."""
+    generator = np.random.default_rng(seed)
+    kinds = generator.integers(3, size=count)
+    centres = np.array([[0.0, 0.0, 2.0], [2.5, 0.0, 0.0], [0.0, 2.5, 0.0]])
+    values = centres[kinds] + generator.normal(scale=0.7, size=(count, 3))
+    frame = pd.DataFrame(values, columns=["width", "height", "weight"])
+    frame["kind"] = np.array(CLASSES)[kinds]
+    return frame
+
+
+@dataclass(frozen=True)
+class Project:
+    """A user's folder: three csv files, a module of their own, weights and audit.yaml."""
+
+    folder: Path
+    mislabeled: set[str]
+    leaked: set[int]
+
+    @property
+    def yaml(self) -> Path:
+        return self.folder / "audit.yaml"
+
+    def replace(self, file: str, old: str, new: str) -> None:
+        path = self.folder / file
+        text = path.read_text(encoding="utf-8")
+        assert old in text
+        path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def _made_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    from safetensors.torch import save_file
+
+    folder = tmp_path_factory.mktemp("fruit")
+    train, val, test = fruit(400, 1), fruit(150, 2), fruit(120, 3)
+    generator = np.random.default_rng(4)
+    wrong = generator.choice(400, 40, replace=False)
+    turned = (np.array([CLASSES.index(kind) for kind in train["kind"].iloc[wrong]]) + 1) % 3
+    train.loc[wrong, "kind"] = np.array(CLASSES)[turned]
+    train.insert(0, "row_id", [f"fruit-{number}" for number in range(400)])
+    copies = generator.choice(np.setdiff1d(np.arange(400), wrong), 6, replace=False)
+    columns = ["width", "height", "weight", "kind"]
+    test.loc[:5, columns] = train.loc[copies, columns].to_numpy()
+    test.insert(0, "query_id", range(1000, 1120))
+    for name, frame in (("train", train), ("val", val), ("test", test)):
+        frame.to_csv(folder / f"{name}.csv", index=False)
+    (folder / "fruit_model.py").write_text(MODEL_SOURCE, encoding="utf-8")
+    (folder / "audit.yaml").write_text(AUDIT_YAML, encoding="utf-8")
+
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(3, 16), nn.ReLU(), nn.Linear(16, 3))
+    inputs = torch.tensor(train[["width", "height", "weight"]].to_numpy(), dtype=torch.float32)
+    targets = torch.tensor([CLASSES.index(kind) for kind in train["kind"]])
+    optimizer = torch.optim.Adam(module.parameters(), lr=1e-2)
+    for _ in range(200):
+        loss = nn.functional.cross_entropy(module(inputs), targets)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    save_file(module.state_dict(), folder / "model.safetensors")
+    mislabeled = {f"fruit-{number}" for number in wrong}
+    return Project(folder, mislabeled, set(range(1000, 1006)))
+
+
+@pytest.fixture
+def project(_made_project: Project, tmp_path: Path) -> Project:
+    """A fresh copy of the user's folder, to be run or to be broken."""
+    import shutil
+
+    folder = tmp_path / "project"
+    shutil.copytree(
+        _made_project.folder, folder, ignore=shutil.ignore_patterns("__pycache__", "audit")
+    )
+    return Project(folder, _made_project.mislabeled, _made_project.leaked)
