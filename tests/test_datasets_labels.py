@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataaudit.datasets.labels import class_indices
@@ -177,6 +177,7 @@ ANYTHING = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(
     st.lists(ANYTHING, min_size=1, max_size=5), st.sampled_from(["classification", "regression"])
 )
@@ -188,6 +189,7 @@ def test_any_labels_are_taken_or_refused(labels: list[Any], task: str) -> None:
     assert len(samples.labels) == len(labels)
 
 
+@settings(deadline=None)
 @given(st.lists(ANYTHING, min_size=1, max_size=5))
 def test_any_ids_are_taken_or_refused(ids: list[Any]) -> None:
     frame = pd.DataFrame({"id": pd.Series(ids, dtype=object), "y": 0})
@@ -201,6 +203,7 @@ def test_any_ids_are_taken_or_refused(ids: list[Any]) -> None:
     assert samples.ids.tolist() == ids
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 4), min_size=1))
 def test_indices_point_at_the_label(labels: list[int]) -> None:
     names = ["a", "b", "c", "d", "e"]

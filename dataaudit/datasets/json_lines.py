@@ -41,15 +41,17 @@ class _Column:
         self.exact = True
         self.in_64_bits = True
 
-    def see(self, value: Any) -> None:
-        """Take another value into account; None counts as missing."""
-        if value is None:
-            return
-        self.rows += 1
-        self.types.add(type(value))
-        if type(value) is int:
-            self.exact = self.exact and -(2**53) <= value <= 2**53
-            self.in_64_bits = self.in_64_bits and -(2**63) <= value < 2**63
+    def see(self, values: list[Any]) -> None:
+        """Take the values of another block into account; None is a missing value."""
+        types = set(map(type, values))
+        present = values if type(None) not in types else [v for v in values if v is not None]
+        self.types |= types - {type(None)}
+        self.rows += len(present)
+        if int in types:
+            whole = [value for value in present if type(value) is int]
+            low, high = min(whole), max(whole)
+            self.exact = self.exact and low >= -(2**53) and high <= 2**53
+            self.in_64_bits = self.in_64_bits and low >= -(2**63) and high < 2**63
 
     def kind(self, rows: int) -> Kind:
         """Return what holds every value unchanged, given the number of rows of the file."""
@@ -94,18 +96,19 @@ class JsonLines:
         blocks: list[TextBlock] = []
         counts: list[int] = []
         for block, content in text_blocks(path, description, _every_line_ends):
-            rows = 0
-            for record in _records(content, block, description):
-                rows += 1
-                for name, value in record.items():
-                    if name not in columns:
-                        columns[name] = _Column()
-                    columns[name].see(value)
-                if len(columns) > COLUMNS:
-                    raise DataError(f"{description}: more than {COLUMNS} different keys")
-            if rows:
+            records = [
+                _record(line, number, description) for number, line in _lines(content, block)
+            ]
+            names = dict.fromkeys(name for record in records for name in record)
+            for name in names:
+                columns.setdefault(name, _Column())
+            if len(columns) > COLUMNS:
+                raise DataError(f"{description}: more than {COLUMNS} different keys")
+            for name in names:
+                columns[name].see([record.get(name) for record in records])
+            if records:
                 blocks.append(block)
-                counts.append(rows)
+                counts.append(len(records))
         starts = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)
         kinds = {name: column.kind(int(starts[-1])) for name, column in columns.items()}
         return cls(description, path, kinds, blocks, starts)
@@ -129,13 +132,20 @@ class JsonLines:
 
     def take(self, positions: Sequence[int]) -> pd.DataFrame:
         """Return the rows at `positions`, in that order, index = positions."""
-        return pick(self.starts, positions, lambda block, rows: self._read(block).iloc[rows])
+        return pick(self.starts, positions, lambda block, rows: self._read(block, rows=rows))
 
-    def _read(self, block: int, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    def _read(
+        self,
+        block: int,
+        columns: Sequence[str] | None = None,
+        rows: NDArray[np.int64] | None = None,
+    ) -> pd.DataFrame:
         content = read_block(self.path, self.blocks[block], self.description)
-        records = list(_records(content, self.blocks[block], self.description))
-        if len(records) != self.starts[block + 1] - self.starts[block]:
+        lines = list(_lines(content, self.blocks[block]))
+        if len(lines) != self.starts[block + 1] - self.starts[block]:
             raise changed(self.description)
+        chosen = lines if rows is None else [lines[row] for row in rows]
+        records = [_record(line, number, self.description) for number, line in chosen]
         wanted = self.columns() if columns is None else columns
         try:
             series = {
@@ -152,28 +162,32 @@ def _every_line_ends(line: bytes, continued: bool) -> bool:
     return False
 
 
-def _records(content: bytes, block: TextBlock, description: str) -> Iterator[dict[str, Any]]:
-    """Yield the object of each line that is not blank."""
+def _lines(content: bytes, block: TextBlock) -> Iterator[tuple[int, bytes]]:
+    """Yield the lines that are not blank with their numbers."""
     for number, line in enumerate(content.split(b"\n"), start=block.first_line):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DataError(
-                f"{description}: line {number}: not JSON: {error.msg} at column {error.colno}"
-            ) from error
-        except (ValueError, RecursionError) as error:
-            # A number of thousands of digits, or thousands of brackets.
-            raise DataError(f"{description}: line {number}: not usable JSON: {error}") from error
-        if not isinstance(record, dict):
-            raise DataError(
-                f"{description}: line {number}: expected a JSON object {{…}}, found"
-                f" {_json_name(record)}"
-            )
-        if _SURROGATE.search(line):
-            _refuse_half_characters(record, number, description)
-        yield record
+        if line.strip():
+            yield number, line
+
+
+def _record(line: bytes, number: int, description: str) -> dict[str, Any]:
+    """Return the object that a line holds."""
+    try:
+        record = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f"{description}: line {number}: not JSON: {error.msg} at column {error.colno}"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        # A number of thousands of digits, or thousands of brackets.
+        raise DataError(f"{description}: line {number}: not usable JSON: {error}") from error
+    if not isinstance(record, dict):
+        raise DataError(
+            f"{description}: line {number}: expected a JSON object {{…}}, found"
+            f" {_json_name(record)}"
+        )
+    if _SURROGATE.search(line):
+        _refuse_half_characters(record, number, description)
+    return record
 
 
 def _refuse_half_characters(record: dict[str, Any], number: int, description: str) -> None:

@@ -165,6 +165,8 @@ def samples_from_object(
         names = getattr(obj, "classes", None)
         return _pair_samples(Pairs(description, obj), asked, names if _all_text(names) else None)
     hint = "; pass its data set: loader.dataset" if hasattr(obj, "dataset") else ""
+    if isinstance(obj, Mapping):
+        hint = "; pass one of its values"
     raise DataError(
         f"{role}: expected a pandas DataFrame, a Hugging Face Dataset, a torch Dataset with a"
         f" length, or a pair of arrays (X, y), found {type(obj).__name__}{hint}"

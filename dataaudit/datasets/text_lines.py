@@ -73,21 +73,24 @@ def text_blocks(
                     f" {RECORD_BYTES // 2**20} MiB: a quote is not closed, or the lines have no"
                     " ends"
                 )
-            refuse_other_encodings(line, line_number, description)
             lines.append(line)
             size += len(line)
             open_record = continues(line, open_record)
             if size >= BLOCK_BYTES and not open_record:
-                yield TextBlock(offset, size, first_line), b"".join(lines)
+                content = b"".join(lines)
+                _refuse_other_encodings(content, first_line, description)
+                yield TextBlock(offset, size, first_line), content
                 offset += size
                 first_line = line_number + 1
                 lines, size = [], 0
+        content = b"".join(lines)
+        _refuse_other_encodings(content, first_line, description)
         if open_record:
             raise DataError(
                 f"{description}: line {record_line}: a quote is opened and never closed"
             )
-        if lines:
-            yield TextBlock(offset, size, first_line), b"".join(lines)
+        if content:
+            yield TextBlock(offset, size, first_line), content
 
 
 def read_block(path: Path, block: TextBlock, description: str) -> bytes:
@@ -102,16 +105,15 @@ def changed(description: str) -> DataError:
     return DataError(f"{description}: the file changed while it was being read")
 
 
-def refuse_other_encodings(line: bytes, line_number: int, description: str) -> None:
-    """Raise a `DataError` when a line is not UTF-8."""
+def _refuse_other_encodings(content: bytes, first_line: int, description: str) -> None:
+    """Raise a `DataError` that names the line when a block is not UTF-8."""
     try:
-        line.decode("utf-8")
+        content.decode("utf-8")
     except UnicodeDecodeError as error:
-        found = f"byte 0x{line[error.start]:02x} at column {error.start + 1}"
-        looks_like = ""
-        if line_number == 1 and line[:2] in (b"\xff\xfe", b"\xfe\xff"):
-            looks_like = " (it looks like UTF-16)"
+        line = first_line + content.count(b"\n", 0, error.start)
+        column = error.start - content.rfind(b"\n", 0, error.start)
+        wide = first_line == 1 and content[:2] in (b"\xff\xfe", b"\xfe\xff")
         raise DataError(
-            f"{description}: line {line_number}: {found} is not UTF-8{looks_like};"
-            " save the file as UTF-8"
+            f"{description}: line {line}: byte 0x{content[error.start]:02x} at column {column} is"
+            f" not UTF-8{' (it looks like UTF-16)' if wide else ''}; save the file as UTF-8"
         ) from error
