@@ -18,7 +18,8 @@ from dataaudit.flagging import find_mislabels, no_pairs
 from dataaudit.leaks import find_contamination
 from dataaudit.loading import Loaded, load, load_objects
 from dataaudit.manifest import Clock, build_manifest
-from dataaudit.mirror.plan import learn, make_plan
+from dataaudit.mirror.plan import make_plan
+from dataaudit.mirror.relearn import relearn
 from dataaudit.reporting import make_report
 from dataaudit.report.data import AuditReport
 from dataaudit.report.render import render
@@ -182,11 +183,11 @@ def _run(
 ) -> AuditResult:
     plan = make_plan(loaded, config)
     with clock.stage("mirror"):
-        perturbations = [learn(loaded, plan)]
+        mirror = relearn(loaded, plan)
     with clock.stage("score"):
-        scores = score(loaded, perturbations, LocalEngine(config.batch_size), directory.work)
+        scores = score(loaded, mirror, LocalEngine(config.batch_size), directory.work)
     with clock.stage("flag mislabels"):
-        mislabels = find_mislabels(loaded, plan, scores, config.flags)
+        mislabels = find_mislabels(loaded, mirror, scores, config)
     with clock.stage("flag contamination"):
         contamination = find_contamination(loaded, scores, config)
     with clock.stage("report"):

@@ -5,36 +5,39 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from dataaudit.config import FlagConfig
+from dataaudit.config import AuditConfig
+from dataaudit.flags.label_errors import ReferenceRows
 from dataaudit.flags.mislabels import flag_mislabels
 from dataaudit.flags.results import MislabelFlags
 from dataaudit.loading import Loaded
-from dataaudit.mirror.plan import Plan
-from dataaudit.scoring import Scores
+from dataaudit.mirror.relearn import Mirror
+from dataaudit.scoring import FAMILIAR, ITSELF, RELEARNED, Scores
 
 
 def find_mislabels(
-    loaded: Loaded, plan: Plan, scores: Scores, settings: FlagConfig
+    loaded: Loaded, mirror: Mirror, scores: Scores, config: AuditConfig
 ) -> MislabelFlags:
     """Flag training rows that are probably mislabeled."""
-    labels = base = mirrored = None
-    if loaded.held_out is not None and scores.held_out is not None:
-        kept_back = plan.split.kept_back
-        labels = loaded.held_out.labels[kept_back]
-        base = scores.held_out.column("base_probabilities")[kept_back]
-        mirrored = scores.held_out.column("mirrored_probabilities")[kept_back]
+    reference = None
+    if mirror.references is not None and scores.held_out is not None:
+        pool = mirror.references.pool
+        reference = ReferenceRows(
+            given_labels=pool.labels,
+            kinds=mirror.references.planted.astype(np.int64),
+            base_probabilities=scores.held_out.probabilities(FAMILIAR)[pool.positions],
+            mirrored_probabilities=scores.held_out.probabilities(RELEARNED)[pool.positions],
+        )
     return flag_mislabels(
         loaded.train.ids,
         list(loaded.train.classes),
         loaded.train.labels,
-        scores.train.column("base_probabilities"),
-        scores.train.column("mirrored_probabilities"),
-        labels,
-        base,
-        mirrored,
-        target_precision=settings.target_precision,
-        budget=settings.budget,
-        seed=plan.settings.seed,
+        scores.train.probabilities(ITSELF),
+        scores.train.probabilities(FAMILIAR),
+        scores.train.probabilities(RELEARNED),
+        reference,
+        target_precision=config.flags.target_precision,
+        budget=config.flags.budget,
+        seed=config.mirror.seed,
     )
 
 

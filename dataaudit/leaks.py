@@ -36,7 +36,7 @@ from dataaudit.content.all import (
 from dataaudit.flags.results import ContaminationFlags, Interval
 from dataaudit.loading import Loaded
 from dataaudit.mirror.unlearning import reactions, unlearned
-from dataaudit.scoring import Scores
+from dataaudit.scoring import ITSELF, Scores
 
 MATCHES = 3
 """Best matches kept for each suspect."""
@@ -210,7 +210,7 @@ def _with_consequence(
     table = decisions.table
     flagged_ids = set(decisions.flagged_queries)
     flagged = np.array([sample_id in flagged_ids for sample_id in loaded.suspects.ids.tolist()])
-    predicted = scores.suspects.column("base_probabilities").argmax(axis=1)
+    predicted = scores.suspects.probabilities(ITSELF).argmax(axis=1)
     right = (predicted == loaded.suspects.labels).astype(np.float64)
     change = metric_change(right, flagged, seed=config.mirror.seed)
     hits = pd.DataFrame(

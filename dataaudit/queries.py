@@ -1,15 +1,16 @@
-"""Queries: held-out samples and suspects, split and grouped before the mirror sees them."""
+"""Queries: samples drawn from pools, batch by batch, for the mirror to learn."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dataaudit.datasets.samples import Samples
+from dataaudit.datasets.samples import Batch, Samples
 from dataaudit.mirror.finite import Part
 from dataaudit.models.trained import TrainedModel
 
@@ -19,70 +20,91 @@ Positions = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class HeldOutSplit:
-    """Held-out positions: `learned` by the mirror, and `kept_back` for stopping and calibration."""
+class Pool:
+    """Samples to draw from, and the labels to learn them under.
 
-    learned: Positions
-    kept_back: Positions
-
-
-def split_held_out(labels: NDArray[np.int64], kept_back_share: float, seed: int) -> HeldOutSplit:
-    """Split the held-out samples, class by class, at random.
-
-    Parameters
+    Attributes
     ----------
-    labels : int64 `[queries]`
-    kept_back_share : float
-        Share of each class to keep back, 0 to 1, rounded; a class of one sample is learned.
-    seed : int
-
-    Returns
-    -------
-    HeldOutSplit
-        Both parts sorted by position.
+    samples : Samples
+    positions : int64 `[n]`
+    labels : `[n]`
+        As the task takes them; not always those of the file.
     """
-    generator = np.random.default_rng(seed)
-    kept: list[NDArray[np.int64]] = []
-    for label in np.unique(labels):
-        members = generator.permutation(np.flatnonzero(labels == label))
-        kept.append(members[: round(len(members) * kept_back_share)])
-    kept_back = np.sort(np.concatenate(kept)) if kept else np.zeros(0, dtype=np.int64)
-    learned = np.setdiff1d(np.arange(len(labels)), kept_back)
-    return HeldOutSplit(learned, kept_back)
+
+    samples: Samples
+    positions: Positions
+    labels: NDArray[Any]
+
+    @classmethod
+    def of(cls, samples: Samples, positions: Positions | None = None) -> Pool:
+        """Return a pool of `positions` (None: all) under their own labels."""
+        chosen = np.arange(len(samples)) if positions is None else positions
+        return cls(samples, chosen, samples.labels[chosen])
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self.positions)
 
 
 def endless_batches(
-    model: TrainedModel, samples: Samples, positions: Positions, batch_size: int, seed: int
-) -> Iterator[Part]:
-    """Yield batches of inputs and labels for ever, each sample once before any comes again.
+    model: TrainedModel, pools: Sequence[Pool], batch_size: int, seed: int
+) -> Iterator[list[Part]]:
+    """Yield batches for ever, drawn from all pools together, each sample once before any again.
 
     Parameters
     ----------
     model : TrainedModel
         Preprocesses the samples.
-    samples : Samples
-    positions : int64 `[n]`
-        The samples to draw from, at least one.
+    pools : sequence of Pool
+        With at least one sample in all.
     batch_size : int
         Samples in each batch; a batch spans two shuffles where needed.
     seed : int
 
     Yields
     ------
-    tuple of inputs `[batch_size, ...]` and labels `[batch_size]`
-        On the model's device.
+    list of (inputs, labels)
+        One part for each pool that this batch has samples of, on the model's device.
     """
     generator = np.random.default_rng(seed)
+    bounds = np.cumsum([0, *(len(pool) for pool in pools)])
     # Read many rows at a time: for most formats reading a row costs as much as reading a block.
     per_read = max(1, ROWS_PER_READ // batch_size) * batch_size
     waiting = np.zeros(0, dtype=np.int64)
     while True:
         while len(waiting) < per_read:
-            waiting = np.concatenate([waiting, generator.permutation(positions)])
+            waiting = np.concatenate([waiting, generator.permutation(bounds[-1])])
         drawn, waiting = waiting[:per_read], waiting[per_read:]
-        unique, lines = np.unique(drawn, return_inverse=True)
-        block = samples.take(unique)
-        for start in range(0, per_read, batch_size):
-            batch = block.select(lines[start : start + batch_size])
-            labels = torch.as_tensor(batch.labels, device=model.device)
-            yield model.inputs(batch, samples), labels
+        blocks = [
+            _Block.read(pool, drawn, start, stop)
+            for pool, start, stop in zip(pools, bounds[:-1], bounds[1:], strict=True)
+        ]
+        for first in range(0, per_read, batch_size):
+            chosen = drawn[first : first + batch_size]
+            parts = [block.part(model, chosen) for block in blocks]
+            yield [part for part in parts if part is not None]
+
+
+@dataclass(frozen=True)
+class _Block:
+    """The rows of one pool that the coming batches need."""
+
+    pool: Pool
+    start: int
+    stop: int
+    members: Positions
+    rows: Batch | None
+
+    @classmethod
+    def read(cls, pool: Pool, drawn: Positions, start: int, stop: int) -> _Block:
+        members = np.unique(drawn[(drawn >= start) & (drawn < stop)]) - start
+        rows = pool.samples.take(pool.positions[members]) if len(members) else None
+        return cls(pool, start, stop, members, rows)
+
+    def part(self, model: TrainedModel, chosen: Positions) -> Part | None:
+        wanted = chosen[(chosen >= self.start) & (chosen < self.stop)] - self.start
+        if len(wanted) == 0 or self.rows is None:
+            return None
+        batch = self.rows.select(np.searchsorted(self.members, wanted))
+        labels = torch.tensor(self.pool.labels[wanted], device=model.device)
+        return model.inputs(batch, self.pool.samples), labels

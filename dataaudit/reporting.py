@@ -67,7 +67,7 @@ def _evidence(
     contamination: ContaminationFlags | None,
 ) -> Evidence:
     held_out_features = (
-        np.zeros((0, 0)) if scores.held_out is None else scores.held_out.column("features")
+        np.zeros((0, 0)) if scores.held_out is None else scores.held_out.features()
     )
     pairs = {}
     if contamination is not None and loaded.suspects is not None:

@@ -27,20 +27,18 @@ class ScoreBlock:
     ----------
     start : int
         Position of the first row.
-    losses : float32 `[rows, perturbations]`
-        Loss of each row under each perturbed model, nats; the first is the model itself.
-    base_probabilities : float32 `[rows, classes]`
-        Of the model itself.
-    mirrored_probabilities : float32 `[rows, classes]`
-        Mean over the perturbed models.
+    losses : float32 `[rows, models]`
+        Loss of each row under each model, nats; the first is the model itself, the others are
+        the perturbed ones in the order given.
+    probabilities : float32 `[rows, models, classes]`
+        Of the same models.
     features : float16 `[rows, width]`
         Inputs of the model's last linear layer; width 0 where it has none.
     """
 
     start: int
     losses: Floats
-    base_probabilities: Floats
-    mirrored_probabilities: Floats
+    probabilities: Floats
     features: Floats
 
     def __len__(self) -> int:
@@ -59,8 +57,7 @@ class ScoreBlocks:
         """Write a block and rename it into place."""
         arrays = {
             "losses": block.losses,
-            "base_probabilities": block.base_probabilities,
-            "mirrored_probabilities": block.mirrored_probabilities,
+            "probabilities": block.probabilities,
             "features": block.features,
         }
         contiguous = {name: np.ascontiguousarray(values) for name, values in arrays.items()}
@@ -76,6 +73,10 @@ class ScoreBlocks:
         for path in sorted(self._folder.glob("*.safetensors")):
             yield ScoreBlock(start=int(path.stem), **load_file(path))
 
-    def column(self, name: str) -> Floats:
-        """Return one array for all rows; the memory is rows × that array's width."""
-        return np.concatenate([getattr(block, name) for block in self])
+    def probabilities(self, model: int) -> Floats:
+        """Return `[rows, classes]` of all rows under one model; 0 is the model itself."""
+        return np.concatenate([block.probabilities[:, model] for block in self])
+
+    def features(self) -> Floats:
+        """Return `[rows, width]` of all rows."""
+        return np.concatenate([block.features for block in self])

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from dataaudit.engines.local import LocalEngine
 from dataaudit.loading import Loaded
-from dataaudit.mirror.perturbation import Perturbation
+from dataaudit.mirror.relearn import Mirror
 from dataaudit.scores import ScoreBlocks
+
+ITSELF, FAMILIAR, RELEARNED = 0, 1, 2
+"""The models in score blocks: the trained one, and the two that the mirror made of it."""
 
 
 @dataclass(frozen=True)
@@ -22,9 +24,10 @@ class Scores:
 
 
 def score(
-    loaded: Loaded, perturbations: Sequence[Perturbation], engine: LocalEngine, work: Path
+    loaded: Loaded, mirror: Mirror, engine: LocalEngine, work: Path
 ) -> Scores:
     """Run the forward passes and leave their results under `work`, block by block."""
+    perturbations = [mirror.familiar, mirror.relearned]
     found: dict[str, ScoreBlocks | None] = {}
     for samples in (loaded.train, loaded.held_out, loaded.suspects):
         if samples is None:

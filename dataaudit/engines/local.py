@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from dataaudit.datasets.samples import Batch, Samples
 from dataaudit.errors import ModelError
-from dataaudit.mirror.perturbation import UNPERTURBED, Perturbation
+from dataaudit.mirror.perturbation import Perturbation
 from dataaudit.models.trained import TrainedModel, forward
 from dataaudit.progress import track
 from dataaudit.scores import ScoreBlock
@@ -65,7 +65,7 @@ class LocalEngine:
         rows_per_block = batches_per_block * self.batch_size
         batches = samples.batches(self.batch_size)
         parts: list[ScoreBlock] = []
-        scorer = _BatchScorer(model, task, samples, [UNPERTURBED, *perturbations])
+        scorer = _BatchScorer(model, task, samples, perturbations)
         expected = -(-len(samples) // self.batch_size)
         for batch in track(batches, f"scoring {samples.role}", total=expected):
             start = int(batch.positions[0])
@@ -88,26 +88,17 @@ class _BatchScorer:
     def score(self, batch: Batch) -> ScoreBlock:
         inputs = self.model.inputs(batch, self.samples)
         labels = torch.as_tensor(batch.labels, device=self.model.device)
-        losses: list[Tensor] = []
-        mirrored = torch.zeros(())
         with FeatureTap(self.model.module) as tap:
-            outputs = forward(self.model.module, inputs)
+            outputs = [forward(self.model.module, inputs)]
         features = tap.features(len(batch))
-        base = self._log_probabilities(outputs, batch)
-        losses.append(_losses(base, labels))
-        mirrored = torch.zeros_like(base)
-        for perturbation in self.perturbations[1:]:
-            outputs = forward(perturbation.apply(self.model.module), inputs)
-            log_probabilities = self._log_probabilities(outputs, batch)
-            losses.append(_losses(log_probabilities, labels))
-            mirrored += log_probabilities.exp()
-        count = len(self.perturbations) - 1
-        mirrored = mirrored / count if count else base.exp()
+        for perturbation in self.perturbations:
+            outputs.append(forward(perturbation.apply(self.model.module), inputs))
+        log_probabilities = [self._log_probabilities(output, batch) for output in outputs]
+        losses = [_losses(values, labels) for values in log_probabilities]
         return ScoreBlock(
             start=int(batch.positions[0]),
             losses=torch.stack(losses, dim=1).float().cpu().numpy(),
-            base_probabilities=base.exp().float().cpu().numpy(),
-            mirrored_probabilities=mirrored.float().cpu().numpy(),
+            probabilities=torch.stack(log_probabilities, dim=1).exp().float().cpu().numpy(),
             features=features,
         )
 
@@ -168,7 +159,6 @@ def _joined(parts: Sequence[ScoreBlock]) -> ScoreBlock:
     return ScoreBlock(
         start=parts[0].start,
         losses=join(lambda part: part.losses),
-        base_probabilities=join(lambda part: part.base_probabilities),
-        mirrored_probabilities=join(lambda part: part.mirrored_probabilities),
+        probabilities=join(lambda part: part.probabilities),
         features=join(lambda part: part.features),
     )

@@ -10,24 +10,24 @@ import pandas as pd
 from cleanlab.rank import get_label_quality_scores
 from numpy.typing import NDArray
 
-from dataaudit.flags.label_errors import Estimate, LabelJudgement, judge_labels
+from dataaudit.flags.label_errors import Estimate, LabelJudgement, ReferenceRows, judge_labels
 from dataaudit.flags.results import Interval, MislabelFlags
 
 Labels = NDArray[np.int64]
 Probabilities = NDArray[np.floating]
 
 POINTS_ON_BUDGET_CURVE = 60
+SMALLEST = 1e-12
 
 
 def flag_mislabels(
     row_ids: NDArray[Any],
     classes: Sequence[str | int],
     given_labels: Labels,
-    base_probabilities: Probabilities,
+    own_probabilities: Probabilities,
+    familiar_probabilities: Probabilities,
     mirrored_probabilities: Probabilities,
-    held_out_labels: Labels | None = None,
-    held_out_base_probabilities: Probabilities | None = None,
-    held_out_mirrored_probabilities: Probabilities | None = None,
+    references: ReferenceRows | None,
     target_precision: float = 0.5,
     budget: int | None = None,
     seed: int = 0,
@@ -39,10 +39,11 @@ def flag_mislabels(
     row_ids : `[rows]`
     classes : sequence, length C
     given_labels : int64 `[rows]`
-    base_probabilities, mirrored_probabilities : `[rows, C]`
-        Of the model itself, and of the perturbed model.
-    held_out_labels, held_out_base_probabilities, held_out_mirrored_probabilities : optional
-        The same for trusted samples that the perturbed model has not learned.
+    own_probabilities, familiar_probabilities, mirrored_probabilities : `[rows, C]`
+        Of the trained model; of the model that knows the references as well as its rows; and of
+        the model that learned again.
+    references : ReferenceRows or None
+        The same for trusted samples with right and with planted labels.
     target_precision : float
         Rows are flagged from this probability on.
     budget : int or None
@@ -52,13 +53,12 @@ def flag_mislabels(
     """
     judgement = judge_labels(
         given_labels,
-        base_probabilities,
+        familiar_probabilities,
         mirrored_probabilities,
-        held_out_labels,
-        held_out_base_probabilities,
-        held_out_mirrored_probabilities,
+        references,
         target_precision=target_precision,
         budget=budget,
+        confidence=0.95,
         seed=seed,
     )
     names = np.array(list(classes))
@@ -76,7 +76,7 @@ def flag_mislabels(
     titles = [str(name) for name in classes]
     return MislabelFlags(
         table=table,
-        signals=_signals(judgement, given_labels, base_probabilities, mirrored_probabilities),
+        signals=_signals(given_labels, own_probabilities, mirrored_probabilities),
         noise_rate=_interval(judgement.noise_rate),
         noise_per_class=_per_class(judgement, given_labels, titles),
         noise_table=pd.DataFrame(judgement.noise_table.T, index=titles, columns=titles),
@@ -87,22 +87,22 @@ def flag_mislabels(
 
 
 def _signals(
-    judgement: LabelJudgement,
-    given_labels: Labels,
-    base_probabilities: Probabilities,
-    mirrored_probabilities: Probabilities,
+    given_labels: Labels, own_probabilities: Probabilities, mirrored_probabilities: Probabilities
 ) -> pd.DataFrame:
-    """Return the parts, each with higher = more suspicious."""
-    cleanlab = get_label_quality_scores(
+    """Return the parts, each with higher = more suspicious; losses in nats."""
+    lines = np.arange(len(given_labels))
+    own = -np.log(np.maximum(own_probabilities[lines, given_labels], SMALLEST))
+    mirrored = -np.log(np.maximum(mirrored_probabilities[lines, given_labels], SMALLEST))
+    quality = get_label_quality_scores(
         given_labels, _sums_to_one(mirrored_probabilities), method="normalized_margin"
     )
     return pd.DataFrame(
         {
-            "mirrored_influence": judgement.signals["loss_change"],
-            "mirrored_loss": judgement.signals["mirrored_loss"],
-            "loss": judgement.signals["base_loss"],
-            "margin": -_margin(base_probabilities, given_labels),
-            "cleanlab": 1 - cleanlab,
+            "mirrored_influence": mirrored - own,
+            "mirrored_loss": mirrored,
+            "loss": own,
+            "margin": -_margin(own_probabilities, given_labels),
+            "cleanlab": 1 - quality,
         }
     )
 
@@ -162,17 +162,21 @@ def _threshold(judgement: LabelJudgement, target_precision: float, budget: int |
 
 
 def _method(judgement: LabelJudgement) -> str:
-    calibration = judgement.calibration
+    weights = judgement.signal_weights
+    share = weights["mirrored"] / max(sum(weights.values()), 1e-9)
     basis = (
-        f"calibrated on {calibration.held_out_rows} trusted samples that were kept back"
-        if calibration.held_out_rows
-        else "not calibrated, because no trusted samples were kept back; they rest on assumptions"
+        f"the yardstick is {judgement.reference_rows} trusted samples that were learned like "
+        "training rows, a quarter of them under a wrong label on purpose: what the models say "
+        "about the right and the wrong ones sets how far each signal is trusted, and the "
+        "probability"
+        if judgement.calibrated
+        else "there were too few trusted samples to measure against, so the probabilities rest on "
+        "assumptions and the intervals are wide"
     )
     return (
-        "The model learned training rows and trusted samples together for a few steps, from where "
-        "it stood; wrong labels come out with a high loss. The score of a row is that loss, "
-        f"pooled with the model's own (weight {calibration.base_weight:.2f}). Probabilities are "
-        f"{basis}, and corrected for what the model remembers of the given labels; a noise model "
-        "per class and uncertainty, fitted by expectation maximization, turns them into the "
-        "probability that a label is wrong."
+        "The model learned training rows and trusted samples again for a few steps, from weights "
+        "moved part of the way to fresh ones. What they share comes back at once; single wrong "
+        "labels do not, and come out with a high loss. The score joins that loss (weight "
+        f"{share:.0%}) with the loss under the model as it was (weight {1 - share:.0%}), as log "
+        f"odds that the label is wrong; {basis}."
     )

@@ -9,8 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from dataaudit.mirror.finite import Part
-from dataaudit.models.trained import Inputs, forward
-from dataaudit.models.trained import TrainedModel
+from dataaudit.models.trained import Inputs, TrainedModel, forward
 from dataaudit.tasks import Classification
 
 SHIFT_SHARE = 1 / 8
@@ -46,18 +45,21 @@ def flip_is_harmless(model: TrainedModel, task: Classification, held_out: Part) 
     return accuracy(inputs.flip(3)) >= HARMLESS * accuracy(inputs)
 
 
-def augmented(batches: Iterator[Part], flip: bool, seed: int) -> Iterator[Part]:
+def augmented(batches: Iterator[list[Part]], flip: bool, seed: int) -> Iterator[list[Part]]:
     """Shift (and flip) each image of each batch at random; other inputs pass as they are."""
     generator = torch.Generator().manual_seed(seed)
-    for inputs, labels in batches:
-        if isinstance(inputs, Tensor) and are_images(inputs):
-            inputs = _shifted(inputs, generator)
-            if flip:
-                chosen = torch.rand(len(inputs), generator=generator) < 0.5
-                inputs = torch.where(
-                    chosen.to(inputs.device)[:, None, None, None], inputs.flip(3), inputs
-                )
-        yield inputs, labels
+    for parts in batches:
+        yield [(_changed(inputs, flip, generator), labels) for inputs, labels in parts]
+
+
+def _changed(inputs: Inputs, flip: bool, generator: torch.Generator) -> Inputs:
+    if not (isinstance(inputs, Tensor) and are_images(inputs)):
+        return inputs
+    shifted = _shifted(inputs, generator)
+    if not flip:
+        return shifted
+    chosen = torch.rand(len(inputs), generator=generator) < 0.5
+    return torch.where(chosen.to(inputs.device)[:, None, None, None], shifted.flip(3), shifted)
 
 
 def _shifted(images: Tensor, generator: torch.Generator) -> Tensor:

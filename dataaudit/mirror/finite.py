@@ -8,15 +8,14 @@ rows' losses need forward passes only (`dataaudit.engines`).
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from dataaudit.mirror.perturbation import Perturbation
+from dataaudit.mirror.perturbation import UNPERTURBED, Perturbation
 from dataaudit.models.trained import Inputs, forward, named_tensors
 from dataaudit.progress import track
 from dataaudit.tasks import Classification
@@ -56,6 +55,8 @@ class FiniteSettings:
     largest_change : float or None
         Bound on the distance from the trained parameters, relative to their norm; parameters
         that would go further are pulled back onto that sphere after each step.
+    check_every : int
+        Steps between two questions whether to stop, where somebody asks.
     seed : int
         Of dropout.
     """
@@ -70,6 +71,7 @@ class FiniteSettings:
     batch_norm: Literal["frozen", "updated"] = "frozen"
     dropout: bool = False
     largest_change: float | None = None
+    check_every: int = 1
     seed: int = 0
 
 
@@ -78,6 +80,8 @@ def finite_mirror(
     task: Classification,
     batches: Iterator[Sequence[Part]],
     settings: FiniteSettings,
+    start: Perturbation = UNPERTURBED,
+    until: Callable[[nn.Module], bool] | None = None,
 ) -> Perturbation:
     """Learn or unlearn a query group.
 
@@ -90,15 +94,20 @@ def finite_mirror(
         One item for each step: the queries of that step, in one or more parts, on the module's
         device. Every query weighs the same, whatever part it stands in.
     settings : FiniteSettings
+    start : Perturbation
+        Where the steps start from, if not from the model itself.
+    until : callable or None
+        Asked every `settings.check_every` steps, with the perturbed model in eval mode, whether
+        to stop there.
 
     Returns
     -------
     Perturbation
-        The parameters that moved, and the buffers where batch norm was updated.
+        Of the model itself: the parameters that moved, and the buffers that changed.
     """
-    perturbed = copy.deepcopy(module)
+    perturbed = start.copy_of(module)
     moving = moving_parameters(perturbed, settings.parameters)
-    start = {name: parameter.detach().clone() for name, parameter in moving.items()}
+    origin = {name: parameter.detach().clone() for name, parameter in moving.items()}
     _set_modes(perturbed, settings)
     for name, parameter in perturbed.named_parameters():
         parameter.requires_grad_(name in moving)
@@ -117,8 +126,13 @@ def finite_mirror(
             if scheduler is not None:
                 scheduler.step()
             if settings.largest_change is not None:
-                _pull_back(moving, start, settings.largest_change)
+                _pull_back(moving, origin, settings.largest_change)
             mean.update(step)
+            if until is not None and (step + 1) % settings.check_every == 0:
+                perturbed.eval()
+                if until(perturbed):
+                    break
+                _set_modes(perturbed, settings)
     return mean.difference_from(module)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -22,6 +24,15 @@ class Perturbation:
             return module
         tensors = dict(self.tensors)
         return lambda *args, **kwargs: functional_call(module, tensors, args, kwargs)
+
+    def copy_of(self, module: nn.Module) -> nn.Module:
+        """Return a copy of `module` that holds these values."""
+        result = copy.deepcopy(module)
+        with torch.no_grad():
+            for name, value in [*result.named_parameters(), *result.named_buffers()]:
+                if name in self.tensors:
+                    value.copy_(self.tensors[name])
+        return result
 
 
 UNPERTURBED = Perturbation({})

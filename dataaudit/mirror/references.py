@@ -1,0 +1,160 @@
+"""References: trusted samples given the history of training rows, some under a wrong label.
+
+How suspicious does a wrong label look, on this model and these data? Trusted samples tell: some
+are given a wrong label on purpose, and all are learned until they are as familiar to the model as
+its training rows. What the models then say about the right and the wrong ones is the yardstick
+for the rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from dataaudit.mirror.finite import FiniteSettings, Part, finite_mirror
+from dataaudit.mirror.perturbation import Perturbation
+from dataaudit.models.trained import TrainedModel, forward
+from dataaudit.queries import Pool, endless_batches
+from dataaudit.tasks import Classification
+
+PLANTED_SHARE = 0.25
+LEARNING_RATE = 2e-3
+MOST_PASSES = 20
+ROWS_COMPARED = 1000
+QUANTILES = (0.5, 0.75, 0.9, 0.95)
+SAMPLES_PER_FORWARD = 250
+
+
+@dataclass(frozen=True)
+class References:
+    """Trusted samples and the labels that they are learned under.
+
+    Attributes
+    ----------
+    pool : Pool
+        Held-out samples, under their right label or under a wrong one.
+    planted : bool `[references]`
+        Which labels are wrong.
+    """
+
+    pool: Pool
+    planted: NDArray[np.bool_]
+
+
+def plant(model: TrainedModel, task: Classification, trusted: Pool, seed: int) -> References:
+    """Give a share of the trusted samples a wrong label.
+
+    A wrong label is drawn in proportion to the square root of what the model gives it: people,
+    too, confuse classes that look alike, and errors drawn uniformly are easier to find than
+    theirs.
+    """
+    generator = np.random.default_rng(seed)
+    count = round(PLANTED_SHARE * len(trusted))
+    planted = np.zeros(len(trusted), dtype=bool)
+    planted[generator.permutation(len(trusted))[:count]] = True
+    weights = np.sqrt(np.exp(_log_probabilities(model.module, model, task, trusted)) + 1e-6)
+    weights[np.arange(len(trusted)), trusted.labels] = 0
+    weights /= weights.sum(axis=1, keepdims=True)
+    drawn = (weights.cumsum(axis=1) > generator.random((len(trusted), 1))).argmax(axis=1)
+    labels = np.where(planted, drawn, trusted.labels)
+    return References(Pool(trusted.samples, trusted.positions, labels), planted)
+
+
+def familiarise(
+    model: TrainedModel,
+    task: Classification,
+    rows: Pool,
+    references: References,
+    settings: FiniteSettings,
+    batch_size: int,
+) -> Perturbation:
+    """Learn the references until the right ones are as familiar to the model as its rows.
+
+    Familiar: at each of four quantiles their loss is at most about that of the rows under their
+    given labels. Rows with wrong labels can only raise the rows' upper quantiles, which ends the
+    learning sooner, never later than it should. A quarter of every batch is rows, so that
+    nothing is forgotten meanwhile.
+    """
+    generator = np.random.default_rng(settings.seed)
+    count = min(ROWS_COMPARED, len(rows))
+    sample = np.sort(generator.choice(len(rows), count, replace=False))
+    compared = Pool(rows.samples, rows.positions[sample], rows.labels[sample])
+    target = _loss_quantiles(model.module, model, task, compared)
+    right = np.flatnonzero(~references.planted)
+    pool = references.pool
+    known = Pool(pool.samples, pool.positions[right], pool.labels[right])
+
+    def familiar(module: nn.Module) -> bool:
+        found = _loss_quantiles(module, model, task, known)
+        return bool((found <= 1.5 * target + 0.01).all())
+
+    if familiar(model.module):
+        return Perturbation({})
+    per_batch = max(1, batch_size * 3 // 4)
+    passes = -(-len(pool) // per_batch)
+    return finite_mirror(
+        model.module,
+        task,
+        _batches(model, rows, pool, per_batch, batch_size - per_batch, settings.seed),
+        FiniteSettings(
+            steps=MOST_PASSES * passes,
+            learning_rate=LEARNING_RATE,
+            check_every=passes,
+            parameters=settings.parameters,
+            batch_norm=settings.batch_norm,
+            dropout=settings.dropout,
+            seed=settings.seed,
+        ),
+        until=familiar,
+    )
+
+
+def _batches(
+    model: TrainedModel, rows: Pool, references: Pool, ours: int, theirs: int, seed: int
+) -> Iterator[list[Part]]:
+    ours_drawn = endless_batches(model, [references], ours, seed)
+    rows_drawn = endless_batches(model, [rows], max(1, theirs), seed + 1)
+    while True:
+        yield [*next(ours_drawn), *next(rows_drawn)]
+
+
+def _loss_quantiles(
+    module: Callable[..., Any], model: TrainedModel, task: Classification, pool: Pool
+) -> NDArray[np.float64]:
+    return np.quantile(pool_losses(module, model, task, pool), QUANTILES)
+
+
+def pool_losses(
+    module: Callable[..., Any], model: TrainedModel, task: Classification, pool: Pool
+) -> NDArray[np.float64]:
+    """Return the loss of each sample under the pool's labels, `[n]`, nats.
+
+    Parameters
+    ----------
+    module : callable
+        The model or a perturbed one, in eval mode.
+    model : TrainedModel
+        Preprocesses the samples.
+    task, pool
+    """
+    lines = np.arange(len(pool))
+    return np.asarray(-_log_probabilities(module, model, task, pool)[lines, pool.labels])
+
+
+@torch.inference_mode()
+def _log_probabilities(
+    module: Callable[..., Any], model: TrainedModel, task: Classification, pool: Pool
+) -> NDArray[np.float64]:
+    """Return `[n, classes]` for the samples of a pool."""
+    parts: list[Tensor] = []
+    for start in range(0, len(pool), SAMPLES_PER_FORWARD):
+        batch = pool.samples.take(pool.positions[start : start + SAMPLES_PER_FORWARD])
+        outputs = forward(module, model.inputs(batch, pool.samples))
+        parts.append(task.log_probabilities(outputs).double().cpu())
+    return torch.cat(parts).numpy()

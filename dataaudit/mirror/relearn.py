@@ -1,0 +1,122 @@
+"""Learn again: the mirror behind mislabel flags.
+
+How plausible is each given label once the model has learned again, briefly, from rows and trusted
+samples together? What they share comes back at once; single wrong labels do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+
+from dataaudit.loading import Loaded
+from dataaudit.mirror.augmentation import augmented
+from dataaudit.mirror.finite import Part, finite_mirror
+from dataaudit.mirror.perturbation import UNPERTURBED, Perturbation
+from dataaudit.mirror.plan import Attempt, Plan
+from dataaudit.mirror.references import References, familiarise, plant, pool_losses
+from dataaudit.mirror.shrink import shrunk
+from dataaudit.queries import Pool, endless_batches
+
+WORKS = 0.6
+"""Area under the ROC curve from which wrong references count as told from right ones."""
+USELESS = 0.9
+"""Without references: share of the loss of guessing by class frequency."""
+ROWS_CHECKED = 500
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """What the mirror made.
+
+    Attributes
+    ----------
+    familiar : Perturbation
+        The model to which the references are as familiar as its training rows.
+    relearned : Perturbation
+        The model that learned again.
+    references : References or None
+        None where there were too few held-out samples.
+    attempt : Attempt
+        The one that was taken.
+    """
+
+    familiar: Perturbation
+    relearned: Perturbation
+    references: References | None
+    attempt: Attempt
+
+
+def relearn(loaded: Loaded, plan: Plan) -> Mirror:
+    """Let the model learn training rows and trusted samples again.
+
+    An attempt that wrecks the model (a pretrained model hardly survives fresh weights and large
+    steps) cannot tell wrong references from right ones; then the next, gentler one is tried.
+    """
+    model, task = loaded.model, loaded.task
+    rows = Pool.of(loaded.train)
+    references, familiar = None, UNPERTURBED
+    if loaded.held_out is not None and len(plan.references):
+        trusted = Pool.of(loaded.held_out, plan.references)
+        references = plant(model, task, trusted, plan.settings.seed)
+        familiar = familiarise(
+            model, task, rows, references, plan.settings, plan.batch_size
+        )
+    best: tuple[float, Mirror] | None = None
+    for attempt in plan.attempts:
+        start = familiar
+        if attempt.keep < 1:
+            start = shrunk(
+                model.module, familiar, attempt.keep, plan.settings.parameters, plan.settings.seed
+            )
+        settings = replace(plan.settings, learning_rate=attempt.learning_rate)
+        steps = _steps(loaded, plan, rows, references)
+        relearned = finite_mirror(model.module, task, steps, settings, start)
+        mirror = Mirror(familiar, relearned, references, attempt)
+        quality, enough = _quality(loaded, relearned, references)
+        if best is None or quality > best[0]:
+            best = quality, mirror
+        if quality >= enough:
+            break
+    assert best is not None
+    return best[1]
+
+
+def _steps(
+    loaded: Loaded, plan: Plan, rows: Pool, references: References | None
+) -> Iterator[list[Part]]:
+    """Yield what each step learns."""
+    seed = plan.settings.seed
+    pools = [rows] if references is None else [rows, references.pool]
+    decks = [endless_batches(loaded.model, pools, plan.batch_size, seed)]
+    if plan.trusted_per_step and loaded.held_out is not None:
+        trusted = Pool.of(loaded.held_out, plan.trusted)
+        decks.append(endless_batches(loaded.model, [trusted], plan.trusted_per_step, seed + 1))
+    if plan.augment:
+        decks = [augmented(deck, plan.flip, seed + place) for place, deck in enumerate(decks)]
+    while True:
+        yield [part for deck in decks for part in next(deck)]
+
+
+def _quality(
+    loaded: Loaded, relearned: Perturbation, references: References | None
+) -> tuple[float, float]:
+    """Return how well the model works, and from which value on that is enough."""
+    module = relearned.apply(loaded.model.module)
+    if references is not None:
+        losses = pool_losses(module, loaded.model, loaded.task, references.pool)
+        return float(roc_auc_score(references.planted, losses)), WORKS
+    positions = np.linspace(0, len(loaded.train) - 1, ROWS_CHECKED).astype(np.int64)
+    rows = Pool.of(loaded.train, np.unique(positions))
+    loss = float(pool_losses(module, loaded.model, loaded.task, rows).mean())
+    return -loss, -USELESS * _entropy(loaded.train.labels)
+
+
+def _entropy(labels: NDArray[np.int64]) -> float:
+    shares = np.bincount(labels) / len(labels)
+    shares = shares[shares > 0]
+    return float(-(shares * np.log(shares)).sum())

@@ -1,0 +1,51 @@
+"""Shrink and perturb: move trained weights part of the way to fresh ones.
+
+Memory of single rows goes, features stay (Ash and Adams, "On warm-starting neural network
+training", NeurIPS 2020).
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import nn
+
+from dataaudit.mirror.finite import Parameters, moving_parameters
+from dataaudit.mirror.perturbation import Perturbation
+
+
+def shrunk(
+    module: nn.Module, start: Perturbation, keep: float, parameters: Parameters, seed: int
+) -> Perturbation:
+    """Return `start` with its parameters at `keep` × trained + (1 - `keep`) × fresh.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+    start : Perturbation
+        The trained values, where they are not the module's own. Its buffers stay.
+    keep : float
+        Share of the trained weights kept, 0 to 1.
+    parameters : "all" or "last"
+        Which parameters are moved.
+    seed : int
+        Of the fresh weights. They come from each part's own `reset_parameters`; weights of parts
+        without one are shuffled instead, which keeps their scale and loses what they hold.
+    """
+    fresh = copy.deepcopy(module)
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(seed)
+        for part in fresh.modules():
+            if callable(getattr(part, "reset_parameters", None)):
+                part.reset_parameters()  # type: ignore[operator]
+            else:
+                for values in part.parameters(recurse=False):
+                    order = torch.randperm(values.numel(), device=values.device)
+                    values.copy_(values.flatten()[order].view_as(values))
+        new = dict(fresh.named_parameters())
+        moved = {
+            name: torch.lerp(new[name].detach(), start.tensors.get(name, value.detach()), keep)
+            for name, value in moving_parameters(module, parameters).items()
+        }
+    return Perturbation({**start.tensors, **moved})
