@@ -239,8 +239,8 @@ def evidence_for(
     if contamination is not None:
         for query_id, row_id in select_pairs(contamination):
             pairs[query_id, row_id] = (
-                exhibit(modality, "suspects", query_id, "boot", ""),
-                replace(exhibit(modality, "train", query_id, "boot", ""), sample_id=row_id),
+                replace(exhibit(modality, "suspects", row_id, "boot", ""), sample_id=query_id),
+                exhibit(modality, "train", row_id, "boot", ""),
             )
     composition = pd.DataFrame(
         [

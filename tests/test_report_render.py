@@ -5,6 +5,8 @@ import hashlib
 import json
 import os
 import re
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -179,6 +181,11 @@ def test_whatever_the_samples_the_page_stays_below_five_megabytes():
     size = len(render(report).encode())
     assert 3_000_000 < size <= 5_000_000
     assert report.labels.rows_without_evidence > 4000
+
+
+def test_the_report_is_made_without_torch():
+    code = "import dataaudit.report, sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_facts_nobody_supplied_read_not_provided():
