@@ -119,12 +119,12 @@
       return part;
     }
     const list = make("ul", "exhibits");
-    for (const [position, note] of references) {
+    for (const [position, noteAt] of references) {
       const [id, label, image] = data.samples[position];
       const item = make("li", image ? "with-image" : "");
       const head = make("p", "exhibit-head");
       head.append(make("span", "label", label), make("span", "quiet", ` ${id}`));
-      item.append(head, sampleBody(position), make("p", "quiet", note));
+      item.append(head, sampleBody(position), make("p", "quiet", data.notes[noteAt]));
       list.append(item);
     }
     part.append(list);
@@ -148,7 +148,7 @@
       name.scope = "row";
       line.append(name, make("td", "number", signal ? signal[0] : "—"));
       const share = make("td", "number");
-      if (signal) share.append(make("span", "", `${signal[1]} of rows`), bar(signal[2]));
+      if (signal) share.append(make("span", "", `${signal[1].toFixed(1)}% of rows`), bar(signal[1] / 100));
       line.append(share);
     });
     part.append(table);
@@ -297,9 +297,10 @@
     for (const control of controls) if (control) control.addEventListener("change", update);
     search.addEventListener("input", update);
     search.form.addEventListener("submit", (event) => event.preventDefault());
-    find("reset").addEventListener("click", () => { search.form.reset(); update(); });
+    find("reset-rows").addEventListener("click", () => { search.form.reset(); update(); });
     update();
     show(area, true);
+    show(find("without-script"), false);
   }
 
   // Pairs ---------------------------------------------------------------------------------------

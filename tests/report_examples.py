@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,16 @@ from PIL import Image
 from dataaudit.evidence import Evidence, Exhibit, RowEvidence
 from dataaudit.flags.results import ContaminationFlags, Interval, MislabelFlags
 from dataaudit.report.build import build_report
-from dataaudit.report.data import About, AuditReport, Coverage, Gate, Method, Split
+from dataaudit.report.data import (
+    About,
+    AuditReport,
+    Coverage,
+    Decision,
+    Gate,
+    Method,
+    Split,
+    Threshold,
+)
 from dataaudit.report.label_findings import select_rows
 from dataaudit.report.leakage import select_pairs
 
@@ -73,17 +83,20 @@ def mislabel_flags(
     np.add.at(matrix, (given, suggested), probability)
     np.add.at(matrix, (given, given), 1 - probability)
     noise_table = pd.DataFrame(matrix, index=classes, columns=classes)
+    in_class = np.bincount(given, minlength=len(classes))
+    wrong_in_class = np.bincount(given, weights=probability, minlength=len(classes))
+    wrong_share = wrong_in_class / np.where(in_class, in_class, np.nan)
     per_class = pd.DataFrame(
         [
             {
                 "class": label,
-                "rows": int((given == index).sum()),
+                "rows": int(in_class[index]),
                 "flagged": int(((given == index) & (rank <= flagged)).sum()),
-                "noise_rate": probability[given == index].mean(),
-                "low": probability[given == index].mean() * 0.8,
-                "high": probability[given == index].mean() * 1.2,
+                "noise_rate": wrong,
+                "low": 0.8 * wrong,
+                "high": 1.2 * wrong,
             }
-            for index, label in enumerate(classes)
+            for index, (label, wrong) in enumerate(zip(classes, wrong_share, strict=True))
         ]
     )
     rate = float(probability.mean())
@@ -143,16 +156,17 @@ def contamination_flags(suspects: int, leaked: int) -> ContaminationFlags:
     )
 
 
+@cache
 def thumbnail(seed: int, shift: int = 0) -> str:
     """Return a small drawing as a WebP data address."""
     generator = np.random.default_rng(seed)
-    coarse = generator.integers(0, 255, (6, 6, 3), dtype=np.uint8)
+    coarse = generator.integers(0, 255, (4, 4, 3), dtype=np.uint8)
     image = Image.fromarray(coarse).resize((48, 48), Image.Resampling.BICUBIC)
     pixels = np.clip(
         np.asarray(image).astype(int) + shift * np.eye(48, dtype=int)[..., None], 0, 255
     )
     buffer = io.BytesIO()
-    Image.fromarray(pixels.astype(np.uint8)).save(buffer, "WEBP", quality=60, method=0)
+    Image.fromarray(pixels.astype(np.uint8)).save(buffer, "WEBP", quality=50, method=0)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
@@ -225,8 +239,8 @@ def evidence_for(
     if contamination is not None:
         for query_id, row_id in select_pairs(contamination):
             pairs[query_id, row_id] = (
-                exhibit(modality, "suspects", query_id, "boot", ""),
-                replace(exhibit(modality, "train", query_id, "boot", ""), sample_id=row_id),
+                replace(exhibit(modality, "suspects", row_id, "boot", ""), sample_id=query_id),
+                exhibit(modality, "train", row_id, "boot", ""),
             )
     composition = pd.DataFrame(
         [
@@ -278,3 +292,98 @@ def example_report(
         "coverage": Coverage(missing_values={"price": 12}),
     }
     return build_report(**(arguments | changes))
+
+
+HOSTILE = (
+    "<script>window.pwned = 1</script></script><img src=x onerror=window.pwned=1>"
+    "\"'`{{ 7 * 7 }}{% raw %}javascript:window.pwned=1\u2028\u2029\u202e&amp;<!--"
+)
+
+
+def hostile_report(modality: str) -> AuditReport:
+    """Return a report that holds an attack in every text that a data set or a file supplies."""
+    classes = [f"{HOSTILE}{number}" for number in range(4)]
+    mislabels = mislabel_flags(40, 6, classes)
+    table = mislabels.table
+    mislabels = replace(
+        mislabels,
+        table=table.assign(row_id=[f"{HOSTILE}{row}" for row in table["row_id"]]),
+        signals=mislabels.signals.rename(columns={"loss": HOSTILE}),
+        method=HOSTILE,
+    )
+    leaks = contamination_flags(10, 4)
+    leaks = replace(
+        leaks,
+        table=leaks.table.assign(
+            query_id=[f"{HOSTILE}{number}" for number in range(10)],
+            row_id=[f"{HOSTILE}{number}" for number in range(10)],
+        ),
+        hits_per_class=leaks.hits_per_class.assign(**{"class": HOSTILE}),
+        metric_name=HOSTILE,
+        method=HOSTILE,
+    )
+    evidence = evidence_for(modality, mislabels, leaks)
+
+    def spoiled(item: Exhibit) -> Exhibit:
+        return replace(
+            item,
+            label=HOSTILE,
+            note=HOSTILE,
+            text=item.text and HOSTILE + item.text,
+            fields={HOSTILE + name: HOSTILE + value for name, value in item.fields.items()},
+        )
+
+    evidence = Evidence(
+        rows={
+            row_id: RowEvidence(
+                row=spoiled(item.row),
+                against=[spoiled(other) for other in item.against],
+                neighbours=[spoiled(other) for other in item.neighbours],
+            )
+            for row_id, item in evidence.rows.items()
+        },
+        pairs={
+            key: (spoiled(left), spoiled(right)) for key, (left, right) in evidence.pairs.items()
+        },
+        composition=pd.DataFrame({"split": [HOSTILE], "class": [HOSTILE], "rows": [3]}),
+    )
+    return example_report(
+        modality,
+        40,
+        6,
+        10,
+        4,
+        name=HOSTILE,
+        task=HOSTILE,
+        splits=[
+            Split(role="train", source=HOSTILE, rows=40, sha256=HOSTILE, id_column=HOSTILE),
+        ],
+        mislabels=mislabels,
+        contamination=leaks,
+        evidence=evidence,
+        gates=[Gate(name=HOSTILE, limit=1, found=2, passed=False)],
+        about=About.model_validate(dict.fromkeys(About.model_fields, HOSTILE)),
+        method=Method(
+            model_sha256=HOSTILE,
+            device=HOSTILE,
+            settings={HOSTILE: {HOSTILE: HOSTILE}},
+            seeds={HOSTILE: 1},
+            versions={HOSTILE: HOSTILE},
+            timings_seconds={HOSTILE: 1.0},
+            thresholds=[Threshold(name=HOSTILE, value=0.5, reason=HOSTILE)],
+        ),
+        coverage=Coverage(
+            sampling=HOSTILE, truncation=HOSTILE, missing_values={HOSTILE: 1}, notes=[HOSTILE]
+        ),
+        limits=[HOSTILE],
+        remediation=[
+            Decision(
+                row_id=HOSTILE,
+                decision=HOSTILE,
+                reviewer=HOSTILE,
+                date="2026-11-23",
+                before=HOSTILE,
+                after=HOSTILE,
+            )
+        ],
+    )

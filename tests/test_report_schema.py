@@ -1,6 +1,11 @@
 """`audit.json` round-trips, and its published schema is the current one."""
 
-from report_examples import example_report
+import json
+
+import jsonschema
+import pytest
+from pydantic import ValidationError
+from report_examples import example_report, hostile_report
 
 from dataaudit.report.data import AuditReport
 from dataaudit.report.render import render
@@ -18,3 +23,25 @@ def test_a_report_read_back_from_json_renders_the_same_page():
     again = AuditReport.model_validate_json(report.model_dump_json())
     assert again == report
     assert render(again) == render(report)
+
+
+@pytest.mark.parametrize(
+    "report",
+    [
+        example_report("image", rows=60, flagged=5),
+        example_report("table", rows=0, suspects=0),
+        hostile_report("text"),
+    ],
+    ids=["whole", "no parts", "hostile"],
+)
+def test_every_report_holds_to_the_schema(report):
+    schema = json.loads(SCHEMA_PATH.read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(json.loads(report.model_dump_json()), schema)
+
+
+def test_an_audit_of_another_schema_version_is_refused():
+    text = example_report("text", rows=0, suspects=0).model_dump_json()
+    later = text.replace('"schema_version":"1.0"', '"schema_version":"2.0"')
+    with pytest.raises(ValidationError, match=r"schema_version\s+Input should be '1\.0'"):
+        AuditReport.model_validate_json(later)

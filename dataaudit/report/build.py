@@ -30,8 +30,10 @@ from dataaudit.report.label_findings import build_label_findings, plain_label
 from dataaudit.report.leakage import build_leakage
 from dataaudit.report.samples import SamplePool
 
-SAMPLE_CHARACTERS = 3_400_000
-"""What all embedded samples may take: with 5,000 rows the page stays below 5 MB."""
+SAMPLE_BYTES = 4_500_000
+"""What rows, pairs and samples may take: with charts and tables the page stays below 5 MB."""
+PAIR_SAMPLE_BYTES = 1_500_000
+"""What pairs may take of it."""
 
 
 def build_report(
@@ -79,9 +81,10 @@ def build_report(
     """
     about = about or About()
     coverage = coverage or Coverage()
-    pool = SamplePool(SAMPLE_CHARACTERS)
-    leakage = build_leakage(contamination, evidence.pairs, pool) if contamination else None
-    labels = build_label_findings(mislabels, evidence.rows, pool) if mislabels else None
+    in_pairs = SamplePool(PAIR_SAMPLE_BYTES)
+    leakage = build_leakage(contamination, evidence.pairs, in_pairs) if contamination else None
+    in_rows = SamplePool(SAMPLE_BYTES - in_pairs.spent)
+    labels = build_label_findings(mislabels, evidence.rows, in_rows) if mislabels else None
     return AuditReport(
         identity=Identity(name=name, task=task, date=date, splits=list(splits), about=about),
         verdict=build_verdict(gates),
@@ -96,7 +99,7 @@ def build_report(
         limits=[*_limits(labels, leakage), *limits],
         remediation=list(remediation),
         crosswalk=crosswalk(),
-        samples=pool.samples,
+        samples=in_pairs.samples | in_rows.samples,
     )
 
 

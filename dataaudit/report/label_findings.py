@@ -25,6 +25,7 @@ from dataaudit.report.data import (
     SampleId,
     SignalValue,
 )
+from dataaudit.report.page_data import island
 from dataaudit.report.samples import SamplePool, clean_text, plain_id
 
 ROWS_ON_PAGE = 5000
@@ -32,6 +33,8 @@ KEPT_ROWS_ON_PAGE = 250
 """Rows kept, but next in line: they show the reviewer where the threshold lies."""
 ROWS_WITH_EVIDENCE_FIRST = 100
 """For so many rows the evidence goes in before the thumbnails of all later rows."""
+ROW_BYTES = 120
+"""What a row takes on the page beside its id and its samples, five signals included."""
 CLASSES_IN_NOISE_TABLE = 20
 CONFUSIONS = 20
 BUDGET_POINTS = 160
@@ -54,6 +57,7 @@ def build_label_findings(
     table = flags.table
     shown = _shown(table)
     rows_flagged = int(table["flagged"].sum())
+    pool.reserve(sum(ROW_BYTES + len(island(str(row_id))) for row_id in shown["row_id"]))
     rows, without_evidence = _rows(shown, _signals(flags, shown), evidence, pool)
     noise_rate = estimate(flags.noise_rate)
     return LabelFindings(

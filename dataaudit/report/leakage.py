@@ -15,6 +15,10 @@ from dataaudit.report.label_findings import estimate, plain_label
 from dataaudit.report.samples import SamplePool, plain_id
 
 PAIRS_ON_PAGE = 300
+PAIR_BYTES = 2000
+"""What a pair takes on the page beside its samples."""
+FIELD_BYTES = 80
+"""What a field of a pair's sample takes beside its text."""
 
 
 def select_pairs(flags: ContaminationFlags) -> list[tuple[SampleId, SampleId]]:
@@ -35,6 +39,7 @@ def build_leakage(
     flagged = _flagged(flags)
     shown = flagged.head(PAIRS_ON_PAGE)
     best = flagged.drop_duplicates("query_id")
+    pool.reserve(PAIR_BYTES * len(shown))
     kinds = best["kind"].value_counts()
     return Leakage(
         suspects=int(flags.table["query_id"].nunique()),
@@ -82,7 +87,7 @@ def _pair(
 ) -> LeakPair:
     query_id, row_id = plain_id(line["query_id"]), plain_id(line["row_id"])
     exhibits = evidence.get((query_id, row_id))
-    keys = (None, None) if exhibits is None else tuple(pool.add(item) for item in exhibits)
+    keys = (None, None) if exhibits is None else tuple(_add(item, pool) for item in exhibits)
     return LeakPair.model_validate(
         {
             "query_id": query_id,
@@ -97,6 +102,14 @@ def _pair(
             "row": keys[1],
         }
     )
+
+
+def _add(exhibit: Exhibit, pool: SamplePool) -> str | None:
+    """Take in a sample; its picture stands on the page twice, its fields with markup."""
+    key = pool.add(exhibit)
+    if key is not None:
+        pool.reserve(len(exhibit.image or "") + FIELD_BYTES * len(exhibit.fields))
+    return key
 
 
 def _finite(value: object) -> float | None:

@@ -7,12 +7,23 @@ word counts.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Sequence
+from typing import TypeVar
 
 from markupsafe import Markup
 
 from dataaudit.report import formats
-from dataaudit.report.data import AuditReport, BudgetPoint, Label, LabelFindings, Reference
+from dataaudit.report.data import (
+    AuditReport,
+    BudgetPoint,
+    FlaggedRow,
+    Label,
+    LabelFindings,
+    Reference,
+    Sample,
+)
+
+Item = TypeVar("Item", bound=Hashable)
 
 ESCAPES = {
     "<": "\\u003c",
@@ -42,29 +53,21 @@ def page_data(report: AuditReport, places: Sequence[tuple[float, float]]) -> dic
     """
     labels = report.labels
     if labels is None:
-        return {"rows": [], "samples": [], "labels": [], "signals": [], "budgets": []}
-    keys = list(dict.fromkeys(key for row in labels.rows for key in _keys(row.sample, row)))
-    positions = {key: position for position, key in enumerate(keys)}
+        return {"rows": [], "budgets": []}
+    keys = _positions(key for row in labels.rows for key in _keys(row))
+    notes = _positions(item.note for row in labels.rows for item in _references(row))
     names = list(dict.fromkeys(name for row in labels.rows for name in row.signals))
     ordered = label_order(labels)
-    label_positions = {label: position for position, label in enumerate(ordered)}
+    label_positions = _positions(ordered)
 
-    def refer(references: Sequence[Reference]) -> list[list[object]]:
-        return [[positions[item.sample], item.note] for item in references]
+    def refer(references: Sequence[Reference]) -> list[list[int]]:
+        return [[keys[item.sample], notes[item.note]] for item in references]
 
     return {
         "labels": [formats.label(label) for label in ordered],
         "signals": [formats.words(name) for name in names],
-        "samples": [
-            [
-                sample.sample_id,
-                sample.label,
-                sample.image or "",
-                sample.text or "",
-                list(sample.fields.items()),
-            ]
-            for sample in (report.samples[key] for key in keys)
-        ],
+        "notes": list(notes),
+        "samples": [compact_sample(report.samples[key]) for key in keys],
         "rows": [
             [
                 row.row_id,
@@ -74,15 +77,11 @@ def page_data(report: AuditReport, places: Sequence[tuple[float, float]]) -> dic
                 formats.percent(row.probability),
                 int(row.flagged),
                 row.rank,
-                -1 if row.sample is None else positions[row.sample],
+                -1 if row.sample is None else keys[row.sample],
                 refer(row.against),
                 refer(row.neighbours),
                 [
-                    [
-                        formats.number(value.value),
-                        formats.percent(value.percentile),
-                        round(value.percentile, 3),
-                    ]
+                    [formats.number(value.value), min(round(100 * value.percentile, 1), 99.9)]
                     if (value := row.signals.get(name))
                     else None
                     for name in names
@@ -95,6 +94,17 @@ def page_data(report: AuditReport, places: Sequence[tuple[float, float]]) -> dic
             for point, (x, y) in zip(labels.expected_precision, places, strict=True)
         ],
     }
+
+
+def compact_sample(sample: Sample) -> list[object]:
+    """Return a sample as the script reads it."""
+    return [
+        sample.sample_id,
+        sample.label,
+        sample.image or "",
+        sample.text or "",
+        list(sample.fields.items()),
+    ]
 
 
 def budget_words(point: BudgetPoint, labels: LabelFindings) -> list[str]:
@@ -117,6 +127,15 @@ def label_order(labels: LabelFindings) -> list[Label]:
     return list(dict.fromkeys([*known, *others]))
 
 
-def _keys(own: str | None, row: object) -> list[str]:
-    references = [*getattr(row, "against", []), *getattr(row, "neighbours", [])]
-    return ([own] if own else []) + [reference.sample for reference in references]
+def _positions(items: Iterable[Item]) -> dict[Item, int]:
+    """Return where each different item stands in the order of first appearance."""
+    return {item: position for position, item in enumerate(dict.fromkeys(items))}
+
+
+def _references(row: FlaggedRow) -> list[Reference]:
+    return [*row.against, *row.neighbours]
+
+
+def _keys(row: FlaggedRow) -> list[str]:
+    own = [] if row.sample is None else [row.sample]
+    return own + [reference.sample for reference in _references(row)]

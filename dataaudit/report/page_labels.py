@@ -49,7 +49,9 @@ def view_labels(labels: LabelFindings, budget: Budget | None) -> LabelsView:
         introduction=_introduction(labels),
         figures=[figure for figure in figures if figure is not None],
         budget=budget,
-        distributions=[_distribution(item) for item in labels.histograms],
+        distributions=[
+            _distribution(position, item) for position, item in enumerate(labels.histograms)
+        ],
         given=_choices(labels, {row.given_label for row in labels.rows}),
         suggested=_choices(labels, {row.suggested_label for row in labels.rows}),
         shown=_shown(labels),
@@ -136,14 +138,14 @@ def _left_out(labels: LabelFindings) -> str:
     return " ".join(parts)
 
 
-def _distribution(item: Histogram) -> Figure:
+def _distribution(position: int, item: Histogram) -> Figure:
     name = formats.words(item.name)
     form = formats.set_percent if item.name == "probability" else formats.set_number
     return Figure(
         "Probability that the label is wrong" if item.name == "probability" else name.capitalize(),
         "",
         charts.score_distribution(
-            f"distribution-{item.name.replace(' ', '-')}",
+            f"distribution-{position}",
             f"Distribution of {name} among kept and flagged rows",
             item.edges,
             item.kept,

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from dataaudit.evidence import Exhibit
 from dataaudit.report.data import Reference, Role, Sample, SampleId, sample_key
+from dataaudit.report.page_data import compact_sample, island
 
+REFERENCE_BYTES = 12
 ROLES: dict[str, Role] = {"train": "train", "held_out": "held_out", "suspects": "suspects"}
 
 
@@ -25,17 +27,27 @@ def clean_text(text: str) -> str:
 
 
 class SamplePool:
-    """Samples taken in until a budget of characters is spent.
+    """Samples taken in until a budget of bytes is spent.
 
     Parameters
     ----------
     budget : int
-        Characters of JSON that all samples together may take.
+        Bytes that all samples, and what refers to them, may take on the page.
     """
 
     def __init__(self, budget: int) -> None:
         self.samples: dict[str, Sample] = {}
-        self._left = budget
+        self._budget = self._left = budget
+        self._notes: set[str] = set()
+
+    @property
+    def spent(self) -> int:
+        """Bytes taken off the budget so far."""
+        return self._budget - self._left
+
+    def reserve(self, size: int) -> None:
+        """Take bytes off the budget for what must stand on the page in any case."""
+        self._left -= size
 
     def add(self, exhibit: Exhibit) -> str | None:
         """Take in a sample and return its key, or None where the budget does not allow it."""
@@ -51,7 +63,7 @@ class SamplePool:
             image=exhibit.image,
             fields={clean_text(k): clean_text(v) for k, v in exhibit.fields.items()},
         )
-        cost = len(sample.model_dump_json())
+        cost = len(island(compact_sample(sample)).encode())
         if cost > self._left:
             return None
         self._left -= cost
@@ -64,5 +76,8 @@ class SamplePool:
         for exhibit in exhibits:
             key = self.add(exhibit)
             if key is not None:
-                references.append(Reference(sample=key, note=clean_text(exhibit.note)))
+                note = clean_text(exhibit.note)
+                self.reserve(REFERENCE_BYTES + (0 if note in self._notes else len(island(note))))
+                self._notes.add(note)
+                references.append(Reference(sample=key, note=note))
         return references
