@@ -49,6 +49,8 @@ BACKGROUNDS = 24
 """Clean queries that a row's reaction is judged against."""
 ROWS_PER_READ = 2048
 EXACT = 0.9999
+SCORE_FLOOR = 1e-3
+"""Small images: differences in similarity below this count for little."""
 CLEARLY_ALIKE = 0.01
 """A p-value up to which one kind of evidence counts as seen."""
 
@@ -78,18 +80,19 @@ def find_contamination(
     count = min(CALIBRATION_ROWS, len(loaded.train))
     clean = np.sort(generator.choice(len(loaded.train), count, replace=False))
     clean_matches = _match(search.rows.take(clean), search.rows, exclude=clean)
-    influence = _influence(loaded, found.rows, found.similarity[:, 0], generator)
+    influence = _influence(loaded, search, found, generator)
     decisions = flag_contamination(
         loaded.suspects.ids.tolist(),
         loaded.train.ids.tolist(),
         found.rows,
-        found.similarity,
-        clean_matches.similarity[:, 0],
+        found.score,
+        clean_matches.score[:, 0],
         influence=None if influence is None else influence.suspects,
         influence_calibration=None if influence is None else influence.clean,
         level=config.flags.false_discovery_rate,
     )
-    return _with_consequence(loaded, scores, decisions, config)
+    similarity = found.similarity[found.rows >= 0]
+    return _with_consequence(loaded, scores, decisions, similarity, config)
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,8 @@ def _match(
     suspects: Described, rows: Described, exclude: IndexArray | None = None
 ) -> Matches:
     if isinstance(suspects, SmallImageDescriptors) and isinstance(rows, SmallImageDescriptors):
-        return Matches(*match_small_images(suspects, rows, MATCHES, exclude))
+        positions, similarity = match_small_images(suspects, rows, MATCHES, exclude)
+        return Matches(positions, similarity, -np.log(1 + SCORE_FLOOR - similarity))
     if isinstance(suspects, SmallImageDescriptors) or isinstance(rows, SmallImageDescriptors):
         raise DataError(
             "suspects and training rows are images of different sizes, one of them of at most "
@@ -176,9 +180,10 @@ class _Influence:
 
 
 def _influence(
-    loaded: Loaded, rows: IndexArray, similarity: FloatArray, generator: np.random.Generator
+    loaded: Loaded, search: _Search, found: Matches, generator: np.random.Generator
 ) -> _Influence | None:
     """Unlearn the suspects, and clean queries for comparison; None without held-out samples."""
+    rows, alike = found.rows, found.score[:, 0]
     suspects, held_out = loaded.suspects, loaded.held_out
     if suspects is None or held_out is None or len(held_out) < 2 * BACKGROUNDS:
         return None
@@ -187,27 +192,31 @@ def _influence(
         unlearned(loaded.model, loaded.task, held_out, int(position))
         for position in order[:BACKGROUNDS]
     ]
-    chosen = np.sort(np.argsort(-similarity, kind="stable")[:INFLUENCE_SUSPECTS])
+    chosen = np.sort(np.argsort(-alike, kind="stable")[:INFLUENCE_SUSPECTS])
     changes, background = reactions(
         loaded.model, loaded.task, suspects, chosen, loaded.train, rows[chosen], backgrounds
     )
     scores = np.full(rows.shape, np.nan)
     scores[chosen] = influence_scores(changes, background)
-    # A clean query with the rows that suspects were matched with: the pair shares nothing.
-    clean = order[BACKGROUNDS : BACKGROUNDS + INFLUENCE_CALIBRATION]
-    strangers = rows[generator.choice(chosen, len(clean)), :1]
+    # A clean query and its best match are alike too, but nothing of it was learned.
+    clean = np.sort(order[BACKGROUNDS : BACKGROUNDS + INFLUENCE_CALIBRATION])
+    clean_matches = _match(search.describe(held_out).take(clean), search.rows).rows[:, :1]
     changes, background = reactions(
-        loaded.model, loaded.task, held_out, clean, loaded.train, strangers, backgrounds
+        loaded.model, loaded.task, held_out, clean, loaded.train, clean_matches, backgrounds
     )
     return _Influence(scores, influence_scores(changes, background)[:, 0])
 
 
 def _with_consequence(
-    loaded: Loaded, scores: Scores, decisions: PairDecisions, config: AuditConfig
+    loaded: Loaded,
+    scores: Scores,
+    decisions: PairDecisions,
+    similarity: FloatArray,
+    config: AuditConfig,
 ) -> ContaminationFlags:
     assert loaded.suspects is not None
     assert scores.suspects is not None
-    table = decisions.table
+    table = decisions.table.assign(content=similarity)
     flagged_ids = set(decisions.flagged_queries)
     flagged = np.array([sample_id in flagged_ids for sample_id in loaded.suspects.ids.tolist()])
     predicted = scores.suspects.probabilities(ITSELF).argmax(axis=1)

@@ -18,7 +18,9 @@ Nothing here imports torch.
 from __future__ import annotations
 
 import io
+import math
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -42,10 +44,15 @@ SEARCH_SIDE = 8
 ZOOMS = (0.8, 0.9, 1.0, 1.12, 1.25)
 SEARCH_ZOOMS = (0.8, 1.0, 1.25)
 REFINED_CANDIDATES = 8
+REFINED_STARTS = 2
+COARSE_SHIFT = 2
+FINE_SHIFT = 5
 NOISE_FLOOR = 2.0
 """Standard deviation, in grey levels of 0..255, below which image detail counts as noise."""
 UNSEEN_AREA_PENALTY = 0.3
 FLIP_PENALTY = 0.03
+REFINED_TEXTS = 10
+MISSING_WORDS_SHARE = 0.05
 SKETCH_WIDTH = 256
 HASHED_FEATURES = 2**20
 
@@ -68,15 +75,19 @@ class ImageDescriptors:
 
 @dataclass(frozen=True)
 class TextDescriptors:
-    """`counts` [items, 2**20] sparse: how often each hashed word or character 4-gram occurs."""
+    """Texts after folding, and how often each hashed word or character 4-gram occurs.
 
+    `folded` [items] str; `counts` [items, 2**20] sparse.
+    """
+
+    folded: NDArray[np.object_]
     counts: sparse.csr_matrix
 
     def __len__(self) -> int:
         return int(self.counts.shape[0])
 
     def take(self, positions: IndexArray) -> TextDescriptors:
-        return TextDescriptors(self.counts[positions])
+        return TextDescriptors(self.folded[positions], self.counts[positions])
 
 
 @dataclass(frozen=True)
@@ -103,14 +114,14 @@ def concatenated(parts: Sequence[Descriptors]) -> Descriptors:
     if isinstance(first, ImageDescriptors):
         pictures = [part.thumbnails for part in parts if isinstance(part, ImageDescriptors)]
         channels = max(thumbnails.shape[3] for thumbnails in pictures)
-        return ImageDescriptors(
-            np.concatenate(
-                [np.repeat(t, channels // t.shape[3], axis=3) for t in pictures], axis=0
-            )
-        )
+        joined = [np.repeat(t, channels // t.shape[3], axis=3) for t in pictures]
+        return ImageDescriptors(np.concatenate(joined))
     if isinstance(first, TextDescriptors):
-        counts = [part.counts for part in parts if isinstance(part, TextDescriptors)]
-        return TextDescriptors(sparse.vstack(counts, format="csr"))
+        texts = [part for part in parts if isinstance(part, TextDescriptors)]
+        return TextDescriptors(
+            np.concatenate([part.folded for part in texts]),
+            sparse.vstack([part.counts for part in texts], format="csr"),
+        )
     raise TypeError(f"{type(first).__name__} are described all at once")
 
 
@@ -140,7 +151,7 @@ def describe_texts(texts: Sequence[str]) -> TextDescriptors:
     folded = [fold_text(text) for text in texts]
     words, grams = _vectorizers()
     counts = sparse.csr_matrix(words.transform(folded) + grams.transform(folded))
-    return TextDescriptors(counts)
+    return TextDescriptors(np.array(folded, object), counts)
 
 
 def describe_table(
@@ -209,28 +220,38 @@ def find_candidates(
     return _nearest(views, vectors, count, exclude, block_bytes)
 
 
-def compare(suspects: Descriptors, rows: Descriptors, candidates: IndexArray) -> FloatArray:
-    """Compare each suspect exactly with its candidate rows.
+@dataclass(frozen=True)
+class Comparison:
+    """How alike pairs are, both [suspects, candidates]; larger is more alike; -inf for no pair.
 
-    Returns:
-        [suspects, candidates] similarity; larger is more alike, 1 is the same content,
-        -inf where the candidate is -1.
+    `similarity` is at most 1 (the same content) and meant for people; `score` is unbounded and
+    meant for decisions: it orders pairs by how unlikely they are to be alike by chance.
     """
-    comparer = _comparer(suspects, rows)
-    similarity = np.full(candidates.shape, -np.inf, np.float32)
-    for position, row_positions in enumerate(candidates):
-        present = row_positions >= 0
-        if present.any():
-            similarity[position, present] = comparer(position, row_positions[present])
-    return similarity
+
+    similarity: FloatArray
+    score: FloatArray
 
 
 @dataclass(frozen=True)
 class Matches:
-    """Best matches, best first: `rows` [suspects, kept] positions, `similarity` [suspects, kept]."""
+    """Best matches, best first, all [suspects, kept]; `rows` holds positions, -1 for none."""
 
     rows: IndexArray
     similarity: FloatArray
+    score: FloatArray
+
+
+def compare(suspects: Descriptors, rows: Descriptors, candidates: IndexArray) -> Comparison:
+    """Compare each suspect exactly with its candidate rows ([suspects, candidates], -1: none)."""
+    comparer = _comparer(suspects, rows)
+    similarity = np.full(candidates.shape, -np.inf, np.float32)
+    score = similarity.copy()
+    for position, row_positions in enumerate(candidates):
+        present = row_positions >= 0
+        if present.any():
+            alike, evidence = comparer(position, row_positions[present])
+            similarity[position, present], score[position, present] = alike, evidence
+    return Comparison(similarity, score)
 
 
 def match(
@@ -240,12 +261,12 @@ def match(
     count: int = 50,
     exclude: IndexArray | None = None,
 ) -> Matches:
-    """Find candidates, compare them, and keep the best; equal similarities keep row order."""
+    """Find candidates, compare them, and keep the best by score; equal scores keep row order."""
     candidates = find_candidates(suspects, rows, count, exclude)
-    similarity = compare(suspects, rows, candidates)
-    order = np.lexsort((candidates, -similarity), axis=1)[:, :keep]
+    found = compare(suspects, rows, candidates)
+    order = np.lexsort((candidates, -found.score), axis=1)[:, :keep]
     return Matches(
-        np.take_along_axis(candidates, order, 1), np.take_along_axis(similarity, order, 1)
+        *(np.take_along_axis(a, order, 1) for a in (candidates, found.similarity, found.score))
     )
 
 
@@ -275,6 +296,8 @@ def _nearest(
     """Return [suspects, count] rows of largest inner product with any view of the suspect."""
     kept = min(count, len(vectors))
     found = np.full((len(views), count), -1, np.int64)
+    if kept == 0:
+        return found
     row_block = max(1, min(len(vectors), 2**16))
     query_block = max(1, block_bytes // (4 * row_block * 2))
     for start in range(0, len(views), query_block):
@@ -331,7 +354,7 @@ def _sketch(features: sparse.csr_matrix, weights: FloatArray | None = None) -> F
 
 
 def _unit(vectors: NDArray[Any]) -> FloatArray:
-    flat = vectors.reshape(len(vectors), -1).astype(np.float32)
+    flat = vectors.reshape(len(vectors), int(np.prod(vectors.shape[1:]))).astype(np.float32)
     length = np.linalg.norm(flat, axis=1, keepdims=True)
     return np.asarray(flat / np.maximum(length, 1e-6), np.float32)
 
@@ -339,7 +362,8 @@ def _unit(vectors: NDArray[Any]) -> FloatArray:
 # --------------------------------------------------------------------------- comparison
 
 
-Comparer = Callable[[int, IndexArray], FloatArray]
+Comparer = Callable[[int, IndexArray], tuple[FloatArray, FloatArray]]
+"""(position of a suspect, positions of rows) -> similarity and score, both [rows]."""
 
 
 def _comparer(suspects: Descriptors, rows: Descriptors) -> Comparer:
@@ -352,24 +376,26 @@ def _comparer(suspects: Descriptors, rows: Descriptors) -> Comparer:
 
 
 def _image_comparer(suspects: ImageDescriptors, rows: ImageDescriptors) -> Comparer:
-    """Coarse alignment of all candidates, then fine alignment of the best few."""
-    coarse, fine = alignments(COARSE_SIDE, 2), alignments(THUMBNAIL_SIDE, 4)
+    """Coarse alignment of all candidates, then fine alignment and closer look at the best few."""
+    coarse = alignments(COARSE_SIDE, COARSE_SHIFT)
 
-    def compare_one(position: int, row_positions: IndexArray) -> FloatArray:
+    def compare_one(position: int, row_positions: IndexArray) -> tuple[FloatArray, FloatArray]:
         thumbnail = suspects.thumbnails[position : position + 1]
         candidates = rows.thumbnails[row_positions]
-        similarity = coarse.correlate(
+        correlation = coarse.correlate(
             _band_pass(_shrink(thumbnail, COARSE_SIDE))[0],
             _band_pass(_shrink(candidates, COARSE_SIDE)),
         )
+        similarity = correlation.max(0)
         best = np.argsort(-similarity, kind="stable")[:REFINED_CANDIDATES]
-        refined = fine.correlate(_band_pass(thumbnail)[0], _band_pass(candidates[best]))
+        starts = np.argsort(-correlation[:, best], axis=0, kind="stable")[:REFINED_STARTS].T
+        refined = _refine(thumbnail, candidates[best], starts)
         rest = np.ones(len(similarity), bool)
         rest[best] = False
         # a candidate that was not refined never overtakes one that was
         similarity[rest] = np.minimum(similarity[rest], refined.min())
         similarity[best] = refined
-        return similarity
+        return similarity, np.arctanh(similarity.clip(-0.995, 0.995))
 
     return compare_one
 
@@ -377,9 +403,17 @@ def _image_comparer(suspects: ImageDescriptors, rows: ImageDescriptors) -> Compa
 def _text_comparer(suspects: TextDescriptors, rows: TextDescriptors) -> Comparer:
     weights = _inverse_document_frequency(rows)
     left, right = _unit_rows(suspects.counts, weights), _unit_rows(rows.counts, weights)
+    rarity = WordRarity(rows)
 
-    def compare_one(position: int, row_positions: IndexArray) -> FloatArray:
-        return np.asarray((right[row_positions] @ left[position].T).todense(), np.float32)[:, 0]
+    def compare_one(position: int, row_positions: IndexArray) -> tuple[FloatArray, FloatArray]:
+        cosine = np.asarray((right[row_positions] @ left[position].T).todense(), np.float32)[:, 0]
+        similarity = np.zeros(len(row_positions), np.float32)
+        best = np.argsort(-cosine, kind="stable")[:REFINED_TEXTS]
+        for place in best:
+            row = int(row_positions[place])
+            similarity[place] = rarity.similarity(suspects.folded[position], rows.folded[row])
+        # equal words in another order: the one with more common 4-grams first
+        return similarity, -np.log(1.02 - similarity) + 1e-3 * cosine
 
     return compare_one
 
@@ -387,10 +421,15 @@ def _text_comparer(suspects: TextDescriptors, rows: TextDescriptors) -> Comparer
 def _table_comparer(suspects: TableDescriptors, rows: TableDescriptors) -> Comparer:
     scheme = TableScheme(rows)
 
-    def compare_one(position: int, row_positions: IndexArray) -> FloatArray:
+    def compare_one(position: int, row_positions: IndexArray) -> tuple[FloatArray, FloatArray]:
         one = suspects.take(np.array([position]))
-        agreement = scheme.agreement(one, rows.take(row_positions))
-        return np.asarray(agreement / max(float(scheme.information(one)[0]), 1e-9), np.float32)
+        nats = scheme.log_likelihood_ratio(one, rows.take(row_positions))
+        most = float(scheme.log_likelihood_ratio(one, one)[0])
+        similarity = (nats / max(most, 1e-9)).clip(-1, 1)
+        ordered = np.sort(nats)[::-1]
+        rival = np.where(nats == ordered[0], ordered[min(1, len(nats) - 1)], ordered[0])
+        score = nats - (most - nats) + (nats - rival) / 2
+        return similarity.astype(np.float32), score.astype(np.float32)
 
     return compare_one
 
@@ -406,6 +445,7 @@ class Alignments:
 
     def __init__(self, side: int, largest_shift: int, zooms: Sequence[float] = ZOOMS) -> None:
         self.side = side
+        self.largest_shift = largest_shift
         self.zoom_matrices = [zoom_matrix(zoom, side, largest_shift) for zoom in zooms]
         masks = np.concatenate(
             [self._windows(np.outer(seen, seen)) for _, seen in self.zoom_matrices]
@@ -433,7 +473,7 @@ class Alignments:
         return np.concatenate(moved)
 
     def correlate(self, image: FloatArray, candidates: FloatArray) -> FloatArray:
-        """Return [candidates] the largest masked normalised cross-correlation less its penalty.
+        """Return [alignments, candidates] masked normalised cross-correlation less its penalty.
 
         Args:
             image: [side, side, channels], band-passed.
@@ -451,12 +491,83 @@ class Alignments:
         floor = NOISE_FLOOR**2 * seen
         own = (moved * moved).sum((1, 2))[:, None]
         correlation = product / np.sqrt((variance.clip(0) + floor) * (own + floor))
-        return np.asarray((correlation - self.penalty[:, None]).max(0), np.float32)
+        return np.asarray(correlation - self.penalty[:, None], np.float32)
+
+    def moves(self, alignment: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+        """Return flip (0, 1), zoom (position in `ZOOMS`), down and right (from 0) of alignments."""
+        shifts = 2 * self.largest_shift + 1
+        shape = (2, len(self.zoom_matrices), shifts, shifts)
+        return np.unravel_index(alignment, shape)
 
 
 @lru_cache(maxsize=4)
 def alignments(side: int, largest_shift: int) -> Alignments:
     return Alignments(side, largest_shift)
+
+
+def _refine(suspect: NDArray[Any], candidates: NDArray[Any], starts: NDArray[Any]) -> FloatArray:
+    """Correlate three kinds of detail at all alignments next to the coarse ones.
+
+    Args:
+        suspect: [1, 32, 32, channels]; candidates: [candidates, 32, 32, channels].
+        starts: [candidates, starts] coarse alignments.
+
+    Returns:
+        [candidates] largest mean correlation over the kinds of detail, less its penalty.
+    """
+    coarse = alignments(COARSE_SIDE, COARSE_SHIFT)
+    step, margin = THUMBNAIL_SIDE // COARSE_SIDE, FINE_SHIFT
+    flip, zoom, down, right = (m[:, :, None] for m in coarse.moves(starts))
+    nearby = np.arange(9)
+    down = (down - COARSE_SHIFT) * step + nearby // 3 - 1 + margin
+    right = (right - COARSE_SHIFT) * step + nearby % 3 - 1 + margin
+    fine = alignments(THUMBNAIL_SIDE, margin)
+    shifts, zooms = 2 * margin + 1, len(ZOOMS)
+    chosen = (((flip * zooms + zoom) * shifts + down) * shifts + right).reshape(len(candidates), -1)
+    mask, seen = fine.masks[chosen], fine.pixels[chosen]
+    both = np.concatenate([suspect, suspect[:, :, ::-1]])
+    matrices = np.stack([matrix for matrix, _ in fine.zoom_matrices])
+    total = np.zeros(chosen.shape, np.float32)
+    kinds = (_band_pass, _texture, _edges)
+    for kind in kinds:
+        own = kind(both)
+        canvas = np.einsum("zij,fjkc->fzick", matrices, own, optimize=True)
+        canvas = np.einsum("fzick,zlk->fzcil", canvas, matrices, optimize=True)
+        windows = sliding_window_view(canvas, (THUMBNAIL_SIDE, THUMBNAIL_SIDE), axis=(3, 4))
+        flips, zoom_of, downs, rights = (
+            m.reshape(chosen.shape) for m in np.broadcast_arrays(flip, zoom, down, right)
+        )
+        moved = windows[flips, zoom_of, :, downs, rights]
+        other = kind(candidates).transpose(0, 3, 1, 2)
+        total += _masked_correlation(
+            moved.reshape(*chosen.shape, moved.shape[2], -1),
+            other.reshape(len(other), other.shape[1], -1),
+            mask,
+            seen,
+        )
+    return np.asarray((total / len(kinds) - fine.penalty[chosen]).max(1), np.float32)
+
+
+def _masked_correlation(
+    moved: FloatArray, other: FloatArray, mask: FloatArray, seen: FloatArray
+) -> FloatArray:
+    """Return [candidates, alignments] correlation where `mask` is 1.
+
+    Args:
+        moved: [candidates, alignments, channels, pixels]; other: [candidates, channels, pixels].
+        mask: [candidates, alignments, pixels]; seen: [candidates, alignments] its sum.
+    """
+    mean = np.matmul(moved, mask[..., None])[..., 0] / seen[..., None]
+    moved = (moved - mean[..., None]) * mask[:, :, None]
+    length = other.shape[1] * other.shape[2]
+    flat = moved.reshape(*mask.shape[:2], length)
+    product = np.matmul(flat, other.reshape(len(other), length, 1))[..., 0]
+    sums = np.matmul(mask, other.transpose(0, 2, 1))
+    squares = np.matmul(mask, (other * other).sum(1)[..., None])[..., 0]
+    variance = squares - (sums**2).sum(2) / seen
+    floor = NOISE_FLOOR**2 * seen
+    own = (flat * flat).sum(2)
+    return np.asarray(product / np.sqrt((variance.clip(0) + floor) * (own + floor)), np.float32)
 
 
 def zoom_matrix(zoom: float, side: int, margin: int) -> tuple[FloatArray, FloatArray]:
@@ -527,10 +638,33 @@ def _shrink(thumbnails: NDArray[Any], side: int) -> FloatArray:
 def _band_pass(images: NDArray[Any]) -> FloatArray:
     """Remove slow shading (an eighth of the side and more) and single-pixel noise."""
     images = images.astype(np.float32)
-    wide = images.shape[1] / 8
-    narrow = 0.7 * images.shape[1] / THUMBNAIL_SIDE
-    detail = images - gaussian_filter(images, (0, wide, wide, 0), mode="nearest")
-    return gaussian_filter(detail, (0, narrow, narrow, 0), mode="nearest")
+    side = images.shape[1]
+    return _blur(images - _blur(images, side / 8), 0.7 * side / THUMBNAIL_SIDE)
+
+
+def _texture(images: NDArray[Any]) -> FloatArray:
+    """Return finer detail divided by its local strength, so that one strong edge cannot decide."""
+    images = images.astype(np.float32)
+    detail = _blur(images - _blur(images, 2.0), 0.7)
+    strength = np.sqrt(_blur((detail * detail).mean(3, keepdims=True), 3.0))
+    return 20 * detail / (strength + 4)
+
+
+def _edges(images: NDArray[Any]) -> FloatArray:
+    """Return the slope to the right and down of the grey image, strong ones compressed."""
+    grey = _blur(images.astype(np.float32), 0.7).mean(3)
+    slope = np.stack(
+        [np.roll(grey, -1, 2) - np.roll(grey, 1, 2), np.roll(grey, -1, 1) - np.roll(grey, 1, 1)], 3
+    )
+    slope[:, :, [0, -1], 0] = 0
+    slope[:, [0, -1], :, 1] = 0
+    return np.asarray(
+        5 * slope / np.sqrt(np.linalg.norm(slope, axis=3, keepdims=True) + 8), np.float32
+    )
+
+
+def _blur(images: FloatArray, width: float) -> FloatArray:
+    return np.asarray(gaussian_filter(images, (0, width, width, 0), mode="nearest"), np.float32)
 
 
 def _centred(images: FloatArray) -> FloatArray:
@@ -538,7 +672,7 @@ def _centred(images: FloatArray) -> FloatArray:
 
 
 def _image_views(suspects: ImageDescriptors) -> FloatArray:
-    """Return [suspects, views, width]: flipped and zoomed small thumbnails, unit length."""
+    """Return [suspects, views, width]: flipped, zoomed and shifted small thumbnails, unit length."""
     small = _shrink(suspects.thumbnails, SEARCH_SIDE)
     small = small - small.mean((1, 2), keepdims=True)
     views = []
@@ -546,6 +680,12 @@ def _image_views(suspects: ImageDescriptors) -> FloatArray:
         for zoom in SEARCH_ZOOMS:
             matrix, _ = zoom_matrix(zoom, SEARCH_SIDE, 0)
             views.append(_unit(np.einsum("ij,njkc,lk->nilc", matrix, oriented, matrix)))
+        blank = np.zeros_like(oriented[:, :1])
+        views.append(_unit(np.concatenate([oriented[:, 1:], blank], 1)))
+        views.append(_unit(np.concatenate([blank, oriented[:, :-1]], 1)))
+        blank = np.zeros_like(oriented[:, :, :1])
+        views.append(_unit(np.concatenate([oriented[:, :, 1:], blank], 2)))
+        views.append(_unit(np.concatenate([blank, oriented[:, :, :-1]], 2)))
     return np.stack(views, 1)
 
 
@@ -559,6 +699,43 @@ def _vectorizers() -> tuple[HashingVectorizer, HashingVectorizer]:
     words = HashingVectorizer(analyzer="word", token_pattern=r"\S+", **common)
     grams = HashingVectorizer(analyzer="char_wb", ngram_range=(4, 4), **common)
     return words, grams
+
+
+class WordRarity:
+    """How rare each word is among the training rows, and how alike two texts are by their words."""
+
+    def __init__(self, rows: TextDescriptors) -> None:
+        holding = Counter(word for text in rows.folded for word in set(text.split()))
+        self.weights = {w: math.log((1 + len(rows)) / (1 + n)) + 0.5 for w, n in holding.items()}
+        self.unseen = math.log(1 + len(rows)) + 0.5
+
+    def similarity(self, suspect: str, row: str) -> float:
+        """Return shared / (shared + rest of the suspect + a twentieth of the row's), in rarity.
+
+        Words that a suspect lacks cost little, words of its own cost much: an edited copy mostly
+        drops words, while a natural near-twin of a row has its own (A. Tversky, "Features of
+        similarity", Psychological Review 1977).
+        """
+        suspect_stream, row_stream = suspect.replace(" ", ""), row.replace(" ", "")
+        if suspect_stream == row_stream:
+            return 1.0
+        words, others = Counter(suspect.split()), Counter(row.split())
+        shared = sum(self._weight(w) * n for w, n in (words & others).items())
+        own_rest = self._rest(words - others, row_stream)
+        row_rest = self._rest(others - words, suspect_stream)
+        total = shared + own_rest + MISSING_WORDS_SHARE * row_rest
+        return shared / total if total > 0 else 0.0
+
+    def _weight(self, word: str) -> float:
+        return self.weights.get(word, self.unseen)
+
+    def _rest(self, words: Counter[str], stream: str) -> float:
+        """Weight of the words not in the other text, wherever its blanks are."""
+        return sum(
+            self._weight(word) * n
+            for word, n in words.items()
+            if not (len(word) >= 3 and word in stream)
+        )
 
 
 def _inverse_document_frequency(rows: TextDescriptors) -> FloatArray:
@@ -578,6 +755,32 @@ def _unit_rows(counts: sparse.csr_matrix, weights: FloatArray) -> sparse.csr_mat
 # --------------------------------------------------------------------------- tables
 
 
+@dataclass(frozen=True)
+class CopyModel:
+    """How likely a copied field stays the same, is rounded, or is changed to something else."""
+
+    same: float
+    rounded: float
+    changed: float
+    changed_category: float
+
+
+PLAIN_COPY = CopyModel(same=0.95, rounded=0.01, changed=0.03, changed_category=0.03)
+ROUNDED_COPY = CopyModel(same=0.50, rounded=0.49, changed=0.005, changed_category=0.005)
+NEARNESS = 0.2
+"""A changed number is likelier near than far: density NEARNESS * share ** (NEARNESS - 1)."""
+GRAINS = np.array([m * 10.0**e for e in range(-4, 7) for m in (1, 2, 5)])
+
+
+def is_rounding(value: float, other: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return where one of two unequal numbers is the other, rounded to 1, 2 or 5 times 10**k."""
+    grain = GRAINS[:, None]
+    near = np.abs(value - other) <= grain / 2 * (1 + 1e-9)
+    whole = np.abs(value / grain - np.rint(value / grain)) < 1e-6
+    other_whole = np.abs(other / grain - np.rint(other / grain)) < 1e-6
+    return np.asarray((near & (whole | other_whole)).any(0))
+
+
 class TableScheme:
     """How rare each value is among the training rows, and what an agreement is worth, in nats."""
 
@@ -590,37 +793,57 @@ class TableScheme:
             pd.Series(column).value_counts().to_dict() for column in rows.categories.T
         ]
 
-    def agreement(self, one: TableDescriptors, rows: TableDescriptors) -> NDArray[np.float64]:
-        """Return [rows] nats of agreement with the single row `one`, or with each row of it."""
+    def log_likelihood_ratio(
+        self, one: TableDescriptors, rows: TableDescriptors
+    ) -> NDArray[np.float64]:
+        """Return [rows] nats for "the single row `one` was copied from this row" against chance.
+
+        A copy is either a plain one, in which a field may have been changed, or a rounded one;
+        both are equally likely beforehand.
+        """
+        hypotheses = [self._copied(one, rows, edit) for edit in (PLAIN_COPY, ROUNDED_COPY)]
+        return np.asarray(np.logaddexp(*hypotheses) - np.log(2))
+
+    def _copied(
+        self, one: TableDescriptors, rows: TableDescriptors, edit: CopyModel
+    ) -> NDArray[np.float64]:
         total = np.zeros(len(rows))
         for column, known in enumerate(self.sorted_numbers):
-            centre, other = one.numbers[:, column], rows.numbers[:, column]
-            total += self._number_agreement(known, centre, other)
+            total += self._number_evidence(
+                known, float(one.numbers[0, column]), rows.numbers[:, column], edit
+            )
         for column, frequency in enumerate(self.frequencies):
-            same = one.categories[:, column] == rows.categories[:, column]
-            rarity = [-np.log(self._share(frequency.get(v, 0))) for v in one.categories[:, column]]
-            total += same * np.array(rarity)
+            value = one.categories[0, column]
+            share = float(self._share(frequency.get(value, 0)))
+            total += np.where(
+                rows.categories[:, column] == value,
+                np.log((1 - edit.changed_category) / share),
+                np.log(edit.changed_category / max(1 - share, edit.changed_category)),
+            )
         return total
-
-    def information(self, items: TableDescriptors) -> NDArray[np.float64]:
-        """Return [items] nats of agreement of each item with itself: the most it can reach."""
-        return self.agreement(items, items)
 
     def _share(self, holding: ArrayLike) -> NDArray[np.float64]:
         return np.asarray((np.asarray(holding) + 1.0) / (self.rows + 1.0)).clip(max=1.0)
 
-    def _number_agreement(
-        self, known: NDArray[np.float64], centre: NDArray[np.float64], other: NDArray[np.float64]
+    def _number_evidence(
+        self, known: NDArray[np.float64], value: float, other: NDArray[np.float64], edit: CopyModel
     ) -> NDArray[np.float64]:
-        """Minus the log of the share of rows at least as near to `centre` as `other` is."""
-        distance = np.abs(centre - other)
-        slack = 1e-9 * np.maximum(np.abs(centre), 1.0)
-        first = np.searchsorted(known, centre - distance - slack, "left")
-        last = np.searchsorted(known, centre + distance + slack, "right")
-        nats = -np.log(self._share(last - first))
-        both_missing = np.isnan(centre) & np.isnan(other)
-        missing_nats = -np.log(self._share(self.rows - len(known)))
-        return np.where(both_missing, missing_nats, np.where(np.isnan(distance), 0.0, nats))
+        """Nats for copying against the chance that a random row is at least as near to `value`."""
+        if math.isnan(value):
+            share = float(self._share(self.rows - len(known)))
+            alike, apart = np.log(edit.same / share), np.log(edit.changed / max(1 - share, 0.01))
+            return np.where(np.isnan(other), alike, apart)
+        distance = np.abs(value - other)
+        slack = 1e-9 * max(abs(value), 1.0)
+        first = np.searchsorted(known, value - distance - slack, "left")
+        last = np.searchsorted(known, value + distance + slack, "right")
+        share = self._share(last - first)
+        nats = np.select(
+            [distance <= slack, is_rounding(value, other)],
+            [np.log(edit.same / share), np.log(edit.rounded / share)],
+            np.log(edit.changed * NEARNESS) - (1 - NEARNESS) * np.log(share),
+        )
+        return np.where(np.isnan(other), np.log(edit.changed), nats)
 
     def tokens(self, items: TableDescriptors) -> sparse.csr_matrix:
         """Return [items, features] hashed values and number ranges, weighted by their rarity."""
@@ -693,7 +916,7 @@ def pixel_grid(table: pd.DataFrame) -> tuple[int, int] | None:
     if not np.isfinite(values).all():
         return None
     used = values.std(0) > 0
-    if used.mean() < 0.3 or np.ptp(values[:, used].max(0)) > 0.9 * np.ptp(values):
+    if used.mean() < 0.3:
         return None
     return (side, channels) if _is_smooth(values, used, side, channels) else None
 

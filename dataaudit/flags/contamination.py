@@ -18,16 +18,18 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import minimize
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
-TAIL_START = 0.90
-"""The tail is fitted above this quantile of the calibration scores."""
-TAIL_TRIM = 0.97
-"""... and below this one, so that up to 3 % of duplicates cannot bend it."""
+TAIL_START, TAIL_END = 0.70, 0.99
+"""The tail is fitted between these quantiles of the calibration scores."""
+DUPLICATE_SHARES = np.arange(0, 0.0501, 0.0025)
+"""Shares of duplicates among the calibration suspects that the fit considers."""
 EXCEEDANCES_NEEDED = 10
+"""A p-value is counted where this many calibration suspects score as high, fitted beyond."""
+FURTHEST_EXTRAPOLATION = 1 / 50
+"""The fitted tail is believed down to this share of the smallest p-value that counting gives."""
 CONTENT_WEIGHT = 0.9
 """Share of the error budget spent on content where influence is tested as well."""
 
@@ -36,20 +38,37 @@ CONTENT_WEIGHT = 0.9
 
 
 @dataclass(frozen=True)
+class Tail:
+    """How many clean suspects score x or more, fitted so that it can be read beyond the sample.
+
+    ln(share) = level + slope d + curve d**2, where d = x - start. `duplicates` is the share of
+    calibration suspects that the fit took for duplicates instead.
+    """
+
+    start: float
+    level: float
+    slope: float
+    curve: float
+    duplicates: float
+
+    def share_above(self, scores: ArrayLike) -> FloatArray:
+        """Return the share of clean suspects that score as high; at most 1."""
+        distance = np.maximum(np.asarray(scores, np.float64) - self.start, 0.0)
+        log_share = self.level + self.slope * distance + self.curve * distance**2
+        return np.asarray(np.exp(np.minimum(log_share, 0.0)))
+
+
+@dataclass(frozen=True)
 class Null:
     """The distribution of a score over clean suspects.
 
     `calibration` holds the sorted scores kept; `excluded` [calibration suspects given] is true
-    where one was cut out as a duplicate itself. The tail above `threshold`, which `tail_share`
-    of clean suspects reach, is a generalized Pareto distribution with `scale` and `shape`.
+    where one was cut out as a duplicate itself.
     """
 
     calibration: FloatArray
     excluded: BoolArray
-    threshold: float
-    tail_share: float
-    scale: float
-    shape: float
+    tail: Tail
 
     @property
     def resolution(self) -> float:
@@ -57,30 +76,27 @@ class Null:
         return 1.0 / (len(self.calibration) + 1)
 
 
-def fit_null(calibration: ArrayLike, trusted: bool = False, level: float = 0.05) -> Null:
+def fit_null(calibration: ArrayLike, trusted: bool = False, level: float = 0.10) -> Null:
     """Learn how clean suspects score.
 
     Args:
         calibration: [calibration suspects] largest score of each.
         trusted: the calibration suspects are known to be clean; none is cut out.
-        level: the family-wise error rate at which calibration suspects are cut out as duplicates.
+        level: the false discovery rate at which calibration suspects are cut out as duplicates.
 
     Raises:
         ValueError: fewer than 20 finite scores.
     """
     given = np.asarray(calibration, np.float64)
-    if given.ndim != 1 or np.isfinite(given).sum() < 20:
-        raise ValueError(
-            f"calibration: expected at least 20 finite scores, found {np.isfinite(given).sum()}"
-        )
     usable = np.isfinite(given)
+    if given.ndim != 1 or usable.sum() < 20:
+        raise ValueError(f"calibration: expected at least 20 finite scores, found {usable.sum()}")
     ordered = np.sort(given[usable])
-    threshold, scale, shape, tail_share = _fit_tail(ordered, 1.0 if trusted else TAIL_TRIM)
     excluded = ~usable
+    tail = fit_tail(ordered, DUPLICATE_SHARES[:1] if trusted else DUPLICATE_SHARES)
     if not trusted:
-        tail = _tail_p_values(given, threshold, scale, shape, tail_share)
-        excluded |= tail < level / len(ordered)
-    return Null(np.sort(given[~excluded]), excluded, threshold, tail_share, scale, shape)
+        excluded[usable] = benjamini_hochberg(tail.share_above(given[usable]), level)
+    return Null(np.sort(given[~excluded]), excluded, tail)
 
 
 def p_values(null: Null, scores: ArrayLike) -> FloatArray:
@@ -89,72 +105,64 @@ def p_values(null: Null, scores: ArrayLike) -> FloatArray:
     Counted against the calibration suspects (a conformal p-value, valid in finite samples:
     V. Vovk et al., "Algorithmic learning in a random world", 2005) where at least ten of them
     score as high; beyond that from the fitted tail, since counting cannot go below
-    1 / (calibration + 1) (T. Knijnenburg et al., "Fewer permutations, more accurate P-values",
-    Bioinformatics 2009).
+    1 / (calibration + 1) (compare T. Knijnenburg et al., "Fewer permutations, more accurate
+    P-values", Bioinformatics 2009).
     """
     values = np.asarray(scores, np.float64)
     total = len(null.calibration)
     above = total - np.searchsorted(null.calibration, values, "left")
     counted = (1.0 + above) / (total + 1.0)
-    tail = _tail_p_values(values, null.threshold, null.scale, null.shape, null.tail_share)
-    beyond = np.minimum(tail, (1.0 + EXCEEDANCES_NEEDED) / (total + 1.0))
-    p = np.where(above >= EXCEEDANCES_NEEDED, counted, beyond)
-    return np.where(np.isfinite(values), np.clip(p, np.finfo(float).tiny, 1.0), 1.0)
+    edge = (1.0 + min(EXCEEDANCES_NEEDED, total)) / (total + 1.0)
+    lowest = FURTHEST_EXTRAPOLATION * null.resolution
+    beyond = np.clip(null.tail.share_above(values), lowest, edge)
+    p = np.where(above >= min(EXCEEDANCES_NEEDED, total), counted, beyond)
+    return np.where(np.isnan(values), 1.0, p)
 
 
-def _fit_tail(ordered: FloatArray, trim: float) -> tuple[float, float, float, float]:
-    """Fit a generalized Pareto tail to the scores between two quantiles, by maximum likelihood.
+def fit_tail(ordered: FloatArray, duplicate_shares: FloatArray) -> Tail:
+    """Fit a two-group model to the share of scores above x: duplicates + (1 - duplicates) clean(x).
 
-    The likelihood is that of excesses cut off at the upper quantile; a normal prior of standard
-    deviation 0.15 on the shape steadies small samples.
+    Duplicates are taken to score above the fitted range, so they add a constant; the log of the
+    clean share is a parabola, exact for exponential and close for normal tails, and a straight
+    line where it would bend upward. The share of duplicates is the one that fits best (weighted
+    least squares); the smallest unless a larger one fits at least 2 % better. The two-group view
+    is that of B. Efron, "Large-scale inference" (2010), chapter 6.
 
-    Returns:
-        threshold, scale, shape, and the share of clean suspects above the threshold.
+    Args:
+        ordered: [scores] ascending.
+        duplicate_shares: the candidates, ascending.
     """
-    low, high = np.quantile(ordered, [TAIL_START, trim])
-    excess = ordered[(ordered > low) & (ordered <= high)] - low
-    width = float(high - low)
-    share = float((ordered > low).mean())
-    if len(excess) < 5 or width <= 0:
-        spread = max(float(np.std(ordered)), 1e-12)
-        return float(low), spread, 0.0, max(share, 1 / len(ordered))
-
-    def loss(parameters: FloatArray) -> float:
-        scale, shape = float(np.exp(parameters[0])), float(parameters[1])
-        reach = 1 + shape * np.append(excess, width) / scale
-        if (reach <= 1e-9).any():
-            return 1e12
-        if abs(shape) < 1e-6:
-            log_density = -np.log(scale) - excess / scale
-        else:
-            log_density = -np.log(scale) - (1 + 1 / shape) * np.log(reach[:-1])
-        seen = -np.expm1(_log_survival(np.array(width), scale, shape))
-        return float(
-            -log_density.sum()
-            + (len(excess) * np.log(max(float(seen), 1e-12)) if trim < 1 else 0.0)
-            + shape**2 / (2 * 0.15**2)
-        )
-
-    start = np.array([np.log(float(excess.mean())), 0.0])
-    fitted = minimize(loss, start, method="Nelder-Mead").x
-    scale, shape = float(np.exp(fitted[0])), float(fitted[1])
-    seen = -np.expm1(_log_survival(np.array(width), scale, shape)) if trim < 1 else 1.0
-    inside = len(excess) / len(ordered) / max(float(seen), 1e-12)
-    return float(low), scale, shape, float(min(inside, share))
+    total = len(ordered)
+    first = int(TAIL_START * total)
+    position = np.arange(first, max(int(TAIL_END * total), first + 2))
+    share = (total - position - 0.5) / total
+    start, distance = float(ordered[first]), ordered[position] - ordered[first]
+    if np.ptp(distance) <= 1e-12:
+        return Tail(start, 0.0, -1e12, 0.0, 0.0)
+    best, smallest_loss = Tail(start, 0.0, 0.0, 0.0, 0.0), np.inf
+    for duplicates in duplicate_shares:
+        usable = share - duplicates > max(0.004, 5 / total) * (duplicates > 0)
+        if usable.sum() < 5:
+            continue
+        tail = _fit_clean_tail(start, distance[usable], share[usable], float(duplicates))
+        fitted = duplicates + (1 - duplicates) * tail.share_above(start + distance)
+        loss = float(((share - fitted) ** 2 / (share * (1 - share))).mean())
+        if loss < 0.98 * smallest_loss:
+            best, smallest_loss = tail, loss
+    return best
 
 
-def _log_survival(excess: FloatArray, scale: float, shape: float) -> FloatArray:
-    if abs(shape) < 1e-6:
-        return np.asarray(-excess / scale)
-    with np.errstate(divide="ignore"):
-        return np.asarray(-np.log(np.maximum(1 + shape * excess / scale, 0)) / shape)
-
-
-def _tail_p_values(
-    scores: FloatArray, threshold: float, scale: float, shape: float, tail_share: float
-) -> FloatArray:
-    excess = np.maximum(np.nan_to_num(scores, neginf=threshold) - threshold, 0.0)
-    return np.asarray(tail_share * np.exp(_log_survival(excess, scale, min(max(shape, 0.0), 1.0))))
+def _fit_clean_tail(
+    start: float, distance: FloatArray, share: FloatArray, duplicates: float
+) -> Tail:
+    clean = share - duplicates
+    log_share = np.log(clean / (1 - duplicates))
+    weight = clean / np.sqrt(share * (1 - share))
+    curve, slope, level = np.polyfit(distance, log_share, 2, w=weight)
+    if curve > 0:
+        slope, level = np.polyfit(distance, log_share, 1, w=weight)
+        curve = 0.0
+    return Tail(start, float(level), float(min(slope, 0.0)), float(curve), duplicates)
 
 
 def benjamini_hochberg(p: ArrayLike, level: float) -> BoolArray:
