@@ -20,9 +20,9 @@ from dataaudit.loading import Loaded, load, load_objects
 from dataaudit.manifest import Clock, build_manifest
 from dataaudit.mirror.plan import make_plan
 from dataaudit.mirror.relearn import relearn
-from dataaudit.reporting import make_report
 from dataaudit.report.data import AuditReport
 from dataaudit.report.render import render
+from dataaudit.reporting import make_report
 from dataaudit.scoring import score
 from dataaudit.store import (
     AUDIT,
@@ -178,9 +178,7 @@ def read_report(directory: Path) -> AuditReport:
         raise RunDirectoryError(f"{path}: is no audit report: {where}: {first['msg']}") from None
 
 
-def _run(
-    loaded: Loaded, config: AuditConfig, directory: RunDirectory, clock: Clock
-) -> AuditResult:
+def _run(loaded: Loaded, config: AuditConfig, directory: RunDirectory, clock: Clock) -> AuditResult:
     plan = make_plan(loaded, config)
     with clock.stage("mirror"):
         mirror = relearn(loaded, plan)

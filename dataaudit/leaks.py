@@ -10,20 +10,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dataaudit.config import AuditConfig
-from dataaudit.datasets.images import decode
-from dataaudit.datasets.samples import Samples
-from dataaudit.content.small_images import (
-    LARGEST_SIDE,
-    SmallImageDescriptors,
-    match_small_images,
-)
-from dataaudit.errors import DataError
-from dataaudit.flags.contamination import (
-    PairDecisions,
-    flag_contamination,
-    influence_scores,
-    metric_change,
-)
 from dataaudit.content.all import (
     Descriptors,
     Matches,
@@ -32,6 +18,20 @@ from dataaudit.content.all import (
     describe_table,
     describe_texts,
     match,
+)
+from dataaudit.content.small_images import (
+    LARGEST_SIDE,
+    SmallImageDescriptors,
+    match_small_images,
+)
+from dataaudit.datasets.images import decode
+from dataaudit.datasets.samples import Samples
+from dataaudit.errors import DataError
+from dataaudit.flags.contamination import (
+    PairDecisions,
+    flag_contamination,
+    influence_scores,
+    metric_change,
 )
 from dataaudit.flags.results import ContaminationFlags, Interval
 from dataaudit.loading import Loaded
@@ -120,9 +120,7 @@ class _Search:
         return describe_table(pd.concat(list(frames)), like=self.first)
 
 
-def _match(
-    suspects: Described, rows: Described, exclude: IndexArray | None = None
-) -> Matches:
+def _match(suspects: Described, rows: Described, exclude: IndexArray | None = None) -> Matches:
     if isinstance(suspects, SmallImageDescriptors) and isinstance(rows, SmallImageDescriptors):
         positions, similarity = match_small_images(suspects, rows, MATCHES, exclude)
         return Matches(positions, similarity, -np.log(1 + SCORE_FLOOR - similarity))
@@ -226,9 +224,7 @@ def _with_consequence(
         {
             "class": [str(name) for name in loaded.suspects.classes],
             "suspects": np.bincount(loaded.suspects.labels, minlength=loaded.task.classes),
-            "flagged": np.bincount(
-                loaded.suspects.labels[flagged], minlength=loaded.task.classes
-            ),
+            "flagged": np.bincount(loaded.suspects.labels[flagged], minlength=loaded.task.classes),
         }
     )
     evidence = table[["content", "influence"]].rename(

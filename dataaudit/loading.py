@@ -147,9 +147,7 @@ def assemble(
     return Loaded(model, task, train, others["held_out"], others["suspects"])
 
 
-def _trained(
-    built: Any, preprocess: Preprocess | None, train: Samples, seed: int
-) -> TrainedModel:
+def _trained(built: Any, preprocess: Preprocess | None, train: Samples, seed: int) -> TrainedModel:
     if isinstance(built, nn.Module):
         module = built.eval()
         count = sum(parameter.numel() for parameter in module.parameters())

@@ -41,9 +41,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def build_manifest(
-    config: AuditConfig, loaded: Loaded, clock: Clock
-) -> dict[str, Any]:
+def build_manifest(config: AuditConfig, loaded: Loaded, clock: Clock) -> dict[str, Any]:
     """Return the content of `manifest.json`."""
     splits = [loaded.train, loaded.held_out, loaded.suspects]
     return {

@@ -66,9 +66,7 @@ def _evidence(
     mislabels: MislabelFlags,
     contamination: ContaminationFlags | None,
 ) -> Evidence:
-    held_out_features = (
-        np.zeros((0, 0)) if scores.held_out is None else scores.held_out.features()
-    )
+    held_out_features = np.zeros((0, 0)) if scores.held_out is None else scores.held_out.features()
     pairs = {}
     if contamination is not None and loaded.suspects is not None:
         pairs = pair_evidence(select_pairs(contamination), loaded.train, loaded.suspects)

@@ -23,9 +23,7 @@ class Scores:
     suspects: ScoreBlocks | None
 
 
-def score(
-    loaded: Loaded, mirror: Mirror, engine: LocalEngine, work: Path
-) -> Scores:
+def score(loaded: Loaded, mirror: Mirror, engine: LocalEngine, work: Path) -> Scores:
     """Run the forward passes and leave their results under `work`, block by block."""
     perturbations = [mirror.familiar, mirror.relearned]
     found: dict[str, ScoreBlocks | None] = {}

@@ -71,9 +71,9 @@ def main() -> None:
 
     train.to_parquet(FOLDER / "train.parquet", index=False)
     suspect_table.to_parquet(FOLDER / "suspects.parquet", index=False)
-    pd.DataFrame(
-        {"row_id": train["row_id"][mislabeled], "true_label": labels[mislabeled]}
-    ).to_csv(FOLDER / "truth_mislabels.csv", index=False)
+    pd.DataFrame({"row_id": train["row_id"][mislabeled], "true_label": labels[mislabeled]}).to_csv(
+        FOLDER / "truth_mislabels.csv", index=False
+    )
     pd.DataFrame(
         {
             "query_id": suspect_table["query_id"].to_numpy()[places],
@@ -90,9 +90,7 @@ def _wrong(label: int, generator: np.random.Generator) -> int:
     return int(generator.choice([other for other in range(10) if other != label]))
 
 
-def _copy(
-    image: NDArray[np.int64], kind: str, generator: np.random.Generator
-) -> NDArray[np.int64]:
+def _copy(image: NDArray[np.int64], kind: str, generator: np.random.Generator) -> NDArray[np.int64]:
     if kind == "shifted":
         # Towards the emptier side, so that no ink is lost.
         step = 1 if image[:, -1].sum() <= image[:, 0].sum() else -1

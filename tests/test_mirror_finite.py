@@ -72,9 +72,7 @@ def test_a_small_step_matches_the_gradient_product_in_size_and_sign() -> None:
     module, queries, rows = softmax_regression(), data(5, 1), data(7, 2)
     rate = 1e-6
     changes = {
-        direction: loss_change(
-            module, mirrored(module, one_step(direction, rate), queries), rows
-        )
+        direction: loss_change(module, mirrored(module, one_step(direction, rate), queries), rows)
         for direction in ("learn", "unlearn")
     }
 

@@ -786,9 +786,7 @@ class TableScheme:
 
     def __init__(self, rows: TableDescriptors) -> None:
         self.rows = max(len(rows), 1)
-        self.sorted_numbers = [
-            np.sort(column[~np.isnan(column)]) for column in rows.numbers.T
-        ]
+        self.sorted_numbers = [np.sort(column[~np.isnan(column)]) for column in rows.numbers.T]
         self.frequencies = [
             pd.Series(column).value_counts().to_dict() for column in rows.categories.T
         ]

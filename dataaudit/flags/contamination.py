@@ -317,7 +317,9 @@ def _flag_matches(p: FloatArray, level: float) -> BoolArray:
     return first[:, None] & (p <= cut)
 
 
-def _evidence(content_p: FloatArray, influence_p: FloatArray, flagged: BoolArray) -> NDArray[np.object_]:
+def _evidence(
+    content_p: FloatArray, influence_p: FloatArray, flagged: BoolArray
+) -> NDArray[np.object_]:
     """Name the evidence that is unlikely (below 1 %) for a clean pair."""
     alike, learned = content_p < 0.01, influence_p < 0.01
     names = np.full(content_p.shape, "none", object)
@@ -377,8 +379,14 @@ def metric_change(
     low, high = np.quantile(differences, [edge, 1 - edge])
     everything, clean = float(value.mean()), float(value[~out].mean())
     return MetricChange(
-        everything, clean, everything - clean, float(low), float(high), confidence,
-        len(value), int(out.sum()),
+        everything,
+        clean,
+        everything - clean,
+        float(low),
+        float(high),
+        confidence,
+        len(value),
+        int(out.sum()),
     )
 
 
@@ -407,9 +415,13 @@ def disagreeing_duplicates(
     names = np.asarray(row_ids, object)
     table = pd.DataFrame(
         {
-            "row_id": names[low], "other_row_id": names[high],
-            "label": given[low], "other_label": given[high],
-            "score": score[differs], "low": low, "high": high,
+            "row_id": names[low],
+            "other_row_id": names[high],
+            "label": given[low],
+            "other_label": given[high],
+            "score": score[differs],
+            "low": low,
+            "high": high,
         }
     )
     table = table.sort_values(["score", "low", "high"], ascending=[False, True, True])

@@ -125,7 +125,9 @@ def judge_labels(
     mirrored = _probabilities("mirrored_probabilities", mirrored_probabilities, base.shape)
     given = _labels("given_labels", given_labels, *base.shape)
     if not 0 < target_precision < 1:
-        raise ValueError(f"target_precision: found {target_precision}, expected a number between 0 and 1")
+        raise ValueError(
+            f"target_precision: found {target_precision}, expected a number between 0 and 1"
+        )
     if budget is not None and budget < 0:
         raise ValueError(f"budget: found {budget}, expected 0 or more rows")
     usable = bool(reference is not None and _enough(reference))
@@ -138,8 +140,12 @@ def judge_labels(
         probability = _calibrated(reference_signals, kinds, row_signals, score)
     else:
         weights = np.array([0.0, 1.0])
-        score = row_signals[:, 1]  # rank by the plain mirrored model; the noise model only sets the scale
-        probability = _sorted_like(_sigmoid(_assumed_log_odds(mirrored, given, _ASSUMED_MEMORY_SHIFT)), score)
+        score = row_signals[
+            :, 1
+        ]  # rank by the plain mirrored model; the noise model only sets the scale
+        probability = _sorted_like(
+            _sigmoid(_assumed_log_odds(mirrored, given, _ASSUMED_MEMORY_SHIFT)), score
+        )
 
     order = np.argsort(-score, kind="stable")
     rank = np.empty(len(given), dtype=np.int64)
@@ -164,7 +170,9 @@ def judge_labels(
         noise_rate_per_class=tuple(_estimate(probability, draws, c, confidence) for c in classes),
         noise_table=_noise_table(base, mirrored, given, weights, probability),
         expected_precision={
-            int(b): _estimate(probability, draws, order[:b], confidence) for b in budgets if 0 < b <= len(given)
+            int(b): _estimate(probability, draws, order[:b], confidence)
+            for b in budgets
+            if 0 < b <= len(given)
         },
         signals={"base": row_signals[:, 0], "mirrored": row_signals[:, 1]},
         signal_weights={"base": float(weights[0]), "mirrored": float(weights[1])},
@@ -250,7 +258,9 @@ def _log_odds(ratios: np.ndarray, rate: float, shares: np.ndarray) -> np.ndarray
 # Without reference rows ---------------------------------------------------------------------------------------------
 
 
-def noise_posterior(probabilities: np.ndarray, given: np.ndarray, iterations: int = 60) -> np.ndarray:
+def noise_posterior(
+    probabilities: np.ndarray, given: np.ndarray, iterations: int = 60
+) -> np.ndarray:
     """Posterior of the true class, ``[n, C]``: q(y | x, g) ∝ p(y | x) · P(g | y), rows sum to 1.
 
     P(g | y) is a noise table fitted by expectation maximization (Dawid and Skene, 1979), its off-diagonal part drawn
@@ -289,7 +299,9 @@ def _sorted_like(values: np.ndarray, score: np.ndarray) -> np.ndarray:
 # Decisions ----------------------------------------------------------------------------------------------------------
 
 
-def suggest(base: np.ndarray, mirrored: np.ndarray, given: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def suggest(
+    base: np.ndarray, mirrored: np.ndarray, given: np.ndarray, weights: np.ndarray
+) -> np.ndarray:
     """Most plausible class other than the given one, ``[n]``, by the weighted geometric mean of both models."""
     return _alternatives(base, mirrored, given, weights).argmax(axis=1)
 
@@ -311,7 +323,9 @@ def _noise_table(base, mirrored, given, weights, probability) -> np.ndarray:
     return table
 
 
-def _estimate(probability: np.ndarray, draws: list[np.ndarray], rows, confidence: float) -> Estimate:
+def _estimate(
+    probability: np.ndarray, draws: list[np.ndarray], rows, confidence: float
+) -> Estimate:
     if not len(probability[rows]):
         return Estimate(0.0, 0.0, 1.0)
     value = float(probability[rows].mean())
@@ -322,7 +336,9 @@ def _estimate(probability: np.ndarray, draws: list[np.ndarray], rows, confidence
     means = np.array([draw[rows].mean() for draw in draws])
     low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
     margin = scatter + _METHOD_ERROR * value * (1 - value)
-    return Estimate(value, float(max(0.0, min(low, value) - margin)), float(min(1.0, max(high, value) + margin)))
+    return Estimate(
+        value, float(max(0.0, min(low, value) - margin)), float(min(1.0, max(high, value) + margin))
+    )
 
 
 # Arrays -------------------------------------------------------------------------------------------------------------
@@ -337,10 +353,14 @@ def _reference_signals(reference: ReferenceRows, classes: int) -> tuple[np.ndarr
     kinds = np.asarray(reference.kinds)
     shape = (len(kinds), classes)
     base = _probabilities("reference.base_probabilities", reference.base_probabilities, shape)
-    mirrored = _probabilities("reference.mirrored_probabilities", reference.mirrored_probabilities, shape)
+    mirrored = _probabilities(
+        "reference.mirrored_probabilities", reference.mirrored_probabilities, shape
+    )
     given = _labels("reference.given_labels", reference.given_labels, *shape)
     few = [kind for kind in np.unique(kinds[kinds > 0]) if (kinds == kind).sum() < 5]
-    kinds = np.where(np.isin(kinds, few), kinds[kinds > 0].max() + 1, kinds)  # kinds too rare to fit go together
+    kinds = np.where(
+        np.isin(kinds, few), kinds[kinds > 0].max() + 1, kinds
+    )  # kinds too rare to fit go together
     return kinds, label_signals(base, mirrored, given)
 
 
@@ -358,7 +378,9 @@ def _typical(signals: np.ndarray, kinds: np.ndarray) -> np.ndarray:
 
 def _resample(kinds: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Bootstrap indices ``[m]`` that keep the number of reference rows of each kind."""
-    return np.concatenate([rng.choice(np.flatnonzero(kinds == k), (kinds == k).sum()) for k in np.unique(kinds)])
+    return np.concatenate(
+        [rng.choice(np.flatnonzero(kinds == k), (kinds == k).sum()) for k in np.unique(kinds)]
+    )
 
 
 def _sigmoid(values: np.ndarray) -> np.ndarray:
@@ -376,16 +398,26 @@ def _pick(table: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return table[np.arange(len(labels)), labels]
 
 
-def _probabilities(name: str, values: np.ndarray, shape: tuple[int, ...] | None = None) -> np.ndarray:
+def _probabilities(
+    name: str, values: np.ndarray, shape: tuple[int, ...] | None = None
+) -> np.ndarray:
     values = np.asarray(values, dtype=np.float64)
     if values.ndim != 2 or values.shape[1] < 2:
-        raise ValueError(f"{name}: found shape {values.shape}, expected [rows, classes] with 2 classes or more")
+        raise ValueError(
+            f"{name}: found shape {values.shape}, expected [rows, classes] with 2 classes or more"
+        )
     if shape is not None and values.shape != shape:
         raise ValueError(f"{name}: found shape {values.shape}, expected {shape}")
-    good = np.isfinite(values).all(axis=1) & (values >= 0).all(axis=1) & (np.abs(values.sum(axis=1) - 1) < 1e-3)
+    good = (
+        np.isfinite(values).all(axis=1)
+        & (values >= 0).all(axis=1)
+        & (np.abs(values.sum(axis=1) - 1) < 1e-3)
+    )
     if not good.all():
         row = int(np.argmin(good))
-        raise ValueError(f"{name}: row {row} is {values[row]}, expected probabilities that sum to 1")
+        raise ValueError(
+            f"{name}: row {row} is {values[row]}, expected probabilities that sum to 1"
+        )
     values = np.maximum(values, _TINY)
     return values / values.sum(axis=1, keepdims=True)
 
@@ -394,6 +426,10 @@ def _labels(name: str, values: np.ndarray, rows: int, classes: int) -> np.ndarra
     values = np.asarray(values)
     if values.shape != (rows,):
         raise ValueError(f"{name}: found shape {values.shape}, expected ({rows},)")
-    if rows and (not np.issubdtype(values.dtype, np.integer) or values.min() < 0 or values.max() >= classes):
-        raise ValueError(f"{name}: found values {np.unique(values)[:5]}, expected integers 0 to {classes - 1}")
+    if rows and (
+        not np.issubdtype(values.dtype, np.integer) or values.min() < 0 or values.max() >= classes
+    ):
+        raise ValueError(
+            f"{name}: found values {np.unique(values)[:5]}, expected integers 0 to {classes - 1}"
+        )
     return values.astype(np.int64)

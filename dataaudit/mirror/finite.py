@@ -211,8 +211,8 @@ def _scheduler(
 def _pull_back(
     moving: dict[str, nn.Parameter], start: dict[str, Tensor], largest_change: float
 ) -> None:
-    distance = torch.sqrt(sum(((moving[n] - start[n]).square().sum() for n in moving)))  # type: ignore[call-overload]
-    length = torch.sqrt(sum((start[n].square().sum() for n in moving)))  # type: ignore[call-overload]
+    distance = torch.sqrt(sum((moving[n] - start[n]).square().sum() for n in moving))  # type: ignore[call-overload]
+    length = torch.sqrt(sum(start[n].square().sum() for n in moving))  # type: ignore[call-overload]
     allowed = largest_change * length
     if distance > allowed:
         for name, parameter in moving.items():
@@ -222,9 +222,7 @@ def _pull_back(
 class _RunningMean:
     """The exponential mean of what moves, over the steps."""
 
-    def __init__(
-        self, module: nn.Module, moving: dict[str, nn.Parameter], decay: float
-    ) -> None:
+    def __init__(self, module: nn.Module, moving: dict[str, nn.Parameter], decay: float) -> None:
         buffers = {
             name: buffer for name, buffer in module.named_buffers() if buffer.is_floating_point()
         }

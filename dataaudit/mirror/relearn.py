@@ -63,9 +63,7 @@ def relearn(loaded: Loaded, plan: Plan) -> Mirror:
     if loaded.held_out is not None and len(plan.references):
         trusted = Pool.of(loaded.held_out, plan.references)
         references = plant(model, task, trusted, plan.settings.seed)
-        familiar = familiarise(
-            model, task, rows, references, plan.settings, plan.batch_size
-        )
+        familiar = familiarise(model, task, rows, references, plan.settings, plan.batch_size)
     best: tuple[float, Mirror] | None = None
     for attempt in plan.attempts:
         start = familiar

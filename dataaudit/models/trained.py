@@ -132,7 +132,9 @@ def forward(module: Callable[..., Any], inputs: Inputs) -> Tensor:
         else:
             result = module(inputs)
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
-        shapes = ", ".join(f"{name} {tuple(t.shape)} {t.dtype}" for name, t in named_tensors(inputs))
+        shapes = ", ".join(
+            f"{name} {tuple(t.shape)} {t.dtype}" for name, t in named_tensors(inputs)
+        )
         raise ModelError(
             f"the model failed on the inputs that preprocess returned ({shapes}): {error}"
         ) from error
