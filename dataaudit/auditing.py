@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from dataaudit.config import AuditConfig, config_from_python, load_config
 from dataaudit.engines.local import LocalEngine
+from dataaudit.datasets.samples import Role
 from dataaudit.errors import RunDirectoryError
 from dataaudit.flagging import find_mislabels, no_pairs
 from dataaudit.leaks import find_contamination
@@ -132,7 +133,7 @@ def audit(
         The input cannot be used; the message says what and where.
     """
     config = config_from_python(label, id, settings)
-    splits = {"train": train, "held_out": held_out, "suspects": suspects}
+    splits: dict[Role, Any] = {"train": train, "held_out": held_out, "suspects": suspects}
     with contextlib.ExitStack() as stack:
         if out is None:
             out = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "audit"

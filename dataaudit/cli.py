@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from dataaudit.errors import DataAuditError
+
+if TYPE_CHECKING:
+    from dataaudit.report.data import AuditReport
 
 EXIT_GATE_FAILED = 1
 EXIT_BAD_INPUT = 2
@@ -90,7 +93,7 @@ def report(
     typer.echo(f"report: {render_again(directory)}")
 
 
-def _print_summary(audit_report: object, out: Path) -> None:
+def _print_summary(audit_report: AuditReport, out: Path) -> None:
     from dataaudit.summary import summary_lines
 
     for line in summary_lines(audit_report):

@@ -22,6 +22,8 @@ from dataaudit.content.all import (
 from dataaudit.content.small_images import (
     LARGEST_SIDE,
     SmallImageDescriptors,
+    are_small,
+    describe_small_images,
     match_small_images,
 )
 from dataaudit.datasets.images import decode
@@ -135,24 +137,26 @@ def _match(suspects: Described, rows: Described, exclude: IndexArray | None = No
 def _describe(samples: Samples) -> Described:
     """Describe images, texts, or tensors (as images where they have such a shape)."""
     column = samples.content_column
+    frames = samples.source.frames(ROWS_PER_READ)
     if samples.modality == "text":
-        frames = samples.source.frames(ROWS_PER_READ)
         return concatenated([describe_texts(frame[column].astype(str)) for frame in frames])
-    parts = []
-    for frame in samples.source.frames(ROWS_PER_READ):
+    small: list[SmallImageDescriptors] = []
+    large: list[Descriptors] = []
+    for frame in frames:
         pictures = [_as_picture(samples, value) for value in frame[column]]
-        parts.append(_describe_pictures(pictures))
-    if all(isinstance(part, SmallImageDescriptors) for part in parts):
-        return SmallImageDescriptors(np.concatenate([part.pixels for part in parts]))
-    return concatenated(parts)
-
-
-def _describe_pictures(pictures: list[NDArray[Any]]) -> Described:
-    sizes = {picture.shape for picture in pictures}
-    if len(sizes) == 1 and max(next(iter(sizes))[:2]) <= LARGEST_SIDE:
-        pixels = np.stack(pictures).astype(np.float32)
-        return SmallImageDescriptors(pixels.reshape(*pixels.shape[:3], -1))
-    return describe_images(pictures)
+        # Once one image is large, all are: descriptors of both kinds cannot be compared.
+        if not large and are_small(pictures):
+            small.append(describe_small_images(pictures))
+        elif not small:
+            large.append(describe_images(pictures))
+        else:
+            raise DataError(
+                f"{samples.source.description}: images of at most {LARGEST_SIDE} pixels a side "
+                "stand beside larger ones; leaks among them cannot be looked for"
+            )
+    if large:
+        return concatenated(large)
+    return SmallImageDescriptors(np.concatenate([part.pixels for part in small]))
 
 
 def _as_picture(samples: Samples, value: Any) -> NDArray[Any]:
@@ -209,7 +213,7 @@ def _with_consequence(
     loaded: Loaded,
     scores: Scores,
     decisions: PairDecisions,
-    similarity: FloatArray,
+    similarity: NDArray[np.float32],
     config: AuditConfig,
 ) -> ContaminationFlags:
     assert loaded.suspects is not None

@@ -26,7 +26,7 @@ class Scores:
 def score(loaded: Loaded, mirror: Mirror, engine: LocalEngine, work: Path) -> Scores:
     """Run the forward passes and leave their results under `work`, block by block."""
     perturbations = [mirror.familiar, mirror.relearned]
-    found: dict[str, ScoreBlocks | None] = {}
+    found: dict[str, ScoreBlocks] = {}
     for samples in (loaded.train, loaded.held_out, loaded.suspects):
         if samples is None:
             continue

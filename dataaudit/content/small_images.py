@@ -7,8 +7,9 @@ row, by the largest normalised cross-correlation over small shifts.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,18 @@ class SmallImageDescriptors:
     def take(self, positions: IndexArray) -> SmallImageDescriptors:
         """Return the items at `positions`."""
         return SmallImageDescriptors(self.pixels[positions])
+
+
+def are_small(pictures: Sequence[NDArray[Any]]) -> bool:
+    """Tell whether the pictures all have one shape, and at most 16 pixels a side."""
+    shapes = {picture.shape for picture in pictures}
+    return len(shapes) == 1 and max(next(iter(shapes))[:2]) <= LARGEST_SIDE
+
+
+def describe_small_images(pictures: Sequence[NDArray[Any]]) -> SmallImageDescriptors:
+    """Describe `[height, width]` or `[height, width, channels]` arrays of one shape."""
+    pixels = np.stack(pictures).astype(np.float32)
+    return SmallImageDescriptors(pixels.reshape(*pixels.shape[:3], -1))
 
 
 def match_small_images(
