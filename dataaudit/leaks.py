@@ -76,7 +76,7 @@ def find_contamination(
     if loaded.suspects is None or scores.suspects is None:
         return None
     generator = np.random.default_rng(config.mirror.seed)
-    search = _Search.over(loaded.train)
+    search = _Search.over(loaded)
     suspects = search.describe(loaded.suspects)
     found = _match(suspects, search.rows)
     count = min(CALIBRATION_ROWS, len(loaded.train))
@@ -99,27 +99,48 @@ def find_contamination(
 
 @dataclass(frozen=True)
 class _Search:
-    """The training rows, described so that copies of them can be searched for."""
+    """The training rows, described so that copies of them can be searched for.
 
-    train: Samples
-    columns: list[str]
+    `like` holds some training rows with the columns that every split has; None unless they are
+    tables.
+    """
+
     rows: Described
-    first: pd.DataFrame
+    like: pd.DataFrame | None
 
     @classmethod
-    def over(cls, train: Samples) -> _Search:
-        special = {train.label_column, train.id_column}
-        frames = list(train.source.frames(ROWS_PER_READ)) if train.modality == "table" else []
-        table = pd.concat(frames) if frames else pd.DataFrame()
-        columns = [str(name) for name in table.columns if name not in special]
-        rows = describe_table(table[columns]) if columns else _describe(train)
-        return cls(train, columns, rows, table[columns])
+    def over(cls, loaded: Loaded) -> _Search:
+        train = loaded.train
+        if train.modality != "table":
+            return cls(_describe(train), None)
+        columns = _shared_features(loaded)
+        table = _table(train, columns)
+        return cls(describe_table(table), table)
 
     def describe(self, samples: Samples) -> Described:
-        if self.train.modality != "table":
+        if self.like is None:
             return _describe(samples)
-        frames = samples.source.frames(ROWS_PER_READ)
-        return describe_table(pd.concat(list(frames)), like=self.first)
+        return describe_table(_table(samples, list(self.like.columns)), like=self.like)
+
+
+def _table(samples: Samples, columns: list[str]) -> pd.DataFrame:
+    return pd.concat([frame[columns] for frame in samples.source.frames(ROWS_PER_READ)])
+
+
+def _shared_features(loaded: Loaded) -> list[str]:
+    """Return the columns that every split has, labels and ids left out."""
+    splits = [s for s in (loaded.train, loaded.held_out, loaded.suspects) if s is not None]
+    special = {name for split in splits for name in (split.label_column, split.id_column)}
+    known = [set(split.take([0]).frame.columns) for split in splits]
+    columns = [name for name in loaded.train.take([0]).frame.columns if name not in special]
+    shared = [name for name in columns if all(name in names for names in known)]
+    if not shared:
+        raise DataError(
+            f"{splits[-1].source.description}: has no feature column in common with "
+            f"{loaded.train.source.description} ({', '.join(map(str, columns[:5]))}); leaks "
+            "cannot be looked for"
+        )
+    return shared
 
 
 def _match(suspects: Described, rows: Described, exclude: IndexArray | None = None) -> Matches:
