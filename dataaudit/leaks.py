@@ -111,10 +111,12 @@ class _Search:
     @classmethod
     def over(cls, loaded: Loaded) -> _Search:
         train = loaded.train
-        if train.modality != "table":
+        if _is_vectors(train):
+            table = _table(train, [])
+        elif train.modality == "table":
+            table = _table(train, _shared_features(loaded))
+        else:
             return cls(_describe(train), None)
-        columns = _shared_features(loaded)
-        table = _table(train, columns)
         return cls(describe_table(table), table)
 
     def describe(self, samples: Samples) -> Described:
@@ -123,8 +125,20 @@ class _Search:
         return describe_table(_table(samples, list(self.like.columns)), like=self.like)
 
 
+def _is_vectors(samples: Samples) -> bool:
+    if samples.modality != "tensor":
+        return False
+    first = samples.take([0]).frame[samples.content_column].iloc[0]
+    return np.ndim(first) <= 1
+
+
 def _table(samples: Samples, columns: list[str]) -> pd.DataFrame:
-    return pd.concat([frame[columns] for frame in samples.source.frames(ROWS_PER_READ)])
+    """Return the named columns; of tensors, one column for each number."""
+    frames = samples.source.frames(ROWS_PER_READ)
+    if samples.modality == "table":
+        return pd.concat([frame[columns] for frame in frames])
+    vectors = [np.atleast_1d(value) for frame in frames for value in frame[samples.content_column]]
+    return pd.DataFrame(np.stack(vectors)).rename(columns=str)
 
 
 def _shared_features(loaded: Loaded) -> list[str]:
@@ -181,15 +195,16 @@ def _describe(samples: Samples) -> Described:
 
 
 def _as_picture(samples: Samples, value: Any) -> NDArray[Any]:
-    """Return `[height, width]` or `[height, width, 3]`; a vector becomes one line of pixels."""
+    """Return `[height, width]` or `[height, width, 3]`."""
     if samples.modality == "image":
         image = decode(value, where=samples.source.description, folder=samples.folder)
         return np.asarray(image if image.mode in ("L", "RGB") else image.convert("RGB"))
     array = np.asarray(value, dtype=np.float32)
     if array.ndim == 3 and array.shape[0] in (1, 3):
         array = array.transpose(1, 2, 0)
-    if array.ndim < 2:
-        array = array.reshape(1, -1)
+    if array.ndim != 2 and array.shape[2:] != (3,):
+        # Anything else (volumes, many channels) is laid out flat, which keeps exact copies alike.
+        array = array.reshape(len(array), -1)
     low, high = float(array.min()), float(array.max())
     return (array - low) / max(high - low, 1e-12)
 
