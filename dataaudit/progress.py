@@ -20,9 +20,7 @@ Item = TypeVar("Item")
 _console = Console(stderr=True)
 
 
-def track(
-    items: Iterable[Item], description: str, total: int | None = None
-) -> Iterator[Item]:
+def track(items: Iterable[Item], description: str, total: int | None = None) -> Iterator[Item]:
     """Yield `items` while showing a bar; silent where stderr is no terminal.
 
     Parameters

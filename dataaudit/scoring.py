@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dataaudit.engines.local import LocalEngine
@@ -10,8 +10,9 @@ from dataaudit.loading import Loaded
 from dataaudit.mirror.relearn import Mirror
 from dataaudit.scores import ScoreBlocks
 
-ITSELF, FAMILIAR, RELEARNED = 0, 1, 2
-"""The models in score blocks: the trained one, and the two that the mirror made of it."""
+ITSELF, FAMILIAR, RELEARNED = slice(0, 1), slice(1, 2), slice(2, None)
+"""The models in score blocks: the trained one, and those that the mirror made of it. The one that
+learned again stands there twice where it sees images flipped, too."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Scores:
 def score(loaded: Loaded, mirror: Mirror, engine: LocalEngine, work: Path) -> Scores:
     """Run the forward passes and leave their results under `work`, block by block."""
     perturbations = [mirror.familiar, mirror.relearned]
+    if mirror.flip:
+        perturbations.append(replace(mirror.relearned, flip=True))
     found: dict[str, ScoreBlocks] = {}
     for samples in (loaded.train, loaded.held_out, loaded.suspects):
         if samples is None:
