@@ -12,8 +12,8 @@ import pandas as pd
 from pydantic import ValidationError
 
 from dataaudit.config import AuditConfig, config_from_python, load_config
-from dataaudit.engines.local import LocalEngine
 from dataaudit.datasets.samples import Role
+from dataaudit.engines.local import LocalEngine
 from dataaudit.errors import RunDirectoryError
 from dataaudit.flagging import find_mislabels, no_pairs
 from dataaudit.leaks import find_contamination

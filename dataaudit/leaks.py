@@ -10,32 +10,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dataaudit.config import AuditConfig
-from dataaudit.content.all import (
-    Descriptors,
-    Matches,
-    concatenated,
-    describe_images,
-    describe_table,
-    describe_texts,
-    match,
-)
-from dataaudit.content.small_images import (
-    LARGEST_SIDE,
-    SmallImageDescriptors,
-    are_small,
-    describe_small_images,
-    match_small_images,
-)
-from dataaudit.datasets.images import decode
-from dataaudit.datasets.samples import Samples
+from dataaudit.content.describing import RowSearch
+from dataaudit.content.descriptors import Descriptors
+from dataaudit.content.matching import Matches, match, same_content
 from dataaudit.errors import DataError
-from dataaudit.flags.contamination import (
-    PairDecisions,
-    flag_contamination,
-    influence_scores,
-    metric_change,
-)
-from dataaudit.flags.results import ContaminationFlags, Interval
+from dataaudit.flags.consequence import metric_without
+from dataaudit.flags.contamination import PairDecisions, flag_contamination, influence_scores
+from dataaudit.flags.results import ContaminationFlags
 from dataaudit.loading import Loaded
 from dataaudit.mirror.unlearning import reactions, unlearned
 from dataaudit.scoring import ITSELF, Scores
@@ -49,14 +30,10 @@ INFLUENCE_SUSPECTS = 1000
 INFLUENCE_CALIBRATION = 200
 BACKGROUNDS = 24
 """Clean queries that a row's reaction is judged against."""
-ROWS_PER_READ = 2048
-EXACT = 0.9999
-SCORE_FLOOR = 1e-3
-"""Small images: differences in similarity below this count for little."""
+FEWEST_ROWS = 20
 CLEARLY_ALIKE = 0.01
 """A p-value up to which one kind of evidence counts as seen."""
 
-Described = Descriptors | SmallImageDescriptors
 IndexArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
 
@@ -76,12 +53,17 @@ def find_contamination(
     if loaded.suspects is None or scores.suspects is None:
         return None
     generator = np.random.default_rng(config.mirror.seed)
-    search = _Search.over(loaded)
+    search = RowSearch.over(loaded)
     suspects = search.describe(loaded.suspects)
-    found = _match(suspects, search.rows)
+    found = match(suspects, search.rows, keep=MATCHES)
     count = min(CALIBRATION_ROWS, len(loaded.train))
+    if count < FEWEST_ROWS:
+        raise DataError(
+            f"{loaded.train.source.description}: has {count} rows; to judge how alike clean "
+            f"samples are, at least {FEWEST_ROWS} are needed; leave out suspects:"
+        )
     clean = np.sort(generator.choice(len(loaded.train), count, replace=False))
-    clean_matches = _match(search.rows.take(clean), search.rows, exclude=clean)
+    clean_matches = match(search.rows.take(clean), search.rows, keep=MATCHES, exclude=clean)
     influence = _influence(loaded, search, found, generator)
     decisions = flag_contamination(
         loaded.suspects.ids.tolist(),
@@ -93,120 +75,8 @@ def find_contamination(
         influence_calibration=None if influence is None else influence.clean,
         level=config.flags.false_discovery_rate,
     )
-    similarity = found.similarity[found.rows >= 0]
-    return _with_consequence(loaded, scores, decisions, similarity, config)
-
-
-@dataclass(frozen=True)
-class _Search:
-    """The training rows, described so that copies of them can be searched for.
-
-    `like` holds some training rows with the columns that every split has; None unless they are
-    tables.
-    """
-
-    rows: Described
-    like: pd.DataFrame | None
-
-    @classmethod
-    def over(cls, loaded: Loaded) -> _Search:
-        train = loaded.train
-        if _is_vectors(train):
-            table = _table(train, [])
-        elif train.modality == "table":
-            table = _table(train, _shared_features(loaded))
-        else:
-            return cls(_describe(train), None)
-        return cls(describe_table(table), table)
-
-    def describe(self, samples: Samples) -> Described:
-        if self.like is None:
-            return _describe(samples)
-        return describe_table(_table(samples, list(self.like.columns)), like=self.like)
-
-
-def _is_vectors(samples: Samples) -> bool:
-    if samples.modality != "tensor":
-        return False
-    first = samples.take([0]).frame[samples.content_column].iloc[0]
-    return np.ndim(first) <= 1
-
-
-def _table(samples: Samples, columns: list[str]) -> pd.DataFrame:
-    """Return the named columns; of tensors, one column for each number."""
-    frames = samples.source.frames(ROWS_PER_READ)
-    if samples.modality == "table":
-        return pd.concat([frame[columns] for frame in frames])
-    vectors = [np.atleast_1d(value) for frame in frames for value in frame[samples.content_column]]
-    return pd.DataFrame(np.stack(vectors)).rename(columns=str)
-
-
-def _shared_features(loaded: Loaded) -> list[str]:
-    """Return the columns that every split has, labels and ids left out."""
-    splits = [s for s in (loaded.train, loaded.held_out, loaded.suspects) if s is not None]
-    special = {name for split in splits for name in (split.label_column, split.id_column)}
-    known = [set(split.take([0]).frame.columns) for split in splits]
-    columns = [name for name in loaded.train.take([0]).frame.columns if name not in special]
-    shared = [name for name in columns if all(name in names for names in known)]
-    if not shared:
-        raise DataError(
-            f"{splits[-1].source.description}: has no feature column in common with "
-            f"{loaded.train.source.description} ({', '.join(map(str, columns[:5]))}); leaks "
-            "cannot be looked for"
-        )
-    return shared
-
-
-def _match(suspects: Described, rows: Described, exclude: IndexArray | None = None) -> Matches:
-    if isinstance(suspects, SmallImageDescriptors) and isinstance(rows, SmallImageDescriptors):
-        positions, similarity = match_small_images(suspects, rows, MATCHES, exclude)
-        return Matches(positions, similarity, -np.log(1 + SCORE_FLOOR - similarity))
-    if isinstance(suspects, SmallImageDescriptors) or isinstance(rows, SmallImageDescriptors):
-        raise DataError(
-            "suspects and training rows are images of different sizes, one of them of at most "
-            f"{LARGEST_SIDE} pixels a side; they cannot be compared"
-        )
-    return match(suspects, rows, keep=MATCHES, exclude=exclude)
-
-
-def _describe(samples: Samples) -> Described:
-    """Describe images, texts, or tensors (as images where they have such a shape)."""
-    column = samples.content_column
-    frames = samples.source.frames(ROWS_PER_READ)
-    if samples.modality == "text":
-        return concatenated([describe_texts(frame[column].astype(str)) for frame in frames])
-    small: list[SmallImageDescriptors] = []
-    large: list[Descriptors] = []
-    for frame in frames:
-        pictures = [_as_picture(samples, value) for value in frame[column]]
-        # Once one image is large, all are: descriptors of both kinds cannot be compared.
-        if not large and are_small(pictures):
-            small.append(describe_small_images(pictures))
-        elif not small:
-            large.append(describe_images(pictures))
-        else:
-            raise DataError(
-                f"{samples.source.description}: images of at most {LARGEST_SIDE} pixels a side "
-                "stand beside larger ones; leaks among them cannot be looked for"
-            )
-    if large:
-        return concatenated(large)
-    return SmallImageDescriptors(np.concatenate([part.pixels for part in small]))
-
-
-def _as_picture(samples: Samples, value: Any) -> NDArray[Any]:
-    """Return `[height, width]` or `[height, width, 3]`."""
-    if samples.modality == "image":
-        image = decode(value, where=samples.source.description, folder=samples.folder)
-        return np.asarray(image if image.mode in ("L", "RGB") else image.convert("RGB"))
-    array = np.asarray(value, dtype=np.float32)
-    if array.ndim == 3 and array.shape[0] in (1, 3):
-        array = array.transpose(1, 2, 0)
-    if array.ndim != 2 and array.shape[2:] != (3,):
-        # Anything else (volumes, many channels) is laid out flat, which keeps exact copies alike.
-        array = array.reshape(len(array), -1)
-    low, high = float(array.min()), float(array.max())
-    return (array - low) / max(high - low, 1e-12)
+    evidence = _evidence(decisions, found, suspects, search.rows)
+    return _with_consequence(loaded, scores, decisions, evidence, config)
 
 
 @dataclass(frozen=True)
@@ -218,7 +88,7 @@ class _Influence:
 
 
 def _influence(
-    loaded: Loaded, search: _Search, found: Matches, generator: np.random.Generator
+    loaded: Loaded, search: RowSearch, found: Matches, generator: np.random.Generator
 ) -> _Influence | None:
     """Unlearn the suspects, and clean queries for comparison; None without held-out samples."""
     rows, alike = found.rows, found.score[:, 0]
@@ -238,7 +108,7 @@ def _influence(
     scores[chosen] = influence_scores(changes, background)
     # A clean query and its best match are alike too, but nothing of it was learned.
     clean = np.sort(order[BACKGROUNDS : BACKGROUNDS + INFLUENCE_CALIBRATION])
-    clean_matches = _match(search.describe(held_out).take(clean), search.rows).rows[:, :1]
+    clean_matches = match(search.describe(held_out).take(clean), search.rows, keep=1).rows
     changes, background = reactions(
         loaded.model, loaded.task, held_out, clean, loaded.train, clean_matches, backgrounds
     )
@@ -249,56 +119,74 @@ def _with_consequence(
     loaded: Loaded,
     scores: Scores,
     decisions: PairDecisions,
-    similarity: NDArray[np.float32],
+    evidence: pd.DataFrame,
     config: AuditConfig,
 ) -> ContaminationFlags:
     assert loaded.suspects is not None
     assert scores.suspects is not None
-    table = decisions.table.assign(content=similarity)
-    flagged_ids = set(decisions.flagged_queries)
-    flagged = np.array([sample_id in flagged_ids for sample_id in loaded.suspects.ids.tolist()])
+    flagged = np.isin(
+        np.arange(len(loaded.suspects)),
+        pd.Index(loaded.suspects.ids).get_indexer(decisions.flagged_queries),
+    )
     predicted = scores.suspects.probabilities(ITSELF).argmax(axis=1)
     right = (predicted == loaded.suspects.labels).astype(np.float64)
-    change = metric_change(right, flagged, seed=config.mirror.seed)
+    metric = metric_without(right, flagged, seed=config.mirror.seed)
+    classes = loaded.task.classes
     hits = pd.DataFrame(
         {
             "class": [str(name) for name in loaded.suspects.classes],
-            "suspects": np.bincount(loaded.suspects.labels, minlength=loaded.task.classes),
-            "flagged": np.bincount(loaded.suspects.labels[flagged], minlength=loaded.task.classes),
+            "suspects": np.bincount(loaded.suspects.labels, minlength=classes),
+            "flagged": np.bincount(loaded.suspects.labels[flagged], minlength=classes),
         }
     )
-    evidence = table[["content", "influence"]].rename(
-        columns={"content": "content_score", "influence": "influence_score"}
-    )
-    evidence["kind"] = _kinds(table)
     columns = ["query_id", "row_id", "rank", "score", "p_value", "flagged"]
+    table = decisions.table[columns].astype({"rank": np.int64})
+    # Ids come back as Python objects; the tables keep the types of the files.
+    for column, samples in (("query_id", loaded.suspects), ("row_id", loaded.train)):
+        table[column] = table[column].to_numpy().astype(samples.ids.dtype)
     return ContaminationFlags(
-        table=table[columns],
+        table=table,
         evidence=evidence,
         false_discovery_rate=config.flags.false_discovery_rate,
         metric_name="accuracy",
-        metric_all=Interval(change.all, np.nan, np.nan),
-        metric_clean=Interval(change.clean, np.nan, np.nan),
-        metric_difference=Interval(change.difference, change.low, change.high),
+        metric_all=metric.everything,
+        metric_clean=metric.clean,
+        metric_difference=metric.difference,
         hits_per_class=hits,
         method=_method(decisions),
     )
 
 
-def _kinds(table: pd.DataFrame) -> list[str]:
-    kinds = []
-    for line in table.itertuples():
-        if not line.flagged:
-            kinds.append("none")
-        elif line.content >= EXACT:
-            kinds.append("exact")
-        elif line.content_p_value > CLEARLY_ALIKE:
-            kinds.append("influence only")
-        elif line.influence_p_value <= CLEARLY_ALIKE or np.isnan(line.influence_p_value):
-            kinds.append("near")
-        else:
-            kinds.append("near, no influence seen")
-    return kinds
+def _evidence(
+    decisions: PairDecisions, found: Matches, suspects: Descriptors, rows: Descriptors
+) -> pd.DataFrame:
+    """Return what each pair of `decisions.table` rests on, in its order."""
+    table = decisions.table
+    lines, places = np.nonzero(found.rows >= 0)
+    matched = found.rows[lines, places]
+    kinds = [
+        _kind(pair, pair.flagged and same_content(suspects, rows, int(suspect), int(row)))
+        for pair, suspect, row in zip(table.itertuples(), lines, matched, strict=True)
+    ]
+    return pd.DataFrame(
+        {
+            "content_score": found.similarity[lines, places].astype(np.float64),
+            "influence_score": table["influence"].to_numpy(np.float64),
+            "kind": kinds,
+        }
+    )
+
+
+def _kind(pair: Any, same: bool) -> str:
+    if not pair.flagged:
+        return "none"
+    if same:
+        return "exact"
+    if pair.content_p_value > CLEARLY_ALIKE:
+        return "influence only"
+    if pair.influence_p_value <= CLEARLY_ALIKE or np.isnan(pair.influence_p_value):
+        return "near"
+    return "near, no influence seen"
 
 
 def _method(decisions: PairDecisions) -> str:

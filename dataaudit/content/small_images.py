@@ -8,33 +8,16 @@ row, by the largest normalised cross-correlation over small shifts.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32]
-IndexArray = NDArray[np.int64]
+from dataaudit.content.descriptors import FloatArray, IndexArray, SmallImageDescriptors
 
 SMALLEST_SIDE, LARGEST_SIDE = 4, 16
 LARGEST_SHIFT = 1
 ROWS_PER_BLOCK = 4096
-
-
-@dataclass(frozen=True)
-class SmallImageDescriptors:
-    """`pixels` float32 `[items, height, width, channels]`."""
-
-    pixels: FloatArray
-
-    def __len__(self) -> int:
-        """Return the number of items."""
-        return len(self.pixels)
-
-    def take(self, positions: IndexArray) -> SmallImageDescriptors:
-        """Return the items at `positions`."""
-        return SmallImageDescriptors(self.pixels[positions])
 
 
 def are_small(pictures: Sequence[NDArray[Any]]) -> bool:

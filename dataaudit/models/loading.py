@@ -61,7 +61,7 @@ def load_function(reference: str, folder: Path, key: str) -> Callable[..., Any]:
         raise ConfigError(
             f"{key}: {reference}: module {module_name} has no function {function_name}"
         )
-    return function  # type: ignore[no-any-return]
+    return function
 
 
 def _import_file(name: str, file: Path) -> Any:
