@@ -1,7 +1,7 @@
 """Content of images: alike up to crops, flips, shifts, brightness, noise and recompression.
 
 Kept are thumbnails of 32 × 32 pixels. Candidates are found by the correlation of 8 × 8 thumbnails
-(flipped, zoomed and shifted views of the suspect), and compared by the largest normalised
+(all and parts of the suspect, mirrored too, and of the row), and compared by the largest normalised
 cross-correlation of the band-passed thumbnails over flips, zooms and shifts, on the overlap only
 (masked correlation: D. Padfield, "Masked object registration in the Fourier domain", IEEE TIP
 2012).
@@ -26,15 +26,17 @@ THUMBNAIL_SIDE = 32
 COARSE_SIDE = 16
 SEARCH_SIDE = 8
 ZOOMS = (0.8, 0.9, 1.0, 1.12, 1.25)
-SEARCH_ZOOMS = (0.8, 1.0, 1.25)
+CROPPED_SIDE = 27
 REFINED_CANDIDATES = 8
 REFINED_STARTS = 2
 COARSE_SHIFT = 2
 FINE_SHIFT = 5
 NOISE_FLOOR = 2.0
 """Standard deviation, in grey levels of 0..255, below which image detail counts as noise."""
-UNSEEN_AREA_PENALTY = 0.3
-FLIP_PENALTY = 0.03
+UNSEEN_AREA_PENALTY = 0.2
+FLIP_PENALTY = 0.08
+UNEDITED_DISTANCE_PENALTY = 0.001
+"""Per grey level of root mean square difference before any alignment."""
 
 
 def describe_images(images: Sequence[ArrayLike]) -> ImageDescriptors:
@@ -90,9 +92,17 @@ def _thumbnail(picture: Image.Image) -> NDArray[np.uint8]:
 def image_search_vectors(
     suspects: ImageDescriptors, rows: ImageDescriptors
 ) -> tuple[FloatArray, FloatArray]:
-    """Return unit vectors to search with: `[suspects, views, width]` and `[rows, width]`."""
+    """Return unit vectors to search with: `[suspects, views, width]`, `[rows, versions, width]`.
+
+    The first version of a row is all of it; the first two views of an image are all of it, as it
+    is and mirrored. Parts are compared with wholes only.
+    """
     suspects, rows = _same_channels(suspects, rows)
-    return _image_views(suspects), _centred(_shrink(rows.thumbnails, SEARCH_SIDE))
+    mirrored = ImageDescriptors(suspects.thumbnails[:, :, ::-1])
+    own, mirror = _image_versions(suspects), _image_versions(mirrored)
+    whole_first = np.stack([own[:, 0], mirror[:, 0]], 1)
+    parts = (own[:, 1:], mirror[:, 1:], _shifted(suspects), _shifted(mirrored))
+    return np.concatenate([whole_first, *parts], 1), _image_versions(rows)
 
 
 def image_comparer(suspects: ImageDescriptors, rows: ImageDescriptors) -> Comparer:
@@ -111,6 +121,10 @@ def image_comparer(suspects: ImageDescriptors, rows: ImageDescriptors) -> Compar
         best = np.argsort(-similarity, kind="stable")[:REFINED_CANDIDATES]
         starts = np.argsort(-correlation[:, best], axis=0, kind="stable")[:REFINED_STARTS].T
         refined = _refine(thumbnail, candidates[best], starts)
+        # Among several copies, the one that needed the least editing comes first.
+        difference = thumbnail.astype(np.float32) - candidates[best]
+        unedited = np.sqrt((difference**2).mean((1, 2, 3)))
+        refined += UNEDITED_DISTANCE_PENALTY * (unedited[refined.argmax()] - unedited)
         rest = np.ones(len(similarity), bool)
         rest[best] = False
         # a candidate that was not refined never overtakes one that was
@@ -138,14 +152,18 @@ class Alignments:
         self.pixels: FloatArray = self.masks.sum(1)
         flipped = np.repeat([0.0, 1.0], len(masks))
         unseen = 1 - self.pixels / side**2
-        self.penalty = np.asarray(UNSEEN_AREA_PENALTY * unseen + FLIP_PENALTY * flipped, np.float32)
+        # a mere shift explains more than a zoom does: it has fewer ways to fit by chance
+        shifts = (2 * largest_shift + 1) ** 2
+        zoomed = np.tile(np.repeat([zoom != 1.0 for zoom in zooms], shifts), 2)
+        weight = np.where(zoomed, UNSEEN_AREA_PENALTY, UNSEEN_AREA_PENALTY / 4)
+        self.penalty = np.asarray(weight * unseen + FLIP_PENALTY * flipped, np.float32)
 
     def _windows(self, canvas: NDArray[Any]) -> FloatArray:
         windows = sliding_window_view(canvas, (self.side, self.side))
         return windows.reshape(-1, self.side**2).astype(np.float32)
 
     def views(self, image: FloatArray) -> FloatArray:
-        """Move `image` [side, side, channels]; return [alignments, channels, pixels]."""
+        """Return the moved copies [alignments, channels, pixels] of [side, side, channels]."""
         moved = []
         for oriented in (image, image[:, ::-1]):
             for matrix, _ in self.zoom_matrices:
@@ -177,11 +195,11 @@ class Alignments:
         correlation = product / np.sqrt((variance.clip(0) + floor) * (own + floor))
         return np.asarray(correlation - self.penalty[:, None], np.float32)
 
-    def moves(self, alignment: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+    def moves(self, alignment: NDArray[Any]) -> tuple[NDArray[np.intp], ...]:
         """Return flip (0, 1), zoom (position in `ZOOMS`), down and right (from 0) of alignments."""
         shifts = 2 * self.largest_shift + 1
         shape = (2, len(self.zoom_matrices), shifts, shifts)
-        return np.unravel_index(alignment, shape)
+        return tuple(np.asarray(part) for part in np.unravel_index(alignment, shape))
 
 
 @lru_cache(maxsize=4)
@@ -326,19 +344,36 @@ def _centred(images: FloatArray) -> FloatArray:
     return unit(images - images.mean((1, 2), keepdims=True))
 
 
-def _image_views(suspects: ImageDescriptors) -> FloatArray:
-    """Flip, zoom and shift small thumbnails; return [suspects, views, width] of unit length."""
-    small = _shrink(suspects.thumbnails, SEARCH_SIDE)
+def _image_versions(images: ImageDescriptors) -> FloatArray:
+    """Return [items, 6, width]: small thumbnails, unit length: whole, four corners, middle."""
+    spare = THUMBNAIL_SIDE - CROPPED_SIDE
+    versions = [_centred(_shrink(images.thumbnails, SEARCH_SIDE))]
+    pixels = images.thumbnails.astype(np.float32)
+    corners = ((0, 0), (0, spare), (spare, 0), (spare, spare), (spare // 2, spare // 2))
+    for top, left in corners:
+        rows, columns = _cropping(top), _cropping(left)
+        cropped = np.einsum("ij,njkc,lk->nilc", rows, pixels, columns, optimize=True)
+        versions.append(_centred(cropped))
+    return np.stack(versions, 1)
+
+
+def _shifted(images: ImageDescriptors) -> FloatArray:
+    """Return [items, 4, width]: small thumbnails shifted by one cell up, down, left, right."""
+    small = _shrink(images.thumbnails, SEARCH_SIDE)
     small = small - small.mean((1, 2), keepdims=True)
-    views = []
-    for oriented in (small, small[:, :, ::-1]):
-        for zoom in SEARCH_ZOOMS:
-            matrix, _ = zoom_matrix(zoom, SEARCH_SIDE, 0)
-            views.append(unit(np.einsum("ij,njkc,lk->nilc", matrix, oriented, matrix)))
-        blank = np.zeros_like(oriented[:, :1])
-        views.append(unit(np.concatenate([oriented[:, 1:], blank], 1)))
-        views.append(unit(np.concatenate([blank, oriented[:, :-1]], 1)))
-        blank = np.zeros_like(oriented[:, :, :1])
-        views.append(unit(np.concatenate([oriented[:, :, 1:], blank], 2)))
-        views.append(unit(np.concatenate([blank, oriented[:, :, :-1]], 2)))
-    return np.stack(views, 1)
+    row, column = np.zeros_like(small[:, :1]), np.zeros_like(small[:, :, :1])
+    moved = (
+        np.concatenate([small[:, 1:], row], 1),
+        np.concatenate([row, small[:, :-1]], 1),
+        np.concatenate([small[:, :, 1:], column], 2),
+        np.concatenate([column, small[:, :, :-1]], 2),
+    )
+    return np.stack([unit(image) for image in moved], 1)
+
+
+def _cropping(start: int) -> FloatArray:
+    """Return the matrix [8, 32] that averages CROPPED_SIDE pixels from `start` into 8 cells."""
+    cell = CROPPED_SIDE / SEARCH_SIDE
+    middle = start + (np.arange(SEARCH_SIDE)[:, None] + 0.5) * cell - 0.5
+    weight = np.clip(1 - np.abs(np.arange(THUMBNAIL_SIDE) - middle) / cell, 0, 1)
+    return np.asarray(weight / weight.sum(1, keepdims=True), np.float32)

@@ -142,7 +142,7 @@ def same_content(suspects: Descriptors, rows: Descriptors, suspect: int, row: in
 
 
 def _search_vectors(suspects: Descriptors, rows: Descriptors) -> tuple[FloatArray, FloatArray]:
-    """Return unit vectors: `[suspects, views, width]` and `[rows, width]`."""
+    """Return unit vectors: `[suspects, views, width]` and `[rows, versions, width]`."""
     if isinstance(suspects, ImageDescriptors) and isinstance(rows, ImageDescriptors):
         return image_search_vectors(suspects, rows)
     if isinstance(suspects, TextDescriptors) and isinstance(rows, TextDescriptors):

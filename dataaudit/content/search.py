@@ -16,6 +16,8 @@ from dataaudit.content.descriptors import FloatArray, IndexArray
 
 SKETCH_WIDTH = 256
 HASHED_FEATURES = 2**20
+WHOLE_VIEWS = 2
+"""Only the first views of a suspect are compared with all versions of a row."""
 
 Comparer = Callable[[int, IndexArray], tuple[FloatArray, FloatArray]]
 """(position of a suspect, positions of rows) -> similarity and score, both [rows]."""
@@ -41,9 +43,11 @@ def nearest(
         best_row = np.full((len(block), 0), -1, np.int64)
         for first in range(0, len(vectors), row_block):
             part = vectors[first : first + row_block]
-            value = block[:, 0] @ part.T
-            for view in range(1, block.shape[1]):
-                np.maximum(value, block[:, view] @ part.T, out=value)
+            value = block[:, 0] @ part[:, 0].T
+            for view in range(block.shape[1]):
+                for version in range(part.shape[1] if view < WHOLE_VIEWS else 1):
+                    if view or version:
+                        np.maximum(value, block[:, view] @ part[:, version].T, out=value)
             if exclude is not None:
                 own = exclude[start : start + len(block)] - first
                 inside = np.flatnonzero((own >= 0) & (own < len(part)))

@@ -74,9 +74,9 @@ def describe_table(
 def table_search_vectors(
     suspects: TableDescriptors, rows: TableDescriptors
 ) -> tuple[FloatArray, FloatArray]:
-    """Return unit vectors to search with: `[suspects, 1, width]` and `[rows, width]`."""
+    """Return unit vectors to search with: `[suspects, 1, width]` and `[rows, 1, width]`."""
     scheme = TableScheme(rows)
-    return sketch(scheme.tokens(suspects))[:, None], sketch(scheme.tokens(rows))
+    return sketch(scheme.tokens(suspects))[:, None], sketch(scheme.tokens(rows))[:, None]
 
 
 def table_comparer(suspects: TableDescriptors, rows: TableDescriptors) -> Comparer:
@@ -153,9 +153,9 @@ class TableScheme:
     ) -> NDArray[np.float64]:
         """Nats for copying against the chance that a random row is at least as near to `value`."""
         if math.isnan(value):
-            share = float(self._share(self.rows - len(known)))
-            alike, apart = np.log(edit.same / share), np.log(edit.changed / max(1 - share, 0.01))
-            return np.where(np.isnan(other), alike, apart)
+            none = float(self._share(self.rows - len(known)))
+            alike, apart = np.log(edit.same / none), np.log(edit.changed / max(1 - none, 0.01))
+            return np.asarray(np.where(np.isnan(other), alike, apart), np.float64)
         distance = np.abs(value - other)
         slack = 1e-9 * max(abs(value), 1.0)
         first = np.searchsorted(known, value - distance - slack, "left")

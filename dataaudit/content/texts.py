@@ -42,9 +42,9 @@ def fold_text(text: str) -> str:
 def text_search_vectors(
     suspects: TextDescriptors, rows: TextDescriptors
 ) -> tuple[FloatArray, FloatArray]:
-    """Return unit vectors to search with: `[suspects, 1, width]` and `[rows, width]`."""
+    """Return unit vectors to search with: `[suspects, 1, width]` and `[rows, 1, width]`."""
     weights = _inverse_document_frequency(rows)
-    return sketch(suspects.counts, weights)[:, None], sketch(rows.counts, weights)
+    return sketch(suspects.counts, weights)[:, None], sketch(rows.counts, weights)[:, None]
 
 
 def text_comparer(suspects: TextDescriptors, rows: TextDescriptors) -> Comparer:
