@@ -20,6 +20,7 @@ from dataaudit.content.search import Comparer, nearest
 from dataaudit.content.small_images import match_small_images
 from dataaudit.content.tables import table_comparer, table_search_vectors
 from dataaudit.content.texts import text_comparer, text_search_vectors
+from dataaudit.progress import track
 
 SMALL_IMAGE_FLOOR = 1e-3
 """Differences in similarity of small images below this count for little."""
@@ -118,7 +119,7 @@ def compare(suspects: Descriptors, rows: Descriptors, candidates: IndexArray) ->
     comparer = _comparer(suspects, rows)
     similarity = np.full(candidates.shape, -np.inf, np.float32)
     score = similarity.copy()
-    for position, row_positions in enumerate(candidates):
+    for position, row_positions in enumerate(track(candidates, "comparing with training rows")):
         present = row_positions >= 0
         if present.any():
             alike, evidence = comparer(position, row_positions[present])
