@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 
@@ -14,7 +15,7 @@ from dataaudit.loading import Loaded, composition
 from dataaudit.manifest import Clock, versions
 from dataaudit.mirror.plan import Plan
 from dataaudit.report.build import build_report
-from dataaudit.report.data import AuditReport, Gate, Method, Split
+from dataaudit.report.data import AuditReport, Coverage, Gate, Method, Split
 from dataaudit.report.label_findings import select_rows
 from dataaudit.report.leakage import select_pairs
 from dataaudit.scoring import Scores
@@ -27,6 +28,7 @@ def make_report(
     scores: Scores,
     mislabels: MislabelFlags,
     contamination: ContaminationFlags | None,
+    notes: Sequence[str],
     clock: Clock,
 ) -> AuditReport:
     """Collect the evidence and put the report together."""
@@ -41,6 +43,7 @@ def make_report(
         gates=_gates(config, mislabels, contamination),
         about=config.about,
         method=_method(loaded, config, plan, clock),
+        coverage=Coverage(notes=list(notes)),
         limits=[loaded.model.note] if loaded.model.note else [],
     )
 
