@@ -13,10 +13,9 @@ from pydantic import ValidationError
 
 from dataaudit.atomic import write_atomically
 from dataaudit.config import AuditConfig, config_from_python, load_config
+from dataaudit.engines.local import LocalEngine
 from dataaudit.datasets.samples import Role
-from dataaudit.engines.choice import make_engine
-from dataaudit.errors import ConfigError, RunDirectoryError
-from dataaudit.fingerprint import Fingerprint
+from dataaudit.errors import RunDirectoryError
 from dataaudit.flagging import find_mislabels, no_pairs
 from dataaudit.leaks import find_contamination
 from dataaudit.loading import Loaded, load, load_objects
@@ -150,8 +149,6 @@ def audit(
         The input cannot be used; the message says what and where.
     """
     config = config_from_python(label, id, settings)
-    if resume and out is None:
-        raise ConfigError("resume: needs `out`, the directory of the interrupted audit")
     splits: dict[Role, Any] = {"train": train, "held_out": held_out, "suspects": suspects}
     with contextlib.ExitStack() as stack:
         if out is None:

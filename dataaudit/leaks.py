@@ -22,6 +22,8 @@ from dataaudit.content.all import (
 from dataaudit.content.small_images import (
     LARGEST_SIDE,
     SmallImageDescriptors,
+    are_small,
+    describe_small_images,
     match_small_images,
 )
 from dataaudit.datasets.images import decode
@@ -74,7 +76,7 @@ def find_contamination(
     if loaded.suspects is None or scores.suspects is None:
         return None
     generator = np.random.default_rng(config.mirror.seed)
-    search = _Search.over(loaded.train)
+    search = _Search.over(loaded)
     suspects = search.describe(loaded.suspects)
     found = _match(suspects, search.rows)
     count = min(CALIBRATION_ROWS, len(loaded.train))
@@ -97,27 +99,62 @@ def find_contamination(
 
 @dataclass(frozen=True)
 class _Search:
-    """The training rows, described so that copies of them can be searched for."""
+    """The training rows, described so that copies of them can be searched for.
 
-    train: Samples
-    columns: list[str]
+    `like` holds some training rows with the columns that every split has; None unless they are
+    tables.
+    """
+
     rows: Described
-    first: pd.DataFrame
+    like: pd.DataFrame | None
 
     @classmethod
-    def over(cls, train: Samples) -> _Search:
-        special = {train.label_column, train.id_column}
-        frames = list(train.source.frames(ROWS_PER_READ)) if train.modality == "table" else []
-        table = pd.concat(frames) if frames else pd.DataFrame()
-        columns = [str(name) for name in table.columns if name not in special]
-        rows = describe_table(table[columns]) if columns else _describe(train)
-        return cls(train, columns, rows, table[columns])
+    def over(cls, loaded: Loaded) -> _Search:
+        train = loaded.train
+        if _is_vectors(train):
+            table = _table(train, [])
+        elif train.modality == "table":
+            table = _table(train, _shared_features(loaded))
+        else:
+            return cls(_describe(train), None)
+        return cls(describe_table(table), table)
 
     def describe(self, samples: Samples) -> Described:
-        if self.train.modality != "table":
+        if self.like is None:
             return _describe(samples)
-        frames = samples.source.frames(ROWS_PER_READ)
-        return describe_table(pd.concat(list(frames)), like=self.first)
+        return describe_table(_table(samples, list(self.like.columns)), like=self.like)
+
+
+def _is_vectors(samples: Samples) -> bool:
+    if samples.modality != "tensor":
+        return False
+    first = samples.take([0]).frame[samples.content_column].iloc[0]
+    return np.ndim(first) <= 1
+
+
+def _table(samples: Samples, columns: list[str]) -> pd.DataFrame:
+    """Return the named columns; of tensors, one column for each number."""
+    frames = samples.source.frames(ROWS_PER_READ)
+    if samples.modality == "table":
+        return pd.concat([frame[columns] for frame in frames])
+    vectors = [np.atleast_1d(value) for frame in frames for value in frame[samples.content_column]]
+    return pd.DataFrame(np.stack(vectors)).rename(columns=str)
+
+
+def _shared_features(loaded: Loaded) -> list[str]:
+    """Return the columns that every split has, labels and ids left out."""
+    splits = [s for s in (loaded.train, loaded.held_out, loaded.suspects) if s is not None]
+    special = {name for split in splits for name in (split.label_column, split.id_column)}
+    known = [set(split.take([0]).frame.columns) for split in splits]
+    columns = [name for name in loaded.train.take([0]).frame.columns if name not in special]
+    shared = [name for name in columns if all(name in names for names in known)]
+    if not shared:
+        raise DataError(
+            f"{splits[-1].source.description}: has no feature column in common with "
+            f"{loaded.train.source.description} ({', '.join(map(str, columns[:5]))}); leaks "
+            "cannot be looked for"
+        )
+    return shared
 
 
 def _match(suspects: Described, rows: Described, exclude: IndexArray | None = None) -> Matches:
@@ -135,36 +172,39 @@ def _match(suspects: Described, rows: Described, exclude: IndexArray | None = No
 def _describe(samples: Samples) -> Described:
     """Describe images, texts, or tensors (as images where they have such a shape)."""
     column = samples.content_column
+    frames = samples.source.frames(ROWS_PER_READ)
     if samples.modality == "text":
-        frames = samples.source.frames(ROWS_PER_READ)
         return concatenated([describe_texts(frame[column].astype(str)) for frame in frames])
-    parts = []
-    for frame in samples.source.frames(ROWS_PER_READ):
+    small: list[SmallImageDescriptors] = []
+    large: list[Descriptors] = []
+    for frame in frames:
         pictures = [_as_picture(samples, value) for value in frame[column]]
-        parts.append(_describe_pictures(pictures))
-    if all(isinstance(part, SmallImageDescriptors) for part in parts):
-        return SmallImageDescriptors(np.concatenate([part.pixels for part in parts]))
-    return concatenated(parts)
-
-
-def _describe_pictures(pictures: list[NDArray[Any]]) -> Described:
-    sizes = {picture.shape for picture in pictures}
-    if len(sizes) == 1 and max(next(iter(sizes))[:2]) <= LARGEST_SIDE:
-        pixels = np.stack(pictures).astype(np.float32)
-        return SmallImageDescriptors(pixels.reshape(*pixels.shape[:3], -1))
-    return describe_images(pictures)
+        # Once one image is large, all are: descriptors of both kinds cannot be compared.
+        if not large and are_small(pictures):
+            small.append(describe_small_images(pictures))
+        elif not small:
+            large.append(describe_images(pictures))
+        else:
+            raise DataError(
+                f"{samples.source.description}: images of at most {LARGEST_SIDE} pixels a side "
+                "stand beside larger ones; leaks among them cannot be looked for"
+            )
+    if large:
+        return concatenated(large)
+    return SmallImageDescriptors(np.concatenate([part.pixels for part in small]))
 
 
 def _as_picture(samples: Samples, value: Any) -> NDArray[Any]:
-    """Return `[height, width]` or `[height, width, 3]`; a vector becomes one line of pixels."""
+    """Return `[height, width]` or `[height, width, 3]`."""
     if samples.modality == "image":
         image = decode(value, where=samples.source.description, folder=samples.folder)
         return np.asarray(image if image.mode in ("L", "RGB") else image.convert("RGB"))
     array = np.asarray(value, dtype=np.float32)
     if array.ndim == 3 and array.shape[0] in (1, 3):
         array = array.transpose(1, 2, 0)
-    if array.ndim < 2:
-        array = array.reshape(1, -1)
+    if array.ndim != 2 and array.shape[2:] != (3,):
+        # Anything else (volumes, many channels) is laid out flat, which keeps exact copies alike.
+        array = array.reshape(len(array), -1)
     low, high = float(array.min()), float(array.max())
     return (array - low) / max(high - low, 1e-12)
 
@@ -209,7 +249,7 @@ def _with_consequence(
     loaded: Loaded,
     scores: Scores,
     decisions: PairDecisions,
-    similarity: FloatArray,
+    similarity: NDArray[np.float32],
     config: AuditConfig,
 ) -> ContaminationFlags:
     assert loaded.suspects is not None

@@ -83,9 +83,9 @@ class ScoreBlocks:
                 )
             yield ScoreBlock(start=int(name), **load(content))
 
-    def probabilities(self, model: int) -> Floats:
-        """Return `[rows, classes]` of all rows under one model; 0 is the model itself."""
-        return np.concatenate([block.probabilities[:, model] for block in self])
+    def probabilities(self, models: slice) -> Floats:
+        """Return `[rows, classes]` of all rows, the mean over some models; 0 is the trained one."""
+        return np.concatenate([block.probabilities[:, models].mean(axis=1) for block in self])
 
     def features(self) -> Floats:
         """Return `[rows, width]` of all rows."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from dataaudit.datasets.samples import Samples
 from dataaudit.engines.engine import Engine
@@ -13,8 +13,9 @@ from dataaudit.mirror.stored import to_bytes
 from dataaudit.scores import ScoreBlocks
 from dataaudit.steps import Steps
 
-ITSELF, FAMILIAR, RELEARNED = 0, 1, 2
-"""The models in score blocks: the trained one, and the two that the mirror made of it."""
+ITSELF, FAMILIAR, RELEARNED = slice(0, 1), slice(1, 2), slice(2, None)
+"""The models in score blocks: the trained one, and those that the mirror made of it. The one that
+learned again stands there twice where it sees images flipped, too."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,14 @@ def score(loaded: Loaded, mirror: Mirror, engine: Engine, steps: Steps) -> Score
     steps : Steps
     """
     perturbations = [mirror.familiar, mirror.relearned]
-    made_from = hashlib.sha256(to_bytes(mirror)).hexdigest()
-
-    def blocks_of(samples: Samples) -> ScoreBlocks:
-        blocks = ScoreBlocks(steps.within(samples.role, made_from))
-        finished = blocks.finished()
-        for block in engine.score(loaded.model, loaded.task, samples, perturbations, finished):
+    if mirror.flip:
+        perturbations.append(replace(mirror.relearned, flip=True))
+    found: dict[str, ScoreBlocks] = {}
+    for samples in (loaded.train, loaded.held_out, loaded.suspects):
+        if samples is None:
+            continue
+        blocks = ScoreBlocks(work / samples.role)
+        for block in engine.score(loaded.model, loaded.task, samples, perturbations):
             blocks.write(block)
         return blocks
 

@@ -143,7 +143,7 @@ BROKEN: list[tuple[str, Callable[[Project], object], list[str]]] = [
     ),
     (
         "factory that raises",
-        lambda p: p.replace("fruit_model.py", "return nn", "raise OSError('no disk')\n    return nn"),
+        lambda p: p.replace("fruit_model.py", "return nn", "raise OSError('no disk'); nn"),
         ["model.factory: fruit_model:build() failed: OSError: no disk"],
     ),
     (
