@@ -13,9 +13,10 @@ from pydantic import ValidationError
 
 from dataaudit.atomic import write_atomically
 from dataaudit.config import AuditConfig, config_from_python, load_config
-from dataaudit.engines.local import LocalEngine
 from dataaudit.datasets.samples import Role
-from dataaudit.errors import RunDirectoryError
+from dataaudit.engines.choice import make_engine
+from dataaudit.errors import ConfigError, RunDirectoryError
+from dataaudit.fingerprint import Fingerprint
 from dataaudit.flagging import find_mislabels, no_pairs
 from dataaudit.leaks import find_contamination
 from dataaudit.loading import Loaded, load, load_objects
@@ -27,6 +28,7 @@ from dataaudit.report.data import AuditReport
 from dataaudit.report.render import render
 from dataaudit.reporting import make_report
 from dataaudit.scoring import score
+from dataaudit.screening import table_of, with_unjudged_rows, with_unjudged_suspects
 from dataaudit.steps import Steps
 from dataaudit.store import (
     AUDIT,
@@ -34,6 +36,7 @@ from dataaudit.store import (
     MANIFEST,
     MISLABELS,
     REPORT,
+    SET_ASIDE,
     RunDirectory,
     as_json,
     table,
@@ -54,12 +57,15 @@ class AuditResult:
         One line for every training row; the columns are those of `mislabels.parquet`.
     contamination : pandas.DataFrame
         One line for every suspect and match; the columns are those of `contamination.parquet`.
+    set_aside : pandas.DataFrame
+        `row_id`, `split`, `reason` of every row that could not be used (see `bad_rows`).
     report : AuditReport
         The machine-readable whole, as in `audit.json`.
     """
 
     mislabels: pd.DataFrame
     contamination: pd.DataFrame
+    set_aside: pd.DataFrame
     report: AuditReport
 
     @property
@@ -149,6 +155,8 @@ def audit(
         The input cannot be used; the message says what and where.
     """
     config = config_from_python(label, id, settings)
+    if resume and out is None:
+        raise ConfigError("resume: needs `out`, the directory of the interrupted audit")
     splits: dict[Role, Any] = {"train": train, "held_out": held_out, "suspects": suspects}
     with contextlib.ExitStack() as stack:
         if out is None:
@@ -217,17 +225,23 @@ def _run(
             loaded, config, plan, scores, mislabels, contamination, directory.notes, clock
         )
         page = render(report)
-    pairs = no_pairs(loaded) if contamination is None else contamination.table
+    aside = loaded.set_aside
+    rows = with_unjudged_rows(mislabels.table, aside["train"], list(loaded.train.classes))
+    pairs = no_pairs(loaded)
+    if contamination is not None:
+        pairs = with_unjudged_suspects(contamination.table, aside["suspects"])
+    not_used = table_of(aside)
     directory.publish(
         {
-            MISLABELS: table(mislabels.table),
+            MISLABELS: table(rows),
             CONTAMINATION: table(pairs),
+            **({SET_ASIDE: table(not_used)} if config.bad_rows.asked else {}),
             AUDIT: text(report.model_dump_json(indent=2) + "\n"),
             REPORT: text(page),
             MANIFEST: as_json(build_manifest(config, loaded, clock)),
         }
     )
-    return AuditResult(mislabels.table, pairs, report)
+    return AuditResult(rows, pairs, not_used, report)
 
 
 def _mirror(loaded: Loaded, plan: Plan, steps: Steps) -> Mirror:

@@ -111,6 +111,10 @@ def _print_summary(audit_report: AuditReport, out: Path) -> None:
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
     """End on Ctrl-C with one line that says what is left, before typer ends without a word."""
+    import pyarrow
+
+    # While it parses, pyarrow puts a handler of its own in place, which loses some interrupts.
+    pyarrow.enable_signal_handlers(False)
     try:
         yield
     except KeyboardInterrupt as interrupt:

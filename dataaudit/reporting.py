@@ -19,6 +19,7 @@ from dataaudit.report.data import AuditReport, Coverage, Gate, Method, Split
 from dataaudit.report.label_findings import select_rows
 from dataaudit.report.leakage import select_pairs
 from dataaudit.scoring import Scores
+from dataaudit.screening import note
 
 
 def make_report(
@@ -43,7 +44,7 @@ def make_report(
         gates=_gates(config, mislabels, contamination),
         about=config.about,
         method=_method(loaded, config, plan, clock),
-        coverage=Coverage(notes=list(notes)),
+        coverage=_coverage(loaded, notes),
         limits=[loaded.model.note] if loaded.model.note else [],
     )
 
@@ -110,6 +111,15 @@ def _gates(
             )
         )
     return gates
+
+
+def _coverage(loaded: Loaded, notes: Sequence[str]) -> Coverage:
+    asides = loaded.set_aside
+    return Coverage(
+        rows_not_scored=len(asides["train"]),
+        suspects_not_scored=len(asides["suspects"]) if "suspects" in asides else 0,
+        notes=[*(note(aside) for aside in asides.values() if len(aside)), *notes],
+    )
 
 
 def _method(loaded: Loaded, config: AuditConfig, plan: Plan, clock: Clock) -> Method:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from dataaudit.datasets.samples import Samples
 from dataaudit.engines.engine import Engine
@@ -41,12 +41,12 @@ def score(loaded: Loaded, mirror: Mirror, engine: Engine, steps: Steps) -> Score
     perturbations = [mirror.familiar, mirror.relearned]
     if mirror.flip:
         perturbations.append(replace(mirror.relearned, flip=True))
-    found: dict[str, ScoreBlocks] = {}
-    for samples in (loaded.train, loaded.held_out, loaded.suspects):
-        if samples is None:
-            continue
-        blocks = ScoreBlocks(work / samples.role)
-        for block in engine.score(loaded.model, loaded.task, samples, perturbations):
+    made_from = hashlib.sha256(to_bytes(mirror)).hexdigest()
+
+    def blocks_of(samples: Samples) -> ScoreBlocks:
+        blocks = ScoreBlocks(steps.within(samples.role, made_from))
+        finished = blocks.finished()
+        for block in engine.score(loaded.model, loaded.task, samples, perturbations, finished):
             blocks.write(block)
         return blocks
 

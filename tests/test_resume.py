@@ -352,6 +352,6 @@ def test_control_c_in_a_real_process(small: Project) -> None:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 130, err
     assert err.startswith("dataaudit: interrupted")
     assert "Traceback" not in err

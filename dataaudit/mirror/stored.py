@@ -18,7 +18,8 @@ def to_bytes(mirror: Mirror) -> bytes:
     tensors = {
         "attempt": torch.tensor(
             [mirror.attempt.keep, mirror.attempt.learning_rate], dtype=torch.float64
-        )
+        ),
+        "flip": torch.tensor(mirror.flip),
     }
     for name in ("familiar", "relearned"):
         perturbation: Perturbation = getattr(mirror, name)
@@ -70,4 +71,5 @@ def from_bytes(content: bytes, held_out: Samples | None, device: torch.device) -
         perturbation("relearned"),
         references,
         Attempt(keep, learning_rate),
+        bool(tensors["flip"]),
     )
