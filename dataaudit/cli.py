@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from dataaudit.errors import DataAuditError
+from dataaudit.errors import ConfigError, DataAuditError
 
 if TYPE_CHECKING:
     from dataaudit.report.data import AuditReport
@@ -87,7 +87,7 @@ def demo(
         result, findings = run_demo(out)
     _print_summary(result.report, out)
     for line in findings:
-        typer.echo(printable(line))
+        typer.echo(one_line(line))
 
 
 @app.command(epilog="Example: `dataaudit report audit-demo`")
@@ -104,7 +104,7 @@ def _print_summary(audit_report: AuditReport, out: Path) -> None:
     from dataaudit.summary import summary_lines
 
     for line in summary_lines(audit_report):
-        typer.echo(printable(line))
+        typer.echo(one_line(line))
     typer.echo(f"report: {(out / 'report.html').absolute()}")
 
 
@@ -126,8 +126,12 @@ def main() -> None:
     """Run the command line, turning every error of the user's into one message and exit code 2."""
     try:
         app(standalone_mode=True)
-    except DataAuditError as error:
+    except ConfigError as error:
         _say(str(error), error)
+        sys.exit(EXIT_BAD_INPUT)
+    except DataAuditError as error:
+        # Only the settings have several lines to complain of; elsewhere a line may be forged.
+        _say(one_line(str(error)), error)
         sys.exit(EXIT_BAD_INPUT)
 
 
@@ -140,3 +144,8 @@ def _say(message: str, error: BaseException) -> None:
 def printable(text: str) -> str:
     """Replace control characters, which a stranger's file could aim at the terminal."""
     return "".join(c if c.isprintable() or c == "\n" else f"\\x{ord(c):02x}" for c in text)
+
+
+def one_line(text: str) -> str:
+    """Return `printable(text)` with ends of lines replaced too: a stranger's could forge a line."""
+    return printable(text.replace("\n", "\\n"))
