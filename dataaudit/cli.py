@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,8 @@ import typer
 from rich.console import Console
 
 from dataaudit.errors import DataAuditError
+from dataaudit.exports.choices import ExportFormat, Selection
+from dataaudit.inert import printable
 
 EXIT_GATE_FAILED = 1
 EXIT_BAD_INPUT = 2
@@ -90,11 +93,60 @@ def report(
     typer.echo(f"report: {render_again(directory)}")
 
 
+AuditDirectory = Annotated[Path, typer.Argument(help="A finished audit's directory.")]
+MovedData = Annotated[
+    Path | None, typer.Option("--data", help="Where the training data is now, if it was moved.")
+]
+
+
+@app.command(epilog="Example: `dataaudit export audit-demo --to csv --out to-review.csv`")
+def export(
+    directory: AuditDirectory,
+    to: Annotated[ExportFormat, typer.Option(help="The format.")],
+    out: Annotated[Path | None, typer.Option(help="The file; else beside the directory.")] = None,
+    only: Annotated[Selection, typer.Option(help="Which rows.")] = Selection.flagged,
+    data: MovedData = None,
+) -> None:
+    """Write the rows of a finished audit for review, most suspicious first.
+
+    In CSV, fill `decision` (keep, relabel, unsure), `new_label` and `reviewer`, then hand the file
+    to `dataaudit relabel`. For Label Studio, a labelling configuration is written as well.
+    """
+    from dataaudit.exports.export import export as export_audit
+
+    only_flagged = only is Selection.flagged
+    _say(export_audit(directory, to, out, only_flagged=only_flagged, moved_to=data))
+
+
+@app.command(
+    epilog="Example: `dataaudit relabel audit-demo --decisions reviewed.csv --out train-2.parquet`"
+)
+def relabel(
+    directory: AuditDirectory,
+    decisions: Annotated[
+        Path, typer.Option(help="CSV with row_id and decision or new_label; or Label Studio JSON.")
+    ],
+    out: Annotated[Path, typer.Option(help="The corrected data, in the original's format.")],
+    data: MovedData = None,
+) -> None:
+    """Write the training data with the reviewers' labels; log them, measure the precision reached.
+
+    The original is never changed. Decisions that do not fit the audit are refused.
+    """
+    from dataaudit.relabel import relabel as relabel_data
+
+    _say(relabel_data(directory, decisions, out, moved_to=data))
+
+
+def _say(lines: Iterable[str]) -> None:
+    for line in lines:
+        typer.echo(printable(line))
+
+
 def _print_summary(audit_report: object, out: Path) -> None:
     from dataaudit.summary import summary_lines
 
-    for line in summary_lines(audit_report):
-        typer.echo(line)
+    _say(summary_lines(audit_report))
     typer.echo(f"report: {(out / 'report.html').absolute()}")
 
 
@@ -109,8 +161,3 @@ def main() -> None:
     except KeyboardInterrupt:
         console.print("dataaudit: interrupted")
         sys.exit(EXIT_INTERRUPTED)
-
-
-def printable(text: str) -> str:
-    """Replace control characters, which a stranger's file could aim at the terminal."""
-    return "".join(c if c.isprintable() or c == "\n" else f"\\x{ord(c):02x}" for c in text)

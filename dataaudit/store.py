@@ -19,6 +19,7 @@ MISLABELS = "mislabels.parquet"
 CONTAMINATION = "contamination.parquet"
 AUDIT = "audit.json"
 MANIFEST = "manifest.json"
+REMEDIATION = "remediation.jsonl"
 RESULTS = (MISLABELS, CONTAMINATION, AUDIT, REPORT, MANIFEST)
 _WORK = "work"
 _LOCK = "work/lock"
@@ -51,6 +52,11 @@ class RunDirectory:
             raise RunDirectoryError(f"{path}: is a file; expected a directory") from None
         except OSError as error:
             raise RunDirectoryError(f"{path}: cannot be created: {error.strerror}") from None
+        if REMEDIATION in names:
+            raise RunDirectoryError(
+                f"{path}: holds decisions of reviewers ({REMEDIATION}), which no audit replaces; "
+                "choose another directory"
+            )
         foreign = sorted(names - {*RESULTS, _WORK})
         if foreign:
             raise RunDirectoryError(
