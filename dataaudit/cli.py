@@ -138,6 +138,20 @@ def relabel(
     _say(relabel_data(directory, decisions, out, moved_to=data))
 
 
+@app.command(epilog="Example: `dataaudit compare audit-2026-10 audit-2026-11 --out compared`")
+def compare(
+    old: Annotated[Path, typer.Argument(help="The earlier audit's directory.")],
+    new: Annotated[Path, typer.Argument(help="The later audit's directory.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Directory for compare.html and compare.json.")
+    ] = None,
+) -> None:
+    """Say which flagged rows and leaks were fixed, which are new, and which remain."""
+    from dataaudit.compare.write import compare_directories
+
+    _say(compare_directories(old, new, out))
+
+
 def _say(lines: Iterable[str]) -> None:
     for line in lines:
         typer.echo(printable(line))

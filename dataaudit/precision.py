@@ -46,8 +46,10 @@ def measure(mislabels: pd.DataFrame, decided: Sequence[Decided]) -> Review:
         As `mislabels.parquet`.
     decided : sequence of Decided
     """
+    # Where one reviewer was unsure and another was not, the row has been decided.
+    sure_first = sorted(decided, key=lambda item: item.outcome == "unsure")
     rows = pd.DataFrame(
-        [(item.position, item.outcome, item.after) for item in decided],
+        [(item.position, item.outcome, item.after) for item in sure_first],
         columns=["position", "outcome", "after"],
     ).drop_duplicates("position")
     found = mislabels.iloc[rows["position"]].reset_index(drop=True)

@@ -145,7 +145,9 @@ def test_what_is_no_audit_is_refused(tmp_path, command_line: CommandLine) -> Non
     assert memory.code == 2
     assert "the audit read its training rows from memory (train (DataFrame))" in memory.err
     manifest.write_text("{}")
-    assert "is no manifest of an audit" in command_line("export", audit.directory, "--to", "csv").err
+    assert (
+        "is no manifest of an audit" in command_line("export", audit.directory, "--to", "csv").err
+    )
 
 
 def test_help_shows_an_example(command_line: CommandLine) -> None:

@@ -311,7 +311,12 @@ def annotation(*choices: str, **more: object) -> dict:
         result.append(
             {"from_name": "label", "to_name": "sample", "type": "choices", "value": value}
         )
-    return {"id": 1, "completed_by": 5, "result": result, "created_at": "2026-11-23T10:00:00Z"} | more
+    return {
+        "id": 1,
+        "completed_by": 5,
+        "result": result,
+        "created_at": "2026-11-23T10:00:00Z",
+    } | more
 
 
 def test_label_studio_decisions_are_joined_on_row_id(tmp_path, command_line: CommandLine) -> None:
@@ -327,6 +332,28 @@ def test_label_studio_decisions_are_joined_on_row_id(tmp_path, command_line: Com
         "date": "2026-11-23T10:00:00Z", "before": "cat", "after": "dog",
         "comment": "a wagging tail",
     }  # fmt: skip
+
+
+def test_what_label_studio_itself_exported_comes_back(tmp_path, command_line: CommandLine) -> None:
+    # Imported into Label Studio 1.23.2, annotated there, exported as JSON; see docs/review.md.
+    audit = audited(tmp_path)
+    exported = Path(__file__).parent / "gold" / "label_studio_1.23.2.json"
+    out = tmp_path / "train-2.csv"
+    relabel(command_line, audit, exported, out)
+    assert pd.read_csv(out)["label"].tolist() == ["cat", "dog", "cat", "dog", "dog", "owl"]
+    assert [(item.row_id, item.decision, item.comment) for item in audit.report.remediation] == [
+        ("=b", "relabel", ""), ("e", "keep", "looks odd"),
+    ]  # fmt: skip
+
+
+def test_to_be_unsure_contradicts_nobody(tmp_path, command_line: CommandLine) -> None:
+    audit = audited(tmp_path)
+    first = write_decisions(tmp_path / "first.csv", "=b,unsure,", "=b,relabel,dog", "e,unsure,")
+    relabel(command_line, audit, first, tmp_path / "one.csv")
+    second = write_decisions(tmp_path / "second.csv", "e,keep,")
+    printed = relabel(command_line, audit, second, tmp_path / "two.csv")
+    assert "1 of 2 flagged rows reviewed were wrong" in printed
+    assert "reviewer unsure" not in printed
 
 
 def test_a_task_that_was_skipped_is_unsure(tmp_path, command_line: CommandLine) -> None:

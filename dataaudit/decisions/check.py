@@ -88,13 +88,20 @@ def checked(audit: FinishedAudit, said: Iterable[Said]) -> list[Decided]:
             comment=item.comment,
             date=item.date,
         )
-        refuse_conflict(decided.setdefault(position, decision), decision)
+        refuse_conflict(decided.get(position), decision)
+        if outcome != "unsure":
+            decided.setdefault(position, decision)
         every.append(decision)
     return every
 
 
-def refuse_conflict(first: Decided, second: Decided) -> None:
-    """Raise a `DataError` where two decisions about one row do not say the same."""
+def refuse_conflict(first: Decided | None, second: Decided) -> None:
+    """Raise a `DataError` where two decisions about one row do not say the same.
+
+    To be unsure contradicts nobody.
+    """
+    if first is None or "unsure" in (first.outcome, second.outcome):
+        return
     if (first.outcome, first.after) != (second.outcome, second.after):
         raise DataError(
             f"{second.where}: row {second.row_id}: {_words(second)}, but {first.where} says "

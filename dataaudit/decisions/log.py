@@ -53,12 +53,12 @@ def joined(earlier: Sequence[Decided], new: Sequence[Decided]) -> list[Decided]:
     DataError
         A new decision contradicts an earlier one.
     """
-    by_row = {item.position: item for item in earlier}
+    sure = {item.position: item for item in earlier if item.outcome != "unsure"}
     now = datetime.now(UTC).isoformat(timespec="seconds")
     every = list(earlier)
     known = {_key(item) for item in earlier}
     for item in new:
-        refuse_conflict(by_row.get(item.position, item), item)
+        refuse_conflict(sure.get(item.position), item)
         item = replace(item, date=item.date or now, reviewer=item.reviewer or NOT_PROVIDED)
         if _key(item) not in known:
             known.add(_key(item))
