@@ -83,6 +83,19 @@ def demo(
         typer.echo(line)
 
 
+@app.command(epilog="Example: `dataaudit init my-project`")
+def init(
+    folder: Annotated[Path, typer.Argument(help="Where your data and weights are.")] = Path(),
+) -> None:
+    """Look at your files; write a commented audit.yaml and a my_model.py with one function to fill.
+
+    Nothing that exists is overwritten.
+    """
+    from dataaudit.scaffold.write import init as write_scaffold
+
+    _say(write_scaffold(folder))
+
+
 @app.command(epilog="Example: `dataaudit report audit-demo`")
 def report(
     directory: Annotated[Path, typer.Argument(help="A finished audit's directory.")],
