@@ -24,6 +24,7 @@ CONTAMINATION = "contamination.parquet"
 SET_ASIDE = "set_aside.parquet"
 AUDIT = "audit.json"
 MANIFEST = "manifest.json"
+REMEDIATION = "remediation.jsonl"
 RESULTS = (MISLABELS, CONTAMINATION, SET_ASIDE, AUDIT, REPORT, MANIFEST)
 Writer = Callable[[Path], object]
 _WORK = "work"
@@ -102,6 +103,11 @@ class RunDirectory:
             raise RunDirectoryError(f"{path}: is a file; expected a directory") from None
         except OSError as error:
             raise RunDirectoryError(f"{path}: cannot be created: {error.strerror}") from None
+        if REMEDIATION in names:
+            raise RunDirectoryError(
+                f"{path}: holds decisions of reviewers ({REMEDIATION}), which no audit replaces; "
+                "choose another directory"
+            )
         foreign = sorted(
             name for name in names - {*RESULTS, _WORK} if not _LEFTOVER.fullmatch(name)
         )
