@@ -16,9 +16,9 @@ from typing import Any
 
 import pandas as pd
 
+from dataaudit.datasets.arrow_ipc import ArrowFiles
 from dataaudit.datasets.files import sha256_of
 from dataaudit.datasets.image_folder import ImageFolder
-from dataaudit.datasets.images import ENDINGS
 from dataaudit.datasets.samples import Samples
 from dataaudit.exports.spool import write_file
 from dataaudit.finished import FinishedAudit
@@ -34,6 +34,16 @@ MEDIA_TYPES = {
     ".jsonl": "application/jsonlines",
     ".arrow": "application/vnd.apache.arrow.file",
     ".feather": "application/vnd.apache.arrow.file",
+}
+IMAGE_TYPES = {
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".gif": "image/gif",
+    ".bmp": "image/bmp",
+    ".webp": "image/webp",
+    ".tif": "image/tiff",
+    ".tiff": "image/tiff",
 }
 CONTEXT: dict[str, Any] = {
     "@language": "en",
@@ -124,8 +134,7 @@ def _responsible(report: AuditReport) -> dict[str, str]:
     about = report.identity.about
     limits = [text for text in (about.known_limits, about.residual_risk) if text != NOT_PROVIDED]
     missing = [
-        f"{column}: {formats.rows(rows)}"
-        for column, rows in report.coverage.missing_values.items()
+        f"{column}: {formats.rows(rows)}" for column, rows in report.coverage.missing_values.items()
     ]
     return {
         "rai:dataCollection": about.collection,
@@ -184,15 +193,21 @@ def _distribution(samples: Samples, folder: Path) -> list[dict[str, Any]]:
                 "sha256": sha256_of([path], str(path)),
             }
         ]
-    is_images = isinstance(samples.source, ImageFolder)
-    patterns = [f"{address}/**/*{ending}" for ending in ENDINGS] if is_images else []
+    if isinstance(samples.source, ImageFolder):
+        endings = sorted({Path(name).suffix for name in samples.source.paths})
+        includes = [f"{address}/**/*{ending}" for ending in endings]
+        formats_of_files = sorted({IMAGE_TYPES[ending.lower()] for ending in endings})
+    else:
+        assert isinstance(samples.source, ArrowFiles)
+        includes = [f"{address}/{file.name}" for file in samples.source.paths]
+        formats_of_files = [MEDIA_TYPES[".arrow"]]
     return [
         {
             "@type": "cr:FileSet",
             "@id": DATA,
             "name": DATA,
-            "includes": patterns or [f"{address}/*.arrow"],
-            "encodingFormat": "image/*" if is_images else MEDIA_TYPES[".arrow"],
+            "includes": includes,
+            "encodingFormat": formats_of_files,
         }
     ]
 
