@@ -28,3 +28,8 @@ def as_it_was(cell: str) -> str:
 def printable(text: str) -> str:
     """Replace control characters, which a stranger's file could aim at the terminal."""
     return "".join(c if c.isprintable() or c == "\n" else f"\\x{ord(c):02x}" for c in text)
+
+
+def one_line(text: str) -> str:
+    """Return `printable(text)` with ends of lines replaced too: a stranger's could forge a line."""
+    return printable(text.replace("\n", "\\n"))

@@ -10,30 +10,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dataaudit.config import AuditConfig
-from dataaudit.content.all import (
-    Descriptors,
-    Matches,
-    concatenated,
-    describe_images,
-    describe_table,
-    describe_texts,
-    match,
-)
-from dataaudit.content.small_images import (
-    LARGEST_SIDE,
-    SmallImageDescriptors,
-    match_small_images,
-)
-from dataaudit.datasets.images import decode
-from dataaudit.datasets.samples import Samples
+from dataaudit.content.describing import RowSearch
+from dataaudit.content.descriptors import Descriptors
+from dataaudit.content.matching import Matches, match, same_content
 from dataaudit.errors import DataError
-from dataaudit.flags.contamination import (
-    PairDecisions,
-    flag_contamination,
-    influence_scores,
-    metric_change,
-)
-from dataaudit.flags.results import ContaminationFlags, Interval
+from dataaudit.flags.consequence import metric_without
+from dataaudit.flags.contamination import PairDecisions, flag_contamination, influence_scores
+from dataaudit.flags.results import ContaminationFlags
 from dataaudit.loading import Loaded
 from dataaudit.mirror.unlearning import reactions, unlearned
 from dataaudit.scoring import ITSELF, Scores
@@ -47,14 +30,10 @@ INFLUENCE_SUSPECTS = 1000
 INFLUENCE_CALIBRATION = 200
 BACKGROUNDS = 24
 """Clean queries that a row's reaction is judged against."""
-ROWS_PER_READ = 2048
-EXACT = 0.9999
-SCORE_FLOOR = 1e-3
-"""Small images: differences in similarity below this count for little."""
+FEWEST_ROWS = 20
 CLEARLY_ALIKE = 0.01
 """A p-value up to which one kind of evidence counts as seen."""
 
-Described = Descriptors | SmallImageDescriptors
 IndexArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
 
@@ -74,12 +53,17 @@ def find_contamination(
     if loaded.suspects is None or scores.suspects is None:
         return None
     generator = np.random.default_rng(config.mirror.seed)
-    search = _Search.over(loaded.train)
+    search = RowSearch.over(loaded)
     suspects = search.describe(loaded.suspects)
-    found = _match(suspects, search.rows)
+    found = match(suspects, search.rows, keep=MATCHES)
     count = min(CALIBRATION_ROWS, len(loaded.train))
+    if count < FEWEST_ROWS:
+        raise DataError(
+            f"{loaded.train.source.description}: has {count} rows; to judge how alike clean "
+            f"samples are, at least {FEWEST_ROWS} are needed; leave out suspects:"
+        )
     clean = np.sort(generator.choice(len(loaded.train), count, replace=False))
-    clean_matches = _match(search.rows.take(clean), search.rows, exclude=clean)
+    clean_matches = match(search.rows.take(clean), search.rows, keep=MATCHES, exclude=clean)
     influence = _influence(loaded, search, found, generator)
     decisions = flag_contamination(
         loaded.suspects.ids.tolist(),
@@ -91,82 +75,8 @@ def find_contamination(
         influence_calibration=None if influence is None else influence.clean,
         level=config.flags.false_discovery_rate,
     )
-    similarity = found.similarity[found.rows >= 0]
-    return _with_consequence(loaded, scores, decisions, similarity, config)
-
-
-@dataclass(frozen=True)
-class _Search:
-    """The training rows, described so that copies of them can be searched for."""
-
-    train: Samples
-    columns: list[str]
-    rows: Described
-    first: pd.DataFrame
-
-    @classmethod
-    def over(cls, train: Samples) -> _Search:
-        special = {train.label_column, train.id_column}
-        frames = list(train.source.frames(ROWS_PER_READ)) if train.modality == "table" else []
-        table = pd.concat(frames) if frames else pd.DataFrame()
-        columns = [str(name) for name in table.columns if name not in special]
-        rows = describe_table(table[columns]) if columns else _describe(train)
-        return cls(train, columns, rows, table[columns])
-
-    def describe(self, samples: Samples) -> Described:
-        if self.train.modality != "table":
-            return _describe(samples)
-        frames = samples.source.frames(ROWS_PER_READ)
-        return describe_table(pd.concat(list(frames)), like=self.first)
-
-
-def _match(suspects: Described, rows: Described, exclude: IndexArray | None = None) -> Matches:
-    if isinstance(suspects, SmallImageDescriptors) and isinstance(rows, SmallImageDescriptors):
-        positions, similarity = match_small_images(suspects, rows, MATCHES, exclude)
-        return Matches(positions, similarity, -np.log(1 + SCORE_FLOOR - similarity))
-    if isinstance(suspects, SmallImageDescriptors) or isinstance(rows, SmallImageDescriptors):
-        raise DataError(
-            "suspects and training rows are images of different sizes, one of them of at most "
-            f"{LARGEST_SIDE} pixels a side; they cannot be compared"
-        )
-    return match(suspects, rows, keep=MATCHES, exclude=exclude)
-
-
-def _describe(samples: Samples) -> Described:
-    """Describe images, texts, or tensors (as images where they have such a shape)."""
-    column = samples.content_column
-    if samples.modality == "text":
-        frames = samples.source.frames(ROWS_PER_READ)
-        return concatenated([describe_texts(frame[column].astype(str)) for frame in frames])
-    parts = []
-    for frame in samples.source.frames(ROWS_PER_READ):
-        pictures = [_as_picture(samples, value) for value in frame[column]]
-        parts.append(_describe_pictures(pictures))
-    if all(isinstance(part, SmallImageDescriptors) for part in parts):
-        return SmallImageDescriptors(np.concatenate([part.pixels for part in parts]))
-    return concatenated(parts)
-
-
-def _describe_pictures(pictures: list[NDArray[Any]]) -> Described:
-    sizes = {picture.shape for picture in pictures}
-    if len(sizes) == 1 and max(next(iter(sizes))[:2]) <= LARGEST_SIDE:
-        pixels = np.stack(pictures).astype(np.float32)
-        return SmallImageDescriptors(pixels.reshape(*pixels.shape[:3], -1))
-    return describe_images(pictures)
-
-
-def _as_picture(samples: Samples, value: Any) -> NDArray[Any]:
-    """Return `[height, width]` or `[height, width, 3]`; a vector becomes one line of pixels."""
-    if samples.modality == "image":
-        image = decode(value, where=samples.source.description, folder=samples.folder)
-        return np.asarray(image if image.mode in ("L", "RGB") else image.convert("RGB"))
-    array = np.asarray(value, dtype=np.float32)
-    if array.ndim == 3 and array.shape[0] in (1, 3):
-        array = array.transpose(1, 2, 0)
-    if array.ndim < 2:
-        array = array.reshape(1, -1)
-    low, high = float(array.min()), float(array.max())
-    return (array - low) / max(high - low, 1e-12)
+    evidence = _evidence(decisions, found, suspects, search.rows)
+    return _with_consequence(loaded, scores, decisions, evidence, config)
 
 
 @dataclass(frozen=True)
@@ -178,7 +88,7 @@ class _Influence:
 
 
 def _influence(
-    loaded: Loaded, search: _Search, found: Matches, generator: np.random.Generator
+    loaded: Loaded, search: RowSearch, found: Matches, generator: np.random.Generator
 ) -> _Influence | None:
     """Unlearn the suspects, and clean queries for comparison; None without held-out samples."""
     rows, alike = found.rows, found.score[:, 0]
@@ -198,7 +108,7 @@ def _influence(
     scores[chosen] = influence_scores(changes, background)
     # A clean query and its best match are alike too, but nothing of it was learned.
     clean = np.sort(order[BACKGROUNDS : BACKGROUNDS + INFLUENCE_CALIBRATION])
-    clean_matches = _match(search.describe(held_out).take(clean), search.rows).rows[:, :1]
+    clean_matches = match(search.describe(held_out).take(clean), search.rows, keep=1).rows
     changes, background = reactions(
         loaded.model, loaded.task, held_out, clean, loaded.train, clean_matches, backgrounds
     )
@@ -209,56 +119,74 @@ def _with_consequence(
     loaded: Loaded,
     scores: Scores,
     decisions: PairDecisions,
-    similarity: FloatArray,
+    evidence: pd.DataFrame,
     config: AuditConfig,
 ) -> ContaminationFlags:
     assert loaded.suspects is not None
     assert scores.suspects is not None
-    table = decisions.table.assign(content=similarity)
-    flagged_ids = set(decisions.flagged_queries)
-    flagged = np.array([sample_id in flagged_ids for sample_id in loaded.suspects.ids.tolist()])
+    flagged = np.isin(
+        np.arange(len(loaded.suspects)),
+        pd.Index(loaded.suspects.ids).get_indexer(decisions.flagged_queries),
+    )
     predicted = scores.suspects.probabilities(ITSELF).argmax(axis=1)
     right = (predicted == loaded.suspects.labels).astype(np.float64)
-    change = metric_change(right, flagged, seed=config.mirror.seed)
+    metric = metric_without(right, flagged, seed=config.mirror.seed)
+    classes = loaded.task.classes
     hits = pd.DataFrame(
         {
             "class": [str(name) for name in loaded.suspects.classes],
-            "suspects": np.bincount(loaded.suspects.labels, minlength=loaded.task.classes),
-            "flagged": np.bincount(loaded.suspects.labels[flagged], minlength=loaded.task.classes),
+            "suspects": np.bincount(loaded.suspects.labels, minlength=classes),
+            "flagged": np.bincount(loaded.suspects.labels[flagged], minlength=classes),
         }
     )
-    evidence = table[["content", "influence"]].rename(
-        columns={"content": "content_score", "influence": "influence_score"}
-    )
-    evidence["kind"] = _kinds(table)
     columns = ["query_id", "row_id", "rank", "score", "p_value", "flagged"]
+    table = decisions.table[columns].astype({"rank": np.int64})
+    # Ids come back as Python objects; the tables keep the types of the files.
+    for column, samples in (("query_id", loaded.suspects), ("row_id", loaded.train)):
+        table[column] = table[column].to_numpy().astype(samples.ids.dtype)
     return ContaminationFlags(
-        table=table[columns],
+        table=table,
         evidence=evidence,
         false_discovery_rate=config.flags.false_discovery_rate,
         metric_name="accuracy",
-        metric_all=Interval(change.all, np.nan, np.nan),
-        metric_clean=Interval(change.clean, np.nan, np.nan),
-        metric_difference=Interval(change.difference, change.low, change.high),
+        metric_all=metric.everything,
+        metric_clean=metric.clean,
+        metric_difference=metric.difference,
         hits_per_class=hits,
         method=_method(decisions),
     )
 
 
-def _kinds(table: pd.DataFrame) -> list[str]:
-    kinds = []
-    for line in table.itertuples():
-        if not line.flagged:
-            kinds.append("none")
-        elif line.content >= EXACT:
-            kinds.append("exact")
-        elif line.content_p_value > CLEARLY_ALIKE:
-            kinds.append("influence only")
-        elif line.influence_p_value <= CLEARLY_ALIKE or np.isnan(line.influence_p_value):
-            kinds.append("near")
-        else:
-            kinds.append("near, no influence seen")
-    return kinds
+def _evidence(
+    decisions: PairDecisions, found: Matches, suspects: Descriptors, rows: Descriptors
+) -> pd.DataFrame:
+    """Return what each pair of `decisions.table` rests on, in its order."""
+    table = decisions.table
+    lines, places = np.nonzero(found.rows >= 0)
+    matched = found.rows[lines, places]
+    kinds = [
+        _kind(pair, pair.flagged and same_content(suspects, rows, int(suspect), int(row)))
+        for pair, suspect, row in zip(table.itertuples(), lines, matched, strict=True)
+    ]
+    return pd.DataFrame(
+        {
+            "content_score": found.similarity[lines, places].astype(np.float64),
+            "influence_score": table["influence"].to_numpy(np.float64),
+            "kind": kinds,
+        }
+    )
+
+
+def _kind(pair: Any, same: bool) -> str:
+    if not pair.flagged:
+        return "none"
+    if same:
+        return "exact"
+    if pair.content_p_value > CLEARLY_ALIKE:
+        return "influence only"
+    if pair.influence_p_value <= CLEARLY_ALIKE or np.isnan(pair.influence_p_value):
+        return "near"
+    return "near, no influence seen"
 
 
 def _method(decisions: PairDecisions) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from typing import TypeVar
 
 from rich.console import Console
@@ -20,9 +20,7 @@ Item = TypeVar("Item")
 _console = Console(stderr=True)
 
 
-def track(
-    items: Iterable[Item], description: str, total: int | None = None, size: int = 1
-) -> Iterator[Item]:
+def track(items: Iterable[Item], description: str, total: int | None = None) -> Iterator[Item]:
     """Yield `items` while showing a bar; silent where stderr is no terminal.
 
     Parameters
@@ -30,12 +28,10 @@ def track(
     items : iterable
     description : str
     total : int or None
-        Number of units; None asks `len(items)`.
-    size : int
-        Units done with each item.
+        Number of items; None asks `len(items)`.
     """
-    if total is None and hasattr(items, "__len__"):
-        total = len(items) * size
+    if total is None and isinstance(items, Sized):
+        total = len(items)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -49,4 +45,4 @@ def track(
         task = progress.add_task(description, total=total)
         for item in items:
             yield item
-            progress.advance(task, size)
+            progress.advance(task)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from dataaudit.atomic import write_atomically
 from dataaudit.corrections.changes import Changes
 from dataaudit.corrections.write import discard, refuse_unfit_target, write_corrected
 from dataaudit.decisions.check import Decided, checked
@@ -16,7 +17,7 @@ from dataaudit.precision import measure
 from dataaudit.report.data import AuditReport
 from dataaudit.report.render import render
 from dataaudit.report.review_words import review_lines
-from dataaudit.store import AUDIT, REMEDIATION, REPORT, write_atomically
+from dataaudit.store import AUDIT, REMEDIATION, REPORT
 
 
 def relabel(

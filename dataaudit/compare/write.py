@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dataaudit.atomic import write_atomically
 from dataaudit.compare.build import compare
 from dataaudit.compare.data import Comparison
 from dataaudit.compare.page import build_comparison_page, comparison_lines
 from dataaudit.errors import DataError
 from dataaudit.finished import FinishedAudit
 from dataaudit.report.render import render_template
-from dataaudit.store import write_atomically
 
 PAGE = "compare.html"
 DATA = "compare.json"

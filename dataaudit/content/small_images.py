@@ -1,4 +1,4 @@
-"""Content evidence for images of at most 16 pixels a side, compared at their own resolution.
+"""Content evidence for images of 4 to 16 pixels a side, compared at their own resolution.
 
 Such images (digits, patches, spectra) hold too little for thumbnails and zooms to make sense:
 one pixel is much of the picture. They are few numbers, so every suspect is held against every
@@ -7,33 +7,32 @@ row, by the largest normalised cross-correlation over small shifts.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32]
-IndexArray = NDArray[np.int64]
+from dataaudit.content.descriptors import FloatArray, IndexArray, SmallImageDescriptors
 
-LARGEST_SIDE = 16
+SMALLEST_SIDE, LARGEST_SIDE = 4, 16
 LARGEST_SHIFT = 1
 ROWS_PER_BLOCK = 4096
 
 
-@dataclass(frozen=True)
-class SmallImageDescriptors:
-    """`pixels` float32 `[items, height, width, channels]`."""
+def are_small(pictures: Sequence[NDArray[Any]]) -> bool:
+    """Tell whether the pictures all have one shape, of 4 to 16 pixels a side."""
+    shapes = {picture.shape for picture in pictures}
+    if len(shapes) > 1:
+        return False
+    sides = next(iter(shapes))[:2]
+    return min(sides) >= SMALLEST_SIDE and max(sides) <= LARGEST_SIDE
 
-    pixels: FloatArray
 
-    def __len__(self) -> int:
-        """Return the number of items."""
-        return len(self.pixels)
-
-    def take(self, positions: IndexArray) -> SmallImageDescriptors:
-        """Return the items at `positions`."""
-        return SmallImageDescriptors(self.pixels[positions])
+def describe_small_images(pictures: Sequence[NDArray[Any]]) -> SmallImageDescriptors:
+    """Describe `[height, width]` or `[height, width, channels]` arrays of one shape."""
+    pixels = np.stack(pictures).astype(np.float32)
+    return SmallImageDescriptors(pixels.reshape(*pixels.shape[:3], -1))
 
 
 def match_small_images(

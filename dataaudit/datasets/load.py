@@ -68,6 +68,7 @@ class _Asked:
     id_column: str | None
     classes: Sequence[str | int] | None
     task: str
+    tolerate: bool
 
 
 def open_samples(
@@ -78,6 +79,7 @@ def open_samples(
     id_column: str | None,
     classes: Sequence[str | int] | None,
     task: str,
+    tolerate: bool = False,
 ) -> Samples:
     """Open a file or folder of samples and check its ids and labels.
 
@@ -97,6 +99,9 @@ def open_samples(
         numbers 0..C-1, or where the data itself names its classes: the sorted folders of an
         image folder, the ClassLabel of a Hugging Face data set.
     task : "classification" or "regression"
+    tolerate : bool
+        Whether rows that cannot be used are left to be set aside: a label that is missing or is
+        no class is `UNUSABLE` then, and a path may lead to no image.
 
     Raises
     ------
@@ -105,7 +110,7 @@ def open_samples(
         column is missing; an id is missing or repeated; a label is missing or is no class. Rows
         are counted from 0 in messages, lines from 1.
     """
-    asked = _Asked(role, label, id_column, classes, task)
+    asked = _Asked(role, label, id_column, classes, task, tolerate)
     path = existing(path)
     if not path.is_dir():
         return _file_samples(path, asked)
@@ -128,6 +133,7 @@ def samples_from_object(
     id_column: str | None,
     classes: Sequence[str | int] | None,
     task: str,
+    tolerate: bool = False,
 ) -> Samples:
     """Take an object in memory as samples and check its ids and labels.
 
@@ -137,7 +143,7 @@ def samples_from_object(
         Of pairs, the rows are frames with the one column `input`, which holds the inputs as they
         are; `label` is not used then, and the ids are positions. A list `classes` of the data
         set (as torchvision has it) names the classes that its labels number.
-    role, label, id_column, classes, task
+    role, label, id_column, classes, task, tolerate
         As in `open_samples`.
 
     Raises
@@ -145,7 +151,7 @@ def samples_from_object(
     DataError
         As `open_samples`, and when the object is of no known kind.
     """
-    asked = _Asked(role, label, id_column, classes, task)
+    asked = _Asked(role, label, id_column, classes, task, tolerate)
     description = f"{role} ({type(obj).__name__})"
     if isinstance(obj, pd.DataFrame):
         return _column_samples(Frame(description, obj), None, asked)
@@ -230,7 +236,7 @@ def _column_samples(
         # A column of bytes names no files.
         and not any(isinstance(value, bytes) for value in first_rows[content_column])
     ):
-        sha256 = _hash_with_images(sha256, source, content_column, folder)
+        sha256 = _hash_with_images(sha256, source, content_column, folder, asked.tolerate)
     return Samples(
         role=asked.role,
         source=source,
@@ -282,7 +288,14 @@ def _labels(
     if asked.task == "regression":
         return targets(values, ids, where=where), []
     if asked.task == "classification":
-        return class_indices(values, ids, where=where, classes=asked.classes, names=class_names)
+        return class_indices(
+            values,
+            ids,
+            where=where,
+            classes=asked.classes,
+            names=class_names,
+            tolerate=asked.tolerate,
+        )
     raise ValueError(f"task must be classification or regression, not {asked.task!r}")
 
 
@@ -297,13 +310,15 @@ def _hash_of(frames: Iterator[pd.DataFrame]) -> str:
     return content.hexdigest()
 
 
-def _hash_with_images(sha256: str, source: ColumnSource, column: str, folder: Path) -> str:
+def _hash_with_images(
+    sha256: str, source: ColumnSource, column: str, folder: Path, tolerate: bool
+) -> str:
     """Return the hash of a data file together with the images that its paths lead to.
 
     Raises
     ------
     DataError
-        When one of the paths leads nowhere or out of the folder.
+        When one of the paths leads nowhere or out of the folder, unless that is tolerated.
     """
     whole = hashlib.sha256(sha256.encode())
     outside = False
@@ -314,7 +329,12 @@ def _hash_with_images(sha256: str, source: ColumnSource, column: str, folder: Pa
             if path is not None:
                 outside = True
                 where = f"{source.description}: column {column!r}: row {row}"
-                content = encoded(path, where=where, folder=folder)
+                try:
+                    content = encoded(path, where=where, folder=folder)
+                except DataError:
+                    if not tolerate:
+                        raise
+                    content = b""
                 whole.update(hashlib.sha256(content).digest())
             row += 1
     return whole.hexdigest() if outside else sha256

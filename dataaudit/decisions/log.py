@@ -13,13 +13,14 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from dataaudit.atomic import write_atomically
 from dataaudit.decisions.check import Decided, checked, refuse_conflict
 from dataaudit.decisions.said import Said
 from dataaudit.errors import RunDirectoryError
 from dataaudit.finished import FinishedAudit
 from dataaudit.report.data import NOT_PROVIDED, Decision
 from dataaudit.report.samples import clean_text
-from dataaudit.store import REMEDIATION, write_atomically
+from dataaudit.store import REMEDIATION
 
 
 def earlier_decisions(audit: FinishedAudit) -> list[Decided]:

@@ -46,7 +46,9 @@ def write_csv(
     header = [*FOUND, *TO_FILL, *(f"data.{name}" for name in columns)]
 
     def cells(row: ExportRow) -> list[object]:
-        content: dict[str | None, object] = {**row.fields, text_column: row.text}
+        content: dict[str, object] = dict(row.fields)
+        if text_column is not None:
+            content[text_column] = row.text
         found = [getattr(row, name) for name in FOUND]
         return [*found, *("" for _ in TO_FILL), *(content[name] for name in columns)]
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from dataaudit.atomic import write_atomically
 from dataaudit.errors import DataError
-from dataaudit.store import write_atomically
 
 
 def write_by_rank(

@@ -1,4 +1,4 @@
-"""Contamination flags: which suspects leak from the training rows, at a stated false discovery rate.
+"""Contamination flags: which suspects leak from the training rows, at a false discovery rate.
 
 Arrays in, table out. Evidence comes in two kinds, both [suspects, matches]: `content` (how alike
 the pair is, see content.py) and `influence` (how much more the row reacts to this suspect than to
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import fisher_exact
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -76,13 +77,16 @@ class Null:
         return 1.0 / (len(self.calibration) + 1)
 
 
-def fit_null(calibration: ArrayLike, trusted: bool = False, level: float = 0.10) -> Null:
+def fit_null(
+    calibration: ArrayLike, trusted: bool = False, level: float = 0.10, cut_share: float = 1.0
+) -> Null:
     """Learn how clean suspects score.
 
     Args:
         calibration: [calibration suspects] largest score of each.
         trusted: the calibration suspects are known to be clean; none is cut out.
-        level: the false discovery rate at which calibration suspects are cut out as duplicates.
+        level: the false discovery rate at which calibration suspects count as duplicates.
+        cut_share: the share of those duplicates to cut out, the most extreme first.
 
     Raises:
         ValueError: fewer than 20 finite scores.
@@ -95,8 +99,52 @@ def fit_null(calibration: ArrayLike, trusted: bool = False, level: float = 0.10)
     excluded = ~usable
     tail = fit_tail(ordered, DUPLICATE_SHARES[:1] if trusted else DUPLICATE_SHARES)
     if not trusted:
-        excluded[usable] = benjamini_hochberg(tail.share_above(given[usable]), level)
+        duplicate = np.zeros(len(given), bool)
+        duplicate[usable] = benjamini_hochberg(tail.share_above(given[usable]), level)
+        ranked = np.argsort(-np.where(duplicate, given, -np.inf), kind="stable")
+        excluded[ranked[: round(cut_share * int(duplicate.sum()))]] = True
     return Null(np.sort(given[~excluded]), excluded, tail)
+
+
+def choose_null(calibration: ArrayLike, scores: ArrayLike, level: float) -> tuple[Null, str]:
+    """Decide how many duplicates to cut out of the calibration set, and say why in words.
+
+    None, if suspects are no more often duplicates than calibration suspects are (Fisher's exact
+    test at 5 %): whatever repeats itself in this data set is then no evidence of a leak. Else as
+    few as possible, the most extreme first, as long as at least 95 % of the suspects are flagged
+    that would be flagged with all of them cut out.
+
+    Args:
+        calibration: [calibration suspects]; scores: [suspects] largest score of each.
+        level: the false discovery rate for suspects.
+    """
+    full = fit_null(calibration)
+    repeated = int(full.excluded.sum())
+    if repeated == 0:
+        return full, "no duplicates among the calibration samples"
+    values = np.asarray(scores, np.float64)
+    flagged = benjamini_hochberg(p_values(full, values), level)
+    none_cut = fit_null(calibration, cut_share=0.0)
+    finite = np.asarray(calibration, np.float64)[np.isfinite(calibration)]
+    edge = values[flagged].min() if flagged.any() else np.inf
+    alike = int((finite >= edge).sum())
+    counts = [[int(flagged.sum()), int((~flagged).sum())], [alike, len(finite) - alike]]
+    if fisher_exact(counts, alternative="greater").pvalue > 0.05:
+        return none_cut, (
+            f"{int(flagged.sum())} of {len(values)} suspects are alike to a training row, no more "
+            f"often than calibration samples ({alike} of {len(finite)}): not counted as leaks"
+        )
+    for share in (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9):
+        null = fit_null(calibration, cut_share=share)
+        found = benjamini_hochberg(p_values(null, values), level).sum()
+        if found >= 0.95 * flagged.sum():
+            break
+    else:
+        null = full
+    return null, (
+        f"{int(null.excluded.sum())} of {len(finite)} calibration samples repeat training rows and "
+        "were left out of the calibration"
+    )
 
 
 def p_values(null: Null, scores: ArrayLike) -> FloatArray:
@@ -214,9 +262,11 @@ class PairDecisions:
     level: float
     content_null: Null
     influence_null: Null | None
+    calibration_note: str
 
     @property
     def flagged_queries(self) -> list[object]:
+        """Ids of the flagged suspects."""
         first = self.table[(self.table["rank"] == 1) & self.table["flagged"]]
         return list(first["query_id"])
 
@@ -224,12 +274,7 @@ class PairDecisions:
     def notes(self) -> list[str]:
         """What a reader must know before relying on the flags."""
         null, suspects = self.content_null, int((self.table["rank"] == 1).sum())
-        notes = []
-        if null.excluded.any():
-            notes.append(
-                f"{int(null.excluded.sum())} of {len(null.excluded)} calibration samples are "
-                "duplicates of training rows themselves and were left out"
-            )
+        notes = [self.calibration_note]
         if null.resolution > self.level / max(suspects, 1):
             notes.append(
                 f"{len(null.calibration)} calibration samples resolve p-values down to "
@@ -272,13 +317,17 @@ def flag_contamination(
         )
     if (influence is None) != (influence_calibration is None):
         raise ValueError("influence needs influence_calibration, and the reverse")
-    content_null = fit_null(calibration, trusted=calibration_trusted)
+    if calibration_trusted:
+        content_null, note = fit_null(calibration, trusted=True), "calibration samples are trusted"
+    else:
+        best = alike[:, 0] if alike.shape[1] else np.empty(0)
+        content_null, note = choose_null(calibration, best, level)
     content_p = p_values(content_null, alike)
     influence_null, influence_p, reaction = None, np.ones_like(alike), np.full(alike.shape, np.nan)
     p = content_p
     if influence is not None and influence_calibration is not None:
         reaction = np.asarray(influence, np.float64)
-        influence_null = fit_null(influence_calibration, trusted=calibration_trusted)
+        influence_null = fit_null(influence_calibration, trusted=True)
         influence_p = p_values(influence_null, reaction)
         p = combined_p_values(content_p, influence_p)
     flagged = _flag_matches(p, level)
@@ -299,7 +348,7 @@ def flag_contamination(
             "evidence": _evidence(content_p, influence_p, flagged)[present],
         }
     )
-    return PairDecisions(table, level, content_null, influence_null)
+    return PairDecisions(table, level, content_null, influence_null, note)
 
 
 def combined_p_values(content_p: FloatArray, influence_p: FloatArray) -> FloatArray:
@@ -327,122 +376,3 @@ def _evidence(
     names[learned & ~alike] = "influence"
     names[learned & alike] = "both"
     return names
-
-
-# --------------------------------------------------------------------------- consequences
-
-
-@dataclass(frozen=True)
-class MetricChange:
-    """A mean metric over all suspects and over the clean ones, and their difference.
-
-    `low` and `high` bound `difference` = all - clean (positive: the leak flattered the model) at
-    `confidence`, from a paired bootstrap over suspects.
-    """
-
-    all: float
-    clean: float
-    difference: float
-    low: float
-    high: float
-    confidence: float
-    suspects: int
-    flagged: int
-
-
-def metric_change(
-    values: ArrayLike,
-    flagged: ArrayLike,
-    confidence: float = 0.95,
-    resamples: int = 2000,
-    seed: int = 0,
-) -> MetricChange:
-    """Compare a per-suspect metric (1 for correct, or minus a loss) with and without the flagged.
-
-    Args:
-        values: [suspects] larger is better; flagged: [suspects] true where left out.
-
-    Raises:
-        ValueError: nothing is left once the flagged are out.
-    """
-    value, out = np.asarray(values, np.float64), np.asarray(flagged, bool)
-    if out.all():
-        raise ValueError("every suspect is flagged: no clean suspect is left to measure on")
-    generator = np.random.default_rng(seed)
-    differences = []
-    for _ in range(resamples):
-        drawn = generator.integers(0, len(value), len(value))
-        kept = ~out[drawn]
-        if kept.any():
-            differences.append(value[drawn].mean() - value[drawn][kept].mean())
-    edge = (1 - confidence) / 2
-    low, high = np.quantile(differences, [edge, 1 - edge])
-    everything, clean = float(value.mean()), float(value[~out].mean())
-    return MetricChange(
-        everything,
-        clean,
-        everything - clean,
-        float(low),
-        float(high),
-        confidence,
-        len(value),
-        int(out.sum()),
-    )
-
-
-def disagreeing_duplicates(
-    row_ids: Sequence[object],
-    labels: ArrayLike,
-    matches: ArrayLike,
-    content: ArrayLike,
-    threshold: float,
-) -> pd.DataFrame:
-    """List pairs of training rows that are duplicates but carry different labels.
-
-    Args:
-        matches, content: [rows, matches] of the training rows against each other, self left out.
-        threshold: similarity from which two rows count as duplicates.
-
-    Returns:
-        row_id, other_row_id, label, other_label, score; each pair once, most alike first.
-    """
-    given, rows = np.asarray(labels), np.asarray(matches, np.int64)
-    left, place = np.nonzero((rows >= 0) & (np.asarray(content) >= threshold))
-    right = rows[left, place]
-    score = np.asarray(content, np.float64)[left, place]
-    differs = given[left] != given[right]
-    low, high = np.minimum(left, right)[differs], np.maximum(left, right)[differs]
-    names = np.asarray(row_ids, object)
-    table = pd.DataFrame(
-        {
-            "row_id": names[low],
-            "other_row_id": names[high],
-            "label": given[low],
-            "other_label": given[high],
-            "score": score[differs],
-            "low": low,
-            "high": high,
-        }
-    )
-    table = table.sort_values(["score", "low", "high"], ascending=[False, True, True])
-    table = table.drop_duplicates(["low", "high"])
-    return table.drop(columns=["low", "high"]).reset_index(drop=True)
-
-
-def shared_groups(suspect_groups: ArrayLike, row_groups: ArrayLike) -> pd.DataFrame:
-    """Count suspects and training rows of each group (patient, user, document) found in both.
-
-    Returns:
-        group, suspects, rows; most suspects first. Missing keys belong to no group.
-    """
-    suspects = pd.Series(np.asarray(suspect_groups, object)).dropna().value_counts()
-    rows = pd.Series(np.asarray(row_groups, object)).dropna().value_counts()
-    shared = [key for key in suspects.index if key in rows.index]
-    table = pd.DataFrame(
-        {
-            "group": pd.Series(shared, dtype=object),
-            "suspects": [int(suspects[key]) for key in shared],
-            "rows": [int(rows[key]) for key in shared],
-        }
-    )
-    return table.sort_values("suspects", ascending=False, kind="stable").reset_index(drop=True)

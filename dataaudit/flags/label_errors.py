@@ -200,8 +200,6 @@ def fit_evidence(
     """
     center, scale = reference_signals.mean(axis=0), reference_signals.std(axis=0) + 1e-9
     references, rows = (reference_signals - center) / scale, (row_signals - center) / scale
-    limit = np.abs(references).max(axis=0)  # no evidence beyond what the reference rows have shown
-    rows = np.clip(rows, -limit, limit)
     ratios, weights = [], []
     typical = _typical(reference_signals, kinds)
     for kind in np.unique(kinds[kinds > 0]):

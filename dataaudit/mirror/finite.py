@@ -211,12 +211,16 @@ def _scheduler(
 def _pull_back(
     moving: dict[str, nn.Parameter], start: dict[str, Tensor], largest_change: float
 ) -> None:
-    distance = torch.sqrt(sum((moving[n] - start[n]).square().sum() for n in moving))  # type: ignore[call-overload]
-    length = torch.sqrt(sum(start[n].square().sum() for n in moving))  # type: ignore[call-overload]
+    distance = _length([parameter - start[name] for name, parameter in moving.items()])
+    length = _length(list(start.values()))
     allowed = largest_change * length
     if distance > allowed:
         for name, parameter in moving.items():
             parameter.copy_(start[name] + (parameter - start[name]) * (allowed / distance))
+
+
+def _length(tensors: Sequence[Tensor]) -> Tensor:
+    return torch.stack([tensor.square().sum() for tensor in tensors]).sum().sqrt()
 
 
 class _RunningMean:

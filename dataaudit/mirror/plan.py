@@ -81,7 +81,7 @@ def make_plan(loaded: Loaded, config: AuditConfig) -> Plan:
     sample = next(endless_batches(loaded.model, [rows], min(64, len(rows)), mirror.seed))[0]
     augment = are_images(sample[0])
     batch_size = min(mirror.batch_size or BATCH_SIZE, len(rows))
-    passes, keep = (4.5, 0.5) if augment else (2.5, 0.25)
+    passes, keep = (7.0, 0.5) if augment else (2.5, 0.25)
     steps = mirror.steps or int(
         np.clip(round(passes * len(rows) / batch_size), FEWEST_STEPS, MOST_STEPS)
     )

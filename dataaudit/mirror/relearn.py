@@ -43,12 +43,15 @@ class Mirror:
         None where there were too few held-out samples.
     attempt : Attempt
         The one that was taken.
+    flip : bool
+        Whether flipped images are what they were; the rows are then scored both ways.
     """
 
     familiar: Perturbation
     relearned: Perturbation
     references: References | None
     attempt: Attempt
+    flip: bool
 
 
 def relearn(loaded: Loaded, plan: Plan) -> Mirror:
@@ -74,7 +77,7 @@ def relearn(loaded: Loaded, plan: Plan) -> Mirror:
         settings = replace(plan.settings, learning_rate=attempt.learning_rate)
         steps = _steps(loaded, plan, rows, references)
         relearned = finite_mirror(model.module, task, steps, settings, start)
-        mirror = Mirror(familiar, relearned, references, attempt)
+        mirror = Mirror(familiar, relearned, references, attempt, plan.flip)
         quality, enough = _quality(loaded, relearned, references)
         if best is None or quality > best[0]:
             best = quality, mirror

@@ -22,7 +22,7 @@ from dataaudit.models.trained import Preprocess, TrainedModel
 from dataaudit.progress import track
 
 _SURROGATE_WIDTH = 128
-_SURROGATE_STEPS = 2000
+_SURROGATE_STEPS = 1000
 _SURROGATE_ROWS = 50_000
 """Rows that the stand-in learns from, drawn at random where there are more."""
 _ROWS_PER_STEP = 128
@@ -124,10 +124,11 @@ def _exact_module(final: Any) -> nn.Module:
 
 
 def _linear(weights: NDArray[Any], biases: NDArray[Any]) -> nn.Linear:
-    layer = nn.Linear(*weights.shape, dtype=torch.float64)
+    inputs, outputs = weights.shape
+    layer = nn.Linear(inputs, outputs, dtype=torch.float64)
     with torch.no_grad():
         layer.weight.copy_(torch.tensor(weights.T))
-        layer.bias.copy_(torch.tensor(np.broadcast_to(biases, weights.shape[1]).copy()))
+        layer.bias.copy_(torch.tensor(np.broadcast_to(biases, outputs).copy()))
     return layer
 
 

@@ -28,8 +28,8 @@ KIND_WORDS = {
     "exact": ("exact copy", "exact copies"),
     "near": ("near copy", "near copies"),
     "near, no influence seen": (
-        "near copy without influence on the model",
-        "near copies without influence on the model",
+        "near copy whose influence does not exceed a look-alike's",
+        "near copies whose influence does not exceed a look-alike's",
     ),
     "influence only": ("linked by influence only", "linked by influence only"),
     "none": ("without a clear match", "without a clear match"),

@@ -7,12 +7,12 @@ from typing import Any
 
 import yaml
 
+from dataaudit.atomic import write_atomically
 from dataaudit.datasets.samples import Role
 from dataaudit.errors import DataError
 from dataaudit.scaffold.columns import SplitGuess, guess
 from dataaudit.scaffold.find import Found, find
 from dataaudit.scaffold.model import model_source
-from dataaudit.store import write_atomically
 
 YAML = "audit.yaml"
 MODULE = "my_model.py"

@@ -1,0 +1,165 @@
+"""Decisions about suspects: valid p-values, a controlled false discovery rate."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from dataaudit.flags.contamination import (
+    benjamini_hochberg,
+    combined_p_values,
+    fit_null,
+    flag_contamination,
+    influence_scores,
+    p_values,
+)
+
+
+def flag(content, calibration, **more):
+    content = np.asarray(content, float)[:, None]
+    names = [f"q{i}" for i in range(len(content))]
+    return flag_contamination(
+        names, ["r0"], np.zeros((len(names), 1), int), content, calibration, **more
+    )
+
+
+def test_counted_p_values_are_conformal():
+    null = fit_null(np.arange(1000.0), trusted=True)
+    assert p_values(null, [500.0])[0] == pytest.approx(501 / 1001)
+    assert p_values(null, [-1.0])[0] == 1.0
+    assert p_values(null, [-np.inf])[0] == 1.0
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_p_values_of_clean_suspects_are_uniform_or_larger(trusted):
+    generator = np.random.default_rng(0)
+    below = []
+    for _ in range(200):
+        null = fit_null(generator.normal(size=500), trusted=trusted)
+        below.append(
+            [(p_values(null, generator.normal(size=500)) <= t).mean() for t in (0.01, 0.1)]
+        )
+    assert np.mean(below, axis=0) == pytest.approx([0.01, 0.1], rel=0.25)
+
+
+def test_tail_p_values_follow_the_distribution():
+    generator = np.random.default_rng(0)
+    null = fit_null(generator.exponential(size=20_000))
+    p = p_values(null, [12.0])[0]
+    assert np.log(stats.expon.sf(12.0)) == pytest.approx(np.log(p), abs=3)
+    assert p < null.resolution
+
+
+def test_p_values_fall_as_scores_rise():
+    null = fit_null(np.random.default_rng(0).normal(size=300))
+    p = p_values(null, np.linspace(-5, 50, 400))
+    assert (np.diff(p) <= 1e-12).all()
+    assert p.min() > 0
+
+
+def test_duplicates_in_the_calibration_set_are_cut_out():
+    generator = np.random.default_rng(0)
+    calibration = np.r_[generator.normal(size=1980), np.full(20, 30.0)]
+    null = fit_null(calibration)
+    assert null.excluded[-20:].all()
+    assert null.excluded.sum() <= 23
+    assert fit_null(calibration, trusted=True).excluded.sum() == 0
+    flags = flag(np.r_[generator.normal(size=300), np.full(12, 30.0)], calibration)
+    assert [name for name in flags.flagged_queries if int(name[1:]) >= 300] == [
+        f"q{i}" for i in range(300, 312)
+    ]
+    assert len(flags.flagged_queries) <= 14
+    assert "calibration samples repeat training rows" in flags.notes[0]
+
+
+def test_duplicates_as_common_as_among_training_rows_are_no_leak():
+    generator = np.random.default_rng(0)
+    calibration = np.r_[generator.normal(size=1980), np.full(20, 30.0)]
+    flags = flag(np.r_[generator.normal(size=990), np.full(10, 30.0)], calibration)
+    assert flags.flagged_queries == []
+    assert "no more often than calibration samples" in flags.notes[0]
+
+
+def test_too_few_calibration_suspects():
+    with pytest.raises(ValueError, match="expected at least 20 finite scores, found 3"):
+        fit_null([1.0, 2.0, 3.0, np.nan])
+
+
+def test_constant_calibration_scores():
+    null = fit_null(np.zeros(50))
+    assert p_values(null, [0.0])[0] == 1.0
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.floats(0, 1), max_size=30), st.floats(0.01, 0.5))
+def test_benjamini_hochberg_equals_its_definition(p, level):
+    ordered = sorted(p)
+    largest = max(
+        (k for k in range(1, len(p) + 1) if ordered[k - 1] <= level * k / len(p)), default=0
+    )
+    cut = ordered[largest - 1] if largest else -1.0
+    assert benjamini_hochberg(p, level).tolist() == [value <= cut for value in p]
+
+
+def test_no_leak_no_flags():
+    generator = np.random.default_rng(0)
+    shares = [
+        len(flag(generator.normal(size=1000), generator.normal(size=1000)).flagged_queries) / 1000
+        for _ in range(50)
+    ]
+    assert np.mean(shares) <= 0.001
+    assert max(shares) <= 0.01
+
+
+def test_realised_false_discovery_rate_and_recall():
+    generator = np.random.default_rng(0)
+    false, recall = [], []
+    for _ in range(50):
+        content = np.r_[generator.normal(size=950), generator.normal(6, 1, 50)]
+        named = flag(content, generator.normal(size=1000)).flagged_queries
+        leaked = [int(name[1:]) >= 950 for name in named]
+        false.append(1 - np.mean(leaked))
+        recall.append(np.sum(leaked) / 50)
+    assert np.mean(false) <= 0.13
+    assert np.mean(recall) >= 0.97
+
+
+def test_influence_is_judged_against_the_rows_own_background():
+    background = np.array([[[0.0, 1.0, 2.0, 3.0, 4.0]], [[0.0, 0.1, 0.2, 0.3, 0.4]]])
+    scores = influence_scores([[4.0], [4.0]], background)
+    assert scores[1, 0] > 5 * scores[0, 0] > 0
+    assert influence_scores([[2.0]], background[:1])[0, 0] == 0.0
+
+
+def test_evidence_of_each_kind():
+    generator = np.random.default_rng(0)
+    calibration = generator.normal(size=2000)
+    content = np.r_[generator.uniform(-1, 1, 97), 30.0, 30.0, 0.0]
+    influence = np.r_[generator.uniform(-1, 1, 97), 30.0, 0.0, 30.0][:, None]
+    flags = flag(content, calibration, influence=influence, influence_calibration=calibration)
+    last = flags.table.tail(3)
+    assert last["evidence"].tolist() == ["both", "content", "influence"]
+    assert last["flagged"].all()
+    assert combined_p_values(np.array([0.9]), np.array([0.2]))[0] == 1.0
+
+
+def test_the_table_is_the_contract():
+    calibration = np.random.default_rng(0).normal(size=100)
+    flags = flag_contamination(
+        ["a", "b"], ["x", "y"], [[1, 0], [0, -1]], [[99.0, 0.0], [0.0, -np.inf]], calibration
+    )
+    head = flags.table[["query_id", "row_id", "rank", "score", "flagged"]]
+    assert head.values.tolist() == [
+        ["a", "y", 1, 99.0, True],
+        ["a", "x", 2, 0.0, False],
+        ["b", "x", 1, 0.0, False],
+    ]
+    assert flags.table["p_value"].between(0, 1).all()
+
+
+def test_shapes_are_checked():
+    with pytest.raises(ValueError, match=r"expected matches and content of shape \[1, matches\]"):
+        flag_contamination(["a"], ["x"], [[0, 1]], [[1.0]], np.arange(30.0))
+    with pytest.raises(ValueError, match="influence needs influence_calibration"):
+        flag([1.0], np.arange(30.0), influence=[[1.0]])
