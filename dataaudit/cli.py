@@ -88,7 +88,7 @@ def demo(
 
         result, findings = run_demo(out)
     _print_summary(result.report, out)
-    _say(findings)
+    _print_lines(findings)
 
 
 @app.command(epilog="Example: `dataaudit init my-project`")
@@ -101,7 +101,7 @@ def init(
     """
     from dataaudit.scaffold.write import init as write_scaffold
 
-    _say(write_scaffold(folder))
+    _print_lines(write_scaffold(folder))
 
 
 @app.command(epilog="Example: `dataaudit report audit-demo`")
@@ -136,7 +136,7 @@ def export(
     from dataaudit.exports.export import export as export_audit
 
     only_flagged = only is Selection.flagged
-    _say(export_audit(directory, to, out, only_flagged=only_flagged, moved_to=data))
+    _print_lines(export_audit(directory, to, out, only_flagged=only_flagged, moved_to=data))
 
 
 @app.command(
@@ -156,7 +156,7 @@ def relabel(
     """
     from dataaudit.relabel import relabel as relabel_data
 
-    _say(relabel_data(directory, decisions, out, moved_to=data))
+    _print_lines(relabel_data(directory, decisions, out, moved_to=data))
 
 
 @app.command(epilog="Example: `dataaudit compare audit-2026-10 audit-2026-11 --out compared`")
@@ -170,10 +170,10 @@ def compare(
     """Say which flagged rows and leaks were fixed, which are new, and which remain."""
     from dataaudit.compare.write import compare_directories
 
-    _say(compare_directories(old, new, out))
+    _print_lines(compare_directories(old, new, out))
 
 
-def _say(lines: Iterable[str]) -> None:
+def _print_lines(lines: Iterable[str]) -> None:
     for line in lines:
         typer.echo(one_line(line))
 
@@ -181,7 +181,7 @@ def _say(lines: Iterable[str]) -> None:
 def _print_summary(audit_report: AuditReport, out: Path) -> None:
     from dataaudit.summary import summary_lines
 
-    _say(summary_lines(audit_report))
+    _print_lines(summary_lines(audit_report))
     typer.echo(f"report: {(out / 'report.html').absolute()}")
 
 
@@ -195,7 +195,7 @@ def _interruptible() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as interrupt:
-        _complain("interrupted", interrupt)
+        _say("interrupted", interrupt)
         raise typer.Exit(EXIT_INTERRUPTED) from None
 
 
@@ -204,15 +204,15 @@ def main() -> None:
     try:
         app(standalone_mode=True)
     except ConfigError as error:
-        _complain(str(error), error)
+        _say(str(error), error)
         sys.exit(EXIT_BAD_INPUT)
     except DataAuditError as error:
         # Only the settings have several lines to complain of; elsewhere a line may be forged.
-        _complain(one_line(str(error)), error)
+        _say(one_line(str(error)), error)
         sys.exit(EXIT_BAD_INPUT)
 
 
-def _complain(message: str, error: BaseException) -> None:
+def _say(message: str, error: BaseException) -> None:
     lines = "\n".join([message, *getattr(error, "__notes__", [])])
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     console.print(f"dataaudit: {printable(lines)}")

@@ -71,6 +71,12 @@ class FinishedAudit:
         counts = self.report.composition.counts
         return [str(item.label) for item in counts if item.split == "train"]
 
+    @property
+    def tolerates_bad_rows(self) -> bool:
+        """Whether the audit set rows aside that it could not use."""
+        settings = self.manifest["settings"].get("bad_rows", {})
+        return bool(settings.get("largest_share") or settings.get("longest_text"))
+
     def training_rows(self, moved_to: Path | None = None) -> Samples:
         """Open the training data again and make sure that it is what was audited.
 
@@ -109,6 +115,7 @@ class FinishedAudit:
             id_column=settings["train"]["id"],
             classes=self.classes,
             task="classification",
+            tolerate=self.tolerates_bad_rows,
         )
         if samples.sha256 != self.train_sha256:
             raise DataError(

@@ -56,7 +56,7 @@ def measure(mislabels: pd.DataFrame, decided: Sequence[Decided]) -> Review:
     rows = rows.reset_index(drop=True).assign(
         flagged=found["flagged"].astype(bool),
         probability=found["probability"],
-        suggested=found["suggested_label"].map(str),
+        suggested=[str(value) for value in found["suggested_label"].astype(object)],
     )
     sure = rows[rows["outcome"] != "unsure"]
     flagged, kept = sure[sure["flagged"]], sure[~sure["flagged"]]

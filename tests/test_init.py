@@ -1,6 +1,7 @@
 """`dataaudit init`: looks at files, guesses, and writes what runs after one function is filled."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from conftest import CommandLine, Project
 from PIL import Image
 
 from dataaudit.config import load_config
+from dataaudit.resources import resource_folder
 from dataaudit.scaffold.find import role_of
 
 UNFILLED = 'raise NotImplementedError("fill in {}() in my_model.py")'
@@ -104,6 +106,19 @@ def test_text_runs_after_filling_one_function(tmp_path: Path, command_line: Comm
         "    return torch.nn.Linear(3, 2), encode"
     )
     fill(tmp_path, "load_model", code)
+    ran = command_line("run", tmp_path / "audit.yaml", "--out", tmp_path / "audit")
+    assert (ran.code, ran.err) == (0, "")
+
+
+def test_the_sample_data_is_audited_from_a_fresh_start(
+    tmp_path: Path, command_line: CommandLine
+) -> None:
+    source = resource_folder("sample_data")
+    for name in ("train.parquet", "held_out.parquet", "digits_model.safetensors"):
+        shutil.copy(source / name, tmp_path)
+    assert command_line("init", tmp_path).code == 0
+    shutil.copy(source / "digits_model.py", tmp_path)
+    fill(tmp_path, "build", "import digits_model; return digits_model.build()")
     ran = command_line("run", tmp_path / "audit.yaml", "--out", tmp_path / "audit")
     assert (ran.code, ran.err) == (0, "")
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
-from conftest import CommandLine
+from conftest import CommandLine, Project
 from review_examples import (
     CLASSES,
     FORMATS,
@@ -182,6 +182,39 @@ def test_later_decisions_join_the_earlier_ones(tmp_path, command_line: CommandLi
     assert len(log.read_text().splitlines()) == 3
     again = command_line("run", "audit.yaml", "--out", audit.directory, "--overwrite")
     assert again.code == 2
+
+
+def test_rows_that_were_set_aside_are_neither_exported_nor_decided_about(
+    project: Project, command_line: CommandLine
+) -> None:
+    with project.yaml.open("a", encoding="utf-8") as file:
+        file.write("bad_rows: {largest_share: 0.05}\n")
+    lines = (project.folder / "train.csv").read_text(encoding="utf-8").splitlines()
+    lines[8] = lines[8].rsplit(",", 1)[0] + ","
+    (project.folder / "train.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    out = project.folder / "audit"
+    ran = command_line("run", project.yaml, "--out", out)
+    assert ran.code == 0, ran.err
+    exported = project.folder / "all.csv"
+    assert command_line(
+        "export", out, "--to", "csv", "--only", "all", "--out", exported
+    ).code == 0  # fmt: skip
+    table = pd.read_parquet(out / "mislabels.parquet")
+    aside = table.loc[table["probability"].isna(), "row_id"].tolist()
+    assert "fruit-7" in aside
+    assert set(pd.read_csv(exported)["row_id"]) == set(table["row_id"]) - set(aside)
+    decisions = write_decisions(project.folder / "d.csv", "fruit-7,relabel,pear")
+    target = project.folder / "train-2.csv"
+    refused = command_line("relabel", out, "--decisions", decisions, "--out", target)
+    assert refused.code == 2
+    assert refused.err == (
+        f"dataaudit: {decisions}: line 2: row fruit-7 was set aside, not judged; "
+        "set_aside.parquet of the audit says why. Mend the data, and audit it again\n"
+    )
+    decisions = write_decisions(project.folder / "d.csv", "fruit-1,unsure,")
+    done = command_line("relabel", out, "--decisions", decisions, "--out", target)
+    assert done.code == 0, done.err
+    assert target.read_bytes() == (project.folder / "train.csv").read_bytes()
 
 
 def test_a_class_that_no_row_has_is_written_in_the_type_of_the_column(

@@ -118,14 +118,14 @@ def _rows(
 
 
 def _how_fixed(line: dict[str, Any]) -> RowChange:
-    if pd.isna(line["probability_new"]):
+    if pd.isna(line["row_id_new"]):
         return "removed"
     same = str(line["given_label_old"]) == str(line["given_label_new"])
     return "no longer flagged" if same else "relabeled"
 
 
 def _how_new(line: dict[str, Any]) -> RowChange:
-    if pd.isna(line["probability_old"]):
+    if pd.isna(line["row_id_old"]):
         return "added"
     same = str(line["given_label_old"]) == str(line["given_label_new"])
     return "newly flagged" if same else "relabeled"

@@ -62,21 +62,28 @@ def checked(audit: FinishedAudit, said: Iterable[Said]) -> list[Decided]:
         once, or contradicts another one.
     """
     table = audit.mislabels
-    ids = pd.Index(table["row_id"].map(str))
-    given = table["given_label"].map(str).to_numpy()
-    suggested = table["suggested_label"].map(str).to_numpy()
+    # As objects: whole numbers beside missing ones must not be written as fractions.
+    ids, given, suggested = (
+        pd.Index([str(value) for value in table[name].astype(object)])
+        for name in ("row_id", "given_label", "suggested_label")
+    )
     decided: dict[int, Decided] = {}
     every = []
     for item in said:
         _refuse_other_data(audit, item)
         position = _position(audit, ids, item)
-        before = str(given[position])
+        if pd.isna(table["probability"].iloc[position]):
+            raise DataError(
+                f"{item.where}: row {item.row_id} was set aside, not judged; set_aside.parquet of "
+                "the audit says why. Mend the data, and audit it again"
+            )
+        before = given[position]
         if item.given_label is not None and not _same(item.given_label, before):
             raise DataError(
                 f"{item.where}: row {item.row_id} had the label {item.given_label!r} when it was "
                 f"exported; in this audit it has {before!r}"
             )
-        outcome, after = _outcome(audit, item, before, str(suggested[position]))
+        outcome, after = _outcome(audit, item, before, suggested[position])
         decision = Decided(
             where=item.where,
             position=position,

@@ -11,6 +11,7 @@ class ExportFormat(StrEnum):
     csv = "csv"
     jsonl = "jsonl"
     label_studio = "label-studio"
+    croissant = "croissant"
 
 
 class Selection(StrEnum):

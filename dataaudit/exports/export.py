@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dataaudit.exports.choices import ExportFormat
+from dataaudit.exports.croissant import write_croissant
 from dataaudit.exports.csv import write_csv
 from dataaudit.exports.jsonl import write_jsonl
 from dataaudit.exports.label_studio import write_label_studio
@@ -18,6 +19,7 @@ ENDINGS = {
     ExportFormat.csv: ".csv",
     ExportFormat.jsonl: ".jsonl",
     ExportFormat.label_studio: ".json",
+    ExportFormat.croissant: ".croissant.json",
 }
 
 
@@ -29,7 +31,7 @@ def export(
     only_flagged: bool = True,
     moved_to: Path | None = None,
 ) -> list[str]:
-    """Write rows of a finished audit for review, and return lines that say what was written.
+    """Write rows of a finished audit for review, or Croissant metadata; say what was written.
 
     Parameters
     ----------
@@ -39,7 +41,7 @@ def export(
     out : Path or None
         The file to write; None names it after the directory, beside it.
     only_flagged : bool
-        Whether only flagged rows are written, or all.
+        Whether only flagged rows are written, or all; Croissant describes all.
     moved_to : Path or None
         Where the training data is now, if it was moved since the audit.
 
@@ -49,11 +51,14 @@ def export(
         There is no audit, its data has gone or changed, or the file exists already.
     """
     audit = FinishedAudit.open(directory)
-    target = out or _beside(directory, only_flagged, ENDINGS[to])
+    target = out or _beside(directory, to, only_flagged)
     refuse_existing(target)
     if to is ExportFormat.label_studio:
         refuse_existing(target.with_suffix(".xml"))
     samples = audit.training_rows(moved_to)
+    if to is ExportFormat.croissant:
+        write_croissant(target, audit, samples)
+        return [f"Croissant metadata: {target.absolute()}"]
     positions = chosen_positions(audit, only_flagged=only_flagged)
     own = {samples.label_column, samples.id_column}
     columns = [name for name in map(str, samples.take([0]).frame.columns) if name not in own]
@@ -80,9 +85,12 @@ def export(
     return [_written(write_jsonl(target, rows()), target)]
 
 
-def _beside(directory: Path, only_flagged: bool, ending: str) -> Path:
+def _beside(directory: Path, to: ExportFormat, only_flagged: bool) -> Path:
     directory = directory.absolute()
-    return directory.with_name(f"{directory.name}-{'flagged' if only_flagged else 'all'}{ending}")
+    rows = "-flagged" if only_flagged else "-all"
+    return directory.with_name(
+        directory.name + ("" if to is ExportFormat.croissant else rows) + ENDINGS[to]
+    )
 
 
 def _written(count: int, target: Path) -> str:

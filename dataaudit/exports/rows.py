@@ -62,10 +62,12 @@ class ExportRow:
 
 
 def chosen_positions(audit: FinishedAudit, *, only_flagged: bool) -> NDArray[np.int64]:
-    """Return the positions of the rows to export, ascending."""
-    if not only_flagged:
-        return np.arange(len(audit.mislabels), dtype=np.int64)
-    return np.flatnonzero(audit.mislabels["flagged"]).astype(np.int64)
+    """Return the positions of the rows to export, ascending.
+
+    Rows that the audit set aside were not judged, and are left out: `set_aside.parquet` has them.
+    """
+    chosen = audit.mislabels["flagged" if only_flagged else "probability"]
+    return np.flatnonzero(chosen if only_flagged else chosen.notna()).astype(np.int64)
 
 
 def export_rows(

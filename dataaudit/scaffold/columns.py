@@ -10,6 +10,7 @@ import pandas as pd
 from dataaudit.datasets.hugging_face import is_saved, open_saved, saved_class_names
 from dataaudit.datasets.identifiers import row_ids
 from dataaudit.datasets.image_folder import ImageFolder
+from dataaudit.datasets.images import decode
 from dataaudit.datasets.load import READERS, ColumnSource
 from dataaudit.datasets.modality import ROWS_SEEN, modality_of
 from dataaudit.datasets.samples import Modality
@@ -39,6 +40,8 @@ class SplitGuess:
     modality : "table", "text", "image" or "tensor"
     content_column : str or None
         The column of text or images.
+    is_grey : bool
+        Of images: whether the first one has no colours.
     number_columns : list of str
         Columns of numbers besides label and id.
     classes : list of str or int, or None
@@ -51,6 +54,7 @@ class SplitGuess:
     id_column: str | None
     modality: Modality
     content_column: str | None
+    is_grey: bool
     number_columns: list[str]
     classes: list[str | int] | None
     class_count: int
@@ -80,7 +84,12 @@ def guess(path: Path, label: str | None = None) -> SplitGuess:
         label = _label_column(source, first, path)
     id_column = None if isinstance(source, ImageFolder) else _id_column(source, label)
     features = [name for name in names if name not in (label, id_column)]
-    modality, content = modality_of(first, features, path if path.is_dir() else path.parent)
+    folder = path if path.is_dir() else path.parent
+    modality, content = modality_of(first, features, folder)
+    is_grey = False
+    if content is not None and modality == "image":
+        image = decode(first[content].iloc[0], where=str(path), folder=folder)
+        is_grey = image.mode in ("1", "L")
     numbers = first[features].select_dtypes(["number", "bool"]).columns
     values = _distinct(source, label)
     stored = isinstance(source, ImageFolder) or (
@@ -91,6 +100,7 @@ def guess(path: Path, label: str | None = None) -> SplitGuess:
         id_column=id_column,
         modality=modality,
         content_column=content,
+        is_grey=is_grey,
         number_columns=[str(name) for name in numbers],
         classes=None if stored or _are_indices(values) else values,
         class_count=len(values),

@@ -10,6 +10,7 @@ _HEAD = '''"""The trained model, for dataaudit. Fill in {function}(); the rest w
 '''
 
 _BUILD = '''
+
 def build():
     """Return the trained model: a torch.nn.Module, or a fitted scikit-learn classifier.
 
@@ -36,15 +37,16 @@ import numpy as np
 import torch
 from PIL import Image
 
+MODE = "{mode}"  # guessed: "L" for one channel of grey, "RGB" for three of colour
 SIZE = None  # (width, height) that the model expects; None leaves images as they are
 {build}
 
 def preprocess(frame):
-    """Return the model's input for some rows: float32 [rows, 3, height, width] from 0 to 1."""
-    images = [open_image(value).convert("RGB") for value in frame[{column}]]
+    """Return the model's input for some rows: float32 [rows, channels, height, width], 0 to 1."""
+    images = [open_image(value).convert(MODE) for value in frame[{column}]]
     images = [image if SIZE is None else image.resize(SIZE) for image in images]
-    pixels = np.stack([np.asarray(image) for image in images])
-    return torch.tensor(pixels, dtype=torch.float32).permute(0, 3, 1, 2) / 255
+    pixels = torch.tensor(np.stack(images), dtype=torch.float32) / 255
+    return pixels[:, None] if MODE == "L" else pixels.permute(0, 3, 1, 2)
 
 
 def open_image(value):
@@ -96,7 +98,8 @@ def model_source(train: SplitGuess, found: Found) -> str:
     if train.modality == "image":
         path = found.splits["train"]
         folder = repr(path.parent.as_posix())
-        return head + _IMAGE.format(build=build, column=repr(train.content_column), folder=folder)
+        column, mode = repr(train.content_column), "L" if train.is_grey else "RGB"
+        return head + _IMAGE.format(build=build, column=column, folder=folder, mode=mode)
     features = train.number_columns
     return head + _TABLE.format(build=build, features=_listed(features), count=len(features))
 
