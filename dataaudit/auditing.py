@@ -99,6 +99,7 @@ def audit(
     preprocess: Any = None,
     label: str = "label",
     id: str | None = None,
+    group: str | None = None,
     out: str | Path | None = None,
     overwrite: bool = False,
     **settings: Any,
@@ -119,6 +120,9 @@ def audit(
         (pandas.DataFrame) -> the model's input: a tensor, or a dict or tuple of tensors.
     label, id : str, optional
         The label column, and the id column (None: row numbers).
+    group : str, optional
+        The column of training rows and suspects that tells which belong together, such as the
+        patient; shared groups are reported.
     out : str or Path, optional
         A directory for report and tables; None keeps the results in memory only.
     overwrite : bool
@@ -132,7 +136,7 @@ def audit(
     DataAuditError
         The input cannot be used; the message says what and where.
     """
-    config = config_from_python(label, id, settings)
+    config = config_from_python(label, id, group, settings)
     splits: dict[Role, Any] = {"train": train, "held_out": held_out, "suspects": suspects}
     with contextlib.ExitStack() as stack:
         if out is None:
@@ -192,7 +196,7 @@ def _run(loaded: Loaded, config: AuditConfig, directory: RunDirectory, clock: Cl
     with clock.stage("report"):
         report = make_report(loaded, config, plan, scores, mislabels, contamination, clock)
         page = render(report)
-    pairs = no_pairs(loaded) if contamination is None else contamination.table
+    pairs = no_pairs(loaded) if contamination is None else contamination.pairs
     directory.write_table(MISLABELS, mislabels.table)
     directory.write_table(CONTAMINATION, pairs)
     directory.write_text(AUDIT, report.model_dump_json(indent=2) + "\n")
