@@ -118,6 +118,7 @@ def audit(
     preprocess: Any = None,
     label: str = "label",
     id: str | None = None,
+    group: str | None = None,
     out: str | Path | None = None,
     overwrite: bool = False,
     resume: bool = False,
@@ -139,6 +140,9 @@ def audit(
         (pandas.DataFrame) -> the model's input: a tensor, or a dict or tuple of tensors.
     label, id : str, optional
         The label column, and the id column (None: row numbers).
+    group : str, optional
+        The column of training rows and suspects that tells which belong together, such as the
+        patient; shared groups are reported.
     out : str or Path, optional
         A directory for report and tables; None keeps the results in memory only.
     overwrite : bool
@@ -154,7 +158,7 @@ def audit(
     DataAuditError
         The input cannot be used; the message says what and where.
     """
-    config = config_from_python(label, id, settings)
+    config = config_from_python(label, id, settings, group)
     if resume and out is None:
         raise ConfigError("resume: needs `out`, the directory of the interrupted audit")
     splits: dict[Role, Any] = {"train": train, "held_out": held_out, "suspects": suspects}

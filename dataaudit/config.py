@@ -54,6 +54,8 @@ class DataConfig(_Section):
     path: Path
     label: str = "label"
     id: str | None = None
+    group: str | None = None
+    """The column that tells which rows belong together: a patient, a user, a document."""
 
 
 class MirrorConfig(_Section):
@@ -194,7 +196,9 @@ def load_config(path: Path) -> AuditConfig:
     return _with_absolute_paths(config, path.resolve().parent)
 
 
-def config_from_python(label: str, id: str | None, settings: dict[str, Any]) -> AuditConfig:
+def config_from_python(
+    label: str, id: str | None, settings: dict[str, Any], group: str | None = None
+) -> AuditConfig:
     """Validate the settings of `dataaudit.audit(...)`; there, data and model are objects.
 
     Raises
@@ -202,9 +206,12 @@ def config_from_python(label: str, id: str | None, settings: dict[str, Any]) -> 
     ConfigError
         A setting is unknown or bad: all are listed.
     """
-    split = {"path": "(Python object)", "label": label, "id": id}
-    # Only the training rows' id column has to exist in every split that is given.
-    others = {role: {**split, "id": None} for role in ("held_out", "suspects")}
+    split = {"path": "(Python object)", "label": label, "id": id, "group": group}
+    # An id column need not exist in the other splits, and only suspects are compared by group.
+    others = {
+        "held_out": {**split, "id": None, "group": None},
+        "suspects": {**split, "id": None},
+    }
     content = {"model": {"factory": "python:object"}, "train": split, **others, **settings}
     try:
         return AuditConfig.model_validate(content)

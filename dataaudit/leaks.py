@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,23 @@ from numpy.typing import NDArray
 
 from dataaudit.config import AuditConfig
 from dataaudit.content.describing import RowSearch
-from dataaudit.content.descriptors import Descriptors
-from dataaudit.content.matching import Matches, match, same_content
+from dataaudit.content.identity import content_keys
+from dataaudit.content.matching import Matcher, Matches
+from dataaudit.datasets.samples import Samples
 from dataaudit.errors import DataError
-from dataaudit.flags.consequence import metric_without
-from dataaudit.flags.contamination import PairDecisions, flag_contamination, influence_scores
+from dataaudit.flags.consequence import (
+    disagreeing_duplicates,
+    identical_pairs,
+    metric_without,
+    shared_groups,
+)
+from dataaudit.flags.contamination import (
+    ExactCopies,
+    PairDecisions,
+    fit_null,
+    flag_contamination,
+    influence_scores,
+)
 from dataaudit.flags.results import ContaminationFlags
 from dataaudit.loading import Loaded
 from dataaudit.mirror.unlearning import reactions, unlearned
@@ -55,7 +67,8 @@ def find_contamination(
     generator = np.random.default_rng(config.mirror.seed)
     search = RowSearch.over(loaded)
     suspects = search.describe(loaded.suspects)
-    found = match(suspects, search.rows, keep=MATCHES)
+    matcher = Matcher(search.rows)
+    found = matcher.match(suspects, keep=MATCHES)
     count = min(CALIBRATION_ROWS, len(loaded.train))
     if count < FEWEST_ROWS:
         raise DataError(
@@ -63,8 +76,10 @@ def find_contamination(
             f"samples are, at least {FEWEST_ROWS} are needed; leave out suspects:"
         )
     clean = np.sort(generator.choice(len(loaded.train), count, replace=False))
-    clean_matches = match(search.rows.take(clean), search.rows, keep=MATCHES, exclude=clean)
-    influence = _influence(loaded, search, found, generator)
+    clean_matches = matcher.match(search.rows.take(clean), keep=1, exclude=clean)
+    keys = content_keys(search.rows)
+    exact = _exact_copies(keys, content_keys(suspects), clean)
+    influence = _influence(loaded, search, matcher, found, generator)
     decisions = flag_contamination(
         loaded.suspects.ids.tolist(),
         loaded.train.ids.tolist(),
@@ -73,10 +88,48 @@ def find_contamination(
         clean_matches.score[:, 0],
         influence=None if influence is None else influence.suspects,
         influence_calibration=None if influence is None else influence.clean,
+        exact=exact,
         level=config.flags.false_discovery_rate,
     )
-    evidence = _evidence(decisions, found, suspects, search.rows)
-    return _with_consequence(loaded, scores, decisions, evidence, config)
+    evidence = _evidence(decisions, found, exact)
+    flags = _with_consequence(loaded, scores, decisions, evidence, config)
+    return replace(
+        flags,
+        disagreeing_duplicates=_disagreeing(loaded.train, keys, clean, clean_matches),
+        shared_groups=_shared_groups(loaded.train, loaded.suspects),
+    )
+
+
+def _exact_copies(
+    keys: NDArray[np.object_], suspect_keys: NDArray[np.object_], clean: IndexArray
+) -> ExactCopies:
+    times = pd.Series(keys).map(pd.Series(keys).value_counts()).to_numpy()
+    return ExactCopies(
+        suspects=np.isin(suspect_keys.astype("S16"), keys.astype("S16")),
+        calibration=times[clean] > 1,
+        repeated=int((times > 1).sum()),
+        rows=len(keys),
+    )
+
+
+def _disagreeing(
+    train: Samples, keys: NDArray[np.object_], clean: IndexArray, clean_matches: Matches
+) -> pd.DataFrame:
+    """List identical rows of all, and near ones of the calibration sample, whose labels differ."""
+    identical = identical_pairs(keys.tolist(), train.labels)
+    near = fit_null(clean_matches.score[:, 0]).excluded & (clean_matches.rows[:, 0] >= 0)
+    pairs = np.concatenate(
+        [identical, np.stack([clean[near], clean_matches.rows[near, 0]], axis=1)]
+    )
+    similarity = np.r_[np.ones(len(identical)), clean_matches.similarity[near, 0]]
+    classes = np.asarray([str(name) for name in train.classes], object)
+    return disagreeing_duplicates(train.ids.tolist(), classes[train.labels], pairs, similarity)
+
+
+def _shared_groups(train: Samples, suspects: Samples) -> pd.DataFrame | None:
+    if train.group_column is None or suspects.group_column is None:
+        return None
+    return shared_groups(suspects.groups(), train.groups())
 
 
 @dataclass(frozen=True)
@@ -88,7 +141,11 @@ class _Influence:
 
 
 def _influence(
-    loaded: Loaded, search: RowSearch, found: Matches, generator: np.random.Generator
+    loaded: Loaded,
+    search: RowSearch,
+    matcher: Matcher,
+    found: Matches,
+    generator: np.random.Generator,
 ) -> _Influence | None:
     """Unlearn the suspects, and clean queries for comparison; None without held-out samples."""
     rows, alike = found.rows, found.score[:, 0]
@@ -108,7 +165,7 @@ def _influence(
     scores[chosen] = influence_scores(changes, background)
     # A clean query and its best match are alike too, but nothing of it was learned.
     clean = np.sort(order[BACKGROUNDS : BACKGROUNDS + INFLUENCE_CALIBRATION])
-    clean_matches = match(search.describe(held_out).take(clean), search.rows, keep=1).rows
+    clean_matches = matcher.match(search.describe(held_out).take(clean), keep=1).rows
     changes, background = reactions(
         loaded.model, loaded.task, held_out, clean, loaded.train, clean_matches, backgrounds
     )
@@ -157,17 +214,13 @@ def _with_consequence(
     )
 
 
-def _evidence(
-    decisions: PairDecisions, found: Matches, suspects: Descriptors, rows: Descriptors
-) -> pd.DataFrame:
+def _evidence(decisions: PairDecisions, found: Matches, exact: ExactCopies) -> pd.DataFrame:
     """Return what each pair of `decisions.table` rests on, in its order."""
     table = decisions.table
     lines, places = np.nonzero(found.rows >= 0)
-    matched = found.rows[lines, places]
-    kinds = [
-        _kind(pair, pair.flagged and same_content(suspects, rows, int(suspect), int(row)))
-        for pair, suspect, row in zip(table.itertuples(), lines, matched, strict=True)
-    ]
+    # The best match of a suspect that is identical to a row is such a row.
+    identical = exact.suspects[lines] & (places == 0)
+    kinds = [_kind(pair, same) for pair, same in zip(table.itertuples(), identical, strict=True)]
     return pd.DataFrame(
         {
             "content_score": found.similarity[lines, places].astype(np.float64),
@@ -178,10 +231,10 @@ def _evidence(
 
 
 def _kind(pair: Any, same: bool) -> str:
-    if not pair.flagged:
-        return "none"
     if same:
         return "exact"
+    if not pair.flagged:
+        return "none"
     if pair.content_p_value > CLEARLY_ALIKE:
         return "influence only"
     if pair.influence_p_value <= CLEARLY_ALIKE or np.isnan(pair.influence_p_value):

@@ -82,6 +82,7 @@ def load(config: AuditConfig, folder: Path) -> Loaded:
             role=role,
             label=split.label,
             id_column=split.id,
+            group_column=split.group,
             classes=known,
             task=config.task,
             tolerate=config.bad_rows.asked,
@@ -121,6 +122,7 @@ def load_objects(
             role=role,
             label=columns.label,
             id_column=columns.id,
+            group_column=columns.group,
             classes=known,
             task=config.task,
             tolerate=config.bad_rows.asked,
@@ -184,7 +186,7 @@ def default_preprocess(train: Samples) -> Preprocess:
     """Return what turns raw rows into inputs where the user gives nothing.
 
     Images become float32 `[rows, channels, height, width]` between 0 and 1; tables become
-    float32 `[rows, columns]` of all number columns but label and id; tensors are stacked.
+    float32 `[rows, columns]` of all number columns but label, id and group; tensors are stacked.
 
     Raises
     ------
@@ -201,13 +203,13 @@ def default_preprocess(train: Samples) -> Preprocess:
             "preprocess: needed for text, for example my_model:preprocess, a function from "
             "a data frame to the model's input tensors"
         )
-    special = {train.label_column, train.id_column}
+    special = {train.label_column, train.id_column, train.group_column}
     sample = train.take([0]).frame.drop(columns=[c for c in special if c], errors="ignore")
     numbers = [str(name) for name in sample.select_dtypes(["number", "bool"]).columns]
     if not numbers:
         raise ConfigError(
             f"preprocess: needed, because {train.source.description} has no number columns "
-            "besides label and id"
+            "besides label, id and group"
         )
     return lambda frame: torch.tensor(frame[numbers].to_numpy(dtype=np.float32))
 

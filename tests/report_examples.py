@@ -153,6 +153,16 @@ def contamination_flags(suspects: int, leaked: int) -> ContaminationFlags:
         ),
         method="Each suspect was unlearned alone; rows whose loss changed more than their own "
         "background, and rows with the same content, are its partners.",
+        disagreeing_duplicates=pd.DataFrame(
+            {
+                "row_id": ["row-1"],
+                "other_row_id": ["row-3"],
+                "label": [CLASSES[0]],
+                "other_label": [CLASSES[1]],
+                "similarity": [1.0],
+            }
+        ),
+        shared_groups=pd.DataFrame({"group": ["patient 7"], "suspects": [2], "rows": [5]}),
     )
 
 

@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from dataaudit.flags.consequence import disagreeing_duplicates, metric_without, shared_groups
+from dataaudit.flags.consequence import (
+    disagreeing_duplicates,
+    identical_pairs,
+    metric_without,
+    shared_groups,
+)
 
 
 def test_the_metric_without_the_flagged_suspects():
@@ -31,11 +36,16 @@ def test_disagreeing_duplicates_once_each():
     table = disagreeing_duplicates(
         ["a", "b", "c"],
         ["cat", "dog", "cat"],
-        [[1, 2], [0, 2], [0, 1]],
-        [[0.9, 0.95], [0.9, 0.2], [0.95, 0.2]],
-        0.8,
+        [[1, 0], [0, 1], [0, 2]],
+        [0.9, 0.9, 0.95],
     )
     assert table.values.tolist() == [["a", "b", "cat", "dog", 0.9]]
+
+
+def test_identical_rows_are_paired_where_labels_differ():
+    keys, labels = ["x", "y", "x", "x", "y", "z"], [0, 1, 1, 0, 1, 0]
+    assert identical_pairs(keys, labels).tolist() == [[0, 2]]
+    assert identical_pairs([], []).shape == (0, 2)
 
 
 def test_shared_groups():

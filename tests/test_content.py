@@ -9,8 +9,9 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from dataaudit.content.descriptors import ImageDescriptors, concatenated
+from dataaudit.content.identity import content_keys
 from dataaudit.content.images import describe_images
-from dataaudit.content.matching import compare, find_candidates, match, same_content
+from dataaudit.content.matching import Matcher
 from dataaudit.content.pixel_tables import pixel_grid
 from dataaudit.content.small_images import are_small, describe_small_images
 from dataaudit.content.tables import TableScheme, describe_table
@@ -29,6 +30,18 @@ def jpeg(array: np.ndarray, quality: int) -> np.ndarray:
     buffer = io.BytesIO()
     Image.fromarray(array).save(buffer, "JPEG", quality=quality)
     return np.asarray(Image.open(buffer))
+
+
+def match(suspects, rows, **options):
+    return Matcher(rows).match(suspects, **options)
+
+
+def find_candidates(suspects, rows, count, **options):
+    return Matcher(rows).candidates(suspects, count, **options)
+
+
+def compare(suspects, rows, candidates):
+    return Matcher(rows).compare(suspects, candidates)
 
 
 EDITS = {
@@ -59,7 +72,8 @@ def test_the_same_image_scores_one(pictures):
     assert (rows.thumbnails == pictures[0]).all()
     similarity = compare(rows, rows, np.zeros((2, 1), np.int64)).similarity
     assert similarity == pytest.approx(np.ones((2, 1)), abs=0.01)
-    assert same_content(rows, rows, 0, 1)
+    keys = content_keys(rows)
+    assert keys[0] == keys[1]
 
 
 def test_grey_and_colour_pieces_are_joined(pictures):
@@ -67,6 +81,21 @@ def test_grey_and_colour_pieces_are_joined(pictures):
     joined = concatenated([grey, describe_images(list(pictures[2:4]))])
     assert joined.thumbnails.shape == (4, 32, 32, 3)
     assert (joined.thumbnails[0, :, :, 0] == joined.thumbnails[0, :, :, 2]).all()
+
+
+def test_identical_content_of_every_kind(pictures):
+    grey = describe_images([pictures[0].mean(axis=2).astype(np.uint8)])
+    colour = concatenated([grey, describe_images([pictures[1]])])
+    assert content_keys(grey)[0] == content_keys(colour)[0] != content_keys(colour)[1]
+    texts = content_keys(describe_texts(["Free entry!", "free ENTRY", "entry free"]))
+    assert texts[0] == texts[1] != texts[2]
+    table = pd.DataFrame({"a": [0.0, -0.0, np.nan, np.nan], "b": ["x", "X", "x", None]})
+    keys = content_keys(describe_table(table))
+    assert keys[0] == keys[1]
+    assert len(set(keys)) == 3
+    pixels = np.zeros((2, 8, 8))
+    pixels[1, 0, 0] = 1
+    assert len(set(content_keys(small(pixels)))) == 2
 
 
 def test_flat_images_are_not_alike():

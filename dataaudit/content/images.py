@@ -27,6 +27,7 @@ COARSE_SIDE = 16
 SEARCH_SIDE = 8
 ZOOMS = (0.8, 0.9, 1.0, 1.12, 1.25)
 CROPPED_SIDE = 27
+IMAGES_PER_STEP = 2048
 REFINED_CANDIDATES = 8
 REFINED_STARTS = 2
 COARSE_SHIFT = 2
@@ -89,50 +90,66 @@ def _thumbnail(picture: Image.Image) -> NDArray[np.uint8]:
     return np.asarray(picture.resize((THUMBNAIL_SIDE, THUMBNAIL_SIDE), method))
 
 
-def image_search_vectors(
-    suspects: ImageDescriptors, rows: ImageDescriptors
-) -> tuple[FloatArray, FloatArray]:
-    """Return unit vectors to search with: `[suspects, views, width]`, `[rows, versions, width]`.
+class ImageRows:
+    """Training images; grey ones become colour ones where they are compared with colour.
 
-    The first version of a row is all of it; the first two views of an image are all of it, as it
-    is and mirrored. Parts are compared with wholes only.
+    The first version of a row to search with is all of it; the first two views of a suspect are
+    all of it, as it is and mirrored. Parts are compared with wholes only.
     """
-    suspects, rows = _same_channels(suspects, rows)
-    mirrored = ImageDescriptors(suspects.thumbnails[:, :, ::-1])
-    own, mirror = _image_versions(suspects), _image_versions(mirrored)
-    whole_first = np.stack([own[:, 0], mirror[:, 0]], 1)
-    parts = (own[:, 1:], mirror[:, 1:], _shifted(suspects), _shifted(mirrored))
-    return np.concatenate([whole_first, *parts], 1), _image_versions(rows)
 
+    def __init__(self, rows: ImageDescriptors, channels: int) -> None:
+        self.rows = _with_channels(rows, channels)
+        self.channels = channels
 
-def image_comparer(suspects: ImageDescriptors, rows: ImageDescriptors) -> Comparer:
-    """Align all candidates coarsely, then the best few finely, and look at those more closely."""
-    suspects, rows = _same_channels(suspects, rows)
-    coarse = alignments(COARSE_SIDE, COARSE_SHIFT)
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.rows)
 
-    def compare_one(position: int, row_positions: IndexArray) -> tuple[FloatArray, FloatArray]:
-        thumbnail = suspects.thumbnails[position : position + 1]
-        candidates = rows.thumbnails[row_positions]
-        correlation = coarse.correlate(
-            _band_pass(_shrink(thumbnail, COARSE_SIDE))[0],
-            _band_pass(_shrink(candidates, COARSE_SIDE)),
+    def vectors(self, part: slice) -> FloatArray:
+        """Return unit vectors of some rows to search with, `[rows, versions, width]`."""
+        thumbnails = self.rows.thumbnails[part]
+        steps = range(0, len(thumbnails), IMAGES_PER_STEP)
+        return np.concatenate(
+            [_image_versions(ImageDescriptors(thumbnails[i : i + IMAGES_PER_STEP])) for i in steps]
         )
-        similarity = correlation.max(0)
-        best = np.argsort(-similarity, kind="stable")[:REFINED_CANDIDATES]
-        starts = np.argsort(-correlation[:, best], axis=0, kind="stable")[:REFINED_STARTS].T
-        refined = _refine(thumbnail, candidates[best], starts)
-        # Among several copies, the one that needed the least editing comes first.
-        difference = thumbnail.astype(np.float32) - candidates[best]
-        unedited = np.sqrt((difference**2).mean((1, 2, 3)))
-        refined += UNEDITED_DISTANCE_PENALTY * (unedited[refined.argmax()] - unedited)
-        rest = np.ones(len(similarity), bool)
-        rest[best] = False
-        # a candidate that was not refined never overtakes one that was
-        similarity[rest] = np.minimum(similarity[rest], refined.min())
-        similarity[best] = refined
-        return similarity, np.arctanh(similarity.clip(-0.995, 0.995))
 
-    return compare_one
+    def views(self, suspects: ImageDescriptors) -> FloatArray:
+        """Return unit vectors of suspects to search with, `[suspects, views, width]`."""
+        suspects = _with_channels(suspects, self.channels)
+        mirrored = ImageDescriptors(suspects.thumbnails[:, :, ::-1])
+        own, mirror = _image_versions(suspects), _image_versions(mirrored)
+        whole_first = np.stack([own[:, 0], mirror[:, 0]], 1)
+        parts = (own[:, 1:], mirror[:, 1:], _shifted(suspects), _shifted(mirrored))
+        return np.concatenate([whole_first, *parts], 1)
+
+    def comparer(self, suspects: ImageDescriptors) -> Comparer:
+        """Align all candidates coarsely, then the best few finely, and look at those closely."""
+        suspects, rows = _with_channels(suspects, self.channels), self.rows
+        coarse = alignments(COARSE_SIDE, COARSE_SHIFT)
+
+        def compare_one(position: int, row_positions: IndexArray) -> tuple[FloatArray, FloatArray]:
+            thumbnail = suspects.thumbnails[position : position + 1]
+            candidates = rows.thumbnails[row_positions]
+            correlation = coarse.correlate(
+                _band_pass(_shrink(thumbnail, COARSE_SIDE))[0],
+                _band_pass(_shrink(candidates, COARSE_SIDE)),
+            )
+            similarity = correlation.max(0)
+            best = np.argsort(-similarity, kind="stable")[:REFINED_CANDIDATES]
+            starts = np.argsort(-correlation[:, best], axis=0, kind="stable")[:REFINED_STARTS].T
+            refined = _refine(thumbnail, candidates[best], starts)
+            # Among several copies, the one that needed the least editing comes first.
+            difference = thumbnail.astype(np.float32) - candidates[best]
+            unedited = np.sqrt((difference**2).mean((1, 2, 3)))
+            refined += UNEDITED_DISTANCE_PENALTY * (unedited[refined.argmax()] - unedited)
+            rest = np.ones(len(similarity), bool)
+            rest[best] = False
+            # a candidate that was not refined never overtakes one that was
+            similarity[rest] = np.minimum(similarity[rest], refined.min())
+            similarity[best] = refined
+            return similarity, np.arctanh(similarity.clip(-0.995, 0.995))
+
+        return compare_one
 
 
 class Alignments:
@@ -175,11 +192,12 @@ class Alignments:
         return np.concatenate(moved)
 
     def correlate(self, image: FloatArray, candidates: FloatArray) -> FloatArray:
-        """Return [alignments, candidates] masked normalised cross-correlation less its penalty.
+        """Return `[alignments, candidates]` masked normalised cross-correlation less its penalty.
 
-        Args:
-            image: [side, side, channels], band-passed.
-            candidates: [candidates, side, side, channels], band-passed.
+        Parameters
+        ----------
+        image : `[side, side, channels]`, band-passed
+        candidates : `[candidates, side, side, channels]`, band-passed
         """
         moved = self.views(image)
         seen = self.pixels[:, None]
@@ -211,12 +229,17 @@ def alignments(side: int, largest_shift: int) -> Alignments:
 def _refine(suspect: NDArray[Any], candidates: NDArray[Any], starts: NDArray[Any]) -> FloatArray:
     """Correlate three kinds of detail at all alignments next to the coarse ones.
 
-    Args:
-        suspect: [1, 32, 32, channels]; candidates: [candidates, 32, 32, channels].
-        starts: [candidates, starts] coarse alignments.
+    Parameters
+    ----------
+    suspect : `[1, 32, 32, channels]`
+    candidates : `[candidates, 32, 32, channels]`
+    starts : `[candidates, starts]`
+        Coarse alignments.
 
-    Returns:
-        [candidates] largest mean correlation over the kinds of detail, less its penalty.
+    Returns
+    -------
+    `[candidates]`
+        Largest mean correlation over the kinds of detail, less its penalty.
     """
     coarse = alignments(COARSE_SIDE, COARSE_SHIFT)
     step, margin = THUMBNAIL_SIDE // COARSE_SIDE, FINE_SHIFT
@@ -254,11 +277,15 @@ def _refine(suspect: NDArray[Any], candidates: NDArray[Any], starts: NDArray[Any
 def _masked_correlation(
     moved: FloatArray, other: FloatArray, mask: FloatArray, seen: FloatArray
 ) -> FloatArray:
-    """Return [candidates, alignments] correlation where `mask` is 1.
+    """Return `[candidates, alignments]` correlation where `mask` is 1.
 
-    Args:
-        moved: [candidates, alignments, channels, pixels]; other: [candidates, channels, pixels].
-        mask: [candidates, alignments, pixels]; seen: [candidates, alignments] its sum.
+    Parameters
+    ----------
+    moved : `[candidates, alignments, channels, pixels]`
+    other : `[candidates, channels, pixels]`
+    mask : `[candidates, alignments, pixels]`
+    seen : `[candidates, alignments]`
+        Sum of `mask`.
     """
     mean = np.matmul(moved, mask[..., None])[..., 0] / seen[..., None]
     moved = (moved - mean[..., None]) * mask[:, :, None]
@@ -290,15 +317,9 @@ def zoom_matrix(zoom: float, side: int, margin: int) -> tuple[FloatArray, FloatA
     return matrix, seen.astype(np.float32)
 
 
-def _same_channels(
-    suspects: ImageDescriptors, rows: ImageDescriptors
-) -> tuple[ImageDescriptors, ImageDescriptors]:
-    channels = max(suspects.thumbnails.shape[3], rows.thumbnails.shape[3])
-    shape = (THUMBNAIL_SIDE, THUMBNAIL_SIDE, channels)
-    return (
-        ImageDescriptors(np.broadcast_to(suspects.thumbnails, (len(suspects), *shape))),
-        ImageDescriptors(np.broadcast_to(rows.thumbnails, (len(rows), *shape))),
-    )
+def _with_channels(images: ImageDescriptors, channels: int) -> ImageDescriptors:
+    shape = (len(images), THUMBNAIL_SIDE, THUMBNAIL_SIDE, channels)
+    return ImageDescriptors(np.broadcast_to(images.thumbnails, shape))
 
 
 def _shrink(thumbnails: NDArray[Any], side: int) -> FloatArray:

@@ -15,11 +15,11 @@ from dataaudit.content.descriptors import (
     TableDescriptors,
     TextDescriptors,
 )
-from dataaudit.content.images import image_comparer, image_search_vectors
-from dataaudit.content.search import Comparer, nearest
+from dataaudit.content.images import ImageRows
+from dataaudit.content.search import PreparedRows, nearest
 from dataaudit.content.small_images import match_small_images
-from dataaudit.content.tables import table_comparer, table_search_vectors
-from dataaudit.content.texts import text_comparer, text_search_vectors
+from dataaudit.content.tables import TableRows
+from dataaudit.content.texts import TextRows
 from dataaudit.progress import track
 
 SMALL_IMAGE_FLOOR = 1e-3
@@ -47,117 +47,118 @@ class Matches:
     score: FloatArray
 
 
-def match(
-    suspects: Descriptors,
-    rows: Descriptors,
-    keep: int = 5,
-    count: int = 50,
-    exclude: IndexArray | None = None,
-) -> Matches:
-    """Find candidates, compare them, and keep the best by score; equal scores keep row order.
+class Matcher:
+    """Finds the rows most alike to suspects; prepared once, for any number of suspects."""
 
-    Parameters
-    ----------
-    suspects, rows : Descriptors
-        Of one kind.
-    keep : int
-        Matches to keep for each suspect.
-    count : int
-        Candidates to compare for each suspect.
-    exclude : int64 `[suspects]` or None
-        The one row that a suspect must not be matched with (itself, where suspects are rows).
+    def __init__(self, rows: Descriptors) -> None:
+        self.rows = rows
+        self._prepared = None if isinstance(rows, SmallImageDescriptors) else _prepare(rows)
 
-    Raises
-    ------
-    ValueError
-        The descriptors are of different kinds.
-    """
-    if isinstance(suspects, SmallImageDescriptors) and isinstance(rows, SmallImageDescriptors):
-        positions, similarity = match_small_images(suspects, rows, keep, exclude)
-        return Matches(positions, similarity, -np.log(1 + SMALL_IMAGE_FLOOR - similarity))
-    candidates = find_candidates(suspects, rows, count, exclude)
-    found = compare(suspects, rows, candidates)
-    order = np.lexsort((candidates, -found.score), axis=1)[:, :keep]
-    return Matches(
-        np.take_along_axis(candidates, order, axis=1),
-        np.take_along_axis(found.similarity, order, axis=1),
-        np.take_along_axis(found.score, order, axis=1),
-    )
+    def match(
+        self,
+        suspects: Descriptors,
+        keep: int = 5,
+        count: int = 50,
+        exclude: IndexArray | None = None,
+    ) -> Matches:
+        """Find candidates, compare them, and keep the best by score; equal ones keep row order.
+
+        Parameters
+        ----------
+        suspects : Descriptors
+            Of the same kind as the rows.
+        keep : int
+            Matches to keep for each suspect.
+        count : int
+            Candidates to compare for each suspect.
+        exclude : int64 `[suspects]` or None
+            The one row that a suspect must not be matched with (itself, where it is a row).
+
+        Raises
+        ------
+        ValueError
+            The descriptors are of different kinds.
+        """
+        if isinstance(suspects, SmallImageDescriptors) and isinstance(
+            self.rows, SmallImageDescriptors
+        ):
+            positions, similarity = match_small_images(suspects, self.rows, keep, exclude)
+            return Matches(positions, similarity, -np.log(1 + SMALL_IMAGE_FLOOR - similarity))
+        candidates = self.candidates(suspects, count, exclude)
+        found = self.compare(suspects, candidates)
+        order = np.lexsort((candidates, -found.similarity, -found.score), axis=1)[:, :keep]
+        return Matches(
+            np.take_along_axis(candidates, order, axis=1),
+            np.take_along_axis(found.similarity, order, axis=1),
+            np.take_along_axis(found.score, order, axis=1),
+        )
+
+    def candidates(
+        self,
+        suspects: Descriptors,
+        count: int = 50,
+        exclude: IndexArray | None = None,
+        block_bytes: int = 2**27,
+    ) -> IndexArray:
+        """Find the rows most likely to be alike, by a cheap exact search of bounded memory.
+
+        Parameters
+        ----------
+        suspects : Descriptors
+            Of the same kind as the rows.
+        count : int
+            Candidates for each suspect.
+        exclude : int64 `[suspects]` or None
+            Position of the one row that a suspect must not be matched with, or -1.
+        block_bytes : int
+            Size of the largest block of similarities held in memory.
+
+        Returns
+        -------
+        int64 `[suspects, count]`
+            Positions of rows, best first; -1 fills up where rows are too few.
+        """
+        prepared = self._prepared_for(suspects)
+        positions = np.arange(len(suspects))
+        return nearest(
+            lambda part: prepared.views(suspects.take(positions[part])),
+            len(suspects),
+            prepared.vectors,
+            len(prepared),
+            count,
+            exclude,
+            block_bytes,
+        )
+
+    def compare(self, suspects: Descriptors, candidates: IndexArray) -> Comparison:
+        """Compare each suspect exactly with its candidates (`[suspects, candidates]`, -1: none)."""
+        comparer = self._prepared_for(suspects).comparer(suspects)
+        similarity = np.full(candidates.shape, -np.inf, np.float32)
+        score = similarity.copy()
+        for position, row_positions in enumerate(track(candidates, "comparing with rows")):
+            present = row_positions >= 0
+            if present.any():
+                alike, evidence = comparer(position, row_positions[present])
+                similarity[position, present], score[position, present] = alike, evidence
+        return Comparison(similarity, score)
+
+    def _prepared_for(self, suspects: Descriptors) -> PreparedRows:
+        if self._prepared is None or type(suspects) is not type(self.rows):
+            raise ValueError(
+                f"cannot compare {type(suspects).__name__} with {type(self.rows).__name__}"
+            )
+        if isinstance(suspects, ImageDescriptors) and isinstance(self._prepared, ImageRows):
+            channels = suspects.thumbnails.shape[3]
+            if channels > self._prepared.channels:
+                return ImageRows(self._prepared.rows, channels)
+        return self._prepared
 
 
-def find_candidates(
-    suspects: Descriptors,
-    rows: Descriptors,
-    count: int = 50,
-    exclude: IndexArray | None = None,
-    block_bytes: int = 2**27,
-) -> IndexArray:
-    """Find the rows most likely to be alike, by a cheap exact search in blocks of bounded memory.
-
-    Parameters
-    ----------
-    suspects, rows : Descriptors
-        Of one kind.
-    count : int
-        Candidates for each suspect.
-    exclude : int64 `[suspects]` or None
-        Position of the one row that a suspect must not be matched with, or -1.
-    block_bytes : int
-        Size of the largest block of similarities held in memory.
-
-    Returns
-    -------
-    int64 `[suspects, count]`
-        Positions of rows, best first; -1 fills up where rows are too few.
-    """
-    views, vectors = _search_vectors(suspects, rows)
-    return nearest(views, vectors, count, exclude, block_bytes)
-
-
-def compare(suspects: Descriptors, rows: Descriptors, candidates: IndexArray) -> Comparison:
-    """Compare each suspect exactly with its candidate rows ([suspects, candidates], -1: none)."""
-    comparer = _comparer(suspects, rows)
-    similarity = np.full(candidates.shape, -np.inf, np.float32)
-    score = similarity.copy()
-    for position, row_positions in enumerate(track(candidates, "comparing with training rows")):
-        present = row_positions >= 0
-        if present.any():
-            alike, evidence = comparer(position, row_positions[present])
-            similarity[position, present], score[position, present] = alike, evidence
-    return Comparison(similarity, score)
-
-
-def same_content(suspects: Descriptors, rows: Descriptors, suspect: int, row: int) -> bool:
-    """Tell whether a suspect and a row are described by the very same values."""
-    left, right = suspects.take(np.array([suspect])), rows.take(np.array([row]))
-    if isinstance(left, ImageDescriptors) and isinstance(right, ImageDescriptors):
-        return bool(np.array_equal(left.thumbnails, right.thumbnails))
-    if isinstance(left, SmallImageDescriptors) and isinstance(right, SmallImageDescriptors):
-        return bool(np.array_equal(left.pixels, right.pixels))
-    if isinstance(left, TextDescriptors) and isinstance(right, TextDescriptors):
-        return bool(left.folded[0] == right.folded[0])
-    if isinstance(left, TableDescriptors) and isinstance(right, TableDescriptors):
-        numbers = np.array_equal(left.numbers, right.numbers, equal_nan=True)
-        return numbers and bool(np.array_equal(left.categories, right.categories))
-    return False
-
-
-def _search_vectors(suspects: Descriptors, rows: Descriptors) -> tuple[FloatArray, FloatArray]:
-    """Return unit vectors: `[suspects, views, width]` and `[rows, versions, width]`."""
-    if isinstance(suspects, ImageDescriptors) and isinstance(rows, ImageDescriptors):
-        return image_search_vectors(suspects, rows)
-    if isinstance(suspects, TextDescriptors) and isinstance(rows, TextDescriptors):
-        return text_search_vectors(suspects, rows)
-    if isinstance(suspects, TableDescriptors) and isinstance(rows, TableDescriptors):
-        return table_search_vectors(suspects, rows)
-    raise ValueError(f"cannot compare {type(suspects).__name__} with {type(rows).__name__}")
-
-
-def _comparer(suspects: Descriptors, rows: Descriptors) -> Comparer:
-    if isinstance(suspects, ImageDescriptors) and isinstance(rows, ImageDescriptors):
-        return image_comparer(suspects, rows)
-    if isinstance(suspects, TextDescriptors) and isinstance(rows, TextDescriptors):
-        return text_comparer(suspects, rows)
-    if isinstance(suspects, TableDescriptors) and isinstance(rows, TableDescriptors):
-        return table_comparer(suspects, rows)
-    raise ValueError(f"cannot compare {type(suspects).__name__} with {type(rows).__name__}")
+def _prepare(rows: Descriptors) -> PreparedRows:
+    if isinstance(rows, ImageDescriptors):
+        return ImageRows(rows, rows.thumbnails.shape[3])
+    if isinstance(rows, TextDescriptors):
+        return TextRows(rows)
+    if isinstance(rows, TableDescriptors):
+        return TableRows(rows)
+    raise TypeError(f"{type(rows).__name__} need no preparation")

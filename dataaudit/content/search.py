@@ -6,7 +6,7 @@ The search is exact and needs no index: one matrix product per block.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from dataaudit.content.descriptors import FloatArray, IndexArray
 
 SKETCH_WIDTH = 256
 HASHED_FEATURES = 2**20
+ROWS_PER_BLOCK = 2**16
 WHOLE_VIEWS = 2
 """Only the first views of a suspect are compared with all versions of a row."""
 
@@ -23,39 +24,92 @@ Comparer = Callable[[int, IndexArray], tuple[FloatArray, FloatArray]]
 """(position of a suspect, positions of rows) -> similarity and score, both [rows]."""
 
 
+class PreparedRows(Protocol):
+    """Training rows of one kind, with whatever does not depend on the suspects made once."""
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        ...
+
+    def vectors(self, part: slice) -> FloatArray:
+        """Return unit vectors of some rows to search with, `[rows, versions, width]`."""
+        ...
+
+    def views(self, suspects: Any) -> FloatArray:
+        """Return unit vectors of suspects of the same kind, `[suspects, views, width]`."""
+        ...
+
+    def comparer(self, suspects: Any) -> Comparer:
+        """Return what compares one of these suspects with some rows."""
+        ...
+
+
 def nearest(
-    views: FloatArray,
-    vectors: FloatArray,
+    views: Callable[[slice], FloatArray],
+    suspects: int,
+    vectors: Callable[[slice], FloatArray],
+    rows: int,
     count: int,
     exclude: IndexArray | None,
     block_bytes: int,
 ) -> IndexArray:
-    """Return [suspects, count] rows of largest inner product with any view of the suspect."""
-    kept = min(count, len(vectors))
-    found = np.full((len(views), count), -1, np.int64)
+    """Find the rows of largest inner product with any view of each suspect.
+
+    Views and vectors are asked for in blocks, so that neither is ever held for all items.
+
+    Parameters
+    ----------
+    views : callable, slice of suspects -> float32 `[suspects, views, width]`
+    suspects : int
+        How many there are.
+    vectors : callable, slice of rows -> float32 `[rows, versions, width]`
+    rows : int
+        How many there are.
+    count : int
+        Rows to find for each suspect.
+    exclude : int64 `[suspects]` or None
+        Position of the one row that a suspect must not be matched with, or -1.
+    block_bytes : int
+        Size of the largest block of similarities held in memory.
+
+    Returns
+    -------
+    int64 `[suspects, count]`
+        Positions of rows, best first, the earlier row first where equal; -1 for none.
+    """
+    kept = min(count, rows)
+    found = np.full((suspects, count), -1, np.int64)
     if kept == 0:
         return found
-    row_block = max(1, min(len(vectors), 2**16))
+    best_value = np.full((suspects, kept), -np.inf, np.float32)
+    best_row = np.full((suspects, kept), -1, np.int64)
+    row_block = min(rows, ROWS_PER_BLOCK)
     query_block = max(1, block_bytes // (4 * row_block * 2))
-    for start in range(0, len(views), query_block):
-        block = views[start : start + query_block]
-        best_value = np.full((len(block), 0), -np.inf, np.float32)
-        best_row = np.full((len(block), 0), -1, np.int64)
-        for first in range(0, len(vectors), row_block):
-            part = vectors[first : first + row_block]
-            value = block[:, 0] @ part[:, 0].T
-            for view in range(block.shape[1]):
-                for version in range(part.shape[1] if view < WHOLE_VIEWS else 1):
-                    if view or version:
-                        np.maximum(value, block[:, view] @ part[:, version].T, out=value)
+    for first in range(0, rows, row_block):
+        part = vectors(slice(first, first + row_block))
+        for start in range(0, suspects, query_block):
+            here = slice(start, start + query_block)
+            value = _largest_products(views(here), part)
             if exclude is not None:
-                own = exclude[start : start + len(block)] - first
+                own = exclude[here] - first
                 inside = np.flatnonzero((own >= 0) & (own < len(part)))
                 value[inside, own[inside]] = -np.inf
-            best_value, best_row = _merge(best_value, best_row, value, first, kept)
-        best_row[best_value == -np.inf] = -1
-        found[start : start + len(block), : best_row.shape[1]] = best_row
+            best_value[here], best_row[here] = _merge(
+                best_value[here], best_row[here], value, first, kept
+            )
+    best_row[best_value == -np.inf] = -1
+    found[:, :kept] = best_row
     return found
+
+
+def _largest_products(views: FloatArray, vectors: FloatArray) -> FloatArray:
+    """Return `[suspects, rows]`: the largest inner product over views and versions."""
+    value = views[:, 0] @ vectors[:, 0].T
+    for view in range(views.shape[1]):
+        for version in range(vectors.shape[1] if view < WHOLE_VIEWS else 1):
+            if view or version:
+                np.maximum(value, views[:, view] @ vectors[:, version].T, out=value)
+    return value
 
 
 def _merge(
@@ -74,22 +128,25 @@ def _merge(
     return np.take_along_axis(value, order, 1), np.take_along_axis(rows, order, 1)
 
 
-def sketch(features: sparse.csr_matrix, weights: FloatArray | None = None) -> FloatArray:
-    """Project sparse features to unit vectors of 256 numbers by signed hashing (count sketch).
+def sketch_projection(width: int, weights: FloatArray | None = None) -> sparse.csr_matrix:
+    """Return what sketches `[items, width]` sparse features: signed hashing to 256 numbers.
 
     Inner products are kept on average, with standard error about 1/16 (K. Weinberger et al.,
     "Feature hashing for large scale multitask learning", ICML 2009).
     """
     generator = np.random.default_rng(20402)
-    width = features.shape[1]
     bucket = generator.integers(0, SKETCH_WIDTH, width)
     sign = generator.choice(np.array([-1.0, 1.0], np.float32), width)
     if weights is not None:
         sign = sign * weights
-    projection = sparse.csr_matrix(
+    return sparse.csr_matrix(
         (sign.astype(np.float32), (np.arange(width), bucket)), shape=(width, SKETCH_WIDTH)
     )
-    return unit(np.asarray((features @ projection).todense(), np.float32))
+
+
+def sketch(features: sparse.csr_matrix, projection: sparse.csr_matrix) -> FloatArray:
+    """Return unit vectors `[items, 1, 256]` to search with."""
+    return unit(np.asarray((features @ projection).todense(), np.float32))[:, None]
 
 
 def unit(vectors: NDArray[Any]) -> FloatArray:

@@ -22,7 +22,7 @@ from dataaudit.content.descriptors import (
     TableDescriptors,
 )
 from dataaudit.content.pixel_tables import describe_pixel_table, is_number_column, pixel_grid
-from dataaudit.content.search import HASHED_FEATURES, Comparer, sketch
+from dataaudit.content.search import HASHED_FEATURES, Comparer, sketch, sketch_projection
 from dataaudit.content.texts import fold_text
 
 
@@ -71,29 +71,40 @@ def describe_table(
     return TableDescriptors(numbers, categories, tuple(map(str, numeric + others)))
 
 
-def table_search_vectors(
-    suspects: TableDescriptors, rows: TableDescriptors
-) -> tuple[FloatArray, FloatArray]:
-    """Return unit vectors to search with: `[suspects, 1, width]` and `[rows, 1, width]`."""
-    scheme = TableScheme(rows)
-    return sketch(scheme.tokens(suspects))[:, None], sketch(scheme.tokens(rows))[:, None]
+class TableRows:
+    """Training rows of a table, with the rarity of their values."""
 
+    def __init__(self, rows: TableDescriptors) -> None:
+        self.rows = rows
+        self.scheme = TableScheme(rows)
+        self.projection = sketch_projection(HASHED_FEATURES)
 
-def table_comparer(suspects: TableDescriptors, rows: TableDescriptors) -> Comparer:
-    """Return what compares one suspect with some rows; the score is in nats, against rivals."""
-    scheme = TableScheme(rows)
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.rows)
 
-    def compare_one(position: int, row_positions: IndexArray) -> tuple[FloatArray, FloatArray]:
-        one = suspects.take(np.array([position]))
-        nats = scheme.log_likelihood_ratio(one, rows.take(row_positions))
-        most = float(scheme.log_likelihood_ratio(one, one)[0])
-        similarity = (nats / max(most, 1e-9)).clip(-1, 1)
-        ordered = np.sort(nats)[::-1]
-        rival = np.where(nats == ordered[0], ordered[min(1, len(nats) - 1)], ordered[0])
-        score = nats - (most - nats) + (nats - rival) / 2
-        return similarity.astype(np.float32), score.astype(np.float32)
+    def vectors(self, part: slice) -> FloatArray:
+        """Return unit vectors of some rows to search with, `[rows, 1, width]`."""
+        return self.views(self.rows.take(np.arange(len(self.rows))[part]))
 
-    return compare_one
+    def views(self, suspects: TableDescriptors) -> FloatArray:
+        """Return unit vectors of suspects to search with, `[suspects, 1, width]`."""
+        return sketch(self.scheme.tokens(suspects), self.projection)
+
+    def comparer(self, suspects: TableDescriptors) -> Comparer:
+        """Return what compares one suspect with some rows; the score is in nats, against rivals."""
+
+        def compare_one(position: int, row_positions: IndexArray) -> tuple[FloatArray, FloatArray]:
+            one = suspects.take(np.array([position]))
+            nats = self.scheme.log_likelihood_ratio(one, self.rows.take(row_positions))
+            most = float(self.scheme.log_likelihood_ratio(one, one)[0])
+            similarity = (nats / max(most, 1e-9)).clip(-1, 1)
+            ordered = np.sort(nats)[::-1]
+            rival = np.where(nats == ordered[0], ordered[min(1, len(nats) - 1)], ordered[0])
+            score = nats - (most - nats) + (nats - rival) / 2
+            return similarity.astype(np.float32), score.astype(np.float32)
+
+        return compare_one
 
 
 def is_rounding(value: float, other: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -18,7 +18,7 @@ from scipy import sparse
 from sklearn.feature_extraction.text import HashingVectorizer
 
 from dataaudit.content.descriptors import FloatArray, IndexArray, TextDescriptors
-from dataaudit.content.search import HASHED_FEATURES, Comparer, sketch
+from dataaudit.content.search import HASHED_FEATURES, Comparer, sketch, sketch_projection
 
 REFINED_TEXTS = 10
 MISSING_WORDS_SHARE = 0.05
@@ -39,31 +39,42 @@ def fold_text(text: str) -> str:
     return " ".join(kept.split())
 
 
-def text_search_vectors(
-    suspects: TextDescriptors, rows: TextDescriptors
-) -> tuple[FloatArray, FloatArray]:
-    """Return unit vectors to search with: `[suspects, 1, width]` and `[rows, 1, width]`."""
-    weights = _inverse_document_frequency(rows)
-    return sketch(suspects.counts, weights)[:, None], sketch(rows.counts, weights)[:, None]
+class TextRows:
+    """Training texts, with the rarity of their words and character 4-grams."""
 
+    def __init__(self, rows: TextDescriptors) -> None:
+        self.rows = rows
+        self.weights = _inverse_document_frequency(rows)
+        self.projection = sketch_projection(rows.counts.shape[1], self.weights)
+        self.rarity = WordRarity(rows)
 
-def text_comparer(suspects: TextDescriptors, rows: TextDescriptors) -> Comparer:
-    """Return what compares one suspect with some rows; the score grows without bound near 1."""
-    weights = _inverse_document_frequency(rows)
-    left, right = _unit_rows(suspects.counts, weights), _unit_rows(rows.counts, weights)
-    rarity = WordRarity(rows)
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.rows)
 
-    def compare_one(position: int, row_positions: IndexArray) -> tuple[FloatArray, FloatArray]:
-        cosine = np.asarray((right[row_positions] @ left[position].T).todense(), np.float32)[:, 0]
-        similarity = np.zeros(len(row_positions), np.float32)
-        best = np.argsort(-cosine, kind="stable")[:REFINED_TEXTS]
-        for place in best:
-            row = int(row_positions[place])
-            similarity[place] = rarity.similarity(suspects.folded[position], rows.folded[row])
-        # equal words in another order: the one with more common 4-grams first
-        return similarity, -np.log(1.02 - similarity) + 1e-3 * cosine
+    def vectors(self, part: slice) -> FloatArray:
+        """Return unit vectors of some rows to search with, `[rows, 1, width]`."""
+        return sketch(self.rows.counts[part], self.projection)
 
-    return compare_one
+    def views(self, suspects: TextDescriptors) -> FloatArray:
+        """Return unit vectors of suspects to search with, `[suspects, 1, width]`."""
+        return sketch(suspects.counts, self.projection)
+
+    def comparer(self, suspects: TextDescriptors) -> Comparer:
+        """Return what compares one suspect with some rows; the score grows steeply near 1."""
+
+        def compare_one(position: int, row_positions: IndexArray) -> tuple[FloatArray, FloatArray]:
+            left = _unit_rows(suspects.counts[position], self.weights)
+            right = _unit_rows(self.rows.counts[row_positions], self.weights)
+            cosine = np.asarray((right @ left.T).todense(), np.float32)[:, 0]
+            similarity = np.zeros(len(row_positions), np.float32)
+            for place in np.argsort(-cosine, kind="stable")[:REFINED_TEXTS]:
+                row = self.rows.folded[int(row_positions[place])]
+                similarity[place] = self.rarity.similarity(suspects.folded[position], row)
+            # equal words in another order: the one with more common 4-grams first
+            return similarity, -np.log(1.02 - similarity) + 1e-3 * cosine
+
+        return compare_one
 
 
 @lru_cache(maxsize=1)

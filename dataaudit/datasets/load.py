@@ -66,6 +66,7 @@ class _Asked:
     role: Role
     label: str
     id_column: str | None
+    group_column: str | None
     classes: Sequence[str | int] | None
     task: str
     tolerate: bool
@@ -80,6 +81,7 @@ def open_samples(
     classes: Sequence[str | int] | None,
     task: str,
     tolerate: bool = False,
+    group_column: str | None = None,
 ) -> Samples:
     """Open a file or folder of samples and check its ids and labels.
 
@@ -102,6 +104,8 @@ def open_samples(
     tolerate : bool
         Whether rows that cannot be used are left to be set aside: a label that is missing or is
         no class is `UNUSABLE` then, and a path may lead to no image.
+    group_column : str or None
+        The column that tells which rows belong together, such as the patient; not a feature.
 
     Raises
     ------
@@ -110,7 +114,7 @@ def open_samples(
         column is missing; an id is missing or repeated; a label is missing or is no class. Rows
         are counted from 0 in messages, lines from 1.
     """
-    asked = _Asked(role, label, id_column, classes, task, tolerate)
+    asked = _Asked(role, label, id_column, group_column, classes, task, tolerate)
     path = existing(path)
     if not path.is_dir():
         return _file_samples(path, asked)
@@ -134,6 +138,7 @@ def samples_from_object(
     classes: Sequence[str | int] | None,
     task: str,
     tolerate: bool = False,
+    group_column: str | None = None,
 ) -> Samples:
     """Take an object in memory as samples and check its ids and labels.
 
@@ -143,7 +148,7 @@ def samples_from_object(
         Of pairs, the rows are frames with the one column `input`, which holds the inputs as they
         are; `label` is not used then, and the ids are positions. A list `classes` of the data
         set (as torchvision has it) names the classes that its labels number.
-    role, label, id_column, classes, task, tolerate
+    role, label, id_column, classes, task, tolerate, group_column
         As in `open_samples`.
 
     Raises
@@ -151,7 +156,7 @@ def samples_from_object(
     DataError
         As `open_samples`, and when the object is of no known kind.
     """
-    asked = _Asked(role, label, id_column, classes, task, tolerate)
+    asked = _Asked(role, label, id_column, group_column, classes, task, tolerate)
     description = f"{role} ({type(obj).__name__})"
     if isinstance(obj, pd.DataFrame):
         return _column_samples(Frame(description, obj), None, asked)
@@ -215,7 +220,10 @@ def _column_samples(
     _require_column(source, asked.label, "label")
     if asked.id_column is not None:
         _require_column(source, asked.id_column, "id")
-    own = [name for name in source.columns() if name in (asked.label, asked.id_column)]
+    if asked.group_column is not None:
+        _require_column(source, asked.group_column, "group")
+    special = (asked.label, asked.id_column, asked.group_column)
+    own = [name for name in source.columns() if name in special]
     known = pd.concat(list(source.stream(own)), ignore_index=True)
     ids = _positions(source)
     if asked.id_column is not None:
@@ -249,6 +257,7 @@ def _column_samples(
         content_column=content_column,
         sha256=sha256,
         folder=folder,
+        group_column=asked.group_column,
     )
 
 
@@ -259,6 +268,11 @@ def _pair_samples(source: Pairs, asked: _Asked, class_names: Sequence[str] | Non
         raise DataError(
             f"{source.description}: no id column {asked.id_column!r}; pairs (input, label) have no"
             " columns, their ids are positions"
+        )
+    if asked.group_column is not None:
+        raise DataError(
+            f"{source.description}: no group column {asked.group_column!r}; pairs (input, label) "
+            "have no columns"
         )
     values, sha256 = source.read()
     ids = _positions(source)

@@ -16,6 +16,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+ROWS_PER_READ = 2048
+
 Role = Literal["train", "held_out", "suspects"]
 Modality = Literal["table", "text", "image", "tensor"]
 
@@ -95,6 +97,8 @@ class Samples:
         Hash of the content of all files read, hex.
     folder : pathlib.Path or None
         What image paths in the content column are relative to, and must not lead out of.
+    group_column : str or None
+        The column that tells which rows belong together: a patient, a user, a document.
     """
 
     role: Role
@@ -108,10 +112,18 @@ class Samples:
     content_column: str | None
     sha256: str
     folder: Path | None = None
+    group_column: str | None = None
 
     def __len__(self) -> int:
         """Return the number of rows."""
         return len(self.ids)
+
+    def groups(self) -> NDArray[Any]:
+        """Return the group of every row, `[n]`; None for those without one."""
+        column = self.group_column
+        frames = [frame[column] for frame in self.source.frames(ROWS_PER_READ)]
+        values = pd.concat(frames).astype(object)
+        return values.where(values.notna(), None).to_numpy()
 
     def batches(self, batch_size: int) -> Iterator[Batch]:
         """Yield all rows in order, `batch_size` at a time (the last batch may be shorter)."""

@@ -13,6 +13,8 @@ from dataaudit.flags.results import Interval
 
 RESAMPLES = 2000
 
+IndexArray = NDArray[np.int64]
+
 
 @dataclass(frozen=True)
 class MetricWithout:
@@ -61,41 +63,66 @@ def _interval(estimate: float, draws: NDArray[np.float64]) -> Interval:
     return Interval(float(estimate), float(low), float(high))
 
 
+def identical_pairs(keys: Sequence[object], labels: ArrayLike) -> IndexArray:
+    """Pair rows of identical content with one of another label, each row with one other at most.
+
+    Parameters
+    ----------
+    keys : `[rows]`
+        Equal where the content is identical.
+    labels : `[rows]`
+
+    Returns
+    -------
+    int64 `[pairs, 2]`
+        Positions: the earliest row of that content, and a later one whose label differs from it.
+    """
+    frame = pd.DataFrame({"key": list(keys), "label": np.asarray(labels)})
+    first = frame.groupby("key", sort=False)["label"].transform("first")
+    earliest = (
+        frame.groupby("key", sort=False)
+        .ngroup()
+        .map(frame.drop_duplicates("key").reset_index()["index"])
+    )
+    differing = np.flatnonzero((frame["label"] != first).to_numpy())
+    return np.stack([earliest.to_numpy(np.int64)[differing], differing], axis=1)
+
+
 def disagreeing_duplicates(
-    row_ids: Sequence[object],
-    labels: ArrayLike,
-    matches: ArrayLike,
-    content: ArrayLike,
-    threshold: float,
+    row_ids: Sequence[object], labels: ArrayLike, pairs: ArrayLike, similarity: ArrayLike
 ) -> pd.DataFrame:
     """List pairs of training rows that are duplicates but carry different labels.
 
-    Args:
-        matches, content: [rows, matches] of the training rows against each other, self left out.
-        threshold: similarity from which two rows count as duplicates.
+    Parameters
+    ----------
+    row_ids, labels : `[rows]`
+    pairs : int `[pairs, 2]`
+        Positions of rows that are duplicates of each other.
+    similarity : `[pairs]`
+        At most 1, the same content.
 
-    Returns:
-        row_id, other_row_id, label, other_label, score; each pair once, most alike first.
+    Returns
+    -------
+    pandas.DataFrame
+        `row_id`, `other_row_id`, `label`, `other_label`, `similarity`; each pair once, the most
+        alike first.
     """
-    given, rows = np.asarray(labels), np.asarray(matches, np.int64)
-    left, place = np.nonzero((rows >= 0) & (np.asarray(content) >= threshold))
-    right = rows[left, place]
-    score = np.asarray(content, np.float64)[left, place]
-    differs = given[left] != given[right]
-    low, high = np.minimum(left, right)[differs], np.maximum(left, right)[differs]
-    names = np.asarray(row_ids, object)
+    given, names = np.asarray(labels), np.asarray(row_ids, object)
+    ordered = np.sort(np.asarray(pairs, np.int64).reshape(-1, 2), axis=1)
+    differs = given[ordered[:, 0]] != given[ordered[:, 1]]
+    low, high = ordered[differs].T
     table = pd.DataFrame(
         {
             "row_id": names[low],
             "other_row_id": names[high],
             "label": given[low],
             "other_label": given[high],
-            "score": score[differs],
+            "similarity": np.asarray(similarity, np.float64)[differs],
             "low": low,
             "high": high,
         }
     )
-    table = table.sort_values(["score", "low", "high"], ascending=[False, True, True])
+    table = table.sort_values(["similarity", "low", "high"], ascending=[False, True, True])
     table = table.drop_duplicates(["low", "high"])
     return table.drop(columns=["low", "high"]).reset_index(drop=True)
 
@@ -103,17 +130,24 @@ def disagreeing_duplicates(
 def shared_groups(suspect_groups: ArrayLike, row_groups: ArrayLike) -> pd.DataFrame:
     """Count suspects and training rows of each group (patient, user, document) found in both.
 
-    Returns:
-        group, suspects, rows; most suspects first. Missing keys belong to no group.
+    Parameters
+    ----------
+    suspect_groups, row_groups : `[suspects]`, `[rows]`
+        Missing keys belong to no group.
+
+    Returns
+    -------
+    pandas.DataFrame
+        `group`, `suspects`, `rows`; most suspects first.
     """
     suspects = pd.Series(np.asarray(suspect_groups, object)).dropna().value_counts()
     rows = pd.Series(np.asarray(row_groups, object)).dropna().value_counts()
-    shared = [key for key in suspects.index if key in rows.index]
+    shared = suspects.index[suspects.index.isin(rows.index)]
     table = pd.DataFrame(
         {
-            "group": pd.Series(shared, dtype=object),
-            "suspects": [int(suspects[key]) for key in shared],
-            "rows": [int(rows[key]) for key in shared],
+            "group": pd.Series(list(shared), dtype=object),
+            "suspects": suspects[shared].to_numpy(np.int64),
+            "rows": rows[shared].to_numpy(np.int64),
         }
     )
     return table.sort_values("suspects", ascending=False, kind="stable").reset_index(drop=True)

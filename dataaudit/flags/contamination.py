@@ -1,13 +1,14 @@
 """Contamination flags: which suspects leak from the training rows, at a false discovery rate.
 
 Arrays in, table out. Evidence comes in two kinds, both [suspects, matches]: `content` (how alike
-the pair is, see content.py) and `influence` (how much more the row reacts to this suspect than to
-clean suspects). Larger always means more suspicious.
+the pair is) and `influence` (how much more the row reacts to this suspect than to clean
+suspects). Larger always means more suspicious.
 
 The null is "this suspect is as alike to the training rows as one training row is to the others":
 training rows matched against the rest of the training set (leaving themselves out), or trusted
-samples, are the calibration suspects. Real training sets hold duplicates of their own; those are
-cut out of the calibration set first, since they would hide the leaks that look like them.
+samples, are the calibration suspects. Real training sets hold duplicates of their own: identical
+rows, which are counted and judged apart, and near ones, which are cut out of the calibration set
+first, since they would hide the leaks that look like them.
 """
 
 from __future__ import annotations
@@ -33,9 +34,6 @@ FURTHEST_EXTRAPOLATION = 1 / 50
 """The fitted tail is believed down to this share of the smallest p-value that counting gives."""
 CONTENT_WEIGHT = 0.9
 """Share of the error budget spent on content where influence is tested as well."""
-
-
-# --------------------------------------------------------------------------- p-values
 
 
 @dataclass(frozen=True)
@@ -82,14 +80,21 @@ def fit_null(
 ) -> Null:
     """Learn how clean suspects score.
 
-    Args:
-        calibration: [calibration suspects] largest score of each.
-        trusted: the calibration suspects are known to be clean; none is cut out.
-        level: the false discovery rate at which calibration suspects count as duplicates.
-        cut_share: the share of those duplicates to cut out, the most extreme first.
+    Parameters
+    ----------
+    calibration : `[calibration suspects]`
+        Largest score of each.
+    trusted : bool
+        The calibration suspects are known to be clean; none is cut out.
+    level : float
+        The false discovery rate at which calibration suspects count as duplicates.
+    cut_share : float
+        The share of those duplicates to cut out, the most extreme first.
 
-    Raises:
-        ValueError: fewer than 20 finite scores.
+    Raises
+    ------
+    ValueError
+        There are fewer than 20 finite scores.
     """
     given = np.asarray(calibration, np.float64)
     usable = np.isfinite(given)
@@ -114,9 +119,12 @@ def choose_null(calibration: ArrayLike, scores: ArrayLike, level: float) -> tupl
     few as possible, the most extreme first, as long as at least 95 % of the suspects are flagged
     that would be flagged with all of them cut out.
 
-    Args:
-        calibration: [calibration suspects]; scores: [suspects] largest score of each.
-        level: the false discovery rate for suspects.
+    Parameters
+    ----------
+    calibration, scores : `[calibration suspects]`, `[suspects]`
+        Largest score of each.
+    level : float
+        The false discovery rate for suspects.
     """
     full = fit_null(calibration)
     repeated = int(full.excluded.sum())
@@ -176,9 +184,12 @@ def fit_tail(ordered: FloatArray, duplicate_shares: FloatArray) -> Tail:
     least squares); the smallest unless a larger one fits at least 2 % better. The two-group view
     is that of B. Efron, "Large-scale inference" (2010), chapter 6.
 
-    Args:
-        ordered: [scores] ascending.
-        duplicate_shares: the candidates, ascending.
+    Parameters
+    ----------
+    ordered : `[scores]`
+        Ascending.
+    duplicate_shares : `[candidates]`
+        Ascending.
     """
     total = len(ordered)
     first = int(TAIL_START * total)
@@ -229,22 +240,57 @@ def benjamini_hochberg(p: ArrayLike, level: float) -> BoolArray:
     return flagged
 
 
+@dataclass(frozen=True)
+class ExactCopies:
+    """Which items are identical to a training row, and how often training rows are to another.
+
+    `suspects` [suspects] and `calibration` [calibration suspects] are true where one is identical
+    to a training row; `repeated` of all `rows` training rows are identical to another one.
+    """
+
+    suspects: BoolArray
+    calibration: BoolArray
+    repeated: int
+    rows: int
+
+
+def exact_p_values(null: Null, scores: ArrayLike, exact: ExactCopies) -> FloatArray:
+    """Return the probability that a clean suspect is identical to a row, for those that are.
+
+    Counted over all training rows where at least ten are identical to another; where fewer are,
+    the fitted tail of the other scores may say less, since a count of so few says little.
+
+    Parameters
+    ----------
+    null : Null
+        Of suspects that are not identical to a row.
+    scores : `[identical suspects]`
+    exact : ExactCopies
+    """
+    counted = (1.0 + exact.repeated) / (exact.rows + 1.0)
+    values = np.asarray(scores, np.float64)
+    if exact.repeated >= EXCEEDANCES_NEEDED:
+        return np.full(values.shape, counted)
+    lowest = FURTHEST_EXTRAPOLATION / (exact.rows + 1.0)
+    return np.asarray(np.clip(null.tail.share_above(values), lowest, counted))
+
+
 def influence_scores(changes: ArrayLike, background: ArrayLike) -> FloatArray:
     """Return how unusual each row's reaction to its suspect is, in robust standard deviations.
 
-    Args:
-        changes: [suspects, matches] loss change of the matched row, in nats, when the suspect's
-            group was unlearned (positive: the row's loss rose, it shared what was unlearned).
-        background: [suspects, matches, groups] change of the same row for groups without it.
+    Parameters
+    ----------
+    changes : `[suspects, matches]`
+        Loss change of the matched row, nats, when the suspect was unlearned; positive: the row's
+        loss rose, it shared what was unlearned.
+    background : `[suspects, matches, clean queries]`
+        The same row's change when a clean query was unlearned instead.
     """
     before = np.asarray(background, np.float64)
     centre = np.median(before, axis=-1)
     spread = 1.4826 * np.median(np.abs(before - centre[..., None]), axis=-1)
     floor = 0.05 * np.median(spread) + 1e-12
     return np.asarray((np.asarray(changes, np.float64) - centre) / (spread + floor))
-
-
-# --------------------------------------------------------------------------- flags
 
 
 @dataclass(frozen=True)
@@ -261,8 +307,7 @@ class PairDecisions:
     table: pd.DataFrame
     level: float
     content_null: Null
-    influence_null: Null | None
-    calibration_note: str
+    calibration_notes: list[str]
 
     @property
     def flagged_queries(self) -> list[object]:
@@ -274,7 +319,7 @@ class PairDecisions:
     def notes(self) -> list[str]:
         """What a reader must know before relying on the flags."""
         null, suspects = self.content_null, int((self.table["rank"] == 1).sum())
-        notes = [self.calibration_note]
+        notes = [*self.calibration_notes]
         if null.resolution > self.level / max(suspects, 1):
             notes.append(
                 f"{len(null.calibration)} calibration samples resolve p-values down to "
@@ -291,23 +336,34 @@ def flag_contamination(
     calibration: ArrayLike,
     influence: ArrayLike | None = None,
     influence_calibration: ArrayLike | None = None,
+    exact: ExactCopies | None = None,
     level: float = 0.10,
-    calibration_trusted: bool = False,
 ) -> PairDecisions:
     """Decide which suspects leak from the training rows.
 
-    Args:
-        query_ids: [suspects]; row_ids: [rows].
-        matches: [suspects, matches] positions of rows, best first, -1 for none.
-        content: [suspects, matches] similarity, larger is more alike, -inf for none.
-        calibration: [calibration suspects] similarity of each to its best match.
-        influence: [suspects, matches] from `influence_scores`; optional.
-        influence_calibration: [calibration suspects] the same for clean suspects.
-        level: the false discovery rate allowed among flagged suspects.
-        calibration_trusted: the user vouches that no calibration suspect is a duplicate.
+    Parameters
+    ----------
+    query_ids : `[suspects]`
+    row_ids : `[rows]`
+    matches : `[suspects, matches]`
+        Positions of rows, best first, -1 for none.
+    content : `[suspects, matches]`
+        Larger is more alike, -inf for none.
+    calibration : `[calibration suspects]`
+        The same of each and its best match.
+    influence : `[suspects, matches]` or None
+        From `influence_scores`.
+    influence_calibration : `[calibration suspects]` or None
+        The same for clean suspects.
+    exact : ExactCopies or None
+        Which suspects are identical to a row; None where none is known to be.
+    level : float
+        The false discovery rate allowed among flagged suspects.
 
-    Raises:
-        ValueError: shapes disagree, or `influence` comes without its calibration.
+    Raises
+    ------
+    ValueError
+        Shapes disagree, or `influence` comes without its calibration.
     """
     rows, alike = np.asarray(matches, np.int64), np.asarray(content, np.float64)
     if rows.shape != alike.shape or rows.ndim != 2 or len(rows) != len(query_ids):
@@ -317,20 +373,25 @@ def flag_contamination(
         )
     if (influence is None) != (influence_calibration is None):
         raise ValueError("influence needs influence_calibration, and the reverse")
-    if calibration_trusted:
-        content_null, note = fit_null(calibration, trusted=True), "calibration samples are trusted"
-    else:
-        best = alike[:, 0] if alike.shape[1] else np.empty(0)
-        content_null, note = choose_null(calibration, best, level)
+    if exact is None:
+        calibrated = np.zeros(len(np.asarray(calibration)), bool)
+        exact = ExactCopies(np.zeros(len(rows), bool), calibrated, 0, len(row_ids))
+    best = alike[:, 0] if alike.shape[1] else np.empty(0)
+    content_null, note = choose_null(
+        np.asarray(calibration)[~exact.calibration], best[~exact.suspects[: len(best)]], level
+    )
     content_p = p_values(content_null, alike)
-    influence_null, influence_p, reaction = None, np.ones_like(alike), np.full(alike.shape, np.nan)
+    if len(best):
+        identical = exact.suspects
+        content_p[identical, 0] = exact_p_values(content_null, best[identical], exact)
+    influence_p, reaction = np.ones_like(alike), np.full(alike.shape, np.nan)
     p = content_p
     if influence is not None and influence_calibration is not None:
         reaction = np.asarray(influence, np.float64)
         influence_null = fit_null(influence_calibration, trusted=True)
         influence_p = p_values(influence_null, reaction)
         p = combined_p_values(content_p, influence_p)
-    flagged = _flag_matches(p, level)
+    flagged = _flag_matches(p, exact.suspects, level)
     present = rows >= 0
     suspect, place = np.nonzero(present)
     table = pd.DataFrame(
@@ -348,7 +409,7 @@ def flag_contamination(
             "evidence": _evidence(content_p, influence_p, flagged)[present],
         }
     )
-    return PairDecisions(table, level, content_null, influence_null, note)
+    return PairDecisions(table, level, content_null, [note, *_exact_notes(exact, table)])
 
 
 def combined_p_values(content_p: FloatArray, influence_p: FloatArray) -> FloatArray:
@@ -357,13 +418,30 @@ def combined_p_values(content_p: FloatArray, influence_p: FloatArray) -> FloatAr
     return np.asarray(np.minimum(weighted, 1.0))
 
 
-def _flag_matches(p: FloatArray, level: float) -> BoolArray:
-    """Decide on the best match of each suspect; let lower ones follow if they are as unlikely."""
+def _flag_matches(p: FloatArray, exact: BoolArray, level: float) -> BoolArray:
+    """Decide on the best match of each suspect; let lower ones follow if they are as unlikely.
+
+    Identical pairs and others are two families, each held to `level`. Any suspect might have been
+    identical to a row; only those that are not are compared with rows that are not.
+    """
     if p.size == 0:
         return np.zeros(p.shape, bool)
-    first = benjamini_hochberg(p[:, 0], level)
+    first = benjamini_hochberg(np.where(exact, p[:, 0], 1.0), level)
+    first[~exact] = benjamini_hochberg(p[~exact, 0], level)
     cut = p[first, 0].max() if first.any() else -1.0
     return first[:, None] & (p <= cut)
+
+
+def _exact_notes(exact: ExactCopies, table: pd.DataFrame) -> list[str]:
+    found = int(exact.suspects.sum())
+    if not found:
+        return []
+    named = int(table.loc[table["rank"] == 1, "flagged"].to_numpy()[exact.suspects].sum())
+    return [
+        f"{found} of {len(exact.suspects)} suspects are identical to a training row, and so are "
+        f"{exact.repeated} of {exact.rows} training rows to another one: {named} of the "
+        f"{found} are counted as leaks"
+    ]
 
 
 def _evidence(

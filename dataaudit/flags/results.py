@@ -67,7 +67,8 @@ class ContaminationFlags:
         match under the hypothesis of no leak); `flagged` (bool).
     evidence : pandas.DataFrame, aligned with `table`
         `content_score`, `influence_score` (NaN where not computed) and `kind`, one of
-        "exact", "near", "near, no influence seen", "influence only", "none".
+        "exact", "near", "near, no influence seen", "influence only", "none". A suspect that is
+        identical to a training row is "exact" whether it is flagged or not.
     false_discovery_rate : float
         The level at which suspects are flagged (Benjamini–Hochberg).
     metric_name : str
@@ -80,6 +81,12 @@ class ContaminationFlags:
         `class`, `suspects`, `flagged`.
     method : str
         One paragraph for the report.
+    disagreeing_duplicates : pandas.DataFrame or None
+        Training rows that repeat each other under different labels: `row_id`, `other_row_id`,
+        `label`, `other_label`, `similarity`; identical rows first. None where not looked for.
+    shared_groups : pandas.DataFrame or None
+        Groups (patients, users, documents) found among suspects and training rows: `group`,
+        `suspects`, `rows`. None where no group column is named.
     """
 
     table: pd.DataFrame
@@ -91,3 +98,5 @@ class ContaminationFlags:
     metric_difference: Interval
     hits_per_class: pd.DataFrame
     method: str
+    disagreeing_duplicates: pd.DataFrame | None = None
+    shared_groups: pd.DataFrame | None = None

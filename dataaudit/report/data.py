@@ -279,6 +279,24 @@ class ClassHits(Section):
     flagged: int
 
 
+class DisagreeingRows(Section):
+    """Two training rows of the same content whose labels differ."""
+
+    row_id: SampleId
+    other_row_id: SampleId
+    label: Label
+    other_label: Label
+    similarity: float = Field(description="at most 1, the same content")
+
+
+class SharedGroup(Section):
+    """A group (patient, user, document) that stands on both sides."""
+
+    group: str
+    suspects: int
+    rows: int
+
+
 class Leakage(Section):
     """Which suspects are probably copies of training rows, and what that does to the metric."""
 
@@ -293,6 +311,17 @@ class Leakage(Section):
     hits_per_class: list[ClassHits]
     pairs: list[LeakPair]
     pairs_left_out: int = Field(description="flagged pairs that only contamination.parquet holds")
+    exact_copies: int = Field(description="suspects identical to a training row, flagged or not")
+    exact_copies_not_flagged: int = Field(
+        description="of these, as common as repeats are among the training rows"
+    )
+    disagreeing_rows: list[DisagreeingRows]
+    disagreeing_rows_left_out: int
+    shared_groups: list[SharedGroup] | None = Field(
+        description="largest first; null where no group column is named"
+    )
+    shared_groups_left_out: int
+    suspects_in_shared_groups: int
     method: str
 
 

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import get_args
+from typing import Any, get_args
 
 import pandas as pd
 
 from dataaudit.evidence import Exhibit
 from dataaudit.flags.results import ContaminationFlags
-from dataaudit.report.data import ClassHits, Kind, KindCount, Leakage, LeakPair, SampleId
+from dataaudit.report.data import (
+    ClassHits,
+    DisagreeingRows,
+    Kind,
+    KindCount,
+    Leakage,
+    LeakPair,
+    SampleId,
+    SharedGroup,
+)
 from dataaudit.report.label_findings import estimate, plain_label
 from dataaudit.report.samples import SamplePool, plain_id
 
 PAIRS_ON_PAGE = 300
+ROWS_IN_TABLE = 50
+"""Lines of the tables of disagreeing rows and of shared groups."""
 PAIR_BYTES = 2000
 """What a pair takes on the page beside its samples."""
 FIELD_BYTES = 80
@@ -41,6 +52,7 @@ def build_leakage(
     best = flagged.drop_duplicates("query_id")
     pool.reserve(PAIR_BYTES * len(shown))
     kinds = best["kind"].value_counts()
+    exact = flags.evidence["kind"] == "exact"
     return Leakage(
         suspects=int(flags.table["query_id"].nunique()),
         suspects_flagged=len(best),
@@ -62,8 +74,49 @@ def build_leakage(
         ],
         pairs=[_pair(line, evidence, pool) for line in shown.to_dict("records")],
         pairs_left_out=len(flagged) - len(shown),
+        exact_copies=int(exact.sum()),
+        exact_copies_not_flagged=int((exact & ~flags.table["flagged"]).sum()),
+        **_disagreeing(flags),
+        **_shared_groups(flags),
         method=flags.method,
     )
+
+
+def _disagreeing(flags: ContaminationFlags) -> dict[str, Any]:
+    found = flags.disagreeing_duplicates
+    lines = [] if found is None else found.head(ROWS_IN_TABLE).to_dict("records")
+    return {
+        "disagreeing_rows": [
+            DisagreeingRows(
+                row_id=plain_id(line["row_id"]),
+                other_row_id=plain_id(line["other_row_id"]),
+                label=plain_label(line["label"]),
+                other_label=plain_label(line["other_label"]),
+                similarity=line["similarity"],
+            )
+            for line in lines
+        ],
+        "disagreeing_rows_left_out": 0 if found is None else len(found) - len(lines),
+    }
+
+
+def _shared_groups(flags: ContaminationFlags) -> dict[str, Any]:
+    found = flags.shared_groups
+    if found is None:
+        return {
+            "shared_groups": None,
+            "shared_groups_left_out": 0,
+            "suspects_in_shared_groups": 0,
+        }
+    groups = [
+        SharedGroup(group=str(group), suspects=int(suspects), rows=int(rows))
+        for group, suspects, rows in found.head(ROWS_IN_TABLE).itertuples(index=False)
+    ]
+    return {
+        "shared_groups": groups,
+        "shared_groups_left_out": len(found) - len(groups),
+        "suspects_in_shared_groups": int(found["suspects"].sum()),
+    }
 
 
 def _flagged(flags: ContaminationFlags) -> pd.DataFrame:

@@ -50,6 +50,8 @@ class LeakageView:
 
     title: str
     introduction: str
+    exact_copies: str
+    tables: list[Table]
     figures: list[Figure]
     kinds: list[str]
     pairs: list[PairView]
@@ -65,6 +67,8 @@ def view_leakage(leakage: Leakage, samples: Mapping[str, Sample]) -> LeakageView
         if leakage.suspects_flagged
         else "No evaluation sample was found in the training set",
         introduction=_introduction(leakage),
+        exact_copies=_exact_copies(leakage),
+        tables=[*_disagreeing_rows(leakage), *_shared_groups(leakage)],
         figures=[figure for figure in figures if figure is not None],
         kinds=list(dict.fromkeys(pair.kind for pair in pairs)),
         pairs=pairs,
@@ -88,6 +92,60 @@ def _introduction(leakage: Leakage) -> str:
         f"{'was' if leakage.suspects_flagged == 1 else 'were'} found in the training set. "
         f"At most {rate} of such finds are expected to be false alarms."
     )
+
+
+def _exact_copies(leakage: Leakage) -> str:
+    kept = leakage.exact_copies_not_flagged
+    if not kept:
+        return ""
+    return (
+        f"{formats.rows(leakage.exact_copies, 'suspect')} identical to a training row; "
+        f"{formats.count(kept)} of them not counted as leaks, because training rows repeat each "
+        "other as often. contamination.parquet lists them under the kind “exact”."
+    )
+
+
+def _disagreeing_rows(leakage: Leakage) -> list[Table]:
+    if not leakage.disagreeing_rows:
+        return []
+    more = leakage.disagreeing_rows_left_out
+    return [
+        Table(
+            "Training rows of the same content whose labels differ: one of each two is wrong"
+            + (f" ({formats.count(more)} further pairs left out)" if more else ""),
+            ["row", "label", "other row", "its label", "similarity"],
+            [
+                [
+                    str(pair.row_id),
+                    formats.label(pair.label),
+                    str(pair.other_row_id),
+                    formats.label(pair.other_label),
+                    formats.number(pair.similarity),
+                ]
+                for pair in leakage.disagreeing_rows
+            ],
+            frozenset({4}),
+        )
+    ]
+
+
+def _shared_groups(leakage: Leakage) -> list[Table]:
+    if not leakage.shared_groups:
+        return []
+    more = leakage.shared_groups_left_out
+    return [
+        Table(
+            f"{formats.rows(leakage.suspects_in_shared_groups, 'suspect')} of groups that the "
+            "training set holds too"
+            + (f" ({formats.count(more)} further groups left out)" if more else ""),
+            ["group", "suspects", "training rows"],
+            [
+                [item.group, formats.count(item.suspects), formats.count(item.rows)]
+                for item in leakage.shared_groups
+            ],
+            frozenset({1, 2}),
+        )
+    ]
 
 
 def _metric(leakage: Leakage) -> Figure | None:
