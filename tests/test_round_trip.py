@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pandas as pd
+import pytest
 from conftest import CommandLine
 
 from dataaudit.report.data import AuditReport
@@ -43,8 +44,11 @@ def test_a_second_audit_of_the_corrected_data_flags_fewer_rows(
     assert review.flagged_reviewed == len(rows)
     assert review.precision is not None
     assert review.precision_claimed is not None
-    assert review.precision.low > 0.7
-    assert "precision claimed for these rows: " in outcome.out
+    # The precision measured is that of the truth; the one claimed is that of the flags.
+    wrong = sum(row["row_id"] in true_label for row in rows)
+    assert review.precision.estimate == pytest.approx(wrong / len(rows))
+    flags = pd.read_parquet(first / "mislabels.parquet").query("flagged")
+    assert review.precision_claimed == pytest.approx(flags["probability"].mean())
 
     old, new = pd.read_parquet(folder / "train.parquet"), pd.read_parquet(corrected)
     pd.testing.assert_frame_equal(old.drop(columns="label"), new.drop(columns="label"))
