@@ -61,6 +61,8 @@ def kills(count: int, seed: int, audit_yaml: Path) -> int:
             out = Path(folder) / f"killed-{tried}"
             hit = False
             for _ in range(generator.randint(1, 3)):
+                if (out / "manifest.json").exists():
+                    break
                 died = _run_in_child(audit_yaml, out, generator.uniform(0.05, 0.98) * duration)
                 hit, blows = hit or died, blows + died
             if not (out / "manifest.json").exists() or (out / "work").exists():
