@@ -281,6 +281,14 @@ def test_shrinking_only_the_last_layer_and_with_a_seed() -> None:
     assert not torch.equal(one["last.weight"], other["last.weight"])
 
 
+def test_fresh_weights_are_not_those_that_the_model_started_from() -> None:
+    torch.manual_seed(0)
+    layer = nn.Linear(50, 50)
+    fresh = shrunk(layer, UNPERTURBED, 0.0, "all", seed=0).tensors["weight"]
+    weights = torch.stack([layer.weight.detach().flatten(), fresh.flatten()])
+    assert abs(torch.corrcoef(weights)[0, 1].item()) < 0.1
+
+
 # Planning
 
 

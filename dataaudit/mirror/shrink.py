@@ -14,6 +14,8 @@ from torch import nn
 from dataaudit.mirror.finite import Parameters, moving_parameters
 from dataaudit.mirror.perturbation import Perturbation
 
+SEED_OFFSET = 7_919_000_000
+
 
 def shrunk(
     module: nn.Module, start: Perturbation, keep: float, parameters: Parameters, seed: int
@@ -35,7 +37,9 @@ def shrunk(
     """
     fresh = copy.deepcopy(module)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(seed)
+        # Far from the small seeds that people train with: from the same seed would come the very
+        # weights that the model started from, and the way it went since would stay in it whole.
+        torch.manual_seed(SEED_OFFSET + seed)
         for part in fresh.modules():
             if callable(getattr(part, "reset_parameters", None)):
                 part.reset_parameters()  # type: ignore[operator]
