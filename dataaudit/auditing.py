@@ -11,29 +11,40 @@ from typing import Any
 import pandas as pd
 from pydantic import ValidationError
 
+from dataaudit.atomic import write_atomically
 from dataaudit.config import AuditConfig, config_from_python, load_config
 from dataaudit.datasets.samples import Role
-from dataaudit.engines.local import LocalEngine
-from dataaudit.errors import RunDirectoryError
+from dataaudit.engines.choice import make_engine
+from dataaudit.errors import ConfigError, RunDirectoryError
+from dataaudit.fingerprint import Fingerprint
 from dataaudit.flagging import find_mislabels, no_pairs
 from dataaudit.leaks import find_contamination
 from dataaudit.loading import Loaded, load, load_objects
 from dataaudit.manifest import Clock, build_manifest
-from dataaudit.mirror.plan import make_plan
-from dataaudit.mirror.relearn import relearn
+from dataaudit.mirror.plan import Plan, make_plan
+from dataaudit.mirror.relearn import Mirror, relearn
+from dataaudit.mirror.stored import from_bytes, to_bytes
 from dataaudit.report.data import AuditReport
 from dataaudit.report.render import render
 from dataaudit.reporting import make_report
 from dataaudit.scoring import score
+from dataaudit.screening import table_of, with_unjudged_rows, with_unjudged_suspects
+from dataaudit.steps import Steps
 from dataaudit.store import (
     AUDIT,
     CONTAMINATION,
     MANIFEST,
     MISLABELS,
     REPORT,
+    SET_ASIDE,
     RunDirectory,
-    write_atomically,
+    as_json,
+    table,
+    text,
 )
+
+MIRROR = "mirror"
+"""The name of the step that holds the mirror."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +57,15 @@ class AuditResult:
         One line for every training row; the columns are those of `mislabels.parquet`.
     contamination : pandas.DataFrame
         One line for every suspect and match; the columns are those of `contamination.parquet`.
+    set_aside : pandas.DataFrame
+        `row_id`, `split`, `reason` of every row that could not be used (see `bad_rows`).
     report : AuditReport
         The machine-readable whole, as in `audit.json`.
     """
 
     mislabels: pd.DataFrame
     contamination: pd.DataFrame
+    set_aside: pd.DataFrame
     report: AuditReport
 
     @property
@@ -66,7 +80,9 @@ class AuditResult:
         return target
 
 
-def run_file(audit_yaml: Path, out: Path, *, overwrite: bool = False) -> AuditResult:
+def run_file(
+    audit_yaml: Path, out: Path, *, overwrite: bool = False, resume: bool = False
+) -> AuditResult:
     """Run the audit that an `audit.yaml` describes; what `dataaudit run` does.
 
     Parameters
@@ -75,7 +91,9 @@ def run_file(audit_yaml: Path, out: Path, *, overwrite: bool = False) -> AuditRe
     out : Path
         The run directory; created where it is missing.
     overwrite : bool
-        Whether a finished audit in `out` may be replaced.
+        Whether a finished audit in `out` may be replaced, and an unfinished one thrown away.
+    resume : bool
+        Whether to go on with an unfinished audit in `out`; its finished steps are used again.
 
     Raises
     ------
@@ -83,11 +101,12 @@ def run_file(audit_yaml: Path, out: Path, *, overwrite: bool = False) -> AuditRe
         The input or the directory cannot be used; the message says what and where.
     """
     config = load_config(audit_yaml)
-    with RunDirectory(out, overwrite=overwrite) as directory:
+    folder = audit_yaml.resolve().parent
+    with RunDirectory(out, overwrite=overwrite, resume=resume) as directory:
         clock = Clock()
         with clock.stage("load"):
-            loaded = load(config, audit_yaml.resolve().parent)
-        return _run(loaded, config, directory, clock)
+            loaded = load(config, folder)
+        return _run(loaded, config, directory, folder, clock)
 
 
 def audit(
@@ -102,6 +121,7 @@ def audit(
     group: str | None = None,
     out: str | Path | None = None,
     overwrite: bool = False,
+    resume: bool = False,
     **settings: Any,
 ) -> AuditResult:
     """Audit a trained model's data from Python.
@@ -126,7 +146,9 @@ def audit(
     out : str or Path, optional
         A directory for report and tables; None keeps the results in memory only.
     overwrite : bool
-        Whether a finished audit in `out` may be replaced.
+        Whether a finished audit in `out` may be replaced, and an unfinished one thrown away.
+    resume : bool
+        Whether to go on with an unfinished audit in `out`; its finished steps are used again.
     **settings
         The other keys of `audit.yaml`: name, task, classes, mirror, flags, gates, batch_size,
         device, about.
@@ -137,15 +159,17 @@ def audit(
         The input cannot be used; the message says what and where.
     """
     config = config_from_python(label, id, group, settings)
+    if resume and out is None:
+        raise ConfigError("resume: needs `out`, the directory of the interrupted audit")
     splits: dict[Role, Any] = {"train": train, "held_out": held_out, "suspects": suspects}
     with contextlib.ExitStack() as stack:
         if out is None:
             out = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "audit"
-        directory = stack.enter_context(RunDirectory(Path(out), overwrite=overwrite))
+        directory = stack.enter_context(RunDirectory(Path(out), overwrite=overwrite, resume=resume))
         clock = Clock()
         with clock.stage("load"):
             loaded = load_objects(model, splits, preprocess, config)
-        return _run(loaded, config, directory, clock)
+        return _run(loaded, config, directory, None, clock)
 
 
 def render_again(directory: Path) -> Path:
@@ -183,24 +207,51 @@ def read_report(directory: Path) -> AuditReport:
         raise RunDirectoryError(f"{path}: is no audit report: {where}: {first['msg']}") from None
 
 
-def _run(loaded: Loaded, config: AuditConfig, directory: RunDirectory, clock: Clock) -> AuditResult:
+def _run(
+    loaded: Loaded,
+    config: AuditConfig,
+    directory: RunDirectory,
+    folder: Path | None,
+    clock: Clock,
+) -> AuditResult:
+    steps = directory.begin(Fingerprint.of(config, loaded, folder))
     plan = make_plan(loaded, config)
     with clock.stage("mirror"):
-        mirror = relearn(loaded, plan)
+        mirror = _mirror(loaded, plan, steps)
     with clock.stage("score"):
-        scores = score(loaded, mirror, LocalEngine(config.batch_size), directory.work)
+        scores = score(loaded, mirror, make_engine(config), steps)
     with clock.stage("flag mislabels"):
         mislabels = find_mislabels(loaded, mirror, scores, config)
     with clock.stage("flag contamination"):
         contamination = find_contamination(loaded, scores, config)
     with clock.stage("report"):
-        report = make_report(loaded, config, plan, scores, mislabels, contamination, clock)
+        report = make_report(
+            loaded, config, plan, scores, mislabels, contamination, directory.notes, clock
+        )
         page = render(report)
-    pairs = no_pairs(loaded) if contamination is None else contamination.pairs
-    directory.write_table(MISLABELS, mislabels.table)
-    directory.write_table(CONTAMINATION, pairs)
-    directory.write_text(AUDIT, report.model_dump_json(indent=2) + "\n")
-    directory.write_text(REPORT, page)
-    # Last: a directory with a manifest holds a finished audit.
-    directory.write_json(MANIFEST, build_manifest(config, loaded, clock))
-    return AuditResult(mislabels.table, pairs, report)
+    aside = loaded.set_aside
+    rows = with_unjudged_rows(mislabels.table, aside["train"], list(loaded.train.classes))
+    pairs = no_pairs(loaded)
+    if contamination is not None:
+        pairs = with_unjudged_suspects(contamination.table, aside["suspects"])
+    not_used = table_of(aside)
+    directory.publish(
+        {
+            MISLABELS: table(rows),
+            CONTAMINATION: table(pairs),
+            **({SET_ASIDE: table(not_used)} if config.bad_rows.asked else {}),
+            AUDIT: text(report.model_dump_json(indent=2) + "\n"),
+            REPORT: text(page),
+            MANIFEST: as_json(build_manifest(config, loaded, clock)),
+        }
+    )
+    return AuditResult(rows, pairs, not_used, report)
+
+
+def _mirror(loaded: Loaded, plan: Plan, steps: Steps) -> Mirror:
+    content = steps.read(MIRROR)
+    if content is None:
+        content = to_bytes(relearn(loaded, plan))
+        steps.write(MIRROR, content)
+    # Read back even when it is new: then a resumed audit has exactly what the other one had.
+    return from_bytes(content, loaded.held_out, loaded.model.device)

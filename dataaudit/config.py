@@ -93,6 +93,20 @@ class GateConfig(_Section):
     """Largest allowed number of flagged suspects."""
 
 
+class BadRowsConfig(_Section):
+    """What happens to rows that cannot be used: undecodable images, NaN inputs, bad labels."""
+
+    largest_share: Share = 0.0
+    """Up to this share of a split's rows is set aside; beyond it the audit stops."""
+    longest_text: Count | None = None
+    """A longer text, in characters, is a bad row too."""
+
+    @property
+    def asked(self) -> bool:
+        """Whether rows have to be looked at before the audit begins."""
+        return self.largest_share > 0 or self.longest_text is not None
+
+
 class AuditConfig(_Section):
     """The whole of `audit.yaml`. Paths are absolute once loaded."""
 
@@ -107,6 +121,7 @@ class AuditConfig(_Section):
     mirror: MirrorConfig = MirrorConfig()
     flags: FlagConfig = FlagConfig()
     gates: GateConfig = GateConfig()
+    bad_rows: BadRowsConfig = BadRowsConfig()
     batch_size: Count = 256
     device: str = "cpu"
     about: About = About()

@@ -51,6 +51,5 @@ def no_pairs(loaded: Loaded) -> pd.DataFrame:
             "score": np.zeros(0),
             "p_value": np.zeros(0),
             "flagged": np.zeros(0, dtype=bool),
-            "kind": np.zeros(0, dtype=object),
         }
     )

@@ -16,10 +16,12 @@ from dataaudit.config import AuditConfig, DataConfig
 from dataaudit.datasets.images import decode
 from dataaudit.datasets.load import open_samples, samples_from_object
 from dataaudit.datasets.samples import Role, Samples
+from dataaudit.datasets.set_aside import SetAside
 from dataaudit.errors import ConfigError, DataError, ModelError
 from dataaudit.models import scikit_learn
 from dataaudit.models.loading import build, load_function, load_weights
 from dataaudit.models.trained import Preprocess, TrainedModel, forward
+from dataaudit.screening import Screening
 from dataaudit.tasks import Classification
 
 
@@ -34,6 +36,8 @@ class Loaded:
     task : Classification
     train : Samples
     held_out, suspects : Samples or None
+    set_aside : mapping of role to SetAside
+        The rows that none of these hold, because they cannot be used.
     """
 
     model: TrainedModel
@@ -41,6 +45,7 @@ class Loaded:
     train: Samples
     held_out: Samples | None
     suspects: Samples | None
+    set_aside: dict[Role, SetAside]
 
 
 def load(config: AuditConfig, folder: Path) -> Loaded:
@@ -80,6 +85,7 @@ def load(config: AuditConfig, folder: Path) -> Loaded:
             group_column=split.group,
             classes=known,
             task=config.task,
+            tolerate=config.bad_rows.asked,
         )
 
     return assemble(
@@ -119,6 +125,7 @@ def load_objects(
             group_column=columns.group,
             classes=known,
             task=config.task,
+            tolerate=config.bad_rows.asked,
         )
 
     return assemble(built, preprocess, config.classes, splits, open_split, config)
@@ -136,17 +143,25 @@ def assemble(
     device = _device(config.device)
     if classes is None and scikit_learn.is_estimator(built):
         classes = scikit_learn.classes_of(built)
-    train = open_split(splits["train"], "train", classes)
-    model = _trained(built, preprocess, train, config.mirror.seed).to(device)
-    outputs = _sample_outputs(model, train)
+    rows = Screening(open_split(splits["train"], "train", classes), config.bad_rows)
+    model = _trained(built, preprocess, rows.samples, config.mirror.seed).to(device)
+    rows.check_inputs(model)
+    outputs = _sample_outputs(model, rows.samples)
+    train = rows.samples
     if classes is None and isinstance(train.classes[0], int):
-        train = _with_classes_of_the_model(train, outputs)
+        rows.check_classes(_width(outputs))
+        train = _with_classes_of_the_model(rows.samples, _width(outputs))
     task = Classification.of(outputs, len(train.classes))
-    others: dict[str, Samples | None] = {}
-    for role in ("held_out", "suspects"):
-        split = splits.get(role)
-        others[role] = None if split is None else open_split(split, role, list(train.classes))
-    return Loaded(model, task, train, others["held_out"], others["suspects"])
+    others: dict[Role, Samples] = {}
+    set_aside: dict[Role, SetAside] = {"train": rows.result()}
+    roles: tuple[Role, ...] = ("held_out", "suspects")
+    for role in roles:
+        if splits.get(role) is not None:
+            samples = open_split(splits[role], role, list(train.classes))
+            screening = Screening(samples, config.bad_rows)
+            screening.check_inputs(model)
+            others[role], set_aside[role] = screening.samples, screening.result()
+    return Loaded(model, task, train, others.get("held_out"), others.get("suspects"), set_aside)
 
 
 def _trained(built: Any, preprocess: Preprocess | None, train: Samples, seed: int) -> TrainedModel:
@@ -232,9 +247,13 @@ def _sample_outputs(model: TrainedModel, train: Samples) -> torch.Tensor:
     return outputs
 
 
-def _with_classes_of_the_model(train: Samples, outputs: torch.Tensor) -> Samples:
+def _width(outputs: torch.Tensor) -> int:
+    """Return the number of classes that the outputs speak of; one logit speaks of two."""
+    return outputs.shape[1] if outputs.ndim == 2 and outputs.shape[1] > 1 else 2
+
+
+def _with_classes_of_the_model(train: Samples, width: int) -> Samples:
     """Count the classes by the model's outputs where the labels are plain numbers 0..C-1."""
-    width = outputs.shape[1] if outputs.ndim == 2 and outputs.shape[1] > 1 else 2
     outside = np.flatnonzero(train.labels >= width)
     if len(outside):
         row = outside[0]

@@ -50,6 +50,7 @@ def build_manifest(config: AuditConfig, loaded: Loaded, clock: Clock) -> dict[st
             samples.role: {
                 "source": samples.source.description,
                 "rows": len(samples),
+                "rows_set_aside": len(loaded.set_aside[samples.role]),
                 "sha256": samples.sha256,
             }
             for samples in splits

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 
@@ -14,10 +15,11 @@ from dataaudit.loading import Loaded, composition
 from dataaudit.manifest import Clock, versions
 from dataaudit.mirror.plan import Plan
 from dataaudit.report.build import build_report
-from dataaudit.report.data import AuditReport, Gate, Method, Split
+from dataaudit.report.data import AuditReport, Coverage, Gate, Method, Split
 from dataaudit.report.label_findings import select_rows
 from dataaudit.report.leakage import select_pairs
 from dataaudit.scoring import Scores
+from dataaudit.screening import note
 
 
 def make_report(
@@ -27,6 +29,7 @@ def make_report(
     scores: Scores,
     mislabels: MislabelFlags,
     contamination: ContaminationFlags | None,
+    notes: Sequence[str],
     clock: Clock,
 ) -> AuditReport:
     """Collect the evidence and put the report together."""
@@ -41,6 +44,7 @@ def make_report(
         gates=_gates(config, mislabels, contamination),
         about=config.about,
         method=_method(loaded, config, plan, clock),
+        coverage=_coverage(loaded, notes),
         limits=[loaded.model.note] if loaded.model.note else [],
     )
 
@@ -107,6 +111,15 @@ def _gates(
             )
         )
     return gates
+
+
+def _coverage(loaded: Loaded, notes: Sequence[str]) -> Coverage:
+    asides = loaded.set_aside
+    return Coverage(
+        rows_not_scored=len(asides["train"]),
+        suspects_not_scored=len(asides["suspects"]) if "suspects" in asides else 0,
+        notes=[*(note(aside) for aside in asides.values() if len(aside)), *notes],
+    )
 
 
 def _method(loaded: Loaded, config: AuditConfig, plan: Plan, clock: Clock) -> Method:

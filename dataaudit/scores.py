@@ -1,20 +1,20 @@
 """Score blocks: what the forward passes leave behind, one file per block of rows.
 
-Blocks are safetensors files (typed, no code in them), written by the store, which renames a
-finished block into place. What a later stage needs for every row, it reads block by block.
+Blocks are stored as steps whose content is safetensors (typed, no code in it). What a later stage
+needs for every row, it reads block by block.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load, save
 
-from dataaudit.store import write_atomically
+from dataaudit.errors import RunDirectoryError
+from dataaudit.steps import Steps
 
 Floats = NDArray[np.floating]
 
@@ -47,31 +47,41 @@ class ScoreBlock:
 
 
 class ScoreBlocks:
-    """The score blocks of one split, in a folder."""
+    """The score blocks of one split, on disk."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
+    def __init__(self, steps: Steps) -> None:
+        self._steps = steps
 
     def write(self, block: ScoreBlock) -> None:
-        """Write a block and rename it into place."""
+        """Store a finished block."""
         arrays = {
             "losses": block.losses,
             "probabilities": block.probabilities,
             "features": block.features,
         }
         contiguous = {name: np.ascontiguousarray(values) for name, values in arrays.items()}
-        target = self._folder / f"{block.start:012d}.safetensors"
-        write_atomically(target, lambda path: save_file(contiguous, path))
+        self._steps.write(f"{block.start:012d}", save(contiguous))
 
     def finished(self) -> set[int]:
-        """Return the start positions of the blocks that are there."""
-        return {int(path.stem) for path in self._folder.glob("*.safetensors")}
+        """Return the start positions of the blocks that are there and whole."""
+        return {int(name) for name in self._steps.names() if self._steps.read(name) is not None}
 
     def __iter__(self) -> Iterator[ScoreBlock]:
-        """Yield the blocks in row order, one in memory at a time."""
-        for path in sorted(self._folder.glob("*.safetensors")):
-            yield ScoreBlock(start=int(path.stem), **load_file(path))
+        """Yield the blocks in row order, one in memory at a time.
+
+        Raises
+        ------
+        RunDirectoryError
+            A block was damaged after it was written.
+        """
+        for name in self._steps.names():
+            content = self._steps.read(name)
+            if content is None:
+                raise RunDirectoryError(
+                    f"{self._steps.folder}: the block of rows from {int(name)} on was damaged "
+                    "while the audit ran; check the disk"
+                )
+            yield ScoreBlock(start=int(name), **load(content))
 
     def probabilities(self, models: slice) -> Floats:
         """Return `[rows, classes]` of all rows, the mean over some models; 0 is the trained one."""

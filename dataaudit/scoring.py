@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from dataaudit.engines.local import LocalEngine
+from dataaudit.datasets.samples import Samples
+from dataaudit.engines.engine import Engine
 from dataaudit.loading import Loaded
 from dataaudit.mirror.relearn import Mirror
+from dataaudit.mirror.stored import to_bytes
 from dataaudit.scores import ScoreBlocks
+from dataaudit.steps import Steps
 
 ITSELF, FAMILIAR, RELEARNED = slice(0, 1), slice(1, 2), slice(2, None)
 """The models in score blocks: the trained one, and those that the mirror made of it. The one that
@@ -24,17 +27,31 @@ class Scores:
     suspects: ScoreBlocks | None
 
 
-def score(loaded: Loaded, mirror: Mirror, engine: LocalEngine, work: Path) -> Scores:
-    """Run the forward passes and leave their results under `work`, block by block."""
+def score(loaded: Loaded, mirror: Mirror, engine: Engine, steps: Steps) -> Scores:
+    """Run the forward passes of all blocks that are not finished yet, and store them.
+
+    Parameters
+    ----------
+    loaded : Loaded
+    mirror : Mirror
+        What `steps` were made from, besides the audit's inputs.
+    engine : Engine
+    steps : Steps
+    """
     perturbations = [mirror.familiar, mirror.relearned]
     if mirror.flip:
         perturbations.append(replace(mirror.relearned, flip=True))
-    found: dict[str, ScoreBlocks] = {}
-    for samples in (loaded.train, loaded.held_out, loaded.suspects):
-        if samples is None:
-            continue
-        blocks = ScoreBlocks(work / samples.role)
-        for block in engine.score(loaded.model, loaded.task, samples, perturbations):
+    made_from = hashlib.sha256(to_bytes(mirror)).hexdigest()
+
+    def blocks_of(samples: Samples) -> ScoreBlocks:
+        blocks = ScoreBlocks(steps.within(samples.role, made_from))
+        finished = blocks.finished()
+        for block in engine.score(loaded.model, loaded.task, samples, perturbations, finished):
             blocks.write(block)
-        found[samples.role] = blocks
-    return Scores(found["train"], found.get("held_out"), found.get("suspects"))
+        return blocks
+
+    return Scores(
+        blocks_of(loaded.train),
+        None if loaded.held_out is None else blocks_of(loaded.held_out),
+        None if loaded.suspects is None else blocks_of(loaded.suspects),
+    )

@@ -3,37 +3,59 @@
 from __future__ import annotations
 
 import json
-import os
+import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import pandas as pd
 
+from dataaudit.atomic import write_atomically
 from dataaudit.errors import RunDirectoryError
+from dataaudit.fingerprint import Fingerprint
+from dataaudit.locks import BusyError, FileLock
+from dataaudit.steps import Steps
 
 REPORT = "report.html"
 MISLABELS = "mislabels.parquet"
 CONTAMINATION = "contamination.parquet"
+SET_ASIDE = "set_aside.parquet"
 AUDIT = "audit.json"
 MANIFEST = "manifest.json"
-RESULTS = (MISLABELS, CONTAMINATION, AUDIT, REPORT, MANIFEST)
+RESULTS = (MISLABELS, CONTAMINATION, SET_ASIDE, AUDIT, REPORT, MANIFEST)
+Writer = Callable[[Path], object]
 _WORK = "work"
-_LOCK = "work/lock"
+_LOCK = "lock"
+_FINGERPRINT = "fingerprint.json"
+_LEFTOVER = re.compile(r"\..+\.\d+\.tmp")
 
 
 class RunDirectory:
     """A directory that one audit writes.
 
-    Use it as a context manager: it is locked inside, and its scratch folder `work` is removed
-    when the audit has finished.
+    Use it as a context manager: it is locked inside. Finished steps are kept in its folder `work`
+    until the audit is finished, so that an interrupted audit can be resumed.
+
+    Parameters
+    ----------
+    path : Path
+        Created where it is missing.
+    overwrite : bool
+        Whether a finished audit may be replaced and an unfinished one thrown away.
+    resume : bool
+        Whether to go on with an unfinished audit; where there is none, a new one begins.
     """
 
-    def __init__(self, path: Path, *, overwrite: bool = False) -> None:
+    def __init__(self, path: Path, *, overwrite: bool = False, resume: bool = False) -> None:
         self.path = path.absolute()
+        self.notes: list[str] = []
+        self._begun = False
         self._overwrite = overwrite
+        self._resume = resume
+        self._work = self.path / _WORK
+        self._lock = FileLock(self._work / _LOCK)
 
     def __enter__(self) -> RunDirectory:
         """Create and lock the directory.
@@ -41,27 +63,19 @@ class RunDirectory:
         Raises
         ------
         RunDirectoryError
-            It cannot be written, holds something else, a finished audit, or a running one.
+            It cannot be written, holds something else, a finished audit, an unfinished one that
+            is not to be resumed, or a running one.
         """
-        path = self.path
+        names = self._names()
+        # Before the lock, which a directory that may only be read does not allow.
+        if MANIFEST in names and not self._overwrite and not self._resume:
+            self._refuse_finished()
+        self._take_lock()
         try:
-            path.mkdir(parents=True, exist_ok=True)
-            names = {entry.name for entry in path.iterdir()}
-        except (FileExistsError, NotADirectoryError):
-            raise RunDirectoryError(f"{path}: is a file; expected a directory") from None
-        except OSError as error:
-            raise RunDirectoryError(f"{path}: cannot be created: {error.strerror}") from None
-        foreign = sorted(names - {*RESULTS, _WORK})
-        if foreign:
-            raise RunDirectoryError(
-                f"{path}: holds files that are no audit's ({', '.join(foreign[:5])}); "
-                "choose an empty directory"
-            )
-        if MANIFEST in names and not self._overwrite:
-            raise RunDirectoryError(
-                f"{path}: holds a finished audit; choose another directory, or pass --overwrite"
-            )
-        self._lock()
+            self._choose_start()
+        except BaseException:
+            self._leave(keep=self._is_unfinished())
+            raise
         return self
 
     def __exit__(
@@ -70,69 +84,163 @@ class RunDirectory:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Remove the scratch folder and with it the lock; an earlier audit's results stay."""
-        shutil.rmtree(self.path / _WORK, ignore_errors=True)
+        """Remove the folder `work`, unless the audit stopped with finished steps in it."""
+        keep = error is not None and bool(self._steps())
+        if error is not None and keep and self._begun:
+            error.add_note(
+                f"What was finished is kept in {self.path}: the same command with --resume goes "
+                "on from there."
+            )
+        self._leave(keep=keep)
 
-    @property
-    def work(self) -> Path:
-        """The scratch folder."""
-        return self.path / _WORK
-
-    def _lock(self) -> None:
+    def _names(self) -> set[str]:
+        path = self.path
         try:
-            self.work.mkdir(exist_ok=True)
-            lock = self.path / _LOCK
-            if lock.exists() and not _process_runs(lock.read_text(encoding="ascii")):
-                shutil.rmtree(self.work)
-                self.work.mkdir()
-            with lock.open("x", encoding="ascii") as file:
-                file.write(str(os.getpid()))
-        except FileExistsError:
+            path.mkdir(parents=True, exist_ok=True)
+            names = {entry.name for entry in path.iterdir()}
+        except (FileExistsError, NotADirectoryError):
+            raise RunDirectoryError(f"{path}: is a file; expected a directory") from None
+        except OSError as error:
+            raise RunDirectoryError(f"{path}: cannot be created: {error.strerror}") from None
+        foreign = sorted(
+            name for name in names - {*RESULTS, _WORK} if not _LEFTOVER.fullmatch(name)
+        )
+        if foreign:
             raise RunDirectoryError(
-                f"{self.path}: another audit is running in it; choose another directory"
+                f"{path}: holds files that are no audit's ({', '.join(foreign[:5])}); "
+                "choose an empty directory"
+            )
+        return names
+
+    def _take_lock(self) -> None:
+        try:
+            self._work.mkdir(exist_ok=True)
+            self._lock.acquire()
+        except BusyError:
+            raise RunDirectoryError(
+                f"{self.path}: another audit is running in it; choose another directory, or wait"
             ) from None
         except OSError as error:
             raise RunDirectoryError(f"{self.path}: cannot be written: {error.strerror}") from None
 
-    def write_table(self, name: str, table: pd.DataFrame) -> None:
-        """Write a table as Parquet."""
-        self._write(name, lambda path: table.to_parquet(path, index=False))
+    def _choose_start(self) -> None:
+        unfinished = self._is_unfinished()
+        # Another audit may have finished between the first look and the lock.
+        if (self.path / MANIFEST).exists() and not self._overwrite and not unfinished:
+            self._refuse_finished()
+        if unfinished and not self._resume and not self._overwrite:
+            raise RunDirectoryError(
+                f"{self.path}: holds an unfinished audit ({len(self._steps())} finished steps); "
+                "pass --resume to go on with it, or --overwrite to start over"
+            )
+        if not self._resume:
+            for entry in self._work.iterdir():
+                if entry.is_dir() and not entry.is_symlink():
+                    shutil.rmtree(entry)
+                elif entry.name != _LOCK:
+                    entry.unlink()
+        for entry in self.path.iterdir():
+            if _LEFTOVER.fullmatch(entry.name):
+                entry.unlink()
 
-    def write_text(self, name: str, text: str) -> None:
-        """Write a UTF-8 text file."""
-        self._write(name, lambda path: path.write_text(text, encoding="utf-8"))
+    def _refuse_finished(self) -> None:
+        unfinished = ", --resume to go on with the unfinished one in it"
+        raise RunDirectoryError(
+            f"{self.path}: holds a finished audit; choose another directory, or pass --overwrite"
+            f"{unfinished if self._is_unfinished() else ''}"
+        )
 
-    def write_json(self, name: str, content: Any) -> None:
-        """Write a JSON file, indented, keys in the order given."""
-        text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
-        self.write_text(name, text + "\n")
+    def _is_unfinished(self) -> bool:
+        return (self._work / _FINGERPRINT).exists() or bool(self._steps())
 
-    def _write(self, name: str, write: Callable[[Path], object]) -> None:
+    def _steps(self) -> list[Path]:
+        return list(self._work.rglob("*.step"))
+
+    def _leave(self, *, keep: bool) -> None:
+        if not keep:
+            # Still locked, so that nobody begins in a folder that is being removed.
+            shutil.rmtree(self._work, ignore_errors=True)
+        self._lock.release()
+
+    def begin(self, fingerprint: Fingerprint) -> Steps:
+        """Return the store of finished steps, once it is sure that they were made from the same.
+
+        Parameters
+        ----------
+        fingerprint : Fingerprint
+            Of all that this audit's steps are made from.
+
+        Raises
+        ------
+        RunDirectoryError
+            The finished steps were made from something else; the message says what changed.
+        """
+        path = self._work / _FINGERPRINT
+        before = Fingerprint.read(path) if path.exists() else fingerprint
+        if before is None:
+            self.notes.append(f"{_FINGERPRINT} was damaged; each finished step was checked alone")
+        elif changes := before.changes(fingerprint):
+            raise RunDirectoryError(
+                f"{self.path}: cannot be resumed, because it was begun with something else: "
+                f"{'; '.join(changes)}. Restore that, or pass --overwrite to start over"
+            )
+        found = len(self._steps())
+        if found:
+            self.notes.append(
+                "The audit was interrupted and resumed; "
+                f"{found} finished {'step was' if found == 1 else 'steps were'} there"
+            )
+        self._write(path, text(fingerprint.as_json()))
+        self._begun = True
+        return Steps(self._work, fingerprint.sha256, self.notes)
+
+    def publish(self, results: Mapping[str, Writer]) -> None:
+        """Write the results of the finished audit; those of an earlier one stay until all are.
+
+        Parameters
+        ----------
+        results : mapping of name to writer
+            In the order of renaming, the manifest last: a directory with a manifest holds a
+            finished audit.
+
+        Raises
+        ------
+        RunDirectoryError
+            One cannot be written: a full disk, say. Then none has been replaced.
+        """
+        waiting = self._work / "results"
+        for name, write in results.items():
+            self._write(waiting / name, write)
         try:
-            write_atomically(self.path / name, write)
+            # From here on an earlier manifest no longer describes what lies beside it.
+            for name in (MANIFEST, *RESULTS):
+                if name not in results or name == MANIFEST:
+                    (self.path / name).unlink(missing_ok=True)
+            for name in results:
+                (waiting / name).replace(self.path / name)
+        except OSError as error:
+            raise RunDirectoryError(f"{self.path}: cannot be written: {error.strerror}") from None
+
+    def _write(self, path: Path, write: Writer) -> None:
+        try:
+            path.parent.mkdir(exist_ok=True)
+            write_atomically(path, write)
         except OSError as error:
             raise RunDirectoryError(
-                f"{self.path / name}: cannot be written: {error.strerror or error}"
+                f"{path}: cannot be written: {error.strerror or error}"
             ) from None
 
 
-def write_atomically(target: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file beside `target`, then rename it: finished = renamed."""
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        write(temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+def table(content: pd.DataFrame) -> Writer:
+    """Return what writes a table as Parquet."""
+    return lambda path: content.to_parquet(path, index=False)
 
 
-def _process_runs(process_id: str) -> bool:
-    try:
-        os.kill(int(process_id), 0)
-    except (ProcessLookupError, ValueError):
-        return False
-    except PermissionError:
-        return True
-    return True
+def text(content: str) -> Writer:
+    """Return what writes a UTF-8 text file."""
+    return lambda path: path.write_text(content, encoding="utf-8")
+
+
+def as_json(content: Any) -> Writer:
+    """Return what writes a JSON file, indented, keys in the order given."""
+    return text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")

@@ -9,6 +9,7 @@ def summary_lines(report: AuditReport) -> list[str]:
     """Return what an engineer wants to see first, a finding a line."""
     lines = [f"{report.identity.name}: {report.verdict.headline}"]
     lines += [f"- {finding.title}. {finding.text}" for finding in report.findings]
+    lines += [f"note: {note}" for note in report.coverage.notes]
     for gate in report.verdict.gates:
         found = "not measured" if gate.found is None else f"{gate.found:.4g}"
         outcome = "passed" if gate.passed else "FAILED"

@@ -231,3 +231,19 @@ def test_without_held_out_or_suspects(project: Project, command_line: CommandLin
     assert (outcome.code, outcome.err) == (0, "")
     assert len(pd.read_parquet(out / "mislabels.parquet")) == 400
     assert len(pd.read_parquet(out / "contamination.parquet")) == 0
+
+
+def test_every_mirror_setting_is_taken(project: Project, command_line: CommandLine) -> None:
+    settings = "{kind: finite, seed: 3, steps: 40, learning_rate: 1e-3, batch_size: 16, "
+    settings += "parameters: last, batch_norm: frozen, dropout: false}"
+    project.replace("audit.yaml", "mirror: {kind: auto, seed: 0}", f"mirror: {settings}")
+    with project.yaml.open("a", encoding="utf-8") as file:
+        file.write("flags: {budget: 25, false_discovery_rate: 0.05}\n")
+    out = project.folder / "audit"
+    outcome = command_line("run", project.yaml, "--out", out)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert pd.read_parquet(out / "mislabels.parquet")["flagged"].sum() == 25
+    used = json.loads((out / "audit.json").read_text(encoding="utf-8"))["method"]["settings"]
+    assert used["mirror.steps"] == 40
+    assert used["mirror.parameters"] == "last"
+    assert used["mirror.learning_rate"] == 0.001

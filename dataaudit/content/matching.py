@@ -20,6 +20,7 @@ from dataaudit.content.search import PreparedRows, nearest
 from dataaudit.content.small_images import match_small_images
 from dataaudit.content.tables import TableRows
 from dataaudit.content.texts import TextRows
+from dataaudit.progress import track
 
 SMALL_IMAGE_FLOOR = 1e-3
 """Differences in similarity of small images below this count for little."""
@@ -134,7 +135,7 @@ class Matcher:
         comparer = self._prepared_for(suspects).comparer(suspects)
         similarity = np.full(candidates.shape, -np.inf, np.float32)
         score = similarity.copy()
-        for position, row_positions in enumerate(candidates):
+        for position, row_positions in enumerate(track(candidates, "comparing with training rows")):
             present = row_positions >= 0
             if present.any():
                 alike, evidence = comparer(position, row_positions[present])

@@ -17,6 +17,9 @@ from dataaudit.errors import DataError
 SHOWN = 20
 """At most this many values are listed in a message."""
 
+UNUSABLE = -1
+"""The class index of a label that is missing or is none of the classes, where that is allowed."""
+
 MOST_CLASSES = 100_000
 """A larger whole number is no class index; a list of that many classes would fill the memory."""
 
@@ -28,6 +31,7 @@ def class_indices(
     where: str,
     classes: Sequence[str | int] | None,
     names: Sequence[str] | None,
+    tolerate: bool = False,
 ) -> tuple[NDArray[np.int64], list[str | int]]:
     """Turn labels into positions in the list of classes.
 
@@ -63,23 +67,28 @@ def class_indices(
     distinct = [_plain(value) for value in found]
     as_read = [None if _is_missing(value, names) else value for value in distinct]
     missing = [code for code, value in enumerate(as_read) if value is None]
-    _refuse_missing(codes, missing, ids, where)
+    if not tolerate or len(missing) == len(as_read):
+        _refuse_missing(codes, missing, ids, where)
     for value in distinct:
-        if not isinstance(value, str | int | float):
+        if not isinstance(value, str | int | float) and value is not None:
             raise DataError(
                 f"{where}: labels must be text or numbers, found a {type(value).__name__}"
             )
 
     if names is not None and (classes is None or any(isinstance(known, str) for known in classes)):
         as_read = [_named(value, names) for value in as_read]
+    present = [value for value in as_read if value is not None]
     if classes is None:
-        classes = list(names) if names is not None else _classes_from(as_read, where)
+        classes = list(names) if names is not None else _classes_from(present, where)
     index_of = _positions(as_read, classes)
     unknown = [code for code, index in enumerate(index_of) if index is None]
-    if unknown:
+    if unknown and not tolerate:
         row = int(np.flatnonzero(np.isin(codes, unknown))[0])
         _refuse_unknown(as_read[codes[row]], row, ids, where, classes)
-    table = np.array(index_of, dtype=np.int64)
+    # The last entry is for the code -1 of values that pandas takes for missing.
+    table = np.array(
+        [UNUSABLE if index is None else index for index in [*index_of, None]], dtype=np.int64
+    )
     return table[codes], list(classes)
 
 

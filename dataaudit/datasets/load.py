@@ -69,6 +69,7 @@ class _Asked:
     group_column: str | None
     classes: Sequence[str | int] | None
     task: str
+    tolerate: bool
 
 
 def open_samples(
@@ -80,6 +81,7 @@ def open_samples(
     classes: Sequence[str | int] | None,
     task: str,
     group_column: str | None = None,
+    tolerate: bool = False,
 ) -> Samples:
     """Open a file or folder of samples and check its ids and labels.
 
@@ -101,6 +103,9 @@ def open_samples(
     task : "classification" or "regression"
     group_column : str or None
         The column that tells which rows belong together, such as the patient; not a feature.
+    tolerate : bool
+        Whether rows that cannot be used are left to be set aside: a label that is missing or is
+        no class is `UNUSABLE` then, and a path may lead to no image.
 
     Raises
     ------
@@ -109,7 +114,7 @@ def open_samples(
         column is missing; an id is missing or repeated; a label is missing or is no class. Rows
         are counted from 0 in messages, lines from 1.
     """
-    asked = _Asked(role, label, id_column, group_column, classes, task)
+    asked = _Asked(role, label, id_column, group_column, classes, task, tolerate)
     path = existing(path)
     if not path.is_dir():
         return _file_samples(path, asked)
@@ -133,6 +138,7 @@ def samples_from_object(
     classes: Sequence[str | int] | None,
     task: str,
     group_column: str | None = None,
+    tolerate: bool = False,
 ) -> Samples:
     """Take an object in memory as samples and check its ids and labels.
 
@@ -142,7 +148,7 @@ def samples_from_object(
         Of pairs, the rows are frames with the one column `input`, which holds the inputs as they
         are; `label` is not used then, and the ids are positions. A list `classes` of the data
         set (as torchvision has it) names the classes that its labels number.
-    role, label, id_column, classes, task, group_column
+    role, label, id_column, classes, task, group_column, tolerate
         As in `open_samples`.
 
     Raises
@@ -150,7 +156,7 @@ def samples_from_object(
     DataError
         As `open_samples`, and when the object is of no known kind.
     """
-    asked = _Asked(role, label, id_column, group_column, classes, task)
+    asked = _Asked(role, label, id_column, group_column, classes, task, tolerate)
     description = f"{role} ({type(obj).__name__})"
     if isinstance(obj, pd.DataFrame):
         return _column_samples(Frame(description, obj), None, asked)
@@ -238,7 +244,7 @@ def _column_samples(
         # A column of bytes names no files.
         and not any(isinstance(value, bytes) for value in first_rows[content_column])
     ):
-        sha256 = _hash_with_images(sha256, source, content_column, folder)
+        sha256 = _hash_with_images(sha256, source, content_column, folder, asked.tolerate)
     return Samples(
         role=asked.role,
         source=source,
@@ -296,7 +302,14 @@ def _labels(
     if asked.task == "regression":
         return targets(values, ids, where=where), []
     if asked.task == "classification":
-        return class_indices(values, ids, where=where, classes=asked.classes, names=class_names)
+        return class_indices(
+            values,
+            ids,
+            where=where,
+            classes=asked.classes,
+            names=class_names,
+            tolerate=asked.tolerate,
+        )
     raise ValueError(f"task must be classification or regression, not {asked.task!r}")
 
 
@@ -311,13 +324,15 @@ def _hash_of(frames: Iterator[pd.DataFrame]) -> str:
     return content.hexdigest()
 
 
-def _hash_with_images(sha256: str, source: ColumnSource, column: str, folder: Path) -> str:
+def _hash_with_images(
+    sha256: str, source: ColumnSource, column: str, folder: Path, tolerate: bool
+) -> str:
     """Return the hash of a data file together with the images that its paths lead to.
 
     Raises
     ------
     DataError
-        When one of the paths leads nowhere or out of the folder.
+        When one of the paths leads nowhere or out of the folder, unless that is tolerated.
     """
     whole = hashlib.sha256(sha256.encode())
     outside = False
@@ -328,7 +343,12 @@ def _hash_with_images(sha256: str, source: ColumnSource, column: str, folder: Pa
             if path is not None:
                 outside = True
                 where = f"{source.description}: column {column!r}: row {row}"
-                content = encoded(path, where=where, folder=folder)
+                try:
+                    content = encoded(path, where=where, folder=folder)
+                except DataError:
+                    if not tolerate:
+                        raise
+                    content = b""
                 whole.update(hashlib.sha256(content).digest())
             row += 1
     return whole.hexdigest() if outside else sha256

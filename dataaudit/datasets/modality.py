@@ -36,13 +36,14 @@ def modality_of(
     Returns
     -------
     modality, column
-        "image" and the first column of encoded images, `{bytes, path}` or paths of images inside
-        `folder`; "text" and the only column of prose beside at most three others; or "table" and
-        None.
+        "image" and the first column that mostly holds encoded images, `{bytes, path}` or paths of
+        images inside `folder`; "text" and the only column of prose beside at most three others;
+        or "table" and None.
     """
     for name in features:
         values = [value for value in rows[name].tolist() if not _absent(value)]
-        if values and all(_is_image(value, folder) for value in values):
+        # Mostly: a damaged image must not turn pictures into a table.
+        if values and 2 * sum(_is_image(value, folder) for value in values) > len(values):
             return "image", name
     prose = [name for name in features if _is_prose(rows[name], alone=len(features) == 1)]
     if len(prose) == 1 and len(features) <= 1 + _OTHER_COLUMNS_OF_A_TEXT:

@@ -20,6 +20,12 @@ from dataaudit.datasets.frames import (
     plain_frame,
     rechunk,
 )
+from dataaudit.errors import DataError
+
+MOST_ROWS_PER_BYTE = 100
+"""Columns that say the same in every row take next to nothing, rows that differ do not."""
+SMALL = 1_000_000
+"""So many rows never fill the memory."""
 
 _ROWS_PER_READ = 1024
 # Read pages as they are needed; otherwise a whole column of a row group is held.
@@ -56,6 +62,7 @@ class Parquet:
             counts = [file.metadata.row_group(group).num_rows for group in groups]
             fields = [file.schema_arrow.field(name) for name in names]
             changing = [field.name for field in fields if may_change_type(field) and field.nullable]
+            _refuse_bomb(sum(counts), path, description)
             with_missing = _with_missing(file, changing)
         starts = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)
         return cls(description, path, names, with_missing, starts)
@@ -111,6 +118,15 @@ class Parquet:
 
 def _file(path: Path) -> pyarrow.parquet.ParquetFile:
     return pyarrow.parquet.ParquetFile(path, buffer_size=_BUFFER_BYTES, pre_buffer=False)
+
+
+def _refuse_bomb(rows: int, path: Path, description: str) -> None:
+    size = path.stat().st_size
+    if rows > MOST_ROWS_PER_BYTE * size and rows > SMALL:
+        raise DataError(
+            f"{description}: announces {rows} rows in {size} bytes; no file of real rows is packed "
+            f"so densely, expected at most {MOST_ROWS_PER_BYTE} rows a byte"
+        )
 
 
 def _with_missing(file: pyarrow.parquet.ParquetFile, columns: Sequence[str]) -> frozenset[str]:

@@ -100,8 +100,3 @@ class ContaminationFlags:
     method: str
     disagreeing_duplicates: pd.DataFrame | None = None
     shared_groups: pd.DataFrame | None = None
-
-    @property
-    def pairs(self) -> pd.DataFrame:
-        """`table` with the `kind` of each pair."""
-        return self.table.assign(kind=self.evidence["kind"].to_numpy())

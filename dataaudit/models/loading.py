@@ -144,6 +144,7 @@ def _read_state(path: Path) -> dict[str, Tensor]:
                 f"{path}: unknown kind of weights; expected .safetensors or one of "
                 f"{', '.join(sorted(_TORCH_ENDINGS))}"
             )
+        _refuse_compressed(path)
         # Written out, because an environment variable can flip torch's default.
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
@@ -161,6 +162,23 @@ def _read_state(path: Path) -> dict[str, Tensor]:
     ):
         raise ModelError(f"{path}: expected a mapping of names to tensors (a state dict)")
     return dict(content)
+
+
+def _refuse_compressed(path: Path) -> None:
+    """Refuse a torch file whose members are compressed: a small one could fill the memory.
+
+    torch itself never compresses, so that the members of its files take what they say.
+    """
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        size = path.stat().st_size
+        for member in archive.infolist():
+            if member.compress_type != zipfile.ZIP_STORED or member.file_size > size:
+                raise ModelError(
+                    f"{path}: its member {member.filename} is compressed ({member.file_size} bytes "
+                    "when unpacked); expected a file as torch.save writes it"
+                )
 
 
 def _missing_names(expected: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> list[str]:

@@ -1,0 +1,186 @@
+"""Rows that cannot be used: set aside with a reason, so that the audit sees only the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from dataaudit.datasets.frames import rechunk
+from dataaudit.datasets.images import decode
+from dataaudit.datasets.labels import UNUSABLE
+from dataaudit.datasets.samples import Role, Samples, Source
+from dataaudit.errors import DataError
+from dataaudit.progress import track
+
+ROWS_PER_READ = 256
+Reasons = Mapping[int, str]
+"""Position of a row in its samples, and why the row cannot be used."""
+
+
+@dataclass(frozen=True)
+class SetAside:
+    """The rows of one split that were set aside.
+
+    Attributes
+    ----------
+    role : "train", "held_out" or "suspects"
+    rows : int
+        Rows of the split in all.
+    positions : int64 `[n]`, ascending
+        In the file, from 0.
+    ids : `[n]`
+    labels : int64 `[n]`
+        Class indices; none of the classes where the label is the reason.
+    reasons : list of str, length n
+    """
+
+    role: Role
+    rows: int
+    positions: NDArray[np.int64]
+    ids: NDArray[Any]
+    labels: NDArray[Any]
+    reasons: list[str]
+
+    def __len__(self) -> int:
+        """Return the number of rows that were set aside."""
+        return len(self.positions)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The rows of a source without those that were set aside."""
+
+    source: Source
+    positions: NDArray[np.int64]
+    """Position in `source` of each row, ascending."""
+
+    @property
+    def description(self) -> str:
+        """What errors call it."""
+        return self.source.description
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.positions)
+
+    def frames(self, rows_per_frame: int) -> Iterator[pd.DataFrame]:
+        """Yield all rows in order, `rows_per_frame` at a time, index = positions among these."""
+        return rechunk(self._filtered(rows_per_frame), rows_per_frame)
+
+    def take(self, positions: Sequence[int]) -> pd.DataFrame:
+        """Return the rows at `positions`, in that order, index = positions."""
+        wanted = np.asarray(positions, dtype=np.int64)
+        frame = self.source.take(self.positions[wanted].tolist())
+        frame.index = pd.Index(wanted)
+        return frame
+
+    def _filtered(self, rows_per_frame: int) -> Iterator[pd.DataFrame]:
+        start = 0
+        for frame in self.source.frames(rows_per_frame):
+            low, high = np.searchsorted(self.positions, [start, start + len(frame)])
+            yield frame.iloc[self.positions[low:high] - start]
+            start += len(frame)
+
+
+def without(samples: Samples, reasons: Reasons) -> Samples:
+    """Return the samples but for the rows at the positions in `reasons`."""
+    if not reasons:
+        return samples
+    lines = np.setdiff1d(np.arange(len(samples)), np.fromiter(reasons, dtype=np.int64))
+    source = samples.source
+    if isinstance(source, Kept):
+        kept = Kept(source.source, source.positions[lines])
+    else:
+        kept = Kept(source, lines)
+    return replace(
+        samples,
+        source=kept,
+        ids=samples.ids[lines],
+        labels=samples.labels[lines],
+    )
+
+
+def in_file(samples: Samples, reasons: Reasons) -> dict[int, str]:
+    """Return the reasons by position in the file."""
+    if isinstance(samples.source, Kept):
+        return {int(samples.source.positions[line]): why for line, why in reasons.items()}
+    return dict(reasons)
+
+
+def set_aside(samples: Samples, reasons: Reasons) -> SetAside:
+    """Return the record of rows that are set aside; both by position in the file."""
+    positions = np.array(sorted(reasons), dtype=np.int64)
+    return SetAside(
+        samples.role,
+        len(samples),
+        positions,
+        samples.ids[positions],
+        samples.labels[positions],
+        [reasons[int(position)] for position in positions],
+    )
+
+
+def bad_labels(samples: Samples) -> dict[int, str]:
+    """Return the rows whose label is missing or is none of the classes."""
+    lines = np.flatnonzero(samples.labels == UNUSABLE)
+    if len(lines) == 0:
+        return {}
+    values = samples.source.take(lines.tolist())[samples.label_column]
+    return {
+        int(line): "the label is missing"
+        if value is None or value != value or value == ""
+        else f"the label {_short(value)} is not one of the classes"
+        for line, value in zip(lines, values.tolist(), strict=True)
+    }
+
+
+def bad_content(samples: Samples, longest_text: int | None) -> dict[int, str]:
+    """Return the rows whose image cannot be decoded, or whose text is missing or too long.
+
+    Parameters
+    ----------
+    samples : Samples
+        Tables and tensors have no such content.
+    longest_text : int or None
+        In characters.
+    """
+    column = samples.content_column
+    if samples.modality not in ("image", "text") or column is None:
+        return {}
+    reasons: dict[int, str] = {}
+    batches = samples.batches(ROWS_PER_READ)
+    for batch in track(batches, f"checking {samples.role}", -(-len(samples) // ROWS_PER_READ)):
+        for position, value in zip(batch.positions, batch.frame[column].tolist(), strict=True):
+            if samples.modality == "image":
+                reason = _bad_image(samples, value)
+            else:
+                reason = _bad_text(value, longest_text)
+            if reason:
+                reasons[int(position)] = reason
+    return reasons
+
+
+def _bad_image(samples: Samples, value: Any) -> str | None:
+    try:
+        decode(value, where="", folder=samples.folder)
+    except DataError as error:
+        return str(error).removeprefix(": ")
+    return None
+
+
+def _bad_text(value: Any, longest: int | None) -> str | None:
+    if not isinstance(value, str):
+        return "the text is missing"
+    if longest is not None and len(value) > longest:
+        return f"the text has {len(value)} characters, more than {longest}"
+    return None
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
