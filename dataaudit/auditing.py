@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from pydantic import ValidationError
 
 from dataaudit.atomic import write_atomically
 from dataaudit.config import AuditConfig, config_from_python, load_config
 from dataaudit.datasets.samples import Role
 from dataaudit.engines.choice import make_engine
-from dataaudit.errors import ConfigError, RunDirectoryError
+from dataaudit.errors import ConfigError
 from dataaudit.fingerprint import Fingerprint
+from dataaudit.finished import read_report
 from dataaudit.flagging import find_mislabels, no_pairs
 from dataaudit.leaks import find_contamination
 from dataaudit.loading import Loaded, load, load_objects
@@ -184,27 +184,6 @@ def render_again(directory: Path) -> Path:
     target = directory / REPORT
     write_atomically(target, lambda path: path.write_text(render(report), encoding="utf-8"))
     return target.absolute()
-
-
-def read_report(directory: Path) -> AuditReport:
-    """Return the report of a finished audit, from its `audit.json`.
-
-    Raises
-    ------
-    RunDirectoryError
-        There is no finished audit, or `audit.json` is damaged.
-    """
-    path = directory / AUDIT
-    try:
-        return AuditReport.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise RunDirectoryError(
-            f"{path}: cannot be read ({error.strerror}); expected a finished audit's directory"
-        ) from None
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise RunDirectoryError(f"{path}: is no audit report: {where}: {first['msg']}") from None
 
 
 def _run(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +12,8 @@ import typer
 from rich.console import Console
 
 from dataaudit.errors import ConfigError, DataAuditError
+from dataaudit.exports.choices import ExportFormat, Selection
+from dataaudit.inert import one_line, printable
 
 if TYPE_CHECKING:
     from dataaudit.report.data import AuditReport
@@ -86,8 +88,20 @@ def demo(
 
         result, findings = run_demo(out)
     _print_summary(result.report, out)
-    for line in findings:
-        typer.echo(one_line(line))
+    _print_lines(findings)
+
+
+@app.command(epilog="Example: `dataaudit init my-project`")
+def init(
+    folder: Annotated[Path, typer.Argument(help="Where your data and weights are.")] = Path(),
+) -> None:
+    """Look at your files; write a commented audit.yaml and a my_model.py with one function to fill.
+
+    Nothing that exists is overwritten.
+    """
+    from dataaudit.scaffold.write import init as write_scaffold
+
+    _print_lines(write_scaffold(folder))
 
 
 @app.command(epilog="Example: `dataaudit report audit-demo`")
@@ -100,11 +114,74 @@ def report(
     typer.echo(f"report: {render_again(directory)}")
 
 
+AuditDirectory = Annotated[Path, typer.Argument(help="A finished audit's directory.")]
+MovedData = Annotated[
+    Path | None, typer.Option("--data", help="Where the training data is now, if it was moved.")
+]
+
+
+@app.command(epilog="Example: `dataaudit export audit-demo --to csv --out to-review.csv`")
+def export(
+    directory: AuditDirectory,
+    to: Annotated[ExportFormat, typer.Option(help="The format.")],
+    out: Annotated[Path | None, typer.Option(help="The file; else beside the directory.")] = None,
+    only: Annotated[Selection, typer.Option(help="Which rows.")] = Selection.flagged,
+    data: MovedData = None,
+) -> None:
+    """Write the rows of a finished audit for review, most suspicious first.
+
+    In CSV, fill `decision` (keep, relabel, unsure), `new_label` and `reviewer`, then hand the file
+    to `dataaudit relabel`. For Label Studio, a labelling configuration is written as well.
+    """
+    from dataaudit.exports.export import export as export_audit
+
+    only_flagged = only is Selection.flagged
+    _print_lines(export_audit(directory, to, out, only_flagged=only_flagged, moved_to=data))
+
+
+@app.command(
+    epilog="Example: `dataaudit relabel audit-demo --decisions reviewed.csv --out train-2.parquet`"
+)
+def relabel(
+    directory: AuditDirectory,
+    decisions: Annotated[
+        Path, typer.Option(help="CSV with row_id and decision or new_label; or Label Studio JSON.")
+    ],
+    out: Annotated[Path, typer.Option(help="The corrected data, in the original's format.")],
+    data: MovedData = None,
+) -> None:
+    """Write the training data with the reviewers' labels; log them, measure the precision reached.
+
+    The original is never changed. Decisions that do not fit the audit are refused.
+    """
+    from dataaudit.relabel import relabel as relabel_data
+
+    _print_lines(relabel_data(directory, decisions, out, moved_to=data))
+
+
+@app.command(epilog="Example: `dataaudit compare audit-2026-10 audit-2026-11 --out compared`")
+def compare(
+    old: Annotated[Path, typer.Argument(help="The earlier audit's directory.")],
+    new: Annotated[Path, typer.Argument(help="The later audit's directory.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Directory for compare.html and compare.json.")
+    ] = None,
+) -> None:
+    """Say which flagged rows and leaks were fixed, which are new, and which remain."""
+    from dataaudit.compare.write import compare_directories
+
+    _print_lines(compare_directories(old, new, out))
+
+
+def _print_lines(lines: Iterable[str]) -> None:
+    for line in lines:
+        typer.echo(one_line(line))
+
+
 def _print_summary(audit_report: AuditReport, out: Path) -> None:
     from dataaudit.summary import summary_lines
 
-    for line in summary_lines(audit_report):
-        typer.echo(one_line(line))
+    _print_lines(summary_lines(audit_report))
     typer.echo(f"report: {(out / 'report.html').absolute()}")
 
 
@@ -139,13 +216,3 @@ def _say(message: str, error: BaseException) -> None:
     lines = "\n".join([message, *getattr(error, "__notes__", [])])
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     console.print(f"dataaudit: {printable(lines)}")
-
-
-def printable(text: str) -> str:
-    """Replace control characters, which a stranger's file could aim at the terminal."""
-    return "".join(c if c.isprintable() or c == "\n" else f"\\x{ord(c):02x}" for c in text)
-
-
-def one_line(text: str) -> str:
-    """Return `printable(text)` with ends of lines replaced too: a stranger's could forge a line."""
-    return printable(text.replace("\n", "\\n"))

@@ -16,6 +16,7 @@ from pydantic import (
     StrictStr,
     ValidationError,
     field_validator,
+    model_validator,
 )
 
 from dataaudit.errors import ConfigError
@@ -107,6 +108,21 @@ class BadRowsConfig(_Section):
         return self.largest_share > 0 or self.longest_text is not None
 
 
+class EngineConfig(_Section):
+    """Where the forward passes run. `engine: ray` is short for `engine: {kind: ray}`."""
+
+    kind: Literal["local", "ray"] = "local"
+    address: StrictStr = "local"
+    """Ray only: `local` starts Ray on this machine; `auto`, or `host:port`, joins a cluster."""
+    workers: Count = 2
+    """Ray only: processes that hold the models, each with a CPU core or, on CUDA, a GPU."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _kind_alone(cls, value: object) -> object:
+        return {"kind": value} if isinstance(value, str) else value
+
+
 class AuditConfig(_Section):
     """The whole of `audit.yaml`. Paths are absolute once loaded."""
 
@@ -122,6 +138,7 @@ class AuditConfig(_Section):
     flags: FlagConfig = FlagConfig()
     gates: GateConfig = GateConfig()
     bad_rows: BadRowsConfig = BadRowsConfig()
+    engine: EngineConfig = EngineConfig()
     batch_size: Count = 256
     device: str = "cpu"
     about: About = About()

@@ -4,6 +4,7 @@
     ├── ConfigError           audit.yaml: a key, a value, or a combination of them
     ├── DataError             a data file: missing, unreadable, a column, a label, a row
     ├── ModelError            the trained model: factory, weights, inputs, outputs
+    ├── EngineError           where the forward passes run: workers that die or never start
     └── RunDirectoryError     the directory that an audit writes to or reads from
 
 Every message names the file, key or row, what was found and what was expected. Anything else
@@ -25,6 +26,10 @@ class DataError(DataAuditError):
 
 class ModelError(DataAuditError):
     """The trained model cannot be loaded, or does not fit the data."""
+
+
+class EngineError(DataAuditError):
+    """The processes that run the forward passes cannot be started, or die again and again."""
 
 
 class RunDirectoryError(DataAuditError):

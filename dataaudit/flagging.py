@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from dataaudit.config import AuditConfig
-from dataaudit.flags.label_errors import ReferenceRows
+from dataaudit.flags.label_evidence import ReferenceRows
 from dataaudit.flags.mislabels import flag_mislabels
 from dataaudit.flags.results import MislabelFlags
 from dataaudit.loading import Loaded
@@ -18,12 +18,12 @@ def find_mislabels(
     loaded: Loaded, mirror: Mirror, scores: Scores, config: AuditConfig
 ) -> MislabelFlags:
     """Flag training rows that are probably mislabeled."""
-    reference = None
+    references = None
     if mirror.references is not None and scores.held_out is not None:
         pool = mirror.references.pool
-        reference = ReferenceRows(
+        references = ReferenceRows(
             given_labels=pool.labels,
-            kinds=mirror.references.planted.astype(np.int64),
+            planted=mirror.references.planted,
             base_probabilities=scores.held_out.probabilities(FAMILIAR)[pool.positions],
             mirrored_probabilities=scores.held_out.probabilities(RELEARNED)[pool.positions],
         )
@@ -34,7 +34,7 @@ def find_mislabels(
         scores.train.probabilities(ITSELF),
         scores.train.probabilities(FAMILIAR),
         scores.train.probabilities(RELEARNED),
-        reference,
+        references,
         target_precision=config.flags.target_precision,
         budget=config.flags.budget,
         seed=config.mirror.seed,

@@ -161,6 +161,8 @@ def assemble(
             screening = Screening(samples, config.bad_rows)
             screening.check_inputs(model)
             others[role], set_aside[role] = screening.samples, screening.result()
+            # Before hours of work: inputs of another kind than the training rows'.
+            _sample_outputs(model, others[role])
     return Loaded(model, task, train, others.get("held_out"), others.get("suspects"), set_aside)
 
 

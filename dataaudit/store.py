@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from dataaudit.atomic import write_atomically
-from dataaudit.errors import RunDirectoryError
+from dataaudit.errors import ConfigError, DataError, RunDirectoryError
 from dataaudit.fingerprint import Fingerprint
 from dataaudit.locks import BusyError, FileLock
 from dataaudit.steps import Steps
@@ -24,6 +24,7 @@ CONTAMINATION = "contamination.parquet"
 SET_ASIDE = "set_aside.parquet"
 AUDIT = "audit.json"
 MANIFEST = "manifest.json"
+REMEDIATION = "remediation.jsonl"
 RESULTS = (MISLABELS, CONTAMINATION, SET_ASIDE, AUDIT, REPORT, MANIFEST)
 Writer = Callable[[Path], object]
 _WORK = "work"
@@ -84,8 +85,10 @@ class RunDirectory:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Remove the folder `work`, unless the audit stopped with finished steps in it."""
-        keep = error is not None and bool(self._steps())
+        """Remove the folder `work`, unless the audit stopped with finished steps of use in it."""
+        # What an earlier run left stays until this one has begun.
+        useless = error is None or (self._begun and _must_change_input(error))
+        keep = not useless and bool(self._steps())
         if error is not None and keep and self._begun:
             error.add_note(
                 f"What was finished is kept in {self.path}: the same command with --resume goes "
@@ -102,6 +105,11 @@ class RunDirectory:
             raise RunDirectoryError(f"{path}: is a file; expected a directory") from None
         except OSError as error:
             raise RunDirectoryError(f"{path}: cannot be created: {error.strerror}") from None
+        if REMEDIATION in names:
+            raise RunDirectoryError(
+                f"{path}: holds decisions of reviewers ({REMEDIATION}), which no audit replaces; "
+                "choose another directory"
+            )
         foreign = sorted(
             name for name in names - {*RESULTS, _WORK} if not _LEFTOVER.fullmatch(name)
         )
@@ -229,6 +237,14 @@ class RunDirectory:
             raise RunDirectoryError(
                 f"{path}: cannot be written: {error.strerror or error}"
             ) from None
+
+
+def _must_change_input(error: BaseException) -> bool:
+    """Tell whether the audit stopped at an input that has to change, so that no step fits it.
+
+    A file that could not be read just now is none.
+    """
+    return isinstance(error, DataError | ConfigError) and not isinstance(error.__cause__, OSError)
 
 
 def table(content: pd.DataFrame) -> Writer:

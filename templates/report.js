@@ -86,6 +86,7 @@
   const ID = 0, GIVEN = 1, SUGGESTED = 2, PROBABILITY = 3, PROBABILITY_TEXT = 4, FLAGGED = 5,
     RANK = 6, SAMPLE = 7, AGAINST = 8, NEIGHBOURS = 9, SIGNALS = 10;
   const PAGE = 25;
+  const PRINTED = 1000;
   const collator = new Intl.Collator("en", { numeric: true });
 
   // One sample as a person can look at it.
@@ -262,6 +263,33 @@
       updatePager(page, pages);
     }
 
+    // Paper has no pager: what matches is printed, around what the reader has before them.
+    function setUpPrint() {
+      let added = [];
+      let said = "";
+      window.addEventListener("beforeprint", () => {
+        const first = page * PAGE;
+        const line = (index) => rowLine(data.rows[index], headers.length);
+        const before = matching.slice(0, Math.min(first, PRINTED)).map(line);
+        const after = matching.slice(first + PAGE, Math.max(PRINTED, first + PAGE)).map(line);
+        body.prepend(...before);
+        body.append(...after);
+        added = [...before, ...after];
+        const status = find("rows-status");
+        said = status.textContent;
+        const left = matching.length - [...body.children].filter((row) => !row.classList.contains("detail")).length;
+        const total = matching.length.toLocaleString("en");
+        status.textContent = left > 0
+          ? `${total} rows match; ${left.toLocaleString("en")} of them are not printed: mislabels.parquet holds every row.`
+          : `${total} rows match.`;
+      });
+      window.addEventListener("afterprint", () => {
+        for (const row of added) row.remove();
+        added = [];
+        find("rows-status").textContent = said;
+      });
+    }
+
     function update() {
       const wanted = search.value.trim().toLowerCase();
       const [given, suggested, state] = controls.map((control) => (control ? control.value : ""));
@@ -299,6 +327,7 @@
     search.form.addEventListener("submit", (event) => event.preventDefault());
     find("reset-rows").addEventListener("click", () => { search.form.reset(); update(); });
     update();
+    setUpPrint();
     show(area, true);
     show(find("without-script"), false);
   }
@@ -325,6 +354,11 @@
       show(find("pairs-pager"), pages > 1);
     }
     find("kind").addEventListener("change", () => { page = 0; draw(); });
+    window.addEventListener("beforeprint", () => {
+      const kind = find("kind").value;
+      for (const pair of pairs) show(pair, kind === "" || pair.dataset.kind === kind);
+    });
+    window.addEventListener("afterprint", draw);
     draw();
     show(find("pairs-controls"), true);
   }

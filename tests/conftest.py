@@ -1,5 +1,7 @@
 """What several test files use: the command line in this process, and a user's own project."""
 
+import os
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -43,6 +45,34 @@ def command_line(
         return Outcome(code, captured.out, captured.err)
 
     return run
+
+
+CHROMIUM_ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+
+
+@pytest.fixture(scope="session")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    path = os.environ.get("CHROMIUM") or next(
+        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+    )
+    if path is None:
+        message = "NOT TESTED IN A BROWSER: no Chromium found on the path or in $CHROMIUM"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=CHROMIUM_ARGUMENTS)
+        yield chromium
+        chromium.close()
 
 
 MODEL_SOURCE = '''
@@ -146,8 +176,6 @@ def _made_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 @pytest.fixture
 def project(_made_project: Project, tmp_path: Path) -> Project:
     """A fresh copy of the user's folder, to be run or to be broken."""
-    import shutil
-
     folder = tmp_path / "project"
     shutil.copytree(
         _made_project.folder, folder, ignore=shutil.ignore_patterns("__pycache__", "audit")

@@ -11,6 +11,7 @@ from dataaudit.datasets.samples import Samples
 from dataaudit.evidence import pair_evidence, row_evidence, shortened
 from dataaudit.flags.results import Interval, MislabelFlags
 from dataaudit.scores import ScoreBlock, ScoreBlocks
+from dataaudit.steps import Steps
 
 
 def samples(role: str, labels: list[str], prefix: str) -> Samples:
@@ -37,7 +38,7 @@ def test_neighbours_and_opposing_samples_are_the_nearest_by_cosine(
     held_out_features = generator.normal(size=(8, 5))
     train = samples("train", ["cat"] * 12, "row")
     held_out = samples("held_out", ["cat", "dog"] * 4, "held")
-    blocks = ScoreBlocks(tmp_path / "train")
+    blocks = ScoreBlocks(Steps(tmp_path / "train", "for the test"))
     for start in range(0, 12, rows_per_block):
         part = features[start : start + rows_per_block]
         empty = np.zeros((len(part), 1), np.float32)
@@ -73,7 +74,7 @@ def test_neighbours_and_opposing_samples_are_the_nearest_by_cosine(
 
 def test_without_held_out_samples_nothing_speaks_against(tmp_path: Path) -> None:
     train = samples("train", ["cat", "dog"], "row")
-    blocks = ScoreBlocks(tmp_path / "train")
+    blocks = ScoreBlocks(Steps(tmp_path / "train", "for the test"))
     blocks.write(ScoreBlock(0, np.zeros((2, 1)), np.zeros((2, 1, 2)), np.zeros((2, 0), np.float16)))
     table = pd.DataFrame({"row_id": train.ids, "suggested_label": ["dog", "cat"]})
     nothing = pd.DataFrame()

@@ -16,7 +16,7 @@ from injections import FORMULAS, HTML, TERMINAL
 from torch import nn
 
 import dataaudit
-from dataaudit.cli import printable
+from dataaudit.inert import printable
 
 ALL = [*HTML, *FORMULAS, *TERMINAL]
 

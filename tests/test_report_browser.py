@@ -1,7 +1,5 @@
 """The page in a real Chromium: every control works, nothing leaks out, axe finds nothing."""
 
-import os
-import shutil
 import time
 from dataclasses import replace
 from importlib import resources
@@ -9,39 +7,15 @@ from importlib import resources
 import numpy as np
 import pandas as pd
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 from report_examples import evidence_for, example_report, hostile_report, mislabel_flags
 
 from dataaudit.report import render
 
 pytestmark = pytest.mark.browser
 
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
-
-
-@pytest.fixture(scope="session")
-def browser():
-    path = os.environ.get("CHROMIUM") or next(
-        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-    )
-    if path is None:
-        message = "NOT TESTED IN A BROWSER: no Chromium found on the path or in $CHROMIUM"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture(scope="session")
@@ -93,7 +67,7 @@ def visit(browser, pages):
 
 
 def lines(page):
-    return page.locator("#rows-table tbody tr:not(.detail)")
+    return page.locator("#rows-table > tbody > tr:not(.detail)")
 
 
 def column(page, number):
@@ -213,6 +187,36 @@ def test_the_theme_follows_the_system_and_the_button(visit):
     assert ground() == dark
     page.emulate_media(media="print")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+
+
+def test_all_rows_that_match_are_printed_and_gone_afterwards(visit):
+    page = visit("text")
+    page.get_by_role("button", name="Next").first.click()
+    page.locator(".open").nth(2).click()
+    opened = page.locator(".detail h4").first.inner_text()
+    status = page.locator("#rows-status")
+    before = status.inner_text()
+    pairs = page.locator(".pair:visible").count()
+    page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    assert lines(page).count() == 240
+    assert column(page, 1) == [str(rank) for rank in range(1, 241)]
+    assert page.locator(".detail h4").first.inner_text() == opened
+    expect(status).to_have_text("240 rows match.")
+    assert page.locator(".pair:visible").count() == page.locator(".pair").count() > pairs
+    page.evaluate("window.dispatchEvent(new Event('afterprint'))")
+    assert column(page, 1) == [str(rank) for rank in range(26, 51)]
+    assert page.locator(".detail h4").first.inner_text() == opened
+    expect(status).to_have_text(before)
+    assert page.locator(".pair:visible").count() == pairs
+
+
+def test_of_very_many_rows_the_first_thousand_are_printed(visit):
+    page = visit("5,000 images")
+    page.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    assert lines(page).count() == 1000
+    expect(page.locator("#rows-status")).to_have_text(
+        "5,000 rows match; 4,000 of them are not printed: mislabels.parquet holds every row."
+    )
 
 
 def test_print_opens_the_dialog_and_makes_a_pdf(visit):

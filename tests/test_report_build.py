@@ -181,8 +181,8 @@ def test_the_findings_in_words():
         "The most frequent error: “coat” labelled “shirt”",
     ]
     assert report.findings[1].text == (
-        "6 exact copies, 6 near copies, 6 near copies without influence on the model and 5 "
-        "linked by influence only. Without them accuracy is 89.6% instead of 93.1%."
+        "6 exact copies, 6 near copies, 6 near copies whose influence does not exceed a "
+        "look-alike's and 5 linked by influence only. Without them accuracy is 89.6% instead of 93.1%."
     )
     assert report.next_steps == [
         "Take the 23 leaked samples out of the evaluation set, or their partners out of "

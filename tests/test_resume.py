@@ -127,7 +127,7 @@ def test_finished_steps_are_not_made_again(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(local, "_ROWS_PER_BLOCK", 64)
         patch.setattr(auditing, "relearn", lambda *_: pytest.fail("learned again"))
-        patch.setattr(local._BatchScorer, "score", lambda *_: pytest.fail("scored again"))
+        patch.setattr(local.BatchScorer, "score", lambda *_: pytest.fail("scored again"))
         assert command_line("run", small.yaml, "--out", out, "--resume").code == 0
     assert tables(out) == undisturbed
 

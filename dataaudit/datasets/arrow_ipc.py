@@ -54,7 +54,7 @@ class ArrowFiles:
         with_missing: set[str] = set()
         with readable(description, "an Arrow file or stream"):
             for number, path in enumerate(paths):
-                with _opened(path) as reader:
+                with opened(path) as reader:
                     if schema is None:
                         schema = reader.schema
                         names = column_names(schema, description)
@@ -64,7 +64,7 @@ class ArrowFiles:
                             f" {paths[0].name}"
                         )
                     changing = [name for name in names if may_change_type(schema.field(name))]
-                    for index, batch in _batches(reader, None):
+                    for index, batch in record_batches(reader, None):
                         batches.append((number, index))
                         counts.append(batch.num_rows)
                         with_missing.update(
@@ -90,8 +90,8 @@ class ArrowFiles:
         wanted = self.names if columns is None else list(columns)
         with readable(self.description, "an Arrow file or stream"):
             for path in self.paths:
-                with _opened(path) as reader:
-                    for _, batch in _batches(reader, None):
+                with opened(path) as reader:
+                    for _, batch in record_batches(reader, None):
                         table = pa.Table.from_batches([batch]).select(wanted)
                         for start in range(0, table.num_rows, _ROWS_PER_FRAME):
                             part = table.slice(start, _ROWS_PER_FRAME)
@@ -109,9 +109,9 @@ class ArrowFiles:
         number, index = self.batches[block]
         with (
             readable(self.description, "an Arrow file or stream"),
-            _opened(self.paths[number]) as reader,
+            opened(self.paths[number]) as reader,
         ):
-            for _, batch in _batches(reader, {index}):
+            for _, batch in record_batches(reader, {index}):
                 table = pa.Table.from_batches([batch]).select(self.names)
                 table.validate(full=True)
                 return plain_frame(table.take(pa.array(rows)), self.with_missing)
@@ -119,9 +119,10 @@ class ArrowFiles:
 
 
 @contextmanager
-def _opened(
+def opened(
     path: Path,
 ) -> Iterator[pyarrow.ipc.RecordBatchFileReader | pyarrow.ipc.RecordBatchStreamReader]:
+    """Open an Arrow file or stream, mapped into memory, whichever of the two it is."""
     with path.open("rb") as file:
         is_file = file.read(len(_FILE_MAGIC)) == _FILE_MAGIC
     open_reader = pyarrow.ipc.open_file if is_file else pyarrow.ipc.open_stream
@@ -130,7 +131,7 @@ def _opened(
         yield reader
 
 
-def _batches(
+def record_batches(
     reader: pyarrow.ipc.RecordBatchFileReader | pyarrow.ipc.RecordBatchStreamReader,
     wanted: Collection[int] | None,
 ) -> Iterator[tuple[int, pa.RecordBatch]]:

@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 from dataaudit.config import AuditConfig
 from dataaudit.engines.engine import Engine
 from dataaudit.engines.local import LocalEngine
+from dataaudit.errors import ConfigError
 
 
 def make_engine(config: AuditConfig) -> Engine:
-    """Return the engine that `engine` in `audit.yaml` asks for."""
+    """Return the engine that `engine` in `audit.yaml` asks for.
+
+    Raises
+    ------
+    ConfigError
+        It needs a package that is not installed.
+    """
+    if config.engine.kind == "ray":
+        if importlib.util.find_spec("ray") is None:
+            raise ConfigError(
+                "engine: ray is not installed; install dataaudit[ray], or use engine: local"
+            )
+        from dataaudit.engines.ray import RayEngine
+
+        return RayEngine(config.batch_size, config.engine.workers, config.engine.address)
     return LocalEngine(config.batch_size)

@@ -39,33 +39,11 @@ class LocalEngine:
         perturbations: Sequence[Perturbation],
         finished: Collection[int] = (),
     ) -> Iterator[ScoreBlock]:
-        """Score all rows under the model and each perturbed model.
-
-        Parameters
-        ----------
-        model : TrainedModel
-        task : Classification
-        samples : Samples
-        perturbations : sequence of Perturbation
-            Without the model itself, which always comes first in `ScoreBlock.losses`.
-        finished : collection of int
-            Start positions of blocks to leave out.
-
-        Yields
-        ------
-        ScoreBlock
-            In row order.
-
-        Raises
-        ------
-        DataError, ModelError
-            Inputs or outputs are not finite, or do not fit.
-        """
-        batches_per_block = max(1, _ROWS_PER_BLOCK // self.batch_size)
-        rows_per_block = batches_per_block * self.batch_size
+        """Score all rows, block after block; see `Engine`."""
+        rows_per_block = block_length(self.batch_size)
         batches = samples.batches(self.batch_size)
         parts: list[ScoreBlock] = []
-        scorer = _BatchScorer(model, task, samples, perturbations)
+        scorer = BatchScorer(model, task, samples, perturbations)
         expected = -(-len(samples) // self.batch_size)
         for batch in track(batches, f"scoring {samples.role}", total=expected):
             start = int(batch.positions[0])
@@ -73,12 +51,19 @@ class LocalEngine:
                 continue
             parts.append(scorer.score(batch))
             if (start + len(batch)) % rows_per_block == 0 or start + len(batch) == len(samples):
-                yield _joined(parts)
+                yield joined(parts)
                 parts = []
 
 
+def block_length(batch_size: int) -> int:
+    """Return the rows of a block: whole batches, about `_ROWS_PER_BLOCK` rows."""
+    return max(1, _ROWS_PER_BLOCK // batch_size) * batch_size
+
+
 @dataclass(frozen=True)
-class _BatchScorer:
+class BatchScorer:
+    """Runs the model and every perturbed model on a batch."""
+
     model: TrainedModel
     task: Classification
     samples: Samples
@@ -86,6 +71,7 @@ class _BatchScorer:
 
     @torch.inference_mode()
     def score(self, batch: Batch) -> ScoreBlock:
+        """Return the scores of a batch, as a small block."""
         inputs = self.model.inputs(batch, self.samples)
         labels = torch.as_tensor(batch.labels, device=self.model.device)
         with FeatureTap(self.model.module) as tap:
@@ -152,7 +138,9 @@ def _losses(log_probabilities: Tensor, labels: Tensor) -> Tensor:
     return -log_probabilities.gather(1, labels[:, None]).squeeze(1)
 
 
-def _joined(parts: Sequence[ScoreBlock]) -> ScoreBlock:
+def joined(parts: Sequence[ScoreBlock]) -> ScoreBlock:
+    """Return consecutive blocks as one."""
+
     def join(column: Callable[[ScoreBlock], Any]) -> Any:
         return np.concatenate([column(part) for part in parts])
 

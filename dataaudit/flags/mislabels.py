@@ -10,11 +10,10 @@ import pandas as pd
 from cleanlab.rank import get_label_quality_scores
 from numpy.typing import NDArray
 
-from dataaudit.flags.label_errors import Estimate, LabelJudgement, ReferenceRows, judge_labels
+from dataaudit.flags.label_errors import Estimate, LabelJudgement, judge_labels
+from dataaudit.flags.label_evidence import ReferenceRows
+from dataaudit.flags.probabilities import Labels, Table, pick
 from dataaudit.flags.results import Interval, MislabelFlags
-
-Labels = NDArray[np.int64]
-Probabilities = NDArray[np.floating]
 
 POINTS_ON_BUDGET_CURVE = 60
 SMALLEST = 1e-12
@@ -24,9 +23,9 @@ def flag_mislabels(
     row_ids: NDArray[Any],
     classes: Sequence[str | int],
     given_labels: Labels,
-    own_probabilities: Probabilities,
-    familiar_probabilities: Probabilities,
-    mirrored_probabilities: Probabilities,
+    own_probabilities: Table,
+    familiar_probabilities: Table,
+    mirrored_probabilities: Table,
     references: ReferenceRows | None,
     target_precision: float = 0.5,
     budget: int | None = None,
@@ -58,7 +57,6 @@ def flag_mislabels(
         references,
         target_precision=target_precision,
         budget=budget,
-        confidence=0.95,
         seed=seed,
     )
     names = np.array(list(classes))
@@ -79,7 +77,7 @@ def flag_mislabels(
         signals=_signals(given_labels, own_probabilities, mirrored_probabilities),
         noise_rate=_interval(judgement.noise_rate),
         noise_per_class=_per_class(judgement, given_labels, titles),
-        noise_table=pd.DataFrame(judgement.noise_table.T, index=titles, columns=titles),
+        noise_table=pd.DataFrame(judgement.noise_table, index=titles, columns=titles),
         expected_precision=_budget_curve(judgement),
         probability_threshold=_threshold(judgement, target_precision, budget),
         method=_method(judgement),
@@ -87,12 +85,11 @@ def flag_mislabels(
 
 
 def _signals(
-    given_labels: Labels, own_probabilities: Probabilities, mirrored_probabilities: Probabilities
+    given_labels: Labels, own_probabilities: Table, mirrored_probabilities: Table
 ) -> pd.DataFrame:
     """Return the parts, each with higher = more suspicious; losses in nats."""
-    lines = np.arange(len(given_labels))
-    own = -np.log(np.maximum(own_probabilities[lines, given_labels], SMALLEST))
-    mirrored = -np.log(np.maximum(mirrored_probabilities[lines, given_labels], SMALLEST))
+    own = -np.log(np.maximum(pick(own_probabilities, given_labels), SMALLEST))
+    mirrored = -np.log(np.maximum(pick(mirrored_probabilities, given_labels), SMALLEST))
     quality = get_label_quality_scores(
         given_labels, _sums_to_one(mirrored_probabilities), method="normalized_margin"
     )
@@ -107,17 +104,16 @@ def _signals(
     )
 
 
-def _sums_to_one(probabilities: Probabilities) -> NDArray[np.float64]:
+def _sums_to_one(probabilities: Table) -> NDArray[np.float64]:
     values = probabilities.astype(np.float64)
     return values / values.sum(axis=1, keepdims=True)
 
 
-def _margin(probabilities: Probabilities, labels: Labels) -> NDArray[np.float64]:
+def _margin(probabilities: Table, labels: Labels) -> NDArray[np.float64]:
     """Return p(given) - the largest p of another class, `[rows]`, -1 to 1."""
-    lines = np.arange(len(labels))
-    given = probabilities[lines, labels]
+    given = pick(probabilities, labels)
     others = probabilities.copy()
-    others[lines, labels] = -1
+    others[np.arange(len(labels)), labels] = -1
     return np.asarray(given - others.max(axis=1), dtype=np.float64)
 
 
@@ -162,14 +158,13 @@ def _threshold(judgement: LabelJudgement, target_precision: float, budget: int |
 
 
 def _method(judgement: LabelJudgement) -> str:
-    weights = judgement.signal_weights
-    share = weights["mirrored"] / max(sum(weights.values()), 1e-9)
+    share = judgement.mirrored_share
     basis = (
         f"the yardstick is {judgement.reference_rows} trusted samples that were learned like "
         "training rows, a quarter of them under a wrong label on purpose: what the models say "
         "about the right and the wrong ones sets how far each signal is trusted, and the "
         "probability"
-        if judgement.calibrated
+        if judgement.reference_rows
         else "there were too few trusted samples to measure against, so the probabilities rest on "
         "assumptions and the intervals are wide"
     )

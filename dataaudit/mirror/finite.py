@@ -202,7 +202,8 @@ def _scheduler(
         optimizer,
         settings.learning_rate,
         total_steps=settings.steps,
-        pct_start=0.25,
+        # A warm-up of exactly one step makes torch divide by zero.
+        pct_start=0.3 if settings.steps == 4 else 0.25,
         final_div_factor=100,
     )
 

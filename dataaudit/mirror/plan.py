@@ -116,7 +116,7 @@ def make_plan(loaded: Loaded, config: AuditConfig) -> Plan:
     return Plan(
         settings,
         attempts,
-        batch_size - trusted_per_step,
+        max(1, batch_size - trusted_per_step),
         trusted_per_step,
         references,
         trusted,

@@ -376,6 +376,26 @@ class Decision(Section):
     date: str
     before: Label
     after: Label | None
+    comment: str = ""
+
+
+class Review(Section):
+    """What reviewers found, against what the audit had claimed."""
+
+    flagged_reviewed: int = Field(description="flagged rows decided about, those unsure left out")
+    flagged_wrong: int
+    precision: Estimate | None = Field(
+        description="share of reviewed flagged rows that were wrong, with Wilson's 95% interval"
+    )
+    precision_claimed: float | None = Field(
+        description="mean probability that the audit gave these rows"
+    )
+    suggestions_right: int = Field(
+        description="relabeled flagged rows whose new label is the suggested one"
+    )
+    kept_reviewed: int = Field(description="rows decided about that were not flagged")
+    kept_wrong: int
+    unsure: int
 
 
 class CrosswalkEntry(Section):
@@ -403,6 +423,7 @@ class AuditReport(Section):
     coverage: Coverage
     limits: list[str]
     remediation: list[Decision] = []
+    review: Review | None = Field(default=None, description="null until reviewers have decided")
     crosswalk: list[CrosswalkEntry]
     samples: dict[str, Sample]
 

@@ -11,8 +11,11 @@ from pydantic import JsonValue
 from dataaudit.report import charts, formats
 from dataaudit.report.data import AuditReport
 from dataaudit.report.page_parts import ROLE_WORDS, Fact, Table, supplied
+from dataaudit.report.review_words import review_lines
 
 CLASSES_IN_TABLE = 60
+DECISIONS_ON_PAGE = 500
+COMMENT_LENGTH = 200
 SECTION_WORDS = {
     "labels": "Labels",
     "leakage": "Leakage",
@@ -53,7 +56,9 @@ class EvidenceView:
     versions: list[Fact]
     timings: list[Fact]
     coverage: list[Fact]
+    review: list[str]
     remediation: Table
+    remediation_left_out: str
     limits: list[str]
     sign_off: list[Fact]
     crosswalk: list[CrosswalkLine]
@@ -90,7 +95,11 @@ def view_evidence(report: AuditReport) -> EvidenceView:
             for name, seconds in method.timings_seconds.items()
         ],
         coverage=_coverage(report),
+        review=[line[:1].upper() + line[1:] + "." for line in review_lines(report.review)]
+        if report.review
+        else [],
         remediation=_remediation(report),
+        remediation_left_out=_remediation_left_out(report),
         limits=report.limits,
         sign_off=[
             supplied(
@@ -242,8 +251,8 @@ def _coverage(report: AuditReport) -> list[Fact]:
 
 def _remediation(report: AuditReport) -> Table:
     return Table(
-        "Decisions about flagged rows",
-        ["row", "decision", "reviewer", "date", "before", "after"],
+        "Decisions about rows",
+        ["row", "decision", "reviewer", "date", "before", "after", "comment"],
         [
             [
                 str(item.row_id),
@@ -252,7 +261,20 @@ def _remediation(report: AuditReport) -> Table:
                 item.date,
                 formats.label(item.before),
                 "—" if item.after is None else formats.label(item.after),
+                item.comment
+                if len(item.comment) <= COMMENT_LENGTH
+                else item.comment[: COMMENT_LENGTH - 1] + "…",
             ]
-            for item in report.remediation
+            for item in report.remediation[:DECISIONS_ON_PAGE]
         ],
+    )
+
+
+def _remediation_left_out(report: AuditReport) -> str:
+    left_out = len(report.remediation) - DECISIONS_ON_PAGE
+    if left_out <= 0:
+        return ""
+    return (
+        f"{formats.rows(left_out, 'further decision')} not on this page: remediation.jsonl and "
+        "audit.json hold them all."
     )

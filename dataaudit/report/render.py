@@ -21,15 +21,32 @@ def render(report: AuditReport) -> str:
     Style and script are inlined, and the page's content security policy allows exactly these
     two, by their hashes: nothing that a data set smuggles into the page could run.
     """
+    return render_template("report.html.j2", build_page(report), script_name="report.js")
+
+
+def render_template(name: str, page: object, *, script_name: str | None = None) -> str:
+    """Return a page with the common style, and a policy that allows only what belongs to it.
+
+    Parameters
+    ----------
+    name : str
+        The template.
+    page : object
+        What it prints, as `page`.
+    script_name : str or None
+        The page's script; without one, no script runs at all.
+    """
     environment = _environment()
-    style, script = (_asset(environment, name) for name in ("report.css", "report.js"))
+    style = _asset(environment, "report.css")
+    script = "" if script_name is None else _asset(environment, script_name)
+    allowed = f"script-src '{_hash(script)}'; " if script else ""
     policy = (
         "default-src 'none'; img-src data:; "
-        f"style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
+        f"style-src '{_hash(style)}'; {allowed}"
         "base-uri 'none'; form-action 'none'"
     )
-    return environment.get_template("report.html.j2").render(
-        page=build_page(report), policy=policy, style=Markup(style), script=Markup(script)
+    return environment.get_template(name).render(
+        page=page, policy=policy, style=Markup(style), script=Markup(script)
     )
 
 

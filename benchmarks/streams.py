@@ -1,0 +1,119 @@
+"""Do rows stream? Scores growing numbers of small images with a trivial model, meters memory.
+
+    python benchmarks/streams.py [--rows 1000000]
+
+Each size runs in a process of its own, from a Parquet file of encoded images. The meter is VmHWM
+of /proc/self/status, the most memory that the process has held; ru_maxrss is no good here, because
+a child starts with its parent's. Prints the peak of each size, the ratio to the smallest, and rows
+a second. What must grow with the rows, ids and labels, is 16 bytes a row.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import torch
+from PIL import Image
+from torch import nn
+
+from dataaudit.config import config_from_python
+from dataaudit.datasets.load import open_samples
+from dataaudit.engines.choice import make_engine
+from dataaudit.loading import default_preprocess
+from dataaudit.mirror.perturbation import Perturbation
+from dataaudit.models.trained import TrainedModel
+from dataaudit.scores import ScoreBlocks
+from dataaudit.steps import Steps
+from dataaudit.tasks import Classification
+
+SIDE = 8
+CLASSES = 10
+ROWS_PER_GROUP = 10_000
+
+
+def write_rows(path: Path, rows: int) -> None:
+    """Write `rows` PNG images of noise, a thousand different ones again and again."""
+    generator = np.random.default_rng(0)
+    images = []
+    for _ in range(1000):
+        file = io.BytesIO()
+        Image.fromarray(generator.integers(256, size=(SIDE, SIDE), dtype=np.uint8)).save(
+            file, "PNG"
+        )
+        images.append(file.getvalue())
+    schema = pa.schema([("image", pa.binary()), ("label", pa.int64())])
+    with pyarrow.parquet.ParquetWriter(path, schema) as writer:
+        for start in range(0, rows, ROWS_PER_GROUP):
+            count = min(ROWS_PER_GROUP, rows - start)
+            columns = {
+                "image": [images[(start + row) % 1000] for row in range(count)],
+                "label": generator.integers(CLASSES, size=count),
+            }
+            writer.write_table(pa.table(columns, schema=schema))
+
+
+def peak_kilobytes() -> int:
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        if line.startswith("VmHWM"):
+            return int(line.split()[1])
+    raise RuntimeError("no VmHWM in /proc/self/status")
+
+
+def score(path: Path, work: Path) -> None:
+    """Load and score one file, and print peak memory and time."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    train = open_samples(
+        path, role="train", label="label", id_column=None, classes=None, task="classification"
+    )
+    module = nn.Sequential(nn.Flatten(), nn.Linear(SIDE * SIDE, CLASSES)).eval()
+    model = TrainedModel(module, default_preprocess(train), "trivial")
+    moved = Perturbation({name: value + 0.01 for name, value in module.named_parameters()})
+    blocks = ScoreBlocks(Steps(work, tie="benchmark"))
+    engine = make_engine(config_from_python("label", None, {}))
+    start = time.perf_counter()
+    for block in engine.score(model, Classification(CLASSES), train, [moved, moved]):
+        blocks.write(block)
+    seconds = time.perf_counter() - start
+    total, rows = 0.0, 0
+    for block in blocks:
+        total, rows = total + float(block.losses.sum(dtype=np.float64)), rows + len(block)
+    print(rows, peak_kilobytes(), round(seconds, 2), round(total / rows, 6))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--score", type=Path, help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    if chosen.score:
+        with tempfile.TemporaryDirectory() as work:
+            score(chosen.score, Path(work) / "train")
+        return
+    smallest = 0
+    for rows in (chosen.rows // 100, chosen.rows // 10, chosen.rows):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "train.parquet"
+            write_rows(path, rows)
+            command = [sys.executable, __file__, "--score", str(path)]
+            result = subprocess.run(command, check=True, capture_output=True, text=True)
+        count, peak, seconds, _ = result.stdout.split()
+        smallest = smallest or int(peak)
+        print(
+            f"{int(count):>9} rows: peak {int(peak) / 1024:.0f} MiB, "
+            f"{int(peak) / smallest:.3f} of the smallest, {int(count) / float(seconds):.0f} rows/s",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""What tells a training row of one audit from the others in both audits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from dataaudit.datasets.files import readable
+from dataaudit.datasets.hugging_face import is_saved
+from dataaudit.datasets.image_folder import ImageFolder
+from dataaudit.errors import RunDirectoryError
+from dataaudit.finished import FinishedAudit
+
+
+def comparable_keys(old: FinishedAudit, new: FinishedAudit) -> tuple[pd.Index, pd.Index]:
+    """Return a key for each row of `mislabels` of both audits; the same row has the same key.
+
+    The key is the row id. Where an audit's ids are positions, they are taken for the same as long
+    as there are as many rows; images, which are sorted by class and name, go by their name.
+
+    Raises
+    ------
+    RunDirectoryError
+        The rows cannot be told apart in both.
+    """
+    folders = [_image_folder(audit) for audit in (old, new)]
+    if folders[0] is not None and folders[1] is not None:
+        return _names(old, folders[0]), _names(new, folders[1])
+    by_position = [audit.manifest["settings"]["train"]["id"] is None for audit in (old, new)]
+    if by_position[0] != by_position[1] or (
+        all(by_position) and len(old.mislabels) != len(new.mislabels)
+    ):
+        raise RunDirectoryError(
+            f"{old.directory} and {new.directory}: rows are told apart by their position in "
+            f"{len(old.mislabels):,} and {len(new.mislabels):,} rows; name an id column in "
+            "audit.yaml (train: {id: ...}) to compare audits of data that gained or lost rows"
+        )
+    return pd.Index(old.mislabels["row_id"].map(str)), pd.Index(new.mislabels["row_id"].map(str))
+
+
+def _image_folder(audit: FinishedAudit) -> Path | None:
+    settings = audit.manifest["settings"]["train"]
+    path = Path(settings["path"])
+    is_folder = settings["id"] is None and path.is_dir() and not is_saved(path)
+    return path if is_folder else None
+
+
+def _names(audit: FinishedAudit, folder: Path) -> pd.Index:
+    with readable(str(folder), "an image folder"):
+        paths = ImageFolder.open(folder, str(folder)).paths
+    if len(paths) != len(audit.mislabels):
+        raise RunDirectoryError(
+            f"{folder}: holds {len(paths):,} images, but {len(audit.mislabels):,} were audited "
+            f"({audit.directory})"
+        )
+    names = pd.Index([path.split("/", 1)[1] for path in paths])
+    repeated = names[names.duplicated()]
+    if len(repeated):
+        raise RunDirectoryError(
+            f"{folder}: images of several classes are called {repeated[0]}; images can be "
+            "compared where each has a name of its own"
+        )
+    return names

@@ -1,0 +1,1 @@
+"""What reviewers decided: read, checked against the audit, logged."""

@@ -1,0 +1,1 @@
+"""What leaves an audit for other tools: rows for review, and a Croissant file."""

@@ -1,0 +1,21 @@
+"""What an export can be asked for; apart from the rest, so that `--help` need not wait for it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class ExportFormat(StrEnum):
+    """What an audit can be exported to."""
+
+    csv = "csv"
+    jsonl = "jsonl"
+    label_studio = "label-studio"
+    croissant = "croissant"
+
+
+class Selection(StrEnum):
+    """Which rows are exported."""
+
+    flagged = "flagged"
+    all = "all"

@@ -1,0 +1,159 @@
+"""Evidence against given labels: what two models say, weighed on samples whose answer is known.
+
+References are trusted samples that were learned like training rows, some of them under a wrong
+label on purpose (`dataaudit.mirror.references`). What the models say about the right and the
+wrong ones shows how far each model can be trusted on these data, memorized or not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+
+from dataaudit.flags.probabilities import Labels, Table, Values, checked_labels, checked_table, pick
+
+FEWEST_REFERENCES = 10
+"""Of each kind, right and planted; with fewer nothing is fitted."""
+TRUSTED_ERRORS = 0.01
+"""Trusted samples have errors of their own, in well-known test sets .5 to 6 % (Northcutt, Athalye
+and Mueller, NeurIPS Datasets 2021). A few of them flatten the evidence just where flags are
+decided, so the references that most look the other way are left out."""
+INVERSE_RIDGE = 10.0
+"""On standardized signals."""
+EXPECTATION_STEPS = 200
+SMALLEST_RATE = 1e-7
+
+
+@dataclass(frozen=True)
+class ReferenceRows:
+    """Trusted samples that were learned like training rows.
+
+    Attributes
+    ----------
+    given_labels : int64 `[references]`
+        The label that each was learned under.
+    planted : bool `[references]`
+        Whether that label is wrong.
+    base_probabilities, mirrored_probabilities : `[references, C]`
+        Of the model before and after it learned again.
+    """
+
+    given_labels: Labels
+    planted: NDArray[np.bool_]
+    base_probabilities: Table
+    mirrored_probabilities: Table
+
+    @property
+    def are_enough(self) -> bool:
+        """Whether there are enough of both kinds to fit on."""
+        planted = int(self.planted.sum())
+        return min(planted, len(self.planted) - planted) >= FEWEST_REFERENCES
+
+    def signals(self, classes: int) -> Values:
+        """Return their `label_signals`, `[references, 2]`, after checking the arrays."""
+        shape = (len(self.planted), classes)
+        return label_signals(
+            checked_table("references.base_probabilities", self.base_probabilities, shape),
+            checked_table("references.mirrored_probabilities", self.mirrored_probabilities, shape),
+            checked_labels("references.given_labels", self.given_labels, *shape),
+        )
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A logistic model that tells planted labels from right ones.
+
+    Attributes
+    ----------
+    center, scale : `[signals]`
+        Of the references' signals.
+    weights : `[signals]`
+        Of the standardized signals, none negative.
+    intercept : float
+        For equally many planted and right references.
+    """
+
+    center: Values
+    scale: Values
+    weights: Values
+    intercept: float
+
+    def log_ratios(self, signals: Values) -> Values:
+        """Return the log likelihood ratio "wrong : right" of each row, `[rows]`, nats.
+
+        Parameters
+        ----------
+        signals : `[rows, signals]`
+            As those that the evidence was fitted on.
+        """
+        standardized = (signals - self.center) / self.scale
+        return np.asarray(standardized @ self.weights + self.intercept)
+
+
+def label_signals(base: Table, mirrored: Table, given: Labels) -> Values:
+    """Return the log odds against each given label, `[rows, 2]`, nats, higher = more suspicious.
+
+    Parameters
+    ----------
+    base, mirrored : `[rows, C]`
+        Probabilities, none of them 0; the first column is `base`'s.
+    given : int64 `[rows]`
+    """
+    picked = np.stack([pick(base, given), pick(mirrored, given)], axis=1)
+    # 1 - p, from below: the other classes' probabilities never vanish either.
+    return np.log1p(-np.minimum(picked, 1 - SMALLEST_RATE)) - np.log(picked)
+
+
+def fit_evidence(signals: Values, planted: NDArray[np.bool_]) -> Evidence:
+    """Fit a ridge logistic model on the references.
+
+    A signal whose weight comes out negative is left out: more suspicion must never make a label
+    look better.
+
+    Parameters
+    ----------
+    signals : `[references, signals]`
+        The last column is the mirrored model's, which has forgotten the labels most.
+    planted : bool `[references]`
+    """
+    center, scale = signals.mean(axis=0), signals.std(axis=0) + 1e-9
+    chosen = _typical(signals[:, -1], planted)
+    standardized, wrong = ((signals - center) / scale)[chosen], planted[chosen]
+    used = np.arange(signals.shape[1])
+    while True:
+        model = LogisticRegression(C=INVERSE_RIDGE).fit(standardized[:, used], wrong)
+        found = model.coef_[0]
+        if len(used) == 1 or not (found < 0).any():
+            break
+        used = np.delete(used, found.argmin())
+    weights = np.zeros(signals.shape[1])
+    weights[used] = np.maximum(found, 0)
+    prior = np.log(wrong.sum() / (~wrong).sum())
+    return Evidence(center, scale, weights, float(model.intercept_[0] - prior))
+
+
+def fit_error_rate(log_ratios: Values) -> float:
+    """Return the share of wrong labels among rows with these log likelihood ratios, `[rows]`.
+
+    Expectation maximization for shifted priors (Saerens, Latinne and Decaestecker, Neural
+    Computation 2002). One rate for all classes: a rate for each cannot be told from a class being
+    hard, and ranks rows worse (docs/mislabels.md).
+    """
+    rate = 0.1
+    likelihood = np.exp(np.clip(log_ratios, -30, 30))
+    for _ in range(EXPECTATION_STEPS):
+        wrong = likelihood * rate
+        mean = float((wrong / (wrong + 1 - rate)).mean())
+        rate = min(max(mean, SMALLEST_RATE), 1 - SMALLEST_RATE)
+    return rate
+
+
+def _typical(looks_wrong: Values, planted: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Leave out the right references that look most wrong and the planted that look most right."""
+    highest = np.quantile(looks_wrong[~planted], 1 - TRUSTED_ERRORS)
+    lowest = np.quantile(looks_wrong[planted], TRUSTED_ERRORS)
+    typical = np.where(planted, looks_wrong >= lowest, looks_wrong <= highest)
+    return np.asarray(typical, dtype=bool)

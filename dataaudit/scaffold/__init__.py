@@ -1,0 +1,1 @@
+"""`dataaudit init`: a first audit.yaml and my_model.py, from what lies in a folder."""

@@ -1,0 +1,166 @@
+"""Which column holds the labels, which the ids, and what the rows are; guessed, and said so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from dataaudit.datasets.hugging_face import is_saved, open_saved, saved_class_names
+from dataaudit.datasets.identifiers import row_ids
+from dataaudit.datasets.image_folder import ImageFolder
+from dataaudit.datasets.images import decode
+from dataaudit.datasets.load import READERS, ColumnSource
+from dataaudit.datasets.modality import ROWS_SEEN, modality_of
+from dataaudit.datasets.samples import Modality
+from dataaudit.errors import DataError
+
+LABEL_NAMES = (
+    "label", "labels", "class", "class_label", "target", "y", "category", "kind", "species",
+    "sentiment", "intent", "type", "outcome",
+)  # fmt: skip
+ID_NAMES = (
+    "row_id", "id", "sample_id", "query_id", "uid", "uuid", "guid", "key", "example_id",
+    "item_id", "image_id", "index", "idx",
+)  # fmt: skip
+MOST_CLASSES = 200
+"""A column of more different values is no column of labels, unless its name says so."""
+
+
+@dataclass(frozen=True)
+class SplitGuess:
+    """What a data set seems to be.
+
+    Attributes
+    ----------
+    label : str
+        The label column.
+    id_column : str or None
+    modality : "table", "text", "image" or "tensor"
+    content_column : str or None
+        The column of text or images.
+    is_grey : bool
+        Of images: whether the first one has no colours.
+    number_columns : list of str
+        Columns of numbers besides label and id.
+    classes : list of str or int, or None
+        The label values, where `audit.yaml` has to name them.
+    class_count : int
+    rows : int
+    """
+
+    label: str
+    id_column: str | None
+    modality: Modality
+    content_column: str | None
+    is_grey: bool
+    number_columns: list[str]
+    classes: list[str | int] | None
+    class_count: int
+    rows: int
+
+
+def guess(path: Path, label: str | None = None) -> SplitGuess:
+    """Look into a data set.
+
+    Parameters
+    ----------
+    path : Path
+    label : str or None
+        The label column of the training set: the other splits have the same.
+
+    Raises
+    ------
+    DataError
+        It cannot be read, has no rows, or no column looks like labels.
+    """
+    source = _open(path)
+    if len(source) == 0:
+        raise DataError(f"{path}: there are no rows")
+    first = next(iter(source.stream())).head(ROWS_SEEN)
+    names = source.columns()
+    if label is None or label not in names:
+        label = _label_column(source, first, path)
+    id_column = None if isinstance(source, ImageFolder) else _id_column(source, label)
+    features = [name for name in names if name not in (label, id_column)]
+    folder = path if path.is_dir() else path.parent
+    modality, content = modality_of(first, features, folder)
+    is_grey = False
+    if content is not None and modality == "image":
+        image = decode(first[content].iloc[0], where=str(path), folder=folder)
+        is_grey = image.mode in ("1", "L")
+    numbers = first[features].select_dtypes(["number", "bool"]).columns
+    values = _distinct(source, label)
+    stored = isinstance(source, ImageFolder) or (
+        is_saved(path) and saved_class_names(path, label, str(path)) is not None
+    )
+    return SplitGuess(
+        label=label,
+        id_column=id_column,
+        modality=modality,
+        content_column=content,
+        is_grey=is_grey,
+        number_columns=[str(name) for name in numbers],
+        classes=None if stored or _are_indices(values) else values,
+        class_count=len(values),
+        rows=len(source),
+    )
+
+
+def _open(path: Path) -> ColumnSource:
+    if path.is_file():
+        return READERS[path.suffix.lower()](path, str(path))
+    if is_saved(path):
+        return open_saved(path, str(path))
+    return ImageFolder.open(path, str(path))
+
+
+def _label_column(source: ColumnSource, first: pd.DataFrame, path: Path) -> str:
+    names = source.columns()
+    by_lower_case = {str(name).lower(): name for name in names}
+    for known in LABEL_NAMES:
+        if known in by_lower_case:
+            return by_lower_case[known]
+    # Labels repeat, and mostly stand last.
+    for name in reversed(names):
+        values = first[name].dropna().tolist()
+        plain = all(isinstance(value, str | int) for value in values)
+        if plain and 2 <= len(set(map(str, values))) <= min(MOST_CLASSES, len(values) // 3):
+            return name
+    raise DataError(
+        f"{path}: no column looks like labels; the columns are {', '.join(map(repr, names[:20]))}; "
+        "rename one to 'label', or write audit.yaml by hand"
+    )
+
+
+def _id_column(source: ColumnSource, label: str) -> str | None:
+    by_lower_case = {str(name).lower(): name for name in source.columns() if name != label}
+    for known in ID_NAMES:
+        name = by_lower_case.get(known)
+        if name is not None and _is_unique(source, name):
+            return name
+    return None
+
+
+def _is_unique(source: ColumnSource, name: str) -> bool:
+    values = pd.concat(list(source.stream([name])), ignore_index=True)[name]
+    try:
+        row_ids(values, where=name)
+    except DataError:
+        return False
+    return True
+
+
+def _distinct(source: ColumnSource, label: str) -> list[str | int]:
+    found: set[str | int] = set()
+    for frame in source.stream([label]):
+        for value in frame[label].dropna().unique().tolist():
+            is_whole = isinstance(value, float) and value == int(value)
+            found.add(int(value) if is_whole else value if isinstance(value, int) else str(value))
+    return sorted(found, key=lambda value: (isinstance(value, str), value))
+
+
+def _are_indices(values: list[str | int]) -> bool:
+    """Tell whether the labels are 0..C-1, which need no list of classes."""
+    return values == list(range(len(values)))

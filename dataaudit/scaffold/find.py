@@ -1,0 +1,135 @@
+"""Data and weights in a folder, and which split each data set seems to be."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from dataaudit.datasets.hugging_face import is_saved
+from dataaudit.datasets.images import ENDINGS
+from dataaudit.datasets.load import READERS
+from dataaudit.datasets.samples import Role
+from dataaudit.errors import DataError
+
+WEIGHTS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
+ESTIMATORS = (".joblib", ".pkl", ".pickle", ".skops")
+FOLDERS_DEEP = 2
+"""Data is looked for in the folder itself and so many levels below it."""
+
+_WORDS: dict[Role, tuple[str, ...]] = {
+    "train": ("train", "training"),
+    "held_out": ("val", "valid", "validation", "dev", "held", "heldout", "holdout", "trusted"),
+    "suspects": ("test", "testing", "eval", "evaluation", "suspects", "benchmark"),
+}
+
+
+@dataclass(frozen=True)
+class Found:
+    """What lies in a folder, by paths relative to it.
+
+    Attributes
+    ----------
+    splits : mapping of role to path
+        Always with "train".
+    others : list of Path
+        Data sets that seem to be none of the splits.
+    weights, estimators : list of Path
+        Files of weights; fitted estimators, which only the user's own code may unpickle.
+    """
+
+    splits: dict[Role, Path]
+    others: list[Path]
+    weights: list[Path]
+    estimators: list[Path]
+
+
+def find(folder: Path) -> Found:
+    """Look for data and weights.
+
+    Raises
+    ------
+    DataError
+        There is no such folder, or no data in it.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: there is no such folder")
+    data = list(_data_sets(folder, FOLDERS_DEEP))
+    if not data:
+        raise DataError(
+            f"{folder}: holds no data that an audit can read; expected files ending in "
+            f"{', '.join(READERS)}, image folders (class_name/picture.png), or folders saved by "
+            "Hugging Face datasets"
+        )
+    splits: dict[Role, Path] = {}
+    others = []
+    for path in data:
+        role = role_of(path.relative_to(folder))
+        if role is None or role in splits:
+            others.append(path.relative_to(folder))
+        else:
+            splits[role] = path.relative_to(folder)
+    if "train" not in splits:
+        # Without a name that says so, the largest of the rest is what a model was trained on.
+        candidates = others or list(splits.values())
+        largest = max(candidates, key=lambda path: (_size(folder / path), str(path)))
+        splits = {role: path for role, path in splits.items() if path != largest}
+        splits["train"] = largest
+        others = [path for path in others if path != largest]
+    return Found(
+        splits=splits,
+        others=others,
+        weights=_files(folder, WEIGHTS),
+        estimators=_files(folder, ESTIMATORS),
+    )
+
+
+def role_of(path: Path) -> Role | None:
+    """Return the split that a path names, by the words in its name, then in its folders'."""
+    for name in reversed(path.with_suffix("").parts):
+        words = re.split(r"[^a-z]+", name.lower())
+        for role, known in _WORDS.items():
+            if any(word in known for word in words):
+                return role
+    return None
+
+
+def _data_sets(folder: Path, levels: int) -> Iterator[Path]:
+    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
+        if entry.name.startswith((".", "_")):
+            continue
+        if entry.is_file() and entry.suffix.lower() in READERS:
+            yield entry
+        elif entry.is_dir() and not entry.is_symlink():
+            if (entry / "state.json").is_file() or _is_image_folder(entry):
+                yield entry
+            elif levels > 0:
+                yield from _data_sets(entry, levels - 1)
+
+
+def _is_image_folder(folder: Path) -> bool:
+    """Tell whether there is an image in each of the first folders, and none beside them."""
+    if is_saved(folder):
+        return False
+    classes = [entry for entry in sorted(folder.iterdir()) if entry.is_dir()][:20]
+    names = {role for entry in classes if (role := role_of(Path(entry.name))) is not None}
+    if "train" in names:
+        # Folders of splits, each of which is an image folder of its own.
+        return False
+    return bool(classes) and all(any(map(_is_image, entry.iterdir())) for entry in classes)
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in ENDINGS
+
+
+def _size(path: Path) -> int:
+    if path.is_file():
+        return path.stat().st_size
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+
+
+def _files(folder: Path, endings: tuple[str, ...]) -> list[Path]:
+    found = [path for level in ("*", "*/*") for path in sorted(folder.glob(level))]
+    return [path.relative_to(folder) for path in found if path.suffix.lower() in endings]

@@ -1,0 +1,143 @@
+"""The two files that `dataaudit init` writes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dataaudit.atomic import write_atomically
+from dataaudit.datasets.samples import Role
+from dataaudit.errors import DataError
+from dataaudit.scaffold.columns import SplitGuess, guess
+from dataaudit.scaffold.find import Found, find
+from dataaudit.scaffold.model import model_source
+
+YAML = "audit.yaml"
+MODULE = "my_model.py"
+ROLES: tuple[Role, ...] = ("train", "held_out", "suspects")
+_PURPOSE = {
+    "train": "what the model was trained on",
+    "held_out": "trusted samples that the model has not seen; they make mislabel flags sharp",
+    "suspects": "samples that may be copies of training rows, such as a public test set",
+}
+
+
+def init(folder: Path) -> list[str]:
+    """Write `audit.yaml` and `my_model.py` into a folder, and say what was recognised.
+
+    Raises
+    ------
+    DataError
+        One of the two exists already, there is no data, or it cannot be read.
+    """
+    for name in (YAML, MODULE):
+        if (folder / name).exists():
+            raise DataError(
+                f"{folder / name}: already exists, and is not overwritten; move it away to start "
+                "afresh"
+            )
+    found = find(folder)
+    guesses = {"train": guess(folder / found.splits["train"])}
+    for role in ("held_out", "suspects"):
+        if role in found.splits:
+            guesses[role] = guess(folder / found.splits[role], guesses["train"].label)
+    train = guesses["train"]
+    _write(folder / YAML, _audit_yaml(folder, found, guesses))
+    _write(folder / MODULE, model_source(train, found))
+    return [
+        *(_recognised(role, found, guesses[role]) for role in ROLES if role in guesses),
+        *(f"not used: {path}" for path in found.others),
+        f"written: {folder / YAML} (check what was guessed) and {folder / MODULE}",
+        f"next: fill in {'load_model' if train.modality == 'text' else 'build'}() in "
+        f"{folder / MODULE}, then dataaudit run {folder / YAML} --out {folder / 'audit'}",
+    ]
+
+
+def _recognised(role: Role, found: Found, split: SplitGuess) -> str:
+    ids = f"ids in {split.id_column!r}" if split.id_column else "ids are positions"
+    return (
+        f"{role}: {found.splits[role]} ({split.rows:,} rows, {split.modality}; labels in "
+        f"{split.label!r}, {split.class_count} classes; {ids})"
+    )
+
+
+def _audit_yaml(folder: Path, found: Found, guesses: dict[str, SplitGuess]) -> str:
+    train = guesses["train"]
+    lines = [
+        "# Written by dataaudit init. What was guessed is marked; check it.",
+        "# Paths are relative to this file.",
+        f"name: {_scalar(folder.resolve().name or 'audit')}",
+        "task: classification",
+        "model:",
+        "  factory: my_model:build   # your code in my_model.py, and is run",
+        *_weights(found),
+        "preprocess: my_model:preprocess",
+        *_classes(train),
+        "",
+    ]
+    for role in ROLES:
+        lines.append(f"# {_PURPOSE[role]}")
+        lines += _split(role, found, guesses)
+    lines += [
+        "",
+        "mirror: {kind: auto, seed: 0}",
+        "",
+        "# Limits for a release: dataaudit run exits with 1 when one is passed.",
+        "# gates: {mislabel_rate: 0.05, contaminated: 0}",
+        "",
+        '# What only people know; the report says "not provided" where a line is missing.',
+        "# about:",
+        "#   version:",
+        "#   licence:",
+        "#   purpose:",
+        "#   provenance:",
+        "#   labelling_protocol:",
+        "#   annotators:",
+        "#   personal_data:",
+        "#   known_biases:",
+        "#   known_limits:",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _weights(found: Found) -> list[str]:
+    if not found.weights:
+        return ["  # weights: model.safetensors   # or a torch file of plain tensors"]
+    others = f"; also found: {', '.join(map(str, found.weights[1:4]))}" if found.weights[1:] else ""
+    return [f"  weights: {_scalar(found.weights[0].as_posix())}   # guessed{others}"]
+
+
+def _classes(train: SplitGuess) -> list[str]:
+    if train.classes is None:
+        return [f"# classes: the data itself says which ({train.class_count}), in its own order"]
+    return [
+        "# Guessed: all labels, sorted. The order must be that of the model's outputs.",
+        f"classes: {_scalar(train.classes)}",
+    ]
+
+
+def _split(role: Role, found: Found, guesses: dict[str, SplitGuess]) -> list[str]:
+    if role not in found.splits:
+        return [f"# {role}: {{path: ..., label: {_scalar(guesses['train'].label)}}}"]
+    split = guesses[role]
+    entry: dict[str, Any] = {"path": found.splits[role].as_posix(), "label": split.label}
+    if split.id_column is not None:
+        entry["id"] = split.id_column
+    return [f"{role}: {_scalar(entry)}   # guessed"]
+
+
+def _scalar(value: Any) -> str:
+    """Return a value as YAML on one line, quoted where it has to be."""
+    text = yaml.safe_dump(
+        value, default_flow_style=True, allow_unicode=True, width=10**9, sort_keys=False
+    )
+    return str(text).removesuffix("...\n").strip()
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        write_atomically(path, lambda target: target.write_text(text, encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written: {error.strerror or error}") from None

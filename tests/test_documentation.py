@@ -1,0 +1,60 @@
+"""What docs/ says about review and CI is what the commands do."""
+
+import re
+from pathlib import Path
+
+import yaml
+from conftest import CommandLine, Project
+from review_examples import TEXTS, audited
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+
+
+def blocks(name: str, language: str) -> list[str]:
+    text = (DOCS / name).read_text(encoding="utf-8")
+    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
+
+
+def test_the_workflow_is_yaml_and_its_commands_exist(command_line: CommandLine) -> None:
+    gates, workflow, step = blocks("continuous-integration.md", "yaml")
+    assert yaml.safe_load(gates) == {"gates": {"mislabel_rate": 0.05, "contaminated": 0}}
+    steps = yaml.safe_load(workflow)["jobs"]["audit"]["steps"]
+    commands = [item["run"] for item in [*steps, *yaml.safe_load(step)] if "run" in item]
+    ours = [command.split() for command in commands if command.startswith("dataaudit ")]
+    assert [words[1] for words in ours] == ["run", "compare"]
+    for words in ours:
+        assert command_line(words[1], "--help").code == 0
+
+
+def test_gates_decide_as_documented(project: Project, command_line: CommandLine) -> None:
+    text = project.yaml.read_text(encoding="utf-8")
+    gates = blocks("continuous-integration.md", "yaml")[0]
+    without_suspects = "\n".join(
+        line for line in text.splitlines() if not line.startswith("suspects")
+    )
+    project.yaml.write_text(f"{without_suspects}\n{gates}", encoding="utf-8")
+    outcome = command_line("run", project.yaml, "--out", project.folder / "audit")
+    assert outcome.code == 1
+    assert "gate contaminated: FAILED (found not measured, limit 0)" in outcome.out
+
+
+def test_texts_are_read_back_as_documented(
+    tmp_path: Path, command_line: CommandLine, monkeypatch
+) -> None:
+    audit = audited(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    command_line(
+        "export", audit.directory, "--to", "csv", "--only", "all", "--out", "to-review.csv"
+    )
+    names: dict = {}
+    exec(blocks("review.md", "python")[0], names)
+    assert {row["data.text"] for row in names["rows"]} == set(TEXTS)
+    assert {row["row_id"] for row in names["rows"]} == {"a", "=b", "c", "d", "e", "f"}
+
+
+def test_the_commands_of_the_round_trip_exist(command_line: CommandLine) -> None:
+    [script] = blocks("review.md", "bash")
+    commands = [line.split()[1] for line in script.splitlines() if line.startswith("dataaudit")]
+    assert commands == ["run", "export", "relabel", "run", "compare"]
+    for command in commands:
+        assert command_line(command, "--help").code == 0

@@ -1,0 +1,185 @@
+"""The Ray engine gives the scores of the local one, also when workers are killed on the way."""
+
+import importlib.util
+import os
+import random
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import CommandLine, Project
+from torch import nn
+
+from dataaudit.datasets.load import samples_from_object
+from dataaudit.datasets.samples import Samples
+from dataaudit.engines import local
+from dataaudit.engines.local import LocalEngine
+from dataaudit.engines.ray import RayEngine
+from dataaudit.errors import ConfigError, DataError
+from dataaudit.mirror.perturbation import Perturbation
+from dataaudit.models.trained import TrainedModel
+from dataaudit.scores import ScoreBlock
+from dataaudit.tasks import Classification
+
+HAS_RAY = importlib.util.find_spec("ray") is not None
+
+pytestmark = [
+    pytest.mark.ray,
+    pytest.mark.skipif(not HAS_RAY, reason="NOT TESTED ON RAY: it is not installed"),
+]
+
+ENGINE = RayEngine(batch_size=16, workers=2)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _ray() -> Iterator[None]:
+    """Start Ray once; every engine here uses this connection."""
+    if not HAS_RAY:
+        yield
+        return
+    import ray
+
+    ray.init(
+        address="local",
+        num_cpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        # Without what pytest put on the path, as a cluster's nodes are.
+        runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}},
+    )
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(autouse=True)
+def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "_ROWS_PER_BLOCK", 32)
+
+
+def slowly(frame: pd.DataFrame) -> torch.Tensor:
+    import time
+
+    time.sleep(0.05)
+    return torch.tensor(frame[["a", "b", "c"]].to_numpy()).float()
+
+
+def model() -> TrainedModel:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(3, 5), nn.BatchNorm1d(5), nn.Tanh(), nn.Linear(5, 4)).eval()
+    return TrainedModel(module, slowly, "small")
+
+
+def perturbations(trained: TrainedModel) -> list[Perturbation]:
+    return [
+        Perturbation({name: value + 0.1 for name, value in trained.module.named_parameters()}),
+        Perturbation({}),
+    ]
+
+
+def rows(count: int = 1000) -> Samples:
+    generator = np.random.default_rng(0)
+    frame = pd.DataFrame(generator.normal(size=(count, 3)), columns=["a", "b", "c"])
+    frame["label"] = np.arange(count) % 4
+    return samples_from_object(
+        frame, role="train", label="label", id_column=None, classes=None, task="classification"
+    )
+
+
+def assert_same(found: list[ScoreBlock], expected: list[ScoreBlock]) -> None:
+    found = sorted(found, key=lambda block: block.start)
+    assert [block.start for block in found] == [block.start for block in expected]
+    for mine, theirs in zip(found, expected, strict=True):
+        for column in ("losses", "probabilities", "features"):
+            np.testing.assert_allclose(
+                getattr(mine, column), getattr(theirs, column), rtol=1e-6, atol=1e-9
+            )
+
+
+def test_scores_are_those_of_the_local_engine() -> None:
+    trained, samples = model(), rows()
+    arguments = (trained, Classification(4), samples, perturbations(trained))
+    expected = list(LocalEngine(16).score(*arguments))
+    assert_same(list(ENGINE.score(*arguments)), expected)
+    rest = list(ENGINE.score(*arguments, finished={0, 64}))
+    assert_same(rest, [block for block in expected if block.start not in (0, 64)])
+
+
+def workers() -> list[int]:
+    """Return the process ids of the actors below this process."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            title = (entry / "cmdline").read_bytes()
+            if title.startswith(b"ray::_Scorer") and os.getpid() in ancestors(int(entry.name)):
+                found.append(int(entry.name))
+        except (OSError, ValueError):
+            continue
+    return found
+
+
+def ancestors(process: int) -> list[int]:
+    chain = []
+    while process > 1:
+        stat = Path(f"/proc/{process}/stat").read_text(encoding="utf-8")
+        process = int(stat.rpartition(")")[2].split()[1])
+        chain.append(process)
+    return chain
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_killed_worker_costs_only_its_block(seed: int) -> None:
+    trained, samples = model(), rows()
+    arguments = (trained, Classification(4), samples, perturbations(trained))
+    expected = list(LocalEngine(16).score(*arguments))
+    generator = random.Random(seed)
+    moment = generator.randrange(2, 20)
+    found = []
+    killed = 0
+    for number, block in enumerate(ENGINE.score(*arguments)):
+        found.append(block)
+        if number == moment:
+            victim = generator.choice(workers())
+            os.kill(victim, signal.SIGKILL)
+            killed += 1
+    assert killed == 1
+    assert_same(found, expected)
+
+
+def test_errors_of_rows_arrive_as_they_are() -> None:
+    frame = pd.DataFrame({"a": [1.0, np.nan], "b": 1.0, "c": 0.0, "label": [0, 1]})
+    samples = samples_from_object(
+        frame, role="train", label="label", id_column=None, classes=None, task="classification"
+    )
+    with pytest.raises(DataError) as caught:
+        list(ENGINE.score(model(), Classification(4), samples, []))
+    assert str(caught.value) == (
+        "train (train (DataFrame)): row 1 (id 1): preprocess returned NaN or infinite values in "
+        "the input (missing in the file: a); expected finite numbers"
+    )
+
+
+def test_the_whole_audit_with_the_users_own_module(
+    project: Project, command_line: CommandLine
+) -> None:
+    assert command_line("run", project.yaml, "--out", project.folder / "local").code == 0
+    with project.yaml.open("a", encoding="utf-8") as file:
+        file.write("engine: ray\n")
+    outcome = command_line("run", project.yaml, "--out", project.folder / "ray")
+    assert (outcome.code, outcome.err) == (0, "")
+    for name in ("mislabels.parquet", "contamination.parquet"):
+        here = pd.read_parquet(project.folder / "local" / name)
+        there = pd.read_parquet(project.folder / "ray" / name)
+        pd.testing.assert_frame_equal(here, there, rtol=1e-6)
+
+
+def test_a_cluster_that_is_not_there() -> None:
+    import ray
+
+    ray.shutdown()
+    engine = RayEngine(16, 2, "127.0.0.1:1")
+    with pytest.raises(ConfigError, match=r"engine.address: no Ray cluster at '127.0.0.1:1'"):
+        list(engine.score(model(), Classification(4), rows(10), []))

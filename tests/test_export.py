@@ -1,0 +1,167 @@
+"""`dataaudit export`: rows for review as CSV, JSONL and Label Studio tasks."""
+
+import csv
+import json
+import xml.etree.ElementTree as ElementTree
+
+import pandas as pd
+import pytest
+from conftest import CommandLine
+from hypothesis import given
+from hypothesis import strategies as st
+from review_examples import CLASSES, FORMATS, TEXTS, audited, write_images
+
+from dataaudit.inert import as_it_was, printable, without_formulas
+
+
+def test_csv_holds_the_flagged_rows_and_runs_nothing(tmp_path, command_line: CommandLine) -> None:
+    audit = audited(tmp_path, flagged=(1, 2, 5))
+    out = tmp_path / "to-review.csv"
+    outcome = command_line("export", audit.directory, "--to", "csv", "--out", out)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.out == f"3 rows: {out}\n"
+    with out.open(encoding="utf-8", newline="") as file:
+        header, *lines = list(csv.reader(file))
+    assert header == [
+        "row_id", "given_label", "suggested_label", "probability", "score", "rank", "flagged",
+        "train_sha256", "decision", "new_label", "reviewer", "comment", "data.text", "data.price",
+    ]  # fmt: skip
+    assert [line[0] for line in lines] == ["'=b", "c", "f"]
+    assert [line[5] for line in lines] == ["1", "2", "3"]
+    assert lines[0][12] == "'=HYPERLINK('http://example.com')"
+    assert lines[1][12] == TEXTS[2]
+    assert lines[2][12] == "''quoted' already, and not once"
+    assert [as_it_was(line[12]) for line in lines] == [TEXTS[1], TEXTS[2], TEXTS[5]]
+    assert lines[0][8:12] == ["", "", "", ""]
+    assert [line[13] for line in lines] == ["0.1", "3.0", "2.25"]
+
+
+def test_jsonl_holds_all_rows_when_asked(tmp_path, command_line: CommandLine) -> None:
+    audit = audited(tmp_path)
+    out = tmp_path / "all.jsonl"
+    assert command_line(
+        "export", audit.directory, "--to", "jsonl", "--only", "all", "--out", out
+    ).code == 0  # fmt: skip
+    rows = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+    assert [row["rank"] for row in rows] == [1, 2, 3, 4, 5, 6]
+    assert rows[0]["row_id"] == "=b"
+    assert rows[0]["text"] == TEXTS[1]
+    by_id = {row["row_id"]: row for row in rows}
+    assert by_id["d"]["fields"] == {"price": None}
+    assert by_id["a"]["flagged"] is False
+    assert len(rows[0]["train_sha256"]) == 12
+
+
+def test_label_studio_tasks_match_their_configuration(tmp_path, command_line: CommandLine) -> None:
+    audit = audited(tmp_path)
+    outcome = command_line("export", audit.directory, "--to", "label-studio")
+    tasks_path, configuration_path = tmp_path / "audit-flagged.json", tmp_path / "audit-flagged.xml"
+    assert outcome.out.splitlines() == [
+        f"2 rows: {tasks_path}", f"labelling configuration: {configuration_path}",
+    ]  # fmt: skip
+    tasks = json.loads(tasks_path.read_text(encoding="utf-8"))
+    assert [task["data"]["row_id"] for task in tasks] == ["=b", "e"]
+    data = tasks[1]["data"]
+    assert data["text"] == TEXTS[4]
+    assert data["fields"] == {"price": "1e-09"}
+    assert data["review"].startswith("Row e: given dog, suggested owl, wrong with a probability of")
+    [prediction] = tasks[1]["predictions"]
+    assert prediction["model_version"] == "dataaudit 0.1.0"
+    assert prediction["score"] == pytest.approx(audit.mislabels["probability"][4])
+    assert prediction["result"] == [
+        {"from_name": "label", "to_name": "sample", "type": "choices",
+         "value": {"choices": ["owl"]}}
+    ]  # fmt: skip
+    view = ElementTree.parse(configuration_path).getroot()
+    assert [element.get("value") for element in view.iter("Choice")] == CLASSES
+    for element in view.iter():
+        value = element.get("value", "")
+        if value.startswith("$"):
+            assert value[1:] in data
+    choices = view.find("Choices")
+    assert choices is not None
+    assert (choices.get("name"), choices.get("toName")) == ("label", "sample")
+
+
+def test_images_are_exported_as_data_addresses(tmp_path, command_line: CommandLine) -> None:
+    audit = audited(tmp_path, write_images)
+    command_line("export", audit.directory, "--to", "label-studio", "--only", "all")
+    tasks = json.loads((tmp_path / "audit-all.json").read_text(encoding="utf-8"))
+    assert all(task["data"]["image"].startswith("data:image/webp;base64,") for task in tasks)
+    assert tasks[0]["data"]["fields"]["path"].endswith(".png")
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_is_exported(tmp_path, command_line: CommandLine, name: str) -> None:
+    audit = audited(tmp_path, FORMATS[name])
+    assert command_line("export", audit.directory, "--to", "csv").code == 0
+    exported = pd.read_csv(tmp_path / "audit-flagged.csv")
+    assert len(exported) == 2
+
+
+def test_data_that_was_moved_changed_or_lost_is_named(tmp_path, command_line: CommandLine) -> None:
+    audit = audited(tmp_path)
+    moved = tmp_path / "elsewhere.csv"
+    audit.data.rename(moved)
+    lost = command_line("export", audit.directory, "--to", "csv")
+    assert lost.code == 2
+    assert lost.err == (
+        f"dataaudit: {audit.data}: the training data that was audited is no longer there; "
+        "say with --data where it is now\n"
+    )
+    assert command_line("export", audit.directory, "--to", "csv", "--data", moved).code == 0
+    moved.write_bytes(moved.read_bytes().replace(b",owl", b",cat"))
+    out = tmp_path / "again.csv"
+    changed = command_line("export", audit.directory, "--to", "csv", "--data", moved, "--out", out)
+    assert changed.code == 2
+    assert "is not the training data that was audited: its SHA-256 is " in changed.err
+    assert not out.exists()
+
+
+def test_a_file_that_exists_is_never_replaced(tmp_path, command_line: CommandLine) -> None:
+    audit = audited(tmp_path)
+    out = tmp_path / "reviewed.csv"
+    out.write_text("decisions of hours")
+    outcome = command_line("export", audit.directory, "--to", "csv", "--out", out)
+    assert outcome.code == 2
+    assert outcome.err == f"dataaudit: {out}: already exists; choose another name with --out\n"
+    assert out.read_text() == "decisions of hours"
+
+
+def test_what_is_no_audit_is_refused(tmp_path, command_line: CommandLine) -> None:
+    nothing = command_line("export", tmp_path, "--to", "csv")
+    assert nothing.code == 2
+    assert nothing.err == (
+        f"dataaudit: {tmp_path / 'audit.json'}: cannot be read (No such file or directory); "
+        "expected a finished audit's directory\n"
+    )
+    audit = audited(tmp_path / "in memory")
+    manifest = audit.directory / "manifest.json"
+    content = json.loads(manifest.read_text())
+    content["settings"]["train"]["path"] = "(Python object)"
+    content["inputs"]["train"]["source"] = "train (DataFrame)"
+    manifest.write_text(json.dumps(content))
+    memory = command_line("export", audit.directory, "--to", "csv")
+    assert memory.code == 2
+    assert "the audit read its training rows from memory (train (DataFrame))" in memory.err
+    manifest.write_text("{}")
+    assert (
+        "is no manifest of an audit" in command_line("export", audit.directory, "--to", "csv").err
+    )
+
+
+def test_help_shows_an_example(command_line: CommandLine) -> None:
+    for command in ("export", "relabel"):
+        assert "Example: " in command_line(command, "--help").out
+
+
+@given(st.text(alphabet="=+-@'\"; \t\r\nab\uff1d", max_size=12))
+def test_formulas_are_made_inert_and_come_back(text: str) -> None:
+    inert = without_formulas(text)
+    assert as_it_was(inert) == text
+    for cell in inert.replace("\t", ";").replace("\r", ";").replace("\n", ";").split(";"):
+        assert not cell.lstrip(" ").startswith(("=", "+", "-", "@", '"', "\uff1d"))
+
+
+def test_terminals_get_no_control_characters() -> None:
+    assert printable("a\x1b[31mb\u202e") == "a\\x1b[31mb\\x202e"

@@ -1,0 +1,199 @@
+"""`dataaudit init`: looks at files, guesses, and writes what runs after one function is filled."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from conftest import CommandLine, Project
+from PIL import Image
+
+from dataaudit.config import load_config
+from dataaudit.resources import resource_folder
+from dataaudit.scaffold.find import role_of
+
+UNFILLED = 'raise NotImplementedError("fill in {}() in my_model.py")'
+
+
+def fill(folder: Path, function: str, code: str) -> None:
+    path = folder / "my_model.py"
+    text = path.read_text(encoding="utf-8")
+    assert text.count(UNFILLED.format(function)) == 1
+    path.write_text(text.replace(UNFILLED.format(function), code), encoding="utf-8")
+
+
+def test_a_table_runs_after_filling_one_function(
+    project: Project, command_line: CommandLine
+) -> None:
+    folder = project.folder
+    project.yaml.unlink()
+    (folder / "fruit_model.py").unlink()
+    outcome = command_line("init", folder)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.out.splitlines() == [
+        "train: train.csv (400 rows, table; labels in 'kind', 3 classes; ids in 'row_id')",
+        "held_out: val.csv (150 rows, table; labels in 'kind', 3 classes; ids are positions)",
+        "suspects: test.csv (120 rows, table; labels in 'kind', 3 classes; ids in 'query_id')",
+        f"written: {project.yaml} (check what was guessed) and {folder / 'my_model.py'}",
+        f"next: fill in build() in {folder / 'my_model.py'}, then dataaudit run {project.yaml} "
+        f"--out {folder / 'audit'}",
+    ]
+    config = load_config(project.yaml)
+    assert config.classes == ["apple", "pear", "plum"]
+    assert config.model.weights == folder / "model.safetensors"
+    unfilled = command_line("run", project.yaml, "--out", folder / "audit")
+    assert unfilled.code == 2
+    assert "fill in build() in my_model.py" in unfilled.err
+    # A command of its own would read the module afresh.
+    sys.modules.pop("my_model")
+    fill(
+        folder,
+        "build",
+        "nn = torch.nn; return nn.Sequential(nn.Linear(3, 16), nn.ReLU(), nn.Linear(16, 3))",
+    )
+    ran = command_line("run", project.yaml, "--out", folder / "audit")
+    assert (ran.code, ran.err) == (0, "")
+
+
+def test_image_folders_run_after_filling_one_function(
+    tmp_path: Path, command_line: CommandLine
+) -> None:
+    generator = np.random.default_rng(0)
+    for split, count in (("train", 40), ("valid", 12), ("test", 6)):
+        for name, shade in (("dark", 60), ("light", 180)):
+            folder = tmp_path / "pictures" / split / name
+            folder.mkdir(parents=True)
+            for number in range(count):
+                pixels = generator.normal(shade, 30, (8, 8, 3)).clip(0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(folder / f"{split}-{number}.png")
+    outcome = command_line("init", tmp_path)
+    assert outcome.out.splitlines()[:3] == [
+        "train: pictures/train (80 rows, image; labels in 'label', 2 classes; ids are positions)",
+        "held_out: pictures/valid (24 rows, image; labels in 'label', 2 classes; ids are "
+        "positions)",
+        "suspects: pictures/test (12 rows, image; labels in 'label', 2 classes; ids are positions)",
+    ]
+    module = "torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 2))"
+    fill(tmp_path, "build", f"torch.manual_seed(0); return {module}")
+    ran = command_line("run", tmp_path / "audit.yaml", "--out", tmp_path / "audit")
+    assert (ran.code, ran.err) == (0, "")
+
+
+def test_text_runs_after_filling_one_function(tmp_path: Path, command_line: CommandLine) -> None:
+    generator = np.random.default_rng(0)
+    words = {"ham": ["soup", "train", "seven", "home"], "spam": ["win", "free", "prize", "now"]}
+    for name, count in (("messages_train", 120), ("messages_dev", 40)):
+        labels = generator.choice(["ham", "spam"], count)
+        lines = [
+            {"message": " ".join(generator.choice(words[label], 6)), "class": label}
+            for label in labels
+        ]
+        text = "".join(json.dumps(line) + "\n" for line in lines)
+        (tmp_path / f"{name}.jsonl").write_text(text, encoding="utf-8")
+    outcome = command_line("init", tmp_path)
+    assert outcome.out.splitlines()[0] == (
+        "train: messages_train.jsonl (120 rows, text; labels in 'class', 2 classes; "
+        "ids are positions)"
+    )
+    code = (
+        "import torch\n    torch.manual_seed(0)\n"
+        "    count = lambda text: [text.split().count(word) for word in ('soup', 'free', 'win')]\n"
+        "    encode = lambda texts: torch.tensor([count(text) for text in texts]).float()\n"
+        "    return torch.nn.Linear(3, 2), encode"
+    )
+    fill(tmp_path, "load_model", code)
+    ran = command_line("run", tmp_path / "audit.yaml", "--out", tmp_path / "audit")
+    assert (ran.code, ran.err) == (0, "")
+
+
+def test_the_sample_data_is_audited_from_a_fresh_start(
+    tmp_path: Path, command_line: CommandLine
+) -> None:
+    source = resource_folder("sample_data")
+    for name in ("train.parquet", "held_out.parquet", "digits_model.safetensors"):
+        shutil.copy(source / name, tmp_path)
+    assert command_line("init", tmp_path).code == 0
+    shutil.copy(source / "digits_model.py", tmp_path)
+    fill(tmp_path, "build", "import digits_model; return digits_model.build()")
+    ran = command_line("run", tmp_path / "audit.yaml", "--out", tmp_path / "audit")
+    assert (ran.code, ran.err) == (0, "")
+
+
+def test_saved_splits_estimators_and_odd_names(tmp_path: Path, command_line: CommandLine) -> None:
+    from review_examples import write_saved
+
+    for split in ("train", "validation"):
+        folder = tmp_path / "corpus: no" / split
+        folder.mkdir(parents=True)
+        write_saved(folder).rename(folder.parent / f"{split}-saved")
+        folder.rmdir()
+    (tmp_path / "model.joblib").write_bytes(b"")
+    pd.DataFrame({"a": [1, 2]}).to_csv(tmp_path / "prices.csv", index=False)
+    outcome = command_line("init", tmp_path)
+    assert outcome.code == 0, outcome.err
+    assert "not used: prices.csv" in outcome.out
+    content = yaml.safe_load((tmp_path / "audit.yaml").read_text(encoding="utf-8"))
+    assert content["train"] == {"path": "corpus: no/train-saved", "label": "label", "id": "key"}
+    assert "classes" not in content
+    assert "suspects" not in content
+    assert "joblib.load('model.joblib')" in (tmp_path / "my_model.py").read_text(encoding="utf-8")
+
+
+def test_class_names_that_yaml_would_misread_are_quoted(
+    tmp_path: Path, command_line: CommandLine
+) -> None:
+    labels = ["no", "yes", "012"] * 10
+    pd.DataFrame({"x": np.arange(30) * 0.5, "answer": labels}).to_csv(
+        tmp_path / "rows.csv", index=False
+    )
+    assert command_line("init", tmp_path).code == 0
+    assert load_config(tmp_path / "audit.yaml").classes == ["012", "no", "yes"]
+
+
+@pytest.mark.parametrize("name", ["audit.yaml", "my_model.py"])
+def test_nothing_is_overwritten(project: Project, command_line: CommandLine, name: str) -> None:
+    project.yaml.unlink()
+    (project.folder / name).write_text("mine", encoding="utf-8")
+    outcome = command_line("init", project.folder)
+    assert outcome.code == 2
+    assert outcome.err == (
+        f"dataaudit: {project.folder / name}: already exists, and is not overwritten; move it "
+        "away to start afresh\n"
+    )
+    written = {path.name for path in project.folder.iterdir()} & {"audit.yaml", "my_model.py"}
+    assert written == {name}
+
+
+def test_folders_without_usable_data_are_refused(tmp_path: Path, command_line: CommandLine) -> None:
+    nothing = command_line("init", tmp_path)
+    assert nothing.code == 2
+    assert "holds no data that an audit can read; expected files ending in .csv" in nothing.err
+    gone = command_line("init", tmp_path / "gone")
+    assert gone.err == f"dataaudit: {tmp_path / 'gone'}: there is no such folder\n"
+    pd.DataFrame({"x": np.arange(9) * 0.5}).to_csv(tmp_path / "train.csv", index=False)
+    unlabelled = command_line("init", tmp_path)
+    assert unlabelled.code == 2
+    assert unlabelled.err == (
+        f"dataaudit: {tmp_path / 'train.csv'}: no column looks like labels; the columns are 'x'; "
+        "rename one to 'label', or write audit.yaml by hand\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "role"),
+    [
+        ("train.csv", "train"),
+        ("spam_train_v2.parquet", "train"),
+        ("data/validation/rows.csv", "held_out"),
+        ("held_out.parquet", "held_out"),
+        ("test-set.jsonl", "suspects"),
+        ("contest.csv", None),
+        ("trainings.csv", None),
+    ],
+)
+def test_splits_go_by_whole_words_of_their_names(path: str, role: str | None) -> None:
+    assert role_of(Path(path)) == role
