@@ -158,7 +158,7 @@ def audit(
     DataAuditError
         The input cannot be used; the message says what and where.
     """
-    config = config_from_python(label, id, group, settings)
+    config = config_from_python(label, id, settings, group)
     if resume and out is None:
         raise ConfigError("resume: needs `out`, the directory of the interrupted audit")
     splits: dict[Role, Any] = {"train": train, "held_out": held_out, "suspects": suspects}

@@ -197,7 +197,7 @@ def load_config(path: Path) -> AuditConfig:
 
 
 def config_from_python(
-    label: str, id: str | None, group: str | None, settings: dict[str, Any]
+    label: str, id: str | None, settings: dict[str, Any], group: str | None = None
 ) -> AuditConfig:
     """Validate the settings of `dataaudit.audit(...)`; there, data and model are objects.
 
