@@ -78,7 +78,7 @@ def find_contamination(
     clean = np.sort(generator.choice(len(loaded.train), count, replace=False))
     clean_matches = matcher.match(search.rows.take(clean), keep=1, exclude=clean)
     keys = content_keys(search.rows)
-    exact = _exact_copies(keys, content_keys(suspects), clean)
+    exact = exact_copies(keys, content_keys(suspects), clean)
     influence = _influence(loaded, search, matcher, found, generator)
     decisions = flag_contamination(
         loaded.suspects.ids.tolist(),
@@ -100,9 +100,18 @@ def find_contamination(
     )
 
 
-def _exact_copies(
+def exact_copies(
     keys: NDArray[np.object_], suspect_keys: NDArray[np.object_], clean: IndexArray
 ) -> ExactCopies:
+    """Say which suspects and calibration rows are identical to a training row.
+
+    Parameters
+    ----------
+    keys, suspect_keys : `[rows]`, `[suspects]`
+        From `content_keys`.
+    clean : `[calibration rows]`
+        Their positions among the rows.
+    """
     times = pd.Series(keys).map(pd.Series(keys).value_counts()).to_numpy()
     return ExactCopies(
         suspects=np.isin(suspect_keys.astype("S16"), keys.astype("S16")),

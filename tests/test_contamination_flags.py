@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from dataaudit.flags.contamination import (
+    ExactCopies,
     benjamini_hochberg,
     combined_p_values,
     fit_null,
@@ -163,3 +164,38 @@ def test_shapes_are_checked():
         flag_contamination(["a"], ["x"], [[0, 1]], [[1.0]], np.arange(30.0))
     with pytest.raises(ValueError, match="influence needs influence_calibration"):
         flag([1.0], np.arange(30.0), influence=[[1.0]])
+
+
+def with_identical(suspects: int, planted: int, repeated: int, rows: int = 1000):
+    """Return flags of normal scores, the first `planted` suspects being identical to a row."""
+    generator = np.random.default_rng(0)
+    content = np.r_[np.full(planted, 30.0), generator.normal(size=suspects - planted)]
+    calibration = np.r_[np.full(repeated, 30.0), generator.normal(size=rows - repeated)]
+    exact = ExactCopies(content == 30, calibration == 30, repeated, rows)
+    return flag(content, calibration, exact=exact)
+
+
+def test_identical_suspects_are_leaks_where_training_rows_do_not_repeat_each_other():
+    assert with_identical(500, 1, 0).flagged_queries == ["q0"]
+    assert len(with_identical(500, 60, 10).flagged_queries) == 60
+
+
+@pytest.mark.parametrize("repeated", [60, 200])
+def test_identical_suspects_are_no_leaks_where_training_rows_repeat_each_other(repeated):
+    flags = with_identical(500, 30, repeated)
+    assert flags.flagged_queries == []
+    assert flags.notes[1] == (
+        f"30 of 500 suspects are identical to a training row, and so are {repeated} of 1000 "
+        "training rows to another one: 0 of the 30 are counted as leaks"
+    )
+
+
+def test_rows_that_repeat_each_other_do_not_hide_near_copies():
+    generator = np.random.default_rng(0)
+    calibration = np.r_[np.full(100, 30.0), generator.normal(size=900)]
+    content = np.r_[np.full(50, 30.0), np.full(50, 12.0), generator.normal(size=400)]
+    exact = ExactCopies(content == 30, calibration == 30, 100, 1000)
+    found = {int(name[1:]) for name in flag(content, calibration, exact=exact).flagged_queries}
+    assert set(range(50, 100)) <= found
+    assert len(found) <= 60
+    assert found.isdisjoint(range(50))

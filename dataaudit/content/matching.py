@@ -135,7 +135,7 @@ class Matcher:
         comparer = self._prepared_for(suspects).comparer(suspects)
         similarity = np.full(candidates.shape, -np.inf, np.float32)
         score = similarity.copy()
-        for position, row_positions in enumerate(track(candidates, "comparing with rows")):
+        for position, row_positions in enumerate(track(candidates, "comparing with training rows")):
             present = row_positions >= 0
             if present.any():
                 alike, evidence = comparer(position, row_positions[present])

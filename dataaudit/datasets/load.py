@@ -80,8 +80,8 @@ def open_samples(
     id_column: str | None,
     classes: Sequence[str | int] | None,
     task: str,
-    tolerate: bool = False,
     group_column: str | None = None,
+    tolerate: bool = False,
 ) -> Samples:
     """Open a file or folder of samples and check its ids and labels.
 
@@ -101,11 +101,11 @@ def open_samples(
         numbers 0..C-1, or where the data itself names its classes: the sorted folders of an
         image folder, the ClassLabel of a Hugging Face data set.
     task : "classification" or "regression"
+    group_column : str or None
+        The column that tells which rows belong together, such as the patient; not a feature.
     tolerate : bool
         Whether rows that cannot be used are left to be set aside: a label that is missing or is
         no class is `UNUSABLE` then, and a path may lead to no image.
-    group_column : str or None
-        The column that tells which rows belong together, such as the patient; not a feature.
 
     Raises
     ------
@@ -137,8 +137,8 @@ def samples_from_object(
     id_column: str | None,
     classes: Sequence[str | int] | None,
     task: str,
-    tolerate: bool = False,
     group_column: str | None = None,
+    tolerate: bool = False,
 ) -> Samples:
     """Take an object in memory as samples and check its ids and labels.
 
@@ -148,7 +148,7 @@ def samples_from_object(
         Of pairs, the rows are frames with the one column `input`, which holds the inputs as they
         are; `label` is not used then, and the ids are positions. A list `classes` of the data
         set (as torchvision has it) names the classes that its labels number.
-    role, label, id_column, classes, task, tolerate, group_column
+    role, label, id_column, classes, task, group_column, tolerate
         As in `open_samples`.
 
     Raises

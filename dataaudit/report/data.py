@@ -289,6 +289,13 @@ class DisagreeingRows(Section):
     similarity: float = Field(description="at most 1, the same content")
 
 
+class ExactCopy(Section):
+    """A suspect and a training row of the same content."""
+
+    query_id: SampleId
+    row_id: SampleId
+
+
 class SharedGroup(Section):
     """A group (patient, user, document) that stands on both sides."""
 
@@ -312,9 +319,10 @@ class Leakage(Section):
     pairs: list[LeakPair]
     pairs_left_out: int = Field(description="flagged pairs that only contamination.parquet holds")
     exact_copies: int = Field(description="suspects identical to a training row, flagged or not")
-    exact_copies_not_flagged: int = Field(
-        description="of these, as common as repeats are among the training rows"
+    exact_copies_not_flagged: list[ExactCopy] = Field(
+        description="of these, those as common as repeats are among the training rows"
     )
+    exact_copies_not_flagged_left_out: int
     disagreeing_rows: list[DisagreeingRows]
     disagreeing_rows_left_out: int
     shared_groups: list[SharedGroup] | None = Field(

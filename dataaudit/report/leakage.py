@@ -13,6 +13,7 @@ from dataaudit.flags.results import ContaminationFlags
 from dataaudit.report.data import (
     ClassHits,
     DisagreeingRows,
+    ExactCopy,
     Kind,
     KindCount,
     Leakage,
@@ -53,6 +54,7 @@ def build_leakage(
     pool.reserve(PAIR_BYTES * len(shown))
     kinds = best["kind"].value_counts()
     exact = flags.evidence["kind"] == "exact"
+    repeats = flags.table.loc[exact & ~flags.table["flagged"], ["query_id", "row_id"]]
     return Leakage(
         suspects=int(flags.table["query_id"].nunique()),
         suspects_flagged=len(best),
@@ -75,7 +77,11 @@ def build_leakage(
         pairs=[_pair(line, evidence, pool) for line in shown.to_dict("records")],
         pairs_left_out=len(flagged) - len(shown),
         exact_copies=int(exact.sum()),
-        exact_copies_not_flagged=int((exact & ~flags.table["flagged"]).sum()),
+        exact_copies_not_flagged=[
+            ExactCopy(query_id=plain_id(query_id), row_id=plain_id(row_id))
+            for query_id, row_id in repeats.head(ROWS_IN_TABLE).itertuples(index=False)
+        ],
+        exact_copies_not_flagged_left_out=max(0, len(repeats) - ROWS_IN_TABLE),
         **_disagreeing(flags),
         **_shared_groups(flags),
         method=flags.method,

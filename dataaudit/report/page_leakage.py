@@ -50,7 +50,6 @@ class LeakageView:
 
     title: str
     introduction: str
-    exact_copies: str
     tables: list[Table]
     figures: list[Figure]
     kinds: list[str]
@@ -67,8 +66,7 @@ def view_leakage(leakage: Leakage, samples: Mapping[str, Sample]) -> LeakageView
         if leakage.suspects_flagged
         else "No evaluation sample was found in the training set",
         introduction=_introduction(leakage),
-        exact_copies=_exact_copies(leakage),
-        tables=[*_disagreeing_rows(leakage), *_shared_groups(leakage)],
+        tables=[*_exact_copies(leakage), *_disagreeing_rows(leakage), *_shared_groups(leakage)],
         figures=[figure for figure in figures if figure is not None],
         kinds=list(dict.fromkeys(pair.kind for pair in pairs)),
         pairs=pairs,
@@ -94,15 +92,19 @@ def _introduction(leakage: Leakage) -> str:
     )
 
 
-def _exact_copies(leakage: Leakage) -> str:
-    kept = leakage.exact_copies_not_flagged
-    if not kept:
-        return ""
-    return (
-        f"{formats.rows(leakage.exact_copies, 'suspect')} identical to a training row; "
-        f"{formats.count(kept)} of them not counted as leaks, because training rows repeat each "
-        "other as often. contamination.parquet lists them under the kind “exact”."
-    )
+def _exact_copies(leakage: Leakage) -> list[Table]:
+    if not leakage.exact_copies_not_flagged:
+        return []
+    more = leakage.exact_copies_not_flagged_left_out
+    return [
+        Table(
+            f"{formats.rows(len(leakage.exact_copies_not_flagged) + more, 'suspect')} of the same "
+            "content as a training row, not counted as leaks because training rows repeat each "
+            f"other as often{f' ({formats.count(more)} left out here)' if more else ''}",
+            ["suspect", "training row"],
+            [[str(copy.query_id), str(copy.row_id)] for copy in leakage.exact_copies_not_flagged],
+        )
+    ]
 
 
 def _disagreeing_rows(leakage: Leakage) -> list[Table]:
