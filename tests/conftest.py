@@ -1,5 +1,6 @@
 """What several test files use: the command line in this process, and a user's own project."""
 
+import json
 import os
 import shutil
 import sys
@@ -7,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,6 +16,7 @@ import torch
 from torch import nn
 
 from dataaudit.cli import main
+from dataaudit.report.schema import SCHEMA_PATH
 
 # One thread each: test processes side by side must not fight for the cores.
 torch.set_num_threads(1)
@@ -42,6 +45,8 @@ def command_line(
         except SystemExit as stopped:
             code = stopped.code if isinstance(stopped.code, int) else 0
         captured = capsys.readouterr()
+        for argument in map(Path, map(str, arguments)):
+            check_against_schema(argument / "audit.json")
         return Outcome(code, captured.out, captured.err)
 
     return run
@@ -73,6 +78,17 @@ def browser():
         chromium = playwright.chromium.launch(executable_path=path, args=CHROMIUM_ARGUMENTS)
         yield chromium
         chromium.close()
+
+
+def check_against_schema(path: Path) -> None:
+    """Hold every `audit.json` that a test's command leaves behind against the published schema."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return  # not there, or broken on purpose
+    if content:
+        schema = json.loads(SCHEMA_PATH.read_text(encoding="utf-8"))
+        jsonschema.validate(content, schema)
 
 
 MODEL_SOURCE = '''
