@@ -37,6 +37,7 @@ def find_mislabels(
         references,
         target_precision=config.flags.target_precision,
         budget=config.flags.budget,
+        row_groups=loaded.train.groups() if loaded.train.group_column else None,
         seed=config.mirror.seed,
     )
 

@@ -26,9 +26,7 @@ def all_charts():
         "heat": charts.noise_heat(
             "b", HOSTILE, [HOSTILE, "x"], [HOSTILE, "x"], [[9.0, 2.0], [0.0, 7.0]]
         ),
-        "per class": charts.noise_per_class(
-            "c", HOSTILE, [HOSTILE, "x"], [estimate, None], estimate
-        ),
+        "per class": charts.noise_rates("c", HOSTILE, [HOSTILE, "x"], [estimate, None], estimate),
         "metric": charts.metric_comparison("d", HOSTILE, HOSTILE, estimate, estimate),
         "found": charts.expected_found("e", HOSTILE, [10, 20], [8.0, 9.0], 12)[0],
         "counts": charts.count_bars("f", HOSTILE, [HOSTILE], [3], [HOSTILE], "leak"),

@@ -136,7 +136,7 @@ def _figures(comparison: Comparison) -> list[Figure]:
     labels, leaks = comparison.labels, comparison.leaks
     figures = []
     if labels.rate_old is not None and labels.rate_new is not None:
-        chart = charts.noise_per_class(
+        chart = charts.noise_rates(
             "rates",
             "Estimated share of wrong labels before and now",
             ["before", "now"],
@@ -148,7 +148,7 @@ def _figures(comparison: Comparison) -> list[Figure]:
         figures.append(Figure("Wrong labels before and now", caption, chart, table))
     if leaks is not None and leaks.metric_old is not None and leaks.metric_new is not None:
         name = leaks.metric_name
-        chart = charts.noise_per_class(
+        chart = charts.noise_rates(
             "metric",
             f"{name} without leaks, before and now",
             ["before", "now"],

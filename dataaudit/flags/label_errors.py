@@ -8,6 +8,7 @@ error rate is sensitive to that.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,6 +67,8 @@ class LabelJudgement:
         Share of wrong labels among all rows.
     noise_rate_per_class : sequence of Estimate
         The same among the rows that were given each class.
+    noise_rate_per_part : sequence of Estimate
+        The same among the further sets of rows that were asked for.
     noise_table : float64 `[C, C]`
         Expected rows; first index the given class, second the probable true one.
     mirrored_share : float
@@ -81,6 +84,7 @@ class LabelJudgement:
     rank: Labels
     noise_rate: Estimate
     noise_rate_per_class: tuple[Estimate, ...]
+    noise_rate_per_part: tuple[Estimate, ...]
     noise_table: Values
     mirrored_share: float
     reference_rows: int
@@ -94,6 +98,7 @@ def judge_labels(
     *,
     target_precision: float = 0.5,
     budget: int | None = None,
+    parts: Sequence[NDArray[np.bool_]] = (),
     bootstrap_repeats: int = 50,
     seed: int = 0,
 ) -> LabelJudgement:
@@ -112,6 +117,8 @@ def judge_labels(
         rows as a whole are expected to do better.
     budget : int or None
         Flag so many rows instead, the most suspicious first.
+    parts : sequence of bool `[rows]`
+        Further sets of rows to estimate the rate of wrong labels for.
     bootstrap_repeats : int
         Redraws of rows and references behind the intervals.
     seed : int
@@ -132,7 +139,8 @@ def judge_labels(
     if budget is not None and budget < 0:
         raise ValueError(f"budget: found {budget}, expected 0 or more rows")
     signals = label_signals(base, mirrored, given)
-    groups = [np.ones(len(given), dtype=bool), *(given == c for c in range(base.shape[1]))]
+    classes = base.shape[1]
+    groups = [np.ones(len(given), dtype=bool), *(given == c for c in range(classes)), *parts]
     if references is not None and references.are_enough:
         reference_signals = references.signals(base.shape[1])
         weights = (joint := fit_evidence(reference_signals, references.planted)).weights
@@ -166,7 +174,8 @@ def judge_labels(
         flagged=probability >= target_precision if budget is None else rank <= budget,
         rank=rank,
         noise_rate=rates[0],
-        noise_rate_per_class=tuple(rates[1:]),
+        noise_rate_per_class=tuple(rates[1 : 1 + classes]),
+        noise_rate_per_part=tuple(rates[1 + classes :]),
         noise_table=_noise_table(alternatives, given, probability),
         mirrored_share=mirrored_share,
         reference_rows=reference_rows,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from dataaudit.flags.probabilities import Labels, Table, pick
 from dataaudit.flags.results import Interval, MislabelFlags
 
 POINTS_ON_BUDGET_CURVE = 60
+MOST_GROUPS = 30
 SMALLEST = 1e-12
 
 
@@ -29,6 +30,7 @@ def flag_mislabels(
     references: ReferenceRows | None,
     target_precision: float = 0.5,
     budget: int | None = None,
+    row_groups: NDArray[Any] | None = None,
     seed: int = 0,
 ) -> MislabelFlags:
     """Flag rows whose given label is probably wrong.
@@ -47,9 +49,13 @@ def flag_mislabels(
         Rows are flagged from this probability on.
     budget : int or None
         Flag exactly so many rows instead, the most suspicious first.
+    row_groups : `[rows]` or None
+        The group of each row (a site, an annotator), None where it has none; the noise of the
+        largest groups is estimated.
     seed : int
         Of the bootstrap behind the intervals.
     """
+    groups = _largest_groups(row_groups)
     judgement = judge_labels(
         given_labels,
         familiar_probabilities,
@@ -57,6 +63,7 @@ def flag_mislabels(
         references,
         target_precision=target_precision,
         budget=budget,
+        parts=list(groups.values()),
         seed=seed,
     )
     names = np.array(list(classes))
@@ -76,7 +83,15 @@ def flag_mislabels(
         table=table,
         signals=_signals(given_labels, own_probabilities, mirrored_probabilities),
         noise_rate=_interval(judgement.noise_rate),
-        noise_per_class=_per_class(judgement, given_labels, titles),
+        noise_per_class=_rates(
+            "class",
+            {title: given_labels == index for index, title in enumerate(titles)},
+            judgement.noise_rate_per_class,
+            judgement,
+        ),
+        noise_per_group=None
+        if row_groups is None
+        else _rates("group", groups, judgement.noise_rate_per_part, judgement),
         noise_table=pd.DataFrame(judgement.noise_table, index=titles, columns=titles),
         expected_precision=_budget_curve(judgement),
         probability_threshold=_threshold(judgement, target_precision, budget),
@@ -121,23 +136,35 @@ def _interval(estimate: Estimate) -> Interval:
     return Interval(estimate.value, estimate.low, estimate.high)
 
 
-def _per_class(
-    judgement: LabelJudgement, given_labels: Labels, titles: Sequence[str]
+def _largest_groups(row_groups: NDArray[Any] | None) -> dict[str, NDArray[np.bool_]]:
+    """Return which rows belong to each of the largest groups, the largest first."""
+    if row_groups is None:
+        return {}
+    known = pd.Series(row_groups, dtype=object).dropna()
+    largest = known.value_counts().head(MOST_GROUPS).index
+    return {str(name): np.asarray(row_groups == name) for name in largest}
+
+
+def _rates(
+    name: str,
+    members: Mapping[str, NDArray[np.bool_]],
+    estimates: Sequence[Estimate],
+    judgement: LabelJudgement,
 ) -> pd.DataFrame:
-    lines = []
-    for index, estimate in enumerate(judgement.noise_rate_per_class):
-        given = given_labels == index
-        lines.append(
-            {
-                "class": titles[index],
-                "rows": int(given.sum()),
-                "flagged": int(judgement.flagged[given].sum()),
-                "noise_rate": estimate.value,
-                "low": estimate.low,
-                "high": estimate.high,
-            }
-        )
-    return pd.DataFrame(lines)
+    """Return a line for each set of rows, with its estimated share of wrong labels."""
+    lines = [
+        {
+            name: title,
+            "rows": int(inside.sum()),
+            "flagged": int(judgement.flagged[inside].sum()),
+            "noise_rate": estimate.value,
+            "low": estimate.low,
+            "high": estimate.high,
+        }
+        for (title, inside), estimate in zip(members.items(), estimates, strict=True)
+    ]
+    columns = [name, "rows", "flagged", "noise_rate", "low", "high"]
+    return pd.DataFrame(lines, columns=columns)
 
 
 def _budget_curve(judgement: LabelJudgement) -> pd.DataFrame:

@@ -43,6 +43,9 @@ class MislabelFlags:
         A row is flagged when its probability reaches this.
     method : str
         One paragraph for the report: what the probability is made of.
+    noise_per_group : pandas.DataFrame or None
+        As `noise_per_class`, with the column `group`, for the largest groups; None where no group
+        column is named.
     """
 
     table: pd.DataFrame
@@ -53,6 +56,7 @@ class MislabelFlags:
     expected_precision: pd.DataFrame
     probability_threshold: float
     method: str
+    noise_per_group: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True)

@@ -175,14 +175,15 @@ def noise_heat(
     return _svg(name, round(height), title, description, parts)
 
 
-def noise_per_class(
+def noise_rates(
     name: str,
     title: str,
     classes: Sequence[str],
     estimates: Sequence[Estimate | None],
     overall: Estimate | None,
+    overall_name: str = "all classes",
 ) -> Markup:
-    """Draw the estimated share of wrong labels of each class, with its 95 % interval."""
+    """Draw the estimated share of wrong labels of each class or group, with its 95 % interval."""
     known = [item for item in estimates if item is not None]
     highest = max([item.high for item in known] + ([overall.high] if overall else []) + [0.001])
     line_height, top = 30, 26
@@ -194,9 +195,15 @@ def noise_per_class(
         parts.append(
             Markup(
                 '<line class="reference" x1="{x}" x2="{x}" y1="{top}" y2="{bottom}"/>'
-                '<text class="axis-name" x="{x}" y="14" text-anchor="middle">all classes {value}'
+                '<text class="axis-name" x="{x}" y="14" text-anchor="middle">{name} {value}'
                 "</text>"
-            ).format(x=x, top=top - 6, bottom=bottom, value=formats.percent(overall.estimate))
+            ).format(
+                x=x,
+                top=top - 6,
+                bottom=bottom,
+                name=overall_name,
+                value=formats.percent(overall.estimate),
+            )
         )
     for line, (label, item) in enumerate(zip(classes, estimates, strict=True)):
         y = top + line * line_height + line_height / 2

@@ -239,6 +239,9 @@ class LabelFindings(Section):
     expected_wrong_rows: float | None
     probability_threshold: float
     per_class: list[ClassNoise]
+    per_group: list[ClassNoise] = Field(
+        default=[], description="of the largest groups, where a group column is named"
+    )
     noise_table: NoiseTable | None
     confusions: list[Confusion]
     expected_precision: list[BudgetPoint]

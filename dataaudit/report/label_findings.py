@@ -66,7 +66,10 @@ def build_label_findings(
         noise_rate=noise_rate,
         expected_wrong_rows=None if noise_rate is None else noise_rate.estimate * len(table),
         probability_threshold=flags.probability_threshold,
-        per_class=_per_class(flags.noise_per_class),
+        per_class=_noise_rates(flags.noise_per_class, "class"),
+        per_group=[]
+        if flags.noise_per_group is None
+        else _noise_rates(flags.noise_per_group, "group"),
         noise_table=_noise_table(flags.noise_table),
         confusions=_confusions(flags.noise_table),
         expected_precision=_budget_points(flags.expected_precision, rows_flagged),
@@ -169,7 +172,7 @@ def _rows(
     return rows, len(rows) - complete
 
 
-def _per_class(table: pd.DataFrame) -> list[ClassNoise]:
+def _noise_rates(table: pd.DataFrame, name: str) -> list[ClassNoise]:
     return [
         ClassNoise(
             label=plain_label(label),
@@ -178,7 +181,7 @@ def _per_class(table: pd.DataFrame) -> list[ClassNoise]:
             noise_rate=estimate(Interval(float(rate), float(low), float(high))),
         )
         for label, rows, flagged, rate, low, high in table[
-            ["class", "rows", "flagged", "noise_rate", "low", "high"]
+            [name, "rows", "flagged", "noise_rate", "low", "high"]
         ].itertuples(index=False)
     ]
 

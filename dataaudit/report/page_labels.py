@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dataaudit.report import charts, formats
-from dataaudit.report.data import Histogram, LabelFindings
+from dataaudit.report.data import ClassNoise, Estimate, Histogram, LabelFindings
 from dataaudit.report.page_data import budget_words, label_order
 from dataaudit.report.page_parts import Figure, Table
 
@@ -41,7 +42,7 @@ class LabelsView:
 
 def view_labels(labels: LabelFindings, budget: Budget | None) -> LabelsView:
     """Return the section on labels."""
-    figures = [_per_class(labels), _noise_table(labels)]
+    figures = [_per_class(labels), _noise_table(labels), _per_group(labels)]
     return LabelsView(
         title="Labels that are probably wrong"
         if labels.rows_flagged
@@ -157,32 +158,57 @@ def _distribution(position: int, item: Histogram) -> Figure:
 
 
 def _per_class(labels: LabelFindings) -> Figure | None:
-    if not labels.per_class:
-        return None
-    worst = sorted(
-        labels.per_class, key=lambda item: -(item.noise_rate.estimate if item.noise_rate else 0)
+    return _noise_rates(
+        labels.per_class,
+        labels.noise_rate,
+        ("class", "classes"),
+        "Which labels are wrong most often",
     )
+
+
+def _per_group(labels: LabelFindings) -> Figure | None:
+    return _noise_rates(
+        labels.per_group,
+        labels.noise_rate,
+        ("group", "groups"),
+        "Where labels are wrong most often",
+    )
+
+
+def _noise_rates(
+    rates: Sequence[ClassNoise],
+    overall: Estimate | None,
+    names: tuple[str, str],
+    headline: str,
+) -> Figure | None:
+    """Draw and list the share of wrong labels among the rows of each class or group."""
+    if not rates:
+        return None
+    one, many = names
+    worst = sorted(rates, key=lambda item: -(item.noise_rate.estimate if item.noise_rate else 0))
     drawn = worst[:CLASSES_IN_CHART]
-    caption = "Estimated share of wrong labels by given label, with 95% intervals."
+    what = "given label" if one == "class" else one
+    caption = f"Estimated share of wrong labels by {what}, with 95% intervals."
     if len(worst) > len(drawn):
-        caption += f" The {len(drawn)} worst of {len(worst)} classes are drawn."
+        caption += f" The {len(drawn)} worst of {len(worst)} {many} are drawn."
     listed = worst[:CLASSES_IN_TABLE]
-    title = "Estimated share of wrong labels by class"
+    title = f"Estimated share of wrong labels by {one}"
     if len(worst) > len(listed):
         title += f"; the {len(listed)} worst of {len(worst)}, audit.json holds all"
     return Figure(
-        "Which labels are wrong most often",
+        headline,
         caption,
-        charts.noise_per_class(
-            "noise-per-class",
-            "Estimated share of wrong labels by class",
+        charts.noise_rates(
+            f"noise-per-{one}",
+            f"Estimated share of wrong labels by {one}",
             [formats.label(item.label) for item in drawn],
             [item.noise_rate for item in drawn],
-            labels.noise_rate,
+            overall,
+            f"all {many}",
         ),
         Table(
             title,
-            ["class", "rows", "flagged", "wrong", "95% interval"],
+            [one, "rows", "flagged", "wrong", "95% interval"],
             [
                 [
                     formats.label(item.label),
