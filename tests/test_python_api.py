@@ -102,3 +102,22 @@ def test_what_is_no_model_is_refused() -> None:
 def test_help_and_import_do_not_wait_for_torch() -> None:
     script = "import sys, dataaudit.cli; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_groups_on_both_sides_and_rows_that_contradict_each_other(project: Project) -> None:
+    train, val, test = tables(project)
+    test = test.assign(farm=[f"farm {line % 40}" for line in range(len(test))])
+    train = train.assign(farm=[f"farm {39 + line % 3}" for line in range(len(train))])
+    other = next(kind for kind in CLASSES if kind != train["kind"][0])
+    train.loc[1, FEATURES], train.loc[1, "kind"] = train.loc[0, FEATURES].to_numpy(), other
+    settings = {"label": "kind", "preprocess": preprocess, "classes": CLASSES}
+    result = dataaudit.audit(trained(project), train, val, test, group="farm", **settings)
+    leakage = result.report.leakage
+    assert [tuple(group) for group in leakage.shared_groups] == [
+        (("group", "farm 39"), ("suspects", 3), ("rows", 134))
+    ]
+    assert leakage.suspects_in_shared_groups == 3
+    pair = leakage.disagreeing_rows[0]
+    assert (pair.row_id, pair.other_row_id, pair.other_label) == (0, 1, other)
+    with pytest.raises(dataaudit.DataError, match="'ferm'"):
+        dataaudit.audit(trained(project), train, val, test, group="ferm", **settings)

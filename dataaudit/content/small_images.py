@@ -17,7 +17,7 @@ from dataaudit.content.descriptors import FloatArray, IndexArray, SmallImageDesc
 
 SMALLEST_SIDE, LARGEST_SIDE = 4, 16
 LARGEST_SHIFT = 1
-ROWS_PER_BLOCK = 4096
+SUSPECTS_PER_BLOCK, ROWS_PER_BLOCK = 1024, 4096
 
 
 def are_small(pictures: Sequence[NDArray[Any]]) -> bool:
@@ -62,9 +62,21 @@ def match_small_images(
     keep = min(keep, len(rows) - (exclude is not None))
     best = np.full((len(suspects), keep), -np.inf, dtype=np.float32)
     places = np.zeros((len(suspects), keep), dtype=np.int64)
+    for first in range(0, len(suspects), SUSPECTS_PER_BLOCK):
+        here = slice(first, first + SUSPECTS_PER_BLOCK)
+        own = None if exclude is None else exclude[here]
+        places[here], best[here] = _match_block(suspects.pixels[here], rows.pixels, keep, own)
+    return places, best
+
+
+def _match_block(
+    suspects: FloatArray, rows: FloatArray, keep: int, exclude: IndexArray | None
+) -> tuple[IndexArray, FloatArray]:
+    best = np.full((len(suspects), keep), -np.inf, dtype=np.float32)
+    places = np.zeros((len(suspects), keep), dtype=np.int64)
     for start in range(0, len(rows), ROWS_PER_BLOCK):
-        block = rows.pixels[start : start + ROWS_PER_BLOCK]
-        alike = _similarity(suspects.pixels, block)
+        block = rows[start : start + ROWS_PER_BLOCK]
+        alike = _similarity(suspects, block)
         if exclude is not None:
             inside = np.flatnonzero((exclude >= start) & (exclude < start + len(block)))
             alike[inside, exclude[inside] - start] = -np.inf

@@ -65,8 +65,11 @@ class TextRows:
 
         def compare_one(position: int, row_positions: IndexArray) -> tuple[FloatArray, FloatArray]:
             left = _unit_rows(suspects.counts[position], self.weights)
+            # Transposing one sparse row takes longer than all the rest.
+            dense = np.zeros(left.shape[1], np.float32)
+            dense[left.indices] = left.data
             right = _unit_rows(self.rows.counts[row_positions], self.weights)
-            cosine = np.asarray((right @ left.T).todense(), np.float32)[:, 0]
+            cosine = np.asarray(right @ dense, np.float32)
             similarity = np.zeros(len(row_positions), np.float32)
             for place in np.argsort(-cosine, kind="stable")[:REFINED_TEXTS]:
                 row = self.rows.folded[int(row_positions[place])]
@@ -133,5 +136,7 @@ def _unit_rows(counts: sparse.csr_matrix, weights: FloatArray) -> sparse.csr_mat
     """Return sublinear counts times weights, each row of unit length."""
     weighted = counts.copy()
     weighted.data = (1 + np.log(weighted.data)) * weights[weighted.indices]
-    length = np.sqrt(np.asarray(weighted.multiply(weighted).sum(1))[:, 0])
-    return sparse.csr_matrix(sparse.diags(1 / np.maximum(length, 1e-9)) @ weighted)
+    row = np.repeat(np.arange(weighted.shape[0]), np.diff(weighted.indptr))
+    length = np.sqrt(np.bincount(row, weighted.data**2, weighted.shape[0]))
+    weighted.data = (weighted.data / np.maximum(length[row], 1e-9)).astype(np.float32)
+    return weighted

@@ -421,13 +421,18 @@ def combined_p_values(content_p: FloatArray, influence_p: FloatArray) -> FloatAr
 def _flag_matches(p: FloatArray, exact: BoolArray, level: float) -> BoolArray:
     """Decide on the best match of each suspect; let lower ones follow if they are as unlikely.
 
-    Identical pairs and others are two families, each held to `level`. Any suspect might have been
-    identical to a row; only those that are not are compared with rows that are not.
+    The p-values of suspects that are not identical to a row compare them with rows that are not
+    identical to another. Where identical ones are no leaks, both kinds are judged apart. Where they
+    are leaks, all are judged together, which finds more; a clean suspect could then have been
+    flagged for being identical as well, so that probability is added.
     """
     if p.size == 0:
         return np.zeros(p.shape, bool)
     first = benjamini_hochberg(np.where(exact, p[:, 0], 1.0), level)
-    first[~exact] = benjamini_hochberg(p[~exact, 0], level)
+    if first.any():
+        first = benjamini_hochberg(np.where(exact, p[:, 0], p[:, 0] + p[first, 0].max()), level)
+    else:
+        first[~exact] = benjamini_hochberg(p[~exact, 0], level)
     cut = p[first, 0].max() if first.any() else -1.0
     return first[:, None] & (p <= cut)
 

@@ -1,0 +1,110 @@
+"""How long the search for leaks takes, and what it holds in memory, as training sets grow.
+
+    python benchmarks/leak_search_scale.py
+    python benchmarks/leak_search_scale.py --kinds tables --rows 10000 100000 1000000
+
+Each size runs in a process of its own. Rows beyond the data's own are mixtures of two images, or
+table rows with other numbers. Time is that of one thread where OMP_NUM_THREADS=1; memory is the
+most that the process has held (VmHWM), the descriptions of the rows included.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from small_network import decode
+
+from dataaudit.content.descriptors import Descriptors, ImageDescriptors, TableDescriptors
+from dataaudit.content.images import ImageRows
+from dataaudit.content.matching import Matcher
+from dataaudit.content.tables import TableRows, describe_table
+
+DATA = Path(__file__).parents[1] / ".." / "shared" / "data"
+SUSPECTS, COMPARED, SAMPLED_ROWS = 400, 60, 8192
+
+
+def pictures(rows: int) -> Descriptors:
+    real = decode(pd.read_parquet(DATA / "cifar10n_train.parquet", columns=["image"])["image"])
+    generator = np.random.default_rng(0)
+    thumbnails = np.empty((rows, 32, 32, 3), np.uint8)
+    for start in range(0, rows, 4096):
+        part = thumbnails[start : start + 4096]
+        first, second = generator.integers(0, len(real), (2, len(part)))
+        part[...] = real[first] // 2 + real[second] // 2
+    return ImageDescriptors(thumbnails)
+
+
+def people(rows: int) -> Descriptors:
+    real = pd.read_parquet(DATA / "adult.parquet")
+    generator = np.random.default_rng(0)
+    table = real.iloc[generator.integers(0, len(real), rows)].reset_index(drop=True)
+    table["fnlwgt"] = generator.permutation(table["fnlwgt"].to_numpy())
+    return describe_table(table)
+
+
+def measure(kind: str, rows: int) -> None:
+    """Print the cost of one size; the suspects are rows themselves."""
+    described = {"images": pictures, "tables": people}[kind](rows)
+    generator = np.random.default_rng(1)
+    started = time.monotonic()
+    matcher = Matcher(described)
+    prepared = time.monotonic() - started
+    some = described.take(np.arange(min(rows, SAMPLED_ROWS)))
+    started = time.monotonic()
+    _vectors(some)
+    # The same work for every row, whatever the number of suspects.
+    once = (time.monotonic() - started) / len(some) * rows
+    suspects = described.take(generator.integers(0, rows, SUSPECTS))
+    started = time.monotonic()
+    candidates = matcher.candidates(suspects)
+    searched = max(time.monotonic() - started - once, 0.0) / SUSPECTS
+    few = suspects.take(np.arange(COMPARED))
+    started = time.monotonic()
+    matcher.compare(few, candidates[:COMPARED])
+    compared = (time.monotonic() - started) / COMPARED
+    once += prepared
+    status = Path("/proc/self/status").read_text()
+    peak = int(next(line for line in status.splitlines() if "VmHWM" in line).split()[1]) / 2**20
+    hours = (once + 100_000 * (searched + compared)) / 3600
+    print(
+        f"{kind:7} {rows:9,} rows: once {once:6.1f} s; a suspect {1000 * searched:7.2f} ms to "
+        f"search, {1000 * compared:6.2f} ms to compare; peak {peak:.2f} GiB; 100,000 suspects "
+        f"would take {hours:.1f} h",
+        flush=True,
+    )
+
+
+def _vectors(rows: Descriptors) -> None:
+    if isinstance(rows, ImageDescriptors):
+        ImageRows(rows, 3).vectors(slice(None))
+    elif isinstance(rows, TableDescriptors):
+        TableRows(rows).vectors(slice(None))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--kinds", nargs="+", default=["images", "tables"])
+    parser.add_argument("--rows", nargs="+", type=int, default=[10_000, 100_000, 1_000_000])
+    parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if not (DATA / "adult.parquet").exists():
+        parser.exit(2, f"{DATA.resolve()}: holds no adult.parquet; the data must lie there\n")
+    for kind in options.kinds:
+        for rows in options.rows:
+            if options.one:
+                measure(kind, rows)
+            else:
+                command = [sys.executable, __file__, "--one", "--kinds", kind, "--rows", str(rows)]
+                subprocess.run(command, check=True)
+
+
+if __name__ == "__main__":
+    main()
