@@ -11,8 +11,8 @@ from dataaudit.mirror.relearn import Mirror
 from dataaudit.scores import ScoreBlocks
 
 ITSELF, FAMILIAR, RELEARNED = slice(0, 1), slice(1, 2), slice(2, None)
-"""The models in score blocks: the trained one, and those that the mirror made of it. The one that
-learned again stands there twice where it sees images flipped, too."""
+"""The models in score blocks: the trained one, and those that the mirror made of it. Those that
+learned again stand there twice where they see images flipped, too."""
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,9 @@ class Scores:
 
 def score(loaded: Loaded, mirror: Mirror, engine: LocalEngine, work: Path) -> Scores:
     """Run the forward passes and leave their results under `work`, block by block."""
-    perturbations = [mirror.familiar, mirror.relearned]
+    perturbations = [mirror.familiar, *mirror.relearned]
     if mirror.flip:
-        perturbations.append(replace(mirror.relearned, flip=True))
+        perturbations += [replace(relearned, flip=True) for relearned in mirror.relearned]
     found: dict[str, ScoreBlocks] = {}
     for samples in (loaded.train, loaded.held_out, loaded.suspects):
         if samples is None:
