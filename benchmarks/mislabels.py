@@ -126,7 +126,9 @@ def _workbench(setting: Setting, seed: int, options: argparse.Namespace) -> Work
         return Workbench(problem, trained_model(problem, models), models)
     encoder = make_column_transformer(
         (
-            OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1),
+            OrdinalEncoder(
+                handle_unknown="use_encoded_value", unknown_value=-1, encoded_missing_value=-2
+            ),
             make_column_selector(dtype_exclude="number"),
         ),
         remainder="passthrough",

@@ -14,8 +14,8 @@ from dataaudit.scores import ScoreBlocks
 from dataaudit.steps import Steps
 
 ITSELF, FAMILIAR, RELEARNED = slice(0, 1), slice(1, 2), slice(2, None)
-"""The models in score blocks: the trained one, and those that the mirror made of it. The one that
-learned again stands there twice where it sees images flipped, too."""
+"""The models in score blocks: the trained one, and those that the mirror made of it. Those that
+learned again stand there twice where they see images flipped, too."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,9 @@ def score(loaded: Loaded, mirror: Mirror, engine: Engine, steps: Steps) -> Score
     engine : Engine
     steps : Steps
     """
-    perturbations = [mirror.familiar, mirror.relearned]
+    perturbations = [mirror.familiar, *mirror.relearned]
     if mirror.flip:
-        perturbations.append(replace(mirror.relearned, flip=True))
+        perturbations += [replace(relearned, flip=True) for relearned in mirror.relearned]
     made_from = hashlib.sha256(to_bytes(mirror)).hexdigest()
 
     def blocks_of(samples: Samples) -> ScoreBlocks:

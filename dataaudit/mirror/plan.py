@@ -14,7 +14,7 @@ from dataaudit.mirror.finite import FiniteSettings
 from dataaudit.queries import Pool, Positions, endless_batches
 
 BATCH_SIZE = 64
-FEWEST_STEPS, MOST_STEPS = 100, 5000
+FEWEST_STEPS, MOST_STEPS = 120, 5000
 MOST_REFERENCES = 400
 FEWEST_REFERENCES = 40
 """With fewer, there are too few planted errors to calibrate on."""
@@ -42,6 +42,8 @@ class Plan:
         Of the learning; the learning rate is the first attempt's.
     attempts : sequence of Attempt
         To be tried in turn until one does not wreck the model.
+    mirrors : int
+        How many times the model learns again, to be averaged.
     batch_size : int
         Of the rows and references together.
     trusted_per_step : int
@@ -56,6 +58,7 @@ class Plan:
 
     settings: FiniteSettings
     attempts: Sequence[Attempt]
+    mirrors: int
     batch_size: int
     trusted_per_step: int
     references: Positions
@@ -66,22 +69,23 @@ class Plan:
 
     @property
     def forward_passes(self) -> float:
-        """Cost of one attempt in forward passes of one sample; learning a sample costs three."""
-        return 3.0 * self.settings.steps * (self.batch_size + self.trusted_per_step)
+        """Cost of the steps in forward passes of one sample; learning a sample costs three."""
+        return 3.0 * self.mirrors * self.settings.steps * (self.batch_size + self.trusted_per_step)
 
 
 def make_plan(loaded: Loaded, config: AuditConfig) -> Plan:
     """Choose the mirror for these data and settings.
 
     Images are learned longer and from more of the trained weights than other data, because
-    augmentation keeps the model from memorizing them anew.
+    augmentation keeps the model from memorizing them anew. Where it cannot, longer learning is no
+    use, and two short mirrors rank better than one of twice the steps.
     """
     mirror = config.mirror
     rows = Pool.of(loaded.train)
     sample = next(endless_batches(loaded.model, [rows], min(64, len(rows)), mirror.seed))[0]
     augment = are_images(sample[0])
     batch_size = min(mirror.batch_size or BATCH_SIZE, len(rows))
-    passes, keep = (7.0, 0.5) if augment else (2.5, 0.25)
+    passes, keep, mirrors = (7.0, 0.5, 1) if augment else (1.25, 0.25, 2)
     steps = mirror.steps or int(
         np.clip(round(passes * len(rows) / batch_size), FEWEST_STEPS, MOST_STEPS)
     )
@@ -108,14 +112,15 @@ def make_plan(loaded: Loaded, config: AuditConfig) -> Plan:
     flip = augment and _may_flip(loaded)
     changes = "shifted and flipped" if flip else "shifted"
     reason = (
-        f"finite, {steps} steps, each on {batch_size} training rows and references "
-        f"({len(references)} trusted samples, some under a wrong label on purpose) and "
-        f"{trusted_per_step} other trusted samples"
+        f"finite, {f'{mirrors} times ' if mirrors > 1 else ''}{steps} steps, each on {batch_size} "
+        f"training rows and references ({len(references)} trusted samples, some under a wrong "
+        f"label on purpose) and {trusted_per_step} other trusted samples"
         f"{f'; images {changes} at random' if augment else ''}"
     )
     return Plan(
         settings,
         attempts,
+        mirrors,
         max(1, batch_size - trusted_per_step),
         trusted_per_step,
         references,

@@ -6,7 +6,7 @@ samples together? What they share comes back at once; single wrong labels do not
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -27,6 +27,7 @@ WORKS = 0.6
 USELESS = 0.9
 """Without references: share of the loss of guessing by class frequency."""
 ROWS_CHECKED = 500
+SEEDS_APART = 1_000_003
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,9 @@ class Mirror:
     ----------
     familiar : Perturbation
         The model to which the references are as familiar as its training rows.
-    relearned : Perturbation
-        The model that learned again.
+    relearned : sequence of Perturbation
+        The models that learned again, each from other fresh weights and in another order; what
+        they say is averaged.
     references : References or None
         None where there were too few held-out samples.
     attempt : Attempt
@@ -48,7 +50,7 @@ class Mirror:
     """
 
     familiar: Perturbation
-    relearned: Perturbation
+    relearned: Sequence[Perturbation]
     references: References | None
     attempt: Attempt
     flip: bool
@@ -69,29 +71,43 @@ def relearn(loaded: Loaded, plan: Plan) -> Mirror:
         familiar = familiarise(model, task, rows, references, plan.settings, plan.batch_size)
     best: tuple[float, Mirror] | None = None
     for attempt in plan.attempts:
-        start = familiar
-        if attempt.keep < 1:
-            start = shrunk(
-                model.module, familiar, attempt.keep, plan.settings.parameters, plan.settings.seed
-            )
-        settings = replace(plan.settings, learning_rate=attempt.learning_rate)
-        steps = _steps(loaded, plan, rows, references)
-        relearned = finite_mirror(model.module, task, steps, settings, start)
-        mirror = Mirror(familiar, relearned, references, attempt, plan.flip)
-        quality, enough = _quality(loaded, relearned, references)
+        first = _learned_again(loaded, plan, attempt, rows, references, familiar, repeat=0)
+        quality, enough = _quality(loaded, first, references)
         if best is None or quality > best[0]:
-            best = quality, mirror
+            best = quality, Mirror(familiar, [first], references, attempt, plan.flip)
         if quality >= enough:
             break
     assert best is not None
-    return best[1]
+    mirror = best[1]
+    others = [
+        _learned_again(loaded, plan, mirror.attempt, rows, references, familiar, repeat)
+        for repeat in range(1, plan.mirrors)
+    ]
+    return replace(mirror, relearned=[*mirror.relearned, *others])
+
+
+def _learned_again(
+    loaded: Loaded,
+    plan: Plan,
+    attempt: Attempt,
+    rows: Pool,
+    references: References | None,
+    familiar: Perturbation,
+    repeat: int,
+) -> Perturbation:
+    module, seed = loaded.model.module, plan.settings.seed + SEEDS_APART * repeat
+    start = familiar
+    if attempt.keep < 1:
+        start = shrunk(module, familiar, attempt.keep, plan.settings.parameters, seed)
+    settings = replace(plan.settings, learning_rate=attempt.learning_rate, seed=seed)
+    steps = _steps(loaded, plan, rows, references, seed)
+    return finite_mirror(module, loaded.task, steps, settings, start)
 
 
 def _steps(
-    loaded: Loaded, plan: Plan, rows: Pool, references: References | None
+    loaded: Loaded, plan: Plan, rows: Pool, references: References | None, seed: int
 ) -> Iterator[list[Part]]:
     """Yield what each step learns."""
-    seed = plan.settings.seed
     pools = [rows] if references is None else [rows, references.pool]
     decks = [endless_batches(loaded.model, pools, plan.batch_size, seed)]
     if plan.trusted_per_step and loaded.held_out is not None:

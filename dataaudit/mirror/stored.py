@@ -20,9 +20,13 @@ def to_bytes(mirror: Mirror) -> bytes:
             [mirror.attempt.keep, mirror.attempt.learning_rate], dtype=torch.float64
         ),
         "flip": torch.tensor(mirror.flip),
+        "repeats": torch.tensor(len(mirror.relearned)),
     }
-    for name in ("familiar", "relearned"):
-        perturbation: Perturbation = getattr(mirror, name)
+    perturbations = {
+        "familiar": mirror.familiar,
+        **{f"relearned-{repeat}": value for repeat, value in enumerate(mirror.relearned)},
+    }
+    for name, perturbation in perturbations.items():
         for parameter, value in perturbation.tensors.items():
             # Cloned, because safetensors refuses tensors that share memory.
             tensors[f"{name}.{parameter}"] = value.detach().cpu().contiguous().clone()
@@ -68,7 +72,7 @@ def from_bytes(content: bytes, held_out: Samples | None, device: torch.device) -
     keep, learning_rate = tensors["attempt"].tolist()
     return Mirror(
         perturbation("familiar"),
-        perturbation("relearned"),
+        [perturbation(f"relearned-{repeat}") for repeat in range(int(tensors["repeats"]))],
         references,
         Attempt(keep, learning_rate),
         bool(tensors["flip"]),
