@@ -271,8 +271,10 @@ def _device(name: str) -> torch.device:
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f"device: {name} cannot be used here: {error}") from None
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        # torch goes on with a page about its own insides.
+        reason = str(error).partition("\n")[0][:200]
+        raise ConfigError(f"device: {name} cannot be used here: {reason}") from None
     return device
 
 
