@@ -88,7 +88,7 @@ def test_rate_and_claimed_precision_are_right_with_and_without_memory(
     found = case.judged(bootstrap_repeats=20)
     assert found.reference_rows == 1000
     assert found.noise_rate.low <= case.wrong.mean() <= found.noise_rate.high
-    assert found.noise_rate.value == pytest.approx(case.wrong.mean(), abs=0.04)
+    assert found.noise_rate.estimate == pytest.approx(case.wrong.mean(), abs=0.04)
     for budget in (100, 1000):
         top = found.rank <= budget
         assert found.probability[top].mean() == pytest.approx(case.wrong[top].mean(), abs=0.07)
@@ -113,7 +113,7 @@ def test_fewer_references_make_wider_intervals() -> None:
 def test_clean_rows_get_almost_no_flags() -> None:
     found = make(rate=0.0).judged(bootstrap_repeats=20)
     assert found.flagged.mean() < 0.02
-    assert found.noise_rate.value < 0.02
+    assert found.noise_rate.estimate < 0.02
     assert found.noise_rate.low < 0.001
 
 
@@ -190,7 +190,7 @@ def test_errors_among_the_trusted_samples_hardly_change_the_rate() -> None:
         case.references.base_probabilities,
         case.references.mirrored_probabilities,
     )
-    rates = [case.judged(references=r).noise_rate.value for r in (case.references, spoiled)]
+    rates = [case.judged(references=r).noise_rate.estimate for r in (case.references, spoiled)]
     assert rates[1] == pytest.approx(rates[0], abs=0.02)
 
 
@@ -225,7 +225,7 @@ def test_the_noise_table_sums_to_the_rows_of_each_given_class() -> None:
     found = case.judged()
     np.testing.assert_allclose(found.noise_table.sum(axis=1), np.bincount(case.given, minlength=4))
     errors = found.noise_table.sum() - np.trace(found.noise_table)
-    assert errors / len(case.given) == pytest.approx(found.noise_rate.value)
+    assert errors / len(case.given) == pytest.approx(found.noise_rate.estimate)
 
 
 @pytest.mark.parametrize(("references", "usable"), [(0, False), (12, False), (80, True)])
@@ -244,7 +244,7 @@ def test_data_of_one_class_and_of_two_rows() -> None:
     one = judge_labels(np.zeros(4000, dtype=int), case.base, case.mirrored, case.references)
     assert one.noise_rate_per_class[1:] == (one.noise_rate_per_class[1],) * 3
     assert (one.noise_rate_per_class[1].low, one.noise_rate_per_class[1].high) == (0.0, 1.0)
-    assert one.noise_rate_per_class[0].value == one.noise_rate.value
+    assert one.noise_rate_per_class[0].estimate == one.noise_rate.estimate
     two = judge_labels(case.given[:2], case.base[:2], case.mirrored[:2], case.references)
     assert sorted(two.rank) == [1, 2]
 

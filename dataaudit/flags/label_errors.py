@@ -31,21 +31,13 @@ from dataaudit.flags.probabilities import (
     sigmoid,
     softmax,
 )
+from dataaudit.flags.results import Interval
 
 CONFIDENCE = 0.95
 METHOD_ERROR = 0.15
 """Planted errors are not quite like real ones: claimed minus actual rate stayed within this share
 of the rate on the data that the method was developed on (docs/mislabels.md)."""
 MOST_ROWS_REDRAWN = 4000
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A share with its 95 % interval, all within 0 and 1."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -63,11 +55,11 @@ class LabelJudgement:
     flagged : bool `[rows]`
     rank : int64 `[rows]`
         1 = most suspicious; ties in row order.
-    noise_rate : Estimate
+    noise_rate : Interval
         Share of wrong labels among all rows.
-    noise_rate_per_class : sequence of Estimate
+    noise_rate_per_class : sequence of Interval
         The same among the rows that were given each class.
-    noise_rate_per_part : sequence of Estimate
+    noise_rate_per_part : sequence of Interval
         The same among the further sets of rows that were asked for.
     noise_table : float64 `[C, C]`
         Expected rows; first index the given class, second the probable true one.
@@ -82,9 +74,9 @@ class LabelJudgement:
     suggested_label: Labels
     flagged: NDArray[np.bool_]
     rank: Labels
-    noise_rate: Estimate
-    noise_rate_per_class: tuple[Estimate, ...]
-    noise_rate_per_part: tuple[Estimate, ...]
+    noise_rate: Interval
+    noise_rate_per_class: tuple[Interval, ...]
+    noise_rate_per_part: tuple[Interval, ...]
     noise_table: Values
     mirrored_share: float
     reference_rows: int
@@ -250,17 +242,17 @@ def _noise_table(alternatives: Values, given: Labels, probability: Values) -> Va
     return np.stack([mass[given == label].sum(axis=0) for label in range(mass.shape[1])])
 
 
-def _estimate(probability: Values, redrawn: Values) -> Estimate:
+def _estimate(probability: Values, redrawn: Values) -> Interval:
     """Return the expected share of wrong labels among some rows."""
     if len(probability) == 0:
-        return Estimate(0.0, 0.0, 1.0)
+        return Interval(0.0, 0.0, 1.0)
     value = float(probability.mean())
     if len(redrawn) == 0:
-        return Estimate(value, 0.0, 1.0)
+        return Interval(value, 0.0, 1.0)
     # The labels' own scatter comes on top of the fit's: without it small sets look too sure.
     scatter = float(np.sqrt((probability * (1 - probability)).sum()) / len(probability))
     low, high = np.quantile(redrawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     margin = scatter + METHOD_ERROR * value * (1 - value)
-    return Estimate(
+    return Interval(
         value, max(0.0, min(float(low), value) - margin), min(1.0, max(float(high), value) + margin)
     )

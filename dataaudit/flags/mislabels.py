@@ -10,7 +10,7 @@ import pandas as pd
 from cleanlab.rank import get_label_quality_scores
 from numpy.typing import NDArray
 
-from dataaudit.flags.label_errors import Estimate, LabelJudgement, judge_labels
+from dataaudit.flags.label_errors import LabelJudgement, judge_labels
 from dataaudit.flags.label_evidence import ReferenceRows
 from dataaudit.flags.probabilities import Labels, Table, pick
 from dataaudit.flags.results import Interval, MislabelFlags
@@ -82,7 +82,7 @@ def flag_mislabels(
     return MislabelFlags(
         table=table,
         signals=_signals(given_labels, own_probabilities, mirrored_probabilities),
-        noise_rate=_interval(judgement.noise_rate),
+        noise_rate=judgement.noise_rate,
         noise_per_class=_rates(
             "class",
             {title: given_labels == index for index, title in enumerate(titles)},
@@ -132,10 +132,6 @@ def _margin(probabilities: Table, labels: Labels) -> NDArray[np.float64]:
     return np.asarray(given - others.max(axis=1), dtype=np.float64)
 
 
-def _interval(estimate: Estimate) -> Interval:
-    return Interval(estimate.value, estimate.low, estimate.high)
-
-
 def _largest_groups(row_groups: NDArray[Any] | None) -> dict[str, NDArray[np.bool_]]:
     """Return which rows belong to each of the largest groups, the largest first."""
     if row_groups is None:
@@ -148,7 +144,7 @@ def _largest_groups(row_groups: NDArray[Any] | None) -> dict[str, NDArray[np.boo
 def _rates(
     name: str,
     members: Mapping[str, NDArray[np.bool_]],
-    estimates: Sequence[Estimate],
+    estimates: Sequence[Interval],
     judgement: LabelJudgement,
 ) -> pd.DataFrame:
     """Return a line for each set of rows, with its estimated share of wrong labels."""
@@ -157,7 +153,7 @@ def _rates(
             name: title,
             "rows": int(inside.sum()),
             "flagged": int(judgement.flagged[inside].sum()),
-            "noise_rate": estimate.value,
+            "noise_rate": estimate.estimate,
             "low": estimate.low,
             "high": estimate.high,
         }
