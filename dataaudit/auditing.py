@@ -205,7 +205,7 @@ def _run(
         contamination = find_contamination(loaded, scores, config)
     with clock.stage("report"):
         report = make_report(
-            loaded, config, plan, scores, mislabels, contamination, directory.notes, clock
+            loaded, config, plan, mirror, scores, mislabels, contamination, directory.notes, clock
         )
         page = render(report)
     aside = loaded.set_aside

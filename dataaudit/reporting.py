@@ -14,6 +14,7 @@ from dataaudit.flags.results import ContaminationFlags, MislabelFlags
 from dataaudit.loading import Loaded, composition
 from dataaudit.manifest import Clock, versions
 from dataaudit.mirror.plan import Plan
+from dataaudit.mirror.relearn import Mirror
 from dataaudit.report.build import build_report
 from dataaudit.report.data import AuditReport, Coverage, Gate, Method, Split
 from dataaudit.report.label_findings import select_rows
@@ -26,6 +27,7 @@ def make_report(
     loaded: Loaded,
     config: AuditConfig,
     plan: Plan,
+    mirror: Mirror,
     scores: Scores,
     mislabels: MislabelFlags,
     contamination: ContaminationFlags | None,
@@ -43,7 +45,7 @@ def make_report(
         evidence=_evidence(loaded, scores, mislabels, contamination),
         gates=_gates(config, mislabels, contamination),
         about=config.about,
-        method=_method(loaded, config, plan, clock),
+        method=_method(loaded, config, plan, mirror, clock),
         coverage=_coverage(loaded, notes),
         limits=[loaded.model.note] if loaded.model.note else [],
     )
@@ -122,15 +124,21 @@ def _coverage(loaded: Loaded, notes: Sequence[str]) -> Coverage:
     )
 
 
-def _method(loaded: Loaded, config: AuditConfig, plan: Plan, clock: Clock) -> Method:
-    mirror = asdict(plan.settings)
+def _method(
+    loaded: Loaded, config: AuditConfig, plan: Plan, mirror: Mirror, clock: Clock
+) -> Method:
+    # The attempt that was taken, which need not be the one that was planned first.
+    steps = asdict(plan.settings) | {
+        "learning_rate": mirror.attempt.learning_rate,
+        "weights_kept": mirror.attempt.keep,
+    }
     return Method(
         model_sha256=loaded.model.sha256(),
         device=str(loaded.model.device),
         settings={
             "model": loaded.model.description,
             "mirror": plan.reason,
-            **{f"mirror.{name}": value for name, value in mirror.items() if name != "seed"},
+            **{f"mirror.{name}": value for name, value in steps.items() if name != "seed"},
             "batch_size": config.batch_size,
         },
         seeds={"mirror": config.mirror.seed},
