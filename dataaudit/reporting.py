@@ -138,6 +138,7 @@ def _method(
         settings={
             "model": loaded.model.description,
             "mirror": plan.reason,
+            "mirror.cost_in_forward_passes_of_one_row": plan.forward_passes,
             **{f"mirror.{name}": value for name, value in steps.items() if name != "seed"},
             "batch_size": config.batch_size,
         },
