@@ -24,16 +24,16 @@ def find_mislabels(
         references = ReferenceRows(
             given_labels=pool.labels,
             planted=mirror.references.planted,
-            base_probabilities=scores.held_out.probabilities(FAMILIAR)[pool.positions],
-            mirrored_probabilities=scores.held_out.probabilities(RELEARNED)[pool.positions],
+            base_probabilities=scores.held_out.predictions(FAMILIAR)[pool.positions],
+            mirrored_probabilities=scores.held_out.predictions(RELEARNED)[pool.positions],
         )
     return flag_mislabels(
         loaded.train.ids,
         list(loaded.train.classes),
         loaded.train.labels,
-        scores.train.probabilities(ITSELF),
-        scores.train.probabilities(FAMILIAR),
-        scores.train.probabilities(RELEARNED),
+        scores.train.predictions(ITSELF),
+        scores.train.predictions(FAMILIAR),
+        scores.train.predictions(RELEARNED),
         references,
         target_precision=config.flags.target_precision,
         budget=config.flags.budget,

@@ -194,7 +194,7 @@ def _with_consequence(
         np.arange(len(loaded.suspects)),
         pd.Index(loaded.suspects.ids).get_indexer(decisions.flagged_queries),
     )
-    predicted = scores.suspects.probabilities(ITSELF).argmax(axis=1)
+    predicted = scores.suspects.predictions(ITSELF).argmax(axis=1)
     right = (predicted == loaded.suspects.labels).astype(np.float64)
     metric = metric_without(right, flagged, seed=config.mirror.seed)
     classes = loaded.task.classes

@@ -30,15 +30,15 @@ class ScoreBlock:
     losses : float32 `[rows, models]`
         Loss of each row under each model, nats; the first is the model itself, the others are
         the perturbed ones in the order given.
-    probabilities : float32 `[rows, models, classes]`
-        Of the same models.
+    predictions : float32 `[rows, models, width]`
+        Of the same models; what the task makes of their outputs: for classes, probabilities.
     features : float16 `[rows, width]`
         Inputs of the model's last linear layer; width 0 where it has none.
     """
 
     start: int
     losses: Floats
-    probabilities: Floats
+    predictions: Floats
     features: Floats
 
     def __len__(self) -> int:
@@ -56,7 +56,7 @@ class ScoreBlocks:
         """Store a finished block."""
         arrays = {
             "losses": block.losses,
-            "probabilities": block.probabilities,
+            "predictions": block.predictions,
             "features": block.features,
         }
         contiguous = {name: np.ascontiguousarray(values) for name, values in arrays.items()}
@@ -83,9 +83,9 @@ class ScoreBlocks:
                 )
             yield ScoreBlock(start=int(name), **load(content))
 
-    def probabilities(self, models: slice) -> Floats:
-        """Return `[rows, classes]` of all rows, the mean over some models; 0 is the trained one."""
-        return np.concatenate([block.probabilities[:, models].mean(axis=1) for block in self])
+    def predictions(self, models: slice) -> Floats:
+        """Return `[rows, width]` of all rows, the mean over some models; 0 is the trained one."""
+        return np.concatenate([block.predictions[:, models].mean(axis=1) for block in self])
 
     def features(self) -> Floats:
         """Return `[rows, width]` of all rows."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -12,6 +12,18 @@ from torch.nn import functional
 from dataaudit.errors import ModelError
 
 OutputKind = Literal["logits", "probabilities", "one logit"]
+
+
+class Task(Protocol):
+    """What a model's outputs mean. Everything the mirrors and engines need of it."""
+
+    def losses(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Return the loss of each row in nats, `[rows]`, differentiable, in at least float32."""
+        ...
+
+    def predictions(self, outputs: Tensor) -> Tensor:
+        """Return what the flags are made from, `[rows, width]`; for classes, probabilities."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -69,3 +81,7 @@ class Classification:
     def losses(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """Return the cross-entropy of each row in nats, `[rows]`, never negative."""
         return functional.nll_loss(self.log_probabilities(outputs), labels, reduction="none")
+
+    def predictions(self, outputs: Tensor) -> Tensor:
+        """Return the probability of each class, `[rows, C]`."""
+        return self.log_probabilities(outputs).exp()

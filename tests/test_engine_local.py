@@ -70,7 +70,7 @@ def test_scores_are_those_of_the_perturbed_modules_run_by_hand() -> None:
         probabilities.append(outputs.softmax(1).numpy())
     np.testing.assert_allclose(joined(blocks, "losses"), np.stack(by_hand, 1), rtol=1e-5)
     np.testing.assert_allclose(
-        joined(blocks, "probabilities"), np.stack(probabilities, 1), rtol=1e-5, atol=1e-7
+        joined(blocks, "predictions"), np.stack(probabilities, 1), rtol=1e-5, atol=1e-7
     )
 
 
@@ -85,7 +85,7 @@ def test_batch_and_block_size_change_nothing(
     monkeypatch.setattr(local, "_ROWS_PER_BLOCK", rows_per_block)
     found = list(LocalEngine(batch_size).score(trained, Classification(4), samples, groups))
     assert sum(len(block) for block in found) == 103
-    for column in ("losses", "probabilities", "features"):
+    for column in ("losses", "predictions", "features"):
         np.testing.assert_allclose(
             joined(found, column), joined(expected, column), rtol=1e-4, atol=1e-6
         )

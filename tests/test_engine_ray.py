@@ -93,7 +93,7 @@ def assert_same(found: list[ScoreBlock], expected: list[ScoreBlock]) -> None:
     found = sorted(found, key=lambda block: block.start)
     assert [block.start for block in found] == [block.start for block in expected]
     for mine, theirs in zip(found, expected, strict=True):
-        for column in ("losses", "probabilities", "features"):
+        for column in ("losses", "predictions", "features"):
             np.testing.assert_allclose(
                 getattr(mine, column), getattr(theirs, column), rtol=1e-6, atol=1e-9
             )

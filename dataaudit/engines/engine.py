@@ -9,7 +9,7 @@ from dataaudit.datasets.samples import Samples
 from dataaudit.mirror.perturbation import Perturbation
 from dataaudit.models.trained import TrainedModel
 from dataaudit.scores import ScoreBlock
-from dataaudit.tasks import Classification
+from dataaudit.tasks import Task
 
 
 class Engine(Protocol):
@@ -18,7 +18,7 @@ class Engine(Protocol):
     def score(
         self,
         model: TrainedModel,
-        task: Classification,
+        task: Task,
         samples: Samples,
         perturbations: Sequence[Perturbation],
         finished: Collection[int] = (),
@@ -28,7 +28,7 @@ class Engine(Protocol):
         Parameters
         ----------
         model : TrainedModel
-        task : Classification
+        task : Task
         samples : Samples
         perturbations : sequence of Perturbation
             Without the model itself, which always comes first in `ScoreBlock.losses`.

@@ -20,7 +20,7 @@ from dataaudit.mirror.perturbation import Perturbation
 from dataaudit.models.trained import TrainedModel, forward
 from dataaudit.progress import track
 from dataaudit.scores import ScoreBlock
-from dataaudit.tasks import Classification
+from dataaudit.tasks import Task
 
 _ROWS_PER_BLOCK = 4096
 
@@ -34,7 +34,7 @@ class LocalEngine:
     def score(
         self,
         model: TrainedModel,
-        task: Classification,
+        task: Task,
         samples: Samples,
         perturbations: Sequence[Perturbation],
         finished: Collection[int] = (),
@@ -65,7 +65,7 @@ class BatchScorer:
     """Runs the model and every perturbed model on a batch."""
 
     model: TrainedModel
-    task: Classification
+    task: Task
     samples: Samples
     perturbations: Sequence[Perturbation]
 
@@ -79,26 +79,26 @@ class BatchScorer:
         features = tap.features(len(batch))
         for perturbation in self.perturbations:
             outputs.append(forward(perturbation.apply(self.model.module), inputs))
-        log_probabilities = [self._log_probabilities(output, batch) for output in outputs]
-        losses = [_losses(values, labels) for values in log_probabilities]
+        for output in outputs:
+            self._refuse_infinite(output, batch)
+        losses = [self.task.losses(output, labels) for output in outputs]
+        predictions = [self.task.predictions(output) for output in outputs]
         return ScoreBlock(
             start=int(batch.positions[0]),
             losses=torch.stack(losses, dim=1).float().cpu().numpy(),
-            probabilities=torch.stack(log_probabilities, dim=1).exp().float().cpu().numpy(),
+            predictions=torch.stack(predictions, dim=1).float().cpu().numpy(),
             features=features,
         )
 
-    def _log_probabilities(self, outputs: Tensor, batch: Batch) -> Tensor:
-        result = self.task.log_probabilities(outputs)
+    def _refuse_infinite(self, outputs: Tensor, batch: Batch) -> None:
         if not bool(torch.isfinite(outputs).all()):
             finite = torch.isfinite(outputs).reshape(len(batch), -1).all(dim=1)
             bad = int((~finite).nonzero()[0])
             raise ModelError(
                 f"{self.samples.role} ({self.samples.source.description}): row "
                 f"{batch.positions[bad]} (id {batch.ids[bad]}): the model returned NaN or "
-                "infinite outputs; expected finite logits"
+                "infinite outputs; expected finite numbers"
             )
-        return result
 
 
 class FeatureTap:
@@ -134,10 +134,6 @@ class FeatureTap:
         return flat.float().clamp(-largest, largest).half().cpu().numpy()
 
 
-def _losses(log_probabilities: Tensor, labels: Tensor) -> Tensor:
-    return -log_probabilities.gather(1, labels[:, None]).squeeze(1)
-
-
 def joined(parts: Sequence[ScoreBlock]) -> ScoreBlock:
     """Return consecutive blocks as one."""
 
@@ -147,6 +143,6 @@ def joined(parts: Sequence[ScoreBlock]) -> ScoreBlock:
     return ScoreBlock(
         start=parts[0].start,
         losses=join(lambda part: part.losses),
-        probabilities=join(lambda part: part.probabilities),
+        predictions=join(lambda part: part.predictions),
         features=join(lambda part: part.features),
     )

@@ -28,7 +28,7 @@ from dataaudit.mirror.perturbation import Perturbation
 from dataaudit.models.trained import TrainedModel
 from dataaudit.progress import track
 from dataaudit.scores import ScoreBlock
-from dataaudit.tasks import Classification
+from dataaudit.tasks import Task
 
 BLOCKS_WAITING = 2
 """Blocks handed out for each actor: one that it works on, one that it finds ready after that."""
@@ -63,7 +63,7 @@ class RayEngine:
     def score(
         self,
         model: TrainedModel,
-        task: Classification,
+        task: Task,
         samples: Samples,
         perturbations: Sequence[Perturbation],
         finished: Collection[int] = (),
@@ -83,7 +83,7 @@ class RayEngine:
     def _score(
         self,
         model: TrainedModel,
-        task: Classification,
+        task: Task,
         samples: Samples,
         perturbations: Sequence[Perturbation],
         finished: Collection[int],
@@ -224,7 +224,7 @@ class _Described:
 
 def _packed(
     model: TrainedModel,
-    task: Classification,
+    task: Task,
     samples: Samples,
     perturbations: Sequence[Perturbation],
 ) -> bytes:

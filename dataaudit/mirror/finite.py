@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from dataaudit.mirror.perturbation import UNPERTURBED, Perturbation
 from dataaudit.models.trained import Inputs, forward, named_tensors
 from dataaudit.progress import track
-from dataaudit.tasks import Classification
+from dataaudit.tasks import Task
 
 Direction = Literal["learn", "unlearn"]
 Parameters = Literal["all", "last"]
@@ -77,7 +77,7 @@ class FiniteSettings:
 
 def finite_mirror(
     module: nn.Module,
-    task: Classification,
+    task: Task,
     batches: Iterator[Sequence[Part]],
     settings: FiniteSettings,
     start: Perturbation = UNPERTURBED,
@@ -89,7 +89,7 @@ def finite_mirror(
     ----------
     module : torch.nn.Module
         In eval mode; it is copied, never changed.
-    task : Classification
+    task : Task
     batches : iterator
         One item for each step: the queries of that step, in one or more parts, on the module's
         device. Every query weighs the same, whatever part it stands in.
@@ -136,7 +136,7 @@ def finite_mirror(
     return mean.difference_from(module)
 
 
-def _mean_loss(module: nn.Module, task: Classification, parts: Sequence[Part]) -> Tensor:
+def _mean_loss(module: nn.Module, task: Task, parts: Sequence[Part]) -> Tensor:
     count = sum(len(labels) for _, labels in parts)
     losses = [
         task.losses(forward(module, inputs), labels).sum() for inputs, labels in _joined(parts)

@@ -18,7 +18,7 @@ from dataaudit.mirror.finite import moving_parameters
 from dataaudit.mirror.perturbation import UNPERTURBED, Perturbation
 from dataaudit.models.trained import TrainedModel, forward
 from dataaudit.progress import track
-from dataaudit.tasks import Classification
+from dataaudit.tasks import Task
 
 LEARNING_RATE = 1e-4
 ROWS_PER_BATCH = 256
@@ -28,9 +28,7 @@ FloatArray = NDArray[np.float64]
 IndexArray = NDArray[np.int64]
 
 
-def unlearned(
-    model: TrainedModel, task: Classification, queries: Samples, position: int
-) -> Perturbation:
+def unlearned(model: TrainedModel, task: Task, queries: Samples, position: int) -> Perturbation:
     """Return the model after one ascending Adam step on the loss of one query.
 
     The first step of Adam moves every parameter by the learning rate in the direction of its
@@ -52,7 +50,7 @@ def unlearned(
 
 def reactions(
     model: TrainedModel,
-    task: Classification,
+    task: Task,
     queries: Samples,
     positions: IndexArray,
     rows: Samples,
@@ -105,7 +103,7 @@ def reactions(
 
 def _losses(
     model: TrainedModel,
-    task: Classification,
+    task: Task,
     rows: Samples,
     positions: IndexArray,
     perturbations: Sequence[Perturbation],
