@@ -116,7 +116,7 @@ def audit(
     suspects: Any = None,
     *,
     preprocess: Any = None,
-    label: str = "label",
+    label: str | list[str] = "label",
     id: str | None = None,
     group: str | None = None,
     out: str | Path | None = None,
@@ -128,7 +128,7 @@ def audit(
 
     Parameters
     ----------
-    model : torch.nn.Module or fitted scikit-learn classifier
+    model : torch.nn.Module or fitted scikit-learn estimator
         The trained model. It is set to eval mode; its parameters are not changed.
     train : pandas.DataFrame, torch Dataset, Hugging Face Dataset or (X, y) arrays
         The training rows.
@@ -138,8 +138,10 @@ def audit(
         Samples that may be copies of training rows, such as the public test set.
     preprocess : callable, optional
         (pandas.DataFrame) -> the model's input: a tensor, or a dict or tuple of tensors.
-    label, id : str, optional
-        The label column, and the id column (None: row numbers).
+    label : str or list of str
+        The label column; for task multi-label also several 0/1 columns, one for each label.
+    id : str, optional
+        The id column (None: row numbers).
     group : str, optional
         The column of training rows and suspects that tells which belong together, such as the
         patient; shared groups are reported.
@@ -150,8 +152,8 @@ def audit(
     resume : bool
         Whether to go on with an unfinished audit in `out`; its finished steps are used again.
     **settings
-        The other keys of `audit.yaml`: name, task, classes, mirror, flags, gates, batch_size,
-        device, about.
+        The other keys of `audit.yaml`: name, task, classes, loss, ignore_label, mirror,
+        flags, gates, batch_size, device, about.
 
     Raises
     ------
@@ -218,13 +220,17 @@ def _run(
         {
             MISLABELS: table(rows),
             CONTAMINATION: table(pairs),
-            **({SET_ASIDE: table(not_used)} if config.bad_rows.asked else {}),
+            **({SET_ASIDE: table(not_used)} if _may_set_aside(config) else {}),
             AUDIT: text(report.model_dump_json(indent=2) + "\n"),
             REPORT: text(page),
             MANIFEST: as_json(build_manifest(config, loaded, clock)),
         }
     )
     return AuditResult(rows, pairs, not_used, report)
+
+
+def _may_set_aside(config: AuditConfig) -> bool:
+    return config.bad_rows.asked or config.ignore_label is not None
 
 
 def _mirror(loaded: Loaded, plan: Plan, steps: Steps) -> Mirror:

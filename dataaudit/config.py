@@ -15,6 +15,7 @@ from pydantic import (
     StrictInt,
     StrictStr,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -32,6 +33,7 @@ def _no_truth_value(value: object) -> object:
 
 Number = Annotated[float, BeforeValidator(_no_truth_value)]
 Count = Annotated[int, BeforeValidator(_no_truth_value), Field(ge=1)]
+Weight = Annotated[Number, Field(gt=0)]
 Share = Annotated[Number, Field(ge=0, le=1)]
 
 
@@ -52,7 +54,10 @@ class DataConfig(_Section):
     """One split: the file, and which of its columns are special."""
 
     path: Path
-    label: str = "label"
+    label: str | Annotated[list[StrictStr], Field(min_length=1)] = "label"
+    """Several 0/1 columns, one for each label, for task multi-label only."""
+    separator: Annotated[str, Field(min_length=1)] = "|"
+    """What stands between the labels of a text, for task multi-label."""
     id: str | None = None
     group: str | None = None
     """The column that tells which rows belong together: a patient, a user, a document."""
@@ -94,6 +99,28 @@ class GateConfig(_Section):
     """Largest allowed number of flagged suspects."""
 
 
+class LossConfig(_Section):
+    """How the model was trained. `loss: huber` is short for `loss: {kind: huber}`."""
+
+    kind: Literal["squared", "absolute", "huber"] | None = None
+    """Regression only: of the residual; `squared` where nothing is said."""
+    class_weights: Annotated[list[Weight], Field(min_length=1)] | dict[str | int, Weight] | None = (
+        None
+    )
+    """In the order of the classes, or by name (the others weigh 1)."""
+    label_smoothing: Annotated[Number, Field(ge=0, lt=1)] = 0.0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _kind_alone(cls, value: object) -> object:
+        return {"kind": value} if isinstance(value, str) else value
+
+    @property
+    def weighs(self) -> bool:
+        """Whether the mirror learns with another loss than the reported one."""
+        return self.class_weights is not None or self.label_smoothing > 0
+
+
 class BadRowsConfig(_Section):
     """What happens to rows that cannot be used: undecodable images, NaN inputs, bad labels."""
 
@@ -127,10 +154,13 @@ class AuditConfig(_Section):
     """The whole of `audit.yaml`. Paths are absolute once loaded."""
 
     name: str = "audit"
-    task: Literal["classification"] = "classification"
+    task: Literal["classification", "regression", "multi-label"] = "classification"
     model: ModelConfig
     preprocess: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")] | None = None
-    classes: Annotated[list[StrictStr | StrictInt], Field(min_length=2)] | None = None
+    classes: Annotated[list[StrictStr | StrictInt], Field(min_length=1)] | None = None
+    loss: LossConfig = LossConfig()
+    ignore_label: StrictStr | StrictInt | None = None
+    """The label value of rows that are not to be judged, for example -100."""
     train: DataConfig
     held_out: DataConfig | None = None
     suspects: DataConfig | None = None
@@ -160,6 +190,55 @@ class AuditConfig(_Section):
     def _distinct_classes(cls, value: list[str | int] | None) -> list[str | int] | None:
         if value is not None and len({str(item) for item in value}) < len(value):
             raise ValueError("every class may be named once")
+        return value
+
+    @field_validator("classes")
+    @classmethod
+    def _classes_of_the_task(
+        cls, value: list[str | int] | None, known: ValidationInfo
+    ) -> list[str | int] | None:
+        task = known.data.get("task")
+        if value is None or task is None:
+            return value
+        if task == "regression":
+            raise ValueError("expected no classes for task regression")
+        if task == "classification" and len(value) < 2:
+            raise ValueError("expected at least 2 classes")
+        if task == "multi-label":
+            for name in map(str, value):
+                if "|" in name or name in ("", "(none)") or name != name.strip():
+                    raise ValueError(
+                        f"{name!r} cannot be told apart in a set such as a|c; expected names "
+                        "without | and outer spaces, other than (none)"
+                    )
+        return value
+
+    @field_validator("loss")
+    @classmethod
+    def _loss_of_the_task(cls, value: LossConfig, known: ValidationInfo) -> LossConfig:
+        task = known.data.get("task")
+        if task is not None and task != "regression" and value.kind is not None:
+            raise ValueError(
+                f"kind is for task regression; task {task} has the cross-entropy, with "
+                "class_weights and label_smoothing"
+            )
+        if task == "regression" and value.weighs:
+            raise ValueError("class_weights and label_smoothing are not for task regression")
+        return value
+
+    @field_validator("train", "held_out", "suspects")
+    @classmethod
+    def _label_of_the_task(
+        cls, value: DataConfig | None, known: ValidationInfo
+    ) -> DataConfig | None:
+        task = known.data.get("task")
+        if value is None or task in (None, "multi-label"):
+            return value
+        if not isinstance(value.label, str):
+            raise ValueError(
+                f"label names {len(value.label)} columns; expected one, because several are for "
+                "task multi-label only"
+            )
         return value
 
 
@@ -197,7 +276,10 @@ def load_config(path: Path) -> AuditConfig:
 
 
 def config_from_python(
-    label: str, id: str | None, settings: dict[str, Any], group: str | None = None
+    label: str | list[str],
+    id: str | None,
+    settings: dict[str, Any],
+    group: str | None = None,
 ) -> AuditConfig:
     """Validate the settings of `dataaudit.audit(...)`; there, data and model are objects.
 

@@ -114,7 +114,7 @@ def row_evidence(
     if len(row_ids) == 0:
         return {}
     positions = _positions_of(train, row_ids)
-    suggested = mislabels.table["suggested_label"].iloc[positions].astype(str).tolist()
+    suggested = mislabels.table["suggested_label"].iloc[positions].tolist()
     features = _unit(_features_at(train_scores, positions))
     rows = _exhibits(train, positions, [""] * len(positions))
     neighbours = _neighbours(train, train_scores, positions, features, exhibits)
@@ -180,22 +180,27 @@ def _neighbours(
 
 
 def _against(
-    suggested_labels: Sequence[str],
+    suggested_labels: Sequence[Any],
     held_out: Samples,
     features: Features,
     held_out_features: Features,
     count: int,
 ) -> list[list[Exhibit]]:
-    """Return the held-out samples of the suggested label that are most alike."""
+    """Return the held-out samples of the suggested label that are most alike.
+
+    Numbers hardly ever agree: of regression targets, the most alike are shown whatever theirs is.
+    """
     alike = features @ held_out_features.T
-    labels = np.array([str(held_out.classes[label]) for label in held_out.labels])
+    labels = held_out.label_values()
+    shown = [_label_text(label) for label in labels]
     chosen: list[NDArray[np.int64]] = []
     notes: list[str] = []
     for line, suggested in enumerate(suggested_labels):
-        opposing = np.flatnonzero(labels == suggested)
+        same = np.full(len(labels), True) if len(held_out.classes) == 0 else labels == suggested
+        opposing = np.flatnonzero(same)
         nearest = opposing[np.argsort(-alike[line, opposing], kind="stable")[:count]]
         chosen.append(nearest)
-        notes += [f"trusted as {suggested}, similarity {alike[line, q]:.2f}" for q in nearest]
+        notes += [f"trusted as {shown[q]}, similarity {alike[line, q]:.2f}" for q in nearest]
     exhibits = iter(_exhibits(held_out, np.concatenate(chosen), notes))
     return [[next(exhibits) for _ in nearest] for nearest in chosen]
 
@@ -230,22 +235,25 @@ def _exhibits(
 def _exhibit(samples: Samples, batch: Batch, line: int) -> Exhibit:
     row = batch.frame.iloc[line]
     content = row[samples.content_column] if samples.content_column else None
-    label = batch.labels[line]
     fields: dict[str, str] = {}
     if samples.modality == "table":
-        special = {samples.label_column, samples.id_column}
+        special = samples.special_columns() - {samples.group_column}
         for name in [name for name in batch.frame.columns if name not in special][:MOST_FIELDS]:
             fields[str(name)] = shortened(str(row[name]), LONGEST_FIELD)
     sample_id = batch.ids[line]
     return Exhibit(
         sample_id=sample_id.item() if isinstance(sample_id, np.generic) else sample_id,
         role=samples.role,
-        label=str(samples.classes[label]) if len(samples.classes) else f"{label:.6g}",
+        label=_label_text(samples.label_values(batch.labels[line : line + 1])[0]),
         text=shortened(str(content), LONGEST_TEXT) if samples.modality == "text" else None,
         image=_thumbnail(samples, content, sample_id) if samples.modality == "image" else None,
         fields=fields,
         note="",
     )
+
+
+def _label_text(label: Any) -> str:
+    return f"{label:.6g}" if isinstance(label, float) else str(label)
 
 
 def _thumbnail(samples: Samples, content: Any, sample_id: Any) -> str:

@@ -2,43 +2,87 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from dataaudit.config import AuditConfig
 from dataaudit.flags.label_evidence import ReferenceRows
+from dataaudit.flags.label_sets import ReferenceSets, flag_label_sets
 from dataaudit.flags.mislabels import flag_mislabels
 from dataaudit.flags.results import MislabelFlags
+from dataaudit.flags.targets import ReferenceTargets, flag_targets
 from dataaudit.loading import Loaded
 from dataaudit.mirror.relearn import Mirror
+from dataaudit.scores import Floats
 from dataaudit.scoring import FAMILIAR, ITSELF, RELEARNED, Scores
+from dataaudit.tasks import MultiLabel, Regression
 
 
 def find_mislabels(
     loaded: Loaded, mirror: Mirror, scores: Scores, config: AuditConfig
 ) -> MislabelFlags:
     """Flag training rows that are probably mislabeled."""
-    references = None
-    if mirror.references is not None and scores.held_out is not None:
-        pool = mirror.references.pool
-        references = ReferenceRows(
-            given_labels=pool.labels,
-            planted=mirror.references.planted,
-            base_probabilities=scores.held_out.predictions(FAMILIAR)[pool.positions],
-            mirrored_probabilities=scores.held_out.predictions(RELEARNED)[pool.positions],
+    train = loaded.train
+    own, familiar, mirrored = (
+        scores.train.predictions(models) for models in (ITSELF, FAMILIAR, RELEARNED)
+    )
+    decision: dict[str, Any] = {
+        "target_precision": config.flags.target_precision,
+        "budget": config.flags.budget,
+        "row_groups": train.groups() if train.group_column else None,
+        "seed": config.mirror.seed,
+    }
+    known = _references(mirror, scores)
+    if isinstance(loaded.task, Regression):
+        targets = None
+        if known is not None:
+            labels, planted, before, after = known
+            targets = ReferenceTargets(labels, planted, _column(before), _column(after))
+        return flag_targets(
+            train.ids,
+            train.labels,
+            _column(own),
+            _column(familiar),
+            _column(mirrored),
+            targets,
+            **decision,
         )
+    classes = list(train.classes)
+    if isinstance(loaded.task, MultiLabel):
+        return flag_label_sets(
+            train.ids,
+            classes,
+            train.labels,
+            own,
+            familiar,
+            mirrored,
+            None if known is None else ReferenceSets(*known),
+            train.label_values,
+            **decision,
+        )
+    rows = None if known is None else ReferenceRows(*known)
     return flag_mislabels(
-        loaded.train.ids,
-        list(loaded.train.classes),
-        loaded.train.labels,
-        scores.train.predictions(ITSELF),
-        scores.train.predictions(FAMILIAR),
-        scores.train.predictions(RELEARNED),
-        references,
-        target_precision=config.flags.target_precision,
-        budget=config.flags.budget,
-        row_groups=loaded.train.groups() if loaded.train.group_column else None,
-        seed=config.mirror.seed,
+        train.ids, classes, train.labels, own, familiar, mirrored, rows, **decision
+    )
+
+
+def _column(predictions: Floats) -> NDArray[np.float64]:
+    return predictions[:, 0].astype(np.float64)
+
+
+def _references(mirror: Mirror, scores: Scores) -> tuple[Any, Any, Floats, Floats] | None:
+    """Return labels, whether planted, and both models' predictions of the references."""
+    if mirror.references is None or scores.held_out is None:
+        return None
+    pool = mirror.references.pool
+    return (
+        pool.labels,
+        mirror.references.planted,
+        scores.held_out.predictions(FAMILIAR)[pool.positions],
+        scores.held_out.predictions(RELEARNED)[pool.positions],
     )
 
 

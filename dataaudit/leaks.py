@@ -125,14 +125,15 @@ def _disagreeing(
     train: Samples, keys: NDArray[np.object_], clean: IndexArray, clean_matches: Matches
 ) -> pd.DataFrame:
     """List identical rows of all, and near ones of the calibration sample, whose labels differ."""
-    identical = identical_pairs(keys.tolist(), train.labels)
+    given = train.label_values()
+    identical = identical_pairs(keys.tolist(), given)
     near = fit_null(clean_matches.score[:, 0]).excluded & (clean_matches.rows[:, 0] >= 0)
     pairs = np.concatenate(
         [identical, np.stack([clean[near], clean_matches.rows[near, 0]], axis=1)]
     )
     similarity = np.r_[np.ones(len(identical)), clean_matches.similarity[near, 0]]
-    classes = np.asarray([str(name) for name in train.classes], object)
-    return disagreeing_duplicates(train.ids.tolist(), classes[train.labels], pairs, similarity)
+    shown = given if len(train.classes) == 0 else given.astype(str).astype(object)
+    return disagreeing_duplicates(train.ids.tolist(), shown, pairs, similarity)
 
 
 def _shared_groups(train: Samples, suspects: Samples) -> pd.DataFrame | None:
@@ -194,17 +195,8 @@ def _with_consequence(
         np.arange(len(loaded.suspects)),
         pd.Index(loaded.suspects.ids).get_indexer(decisions.flagged_queries),
     )
-    predicted = scores.suspects.predictions(ITSELF).argmax(axis=1)
-    right = (predicted == loaded.suspects.labels).astype(np.float64)
+    right = loaded.task.metric(scores.suspects.predictions(ITSELF), loaded.suspects.labels)
     metric = metric_without(right, flagged, seed=config.mirror.seed)
-    classes = loaded.task.classes
-    hits = pd.DataFrame(
-        {
-            "class": [str(name) for name in loaded.suspects.classes],
-            "suspects": np.bincount(loaded.suspects.labels, minlength=classes),
-            "flagged": np.bincount(loaded.suspects.labels[flagged], minlength=classes),
-        }
-    )
     columns = ["query_id", "row_id", "rank", "score", "p_value", "flagged"]
     table = decisions.table[columns].astype({"rank": np.int64})
     # Ids come back as Python objects; the tables keep the types of the files.
@@ -214,12 +206,30 @@ def _with_consequence(
         table=table,
         evidence=evidence,
         false_discovery_rate=config.flags.false_discovery_rate,
-        metric_name="accuracy",
+        metric_name=loaded.task.metric_name,
         metric_all=metric.everything,
         metric_clean=metric.clean,
         metric_difference=metric.difference,
-        hits_per_class=hits,
+        hits_per_class=_hits_per_class(loaded.suspects, flagged),
         method=_method(decisions),
+    )
+
+
+def _hits_per_class(suspects: Samples, flagged: NDArray[np.bool_]) -> pd.DataFrame:
+    """Count suspects of each class (or that carry each label), and those flagged among them."""
+    names = [str(name) for name in suspects.classes]
+    carried = suspects.labels
+    if carried.ndim == 1 and names:
+        carried = np.eye(len(names), dtype=np.int8)[carried]
+    counts = carried.sum(axis=0), carried[flagged].sum(axis=0)
+    if not names:
+        counts = np.zeros(0, np.int64), np.zeros(0, np.int64)
+    return pd.DataFrame(
+        {
+            "class": names,
+            "suspects": counts[0].astype(np.int64),
+            "flagged": counts[1].astype(np.int64),
+        }
     )
 
 

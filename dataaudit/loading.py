@@ -20,9 +20,16 @@ from dataaudit.datasets.set_aside import SetAside
 from dataaudit.errors import ConfigError, DataError, ModelError
 from dataaudit.models import scikit_learn
 from dataaudit.models.loading import build, load_function, load_weights
+from dataaudit.models.rescaled import rescaled
+from dataaudit.models.scikit_learn_regressors import trained_regressor
 from dataaudit.models.trained import Preprocess, TrainedModel, forward
 from dataaudit.screening import Screening
-from dataaudit.tasks import Classification
+from dataaudit.tasks import AuditTask, Classification, MultiLabel, Regression, Task
+from dataaudit.tasks.weighted import WeightedClassification, WeightedMultiLabel
+
+ROWS_PER_FORWARD = 256
+ROWS_FOR_NOISE = 2000
+"""Rows that the noise scale of a regression is estimated on, evenly spread where there are more."""
 
 
 @dataclass(frozen=True)
@@ -33,19 +40,22 @@ class Loaded:
     ----------
     model : TrainedModel
         In eval mode, on the device asked for.
-    task : Classification
+    task : AuditTask
     train : Samples
     held_out, suspects : Samples or None
     set_aside : mapping of role to SetAside
         The rows that none of these hold, because they cannot be used.
+    learning_task : Task or None
+        What the mirror learns by, where that is not `task`: weighted classes, smoothed labels.
     """
 
     model: TrainedModel
-    task: Classification
+    task: AuditTask
     train: Samples
     held_out: Samples | None
     suspects: Samples | None
     set_aside: dict[Role, SetAside]
+    learning_task: Task | None = None
 
 
 def load(config: AuditConfig, folder: Path) -> Loaded:
@@ -86,6 +96,8 @@ def load(config: AuditConfig, folder: Path) -> Loaded:
             classes=known,
             task=config.task,
             tolerate=config.bad_rows.asked,
+            ignore=config.ignore_label,
+            separator=split.separator,
         )
 
     return assemble(
@@ -126,6 +138,8 @@ def load_objects(
             classes=known,
             task=config.task,
             tolerate=config.bad_rows.asked,
+            ignore=config.ignore_label,
+            separator=columns.separator,
         )
 
     return assemble(built, preprocess, config.classes, splits, open_split, config)
@@ -141,32 +155,89 @@ def assemble(
 ) -> Loaded:
     """Open the splits with one set of classes, and join them with the model."""
     device = _device(config.device)
-    if classes is None and scikit_learn.is_estimator(built):
+    classifies = config.task == "classification"
+    if classes is None and classifies and scikit_learn.is_estimator(built):
         classes = scikit_learn.classes_of(built)
     rows = Screening(open_split(splits["train"], "train", classes), config.bad_rows)
-    model = _trained(built, preprocess, rows.samples, config.mirror.seed).to(device)
+    model = _trained(built, preprocess, rows.samples, config).to(device)
     rows.check_inputs(model)
     outputs = _sample_outputs(model, rows.samples)
     train = rows.samples
-    if classes is None and isinstance(train.classes[0], int):
+    if classes is None and classifies and isinstance(train.classes[0], int):
         rows.check_classes(_width(outputs))
         train = _with_classes_of_the_model(rows.samples, _width(outputs))
-    task = Classification.of(outputs, len(train.classes))
+    task, learning_task = _tasks(config, outputs, train)
     others: dict[Role, Samples] = {}
     set_aside: dict[Role, SetAside] = {"train": rows.result()}
     roles: tuple[Role, ...] = ("held_out", "suspects")
     for role in roles:
         if splits.get(role) is not None:
-            samples = open_split(splits[role], role, list(train.classes))
+            known = list(train.classes) or None
+            samples = open_split(splits[role], role, known)
             screening = Screening(samples, config.bad_rows)
             screening.check_inputs(model)
             others[role], set_aside[role] = screening.samples, screening.result()
             # Before hours of work: inputs of another kind than the training rows'.
             _sample_outputs(model, others[role])
-    return Loaded(model, task, train, others.get("held_out"), others.get("suspects"), set_aside)
+    if isinstance(task, Regression):
+        model = rescaled(model, train)
+        # Residuals of rows that the model has memorized are too small to tell the noise.
+        task = _with_noise_scale(task, model, others.get("held_out", train))
+    held_out, suspects = others.get("held_out"), others.get("suspects")
+    return Loaded(model, task, train, held_out, suspects, set_aside, learning_task)
 
 
-def _trained(built: Any, preprocess: Preprocess | None, train: Samples, seed: int) -> TrainedModel:
+def _tasks(
+    config: AuditConfig, outputs: torch.Tensor, train: Samples
+) -> tuple[AuditTask, Task | None]:
+    """Return the task, and what the mirror learns by where that is another one."""
+    if config.task == "regression":
+        return Regression.of(outputs, config.loss.kind or "squared"), None
+    weights = _class_weights(config, train)
+    smoothing = config.loss.label_smoothing
+    if config.task == "multi-label":
+        labels = MultiLabel.of(outputs, len(train.classes))
+        weighted_labels = WeightedMultiLabel(labels, weights, smoothing)
+        return labels, weighted_labels if config.loss.weighs else None
+    task = Classification.of(outputs, len(train.classes))
+    weighted = WeightedClassification(task, weights, smoothing)
+    return task, weighted if config.loss.weighs else None
+
+
+def _class_weights(config: AuditConfig, train: Samples) -> tuple[float, ...] | None:
+    given, names = config.loss.class_weights, [str(name) for name in train.classes]
+    if isinstance(given, dict):
+        by_name = {str(name): weight for name, weight in given.items()}
+        unknown = [name for name in by_name if name not in names]
+        if unknown:
+            raise ConfigError(
+                f"loss.class_weights: found {unknown[0]!r}, expected the classes "
+                f"{', '.join(names[:20])}"
+            )
+        return tuple(by_name.get(name, 1.0) for name in names)
+    if given is not None and len(given) != len(names):
+        raise ConfigError(
+            f"loss.class_weights: found {len(given)} weights, expected {len(names)}, one for each "
+            f"of the classes {', '.join(names[:20])}"
+        )
+    return None if given is None else tuple(given)
+
+
+def _with_noise_scale(task: Regression, model: TrainedModel, samples: Samples) -> Regression:
+    count = min(ROWS_FOR_NOISE, len(samples))
+    positions = np.unique(np.linspace(0, len(samples) - 1, count).astype(np.int64))
+    residuals = []
+    with torch.inference_mode():
+        for start in range(0, len(positions), ROWS_PER_FORWARD):
+            batch = samples.take(positions[start : start + ROWS_PER_FORWARD])
+            outputs = forward(model.module, model.inputs(batch, samples))
+            residuals.append(batch.labels - outputs.double().reshape(-1).cpu().numpy())
+    return task.with_noise_of(np.concatenate(residuals), float(np.std(samples.labels)))
+
+
+def _trained(
+    built: Any, preprocess: Preprocess | None, train: Samples, config: AuditConfig
+) -> TrainedModel:
     if isinstance(built, nn.Module):
         module = built.eval()
         count = sum(parameter.numel() for parameter in module.parameters())
@@ -175,10 +246,11 @@ def _trained(built: Any, preprocess: Preprocess | None, train: Samples, seed: in
         description = f"{type(module).__name__}, {count:,} parameters"
         return TrainedModel(module, preprocess or default_preprocess(train), description)
     if scikit_learn.is_estimator(built):
-        return scikit_learn.trained_model(built, preprocess, train, seed)
+        adapt = trained_regressor if config.task == "regression" else scikit_learn.trained_model
+        return adapt(built, preprocess, train, config.mirror.seed)
     raise ModelError(
         f"the model is a {type(built).__name__}; expected a torch.nn.Module "
-        "or a fitted scikit-learn classifier"
+        "or a fitted scikit-learn estimator"
     )
 
 
@@ -203,8 +275,8 @@ def default_preprocess(train: Samples) -> Preprocess:
             "preprocess: needed for text, for example my_model:preprocess, a function from "
             "a data frame to the model's input tensors"
         )
-    special = {train.label_column, train.id_column, train.group_column}
-    sample = train.take([0]).frame.drop(columns=[c for c in special if c], errors="ignore")
+    special = list(train.special_columns())
+    sample = train.take([0]).frame.drop(columns=special, errors="ignore")
     numbers = [str(name) for name in sample.select_dtypes(["number", "bool"]).columns]
     if not numbers:
         raise ConfigError(
@@ -276,14 +348,3 @@ def _device(name: str) -> torch.device:
         reason = str(error).partition("\n")[0][:200]
         raise ConfigError(f"device: {name} cannot be used here: {reason}") from None
     return device
-
-
-def composition(loaded: Loaded) -> pd.DataFrame:
-    """Return `split`, `class`, `rows`: how many rows of each class each split has."""
-    lines = []
-    for samples in (loaded.train, loaded.held_out, loaded.suspects):
-        if samples is not None:
-            counts = np.bincount(samples.labels, minlength=len(samples.classes))
-            for name, count in zip(samples.classes, counts, strict=True):
-                lines.append({"split": samples.role, "class": str(name), "rows": int(count)})
-    return pd.DataFrame(lines, columns=["split", "class", "rows"])

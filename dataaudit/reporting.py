@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 
 import numpy as np
 
+from dataaudit.composition import composition
 from dataaudit.config import AuditConfig
 from dataaudit.evidence import Evidence, pair_evidence, row_evidence
 from dataaudit.flags.results import ContaminationFlags, MislabelFlags
-from dataaudit.loading import Loaded, composition
+from dataaudit.loading import Loaded
 from dataaudit.manifest import Clock, versions
 from dataaudit.mirror.plan import Plan
 from dataaudit.mirror.relearn import Mirror

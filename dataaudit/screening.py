@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from dataaudit.config import BadRowsConfig
+from dataaudit.datasets.label_sets import as_text
 from dataaudit.datasets.samples import Batch, Role, Samples
 from dataaudit.datasets.set_aside import (
+    IGNORE_REASON,
     ROWS_PER_READ,
     SetAside,
     bad_content,
     bad_labels,
+    ignored_labels,
     in_file,
     set_aside,
     without,
@@ -43,8 +47,13 @@ class Screening:
         self._reasons: dict[int, str] = {}
         self.samples = samples
         """The rows that are left."""
+        # Not to judge a row is the user's wish, and counts as no bad row.
+        self._ignored = ignored_labels(samples)
+        if self._ignored:
+            self._reasons |= self._ignored
+            self.samples = without(samples, self._ignored)
         if settings.asked:
-            self._drop(bad_labels(samples))
+            self._drop(bad_labels(self.samples))
             self._drop(bad_content(self.samples, settings.longest_text))
 
     def check_classes(self, classes: int) -> None:
@@ -77,10 +86,12 @@ class Screening:
     def _drop(self, reasons: Mapping[int, str]) -> None:
         self._reasons |= in_file(self.samples, reasons)
         self.samples = without(self.samples, reasons)
-        rows, bad = len(self._opened), len(self._reasons)
+        rows = len(self._opened) - len(self._ignored)
+        bad = len(self._reasons) - len(self._ignored)
         allowed = self._settings.largest_share
         if bad > allowed * rows or bad == rows:
-            first = self.result()
+            reasons = {p: why for p, why in self._reasons.items() if p not in self._ignored}
+            first = set_aside(self._opened, reasons)
             raise DataError(
                 f"{self._opened.source.description}: {bad} of {rows} rows cannot be used "
                 f"({bad / rows:.2%}), more than bad_rows.largest_share allows ({allowed:.2%}); "
@@ -118,15 +129,24 @@ def _reason(message: str, samples: Samples, batch: Batch) -> str:
 
 def note(aside: SetAside) -> str:
     """Return what the report says of the rows of one split that were set aside."""
-    named = [
+    bad = [
         f"{row_id}: {reason}"
-        for row_id, reason in zip(aside.ids[:SHOWN], aside.reasons[:SHOWN], strict=True)
+        for row_id, reason in zip(aside.ids, aside.reasons, strict=True)
+        if reason != IGNORE_REASON
     ]
-    more = f"; and {len(aside) - SHOWN} more" if len(aside) > SHOWN else ""
-    return (
-        f"{aside.role}: {len(aside)} of {aside.rows} rows could not be used and were set aside "
-        f"(all are in set_aside.parquet): {'; '.join(named)}{more}"
-    )
+    parts = []
+    if len(bad) < len(aside):
+        parts.append(
+            f"{aside.role}: {len(aside) - len(bad)} of {aside.rows} rows were not judged, because "
+            "their label is the one that ignore_label names (set_aside.parquet has their ids)"
+        )
+    if bad:
+        more = f"; and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
+        parts.append(
+            f"{aside.role}: {len(bad)} of {aside.rows} rows could not be used and were set aside "
+            f"(all are in set_aside.parquet): {'; '.join(bad[:SHOWN])}{more}"
+        )
+    return ". ".join(parts)
 
 
 def table_of(asides: Mapping[Role, SetAside]) -> pd.DataFrame:
@@ -156,8 +176,9 @@ def with_unjudged_rows(
     if len(aside) == 0:
         return mislabels
     count = len(aside)
-    given = [classes[label] if 0 <= label < len(classes) else None for label in aside.labels]
-    whole = all(isinstance(name, int) for name in classes)
+    given = [_given(label, classes) for label in aside.labels]
+    whole = bool(classes) and all(isinstance(name, int) for name in classes)
+    whole = whole and aside.labels.ndim == 1
     label_type = "Int64" if whole else mislabels["given_label"].dtype
     unjudged = pd.DataFrame(
         {
@@ -172,6 +193,15 @@ def with_unjudged_rows(
     )
     judged = mislabels.astype({"given_label": label_type, "suggested_label": label_type})
     return _in_file_order(judged, unjudged, aside)
+
+
+def _given(label: Any, classes: list[str | int]) -> Any:
+    """Return the label of a row that was set aside as the table has it; None where it is bad."""
+    if np.ndim(label):
+        return as_text(label, classes) or None
+    if not classes:
+        return float(label) if np.isfinite(label) else None
+    return classes[label] if 0 <= label < len(classes) else None
 
 
 def with_unjudged_suspects(contamination: pd.DataFrame, aside: SetAside) -> pd.DataFrame:

@@ -84,7 +84,7 @@
   // Rows ----------------------------------------------------------------------------------------
 
   const ID = 0, GIVEN = 1, SUGGESTED = 2, PROBABILITY = 3, PROBABILITY_TEXT = 4, FLAGGED = 5,
-    RANK = 6, SAMPLE = 7, AGAINST = 8, NEIGHBOURS = 9, SIGNALS = 10;
+    RANK = 6, SAMPLE = 7, AGAINST = 8, NEIGHBOURS = 9, SIGNALS = 10, NOTE = 11;
   const PAGE = 25;
   const PRINTED = 1000;
   const collator = new Intl.Collator("en", { numeric: true });
@@ -169,6 +169,7 @@
     verdict.append("given ", make("span", "label given", data.labels[row[GIVEN]]), " suggested ",
       make("span", "label suggested", data.labels[row[SUGGESTED]]));
     own.append(verdict);
+    if (row[NOTE]) own.append(make("p", "quiet", row[NOTE]));
     panel.append(
       own,
       evidenceList("Held-out samples that speak against it", row[AGAINST]),

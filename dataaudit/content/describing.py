@@ -71,11 +71,7 @@ def _table(samples: Samples, columns: list[str]) -> pd.DataFrame:
 def _shared_features(loaded: Loaded) -> list[str]:
     """Return the columns that every split has, labels, ids and groups left out."""
     splits = [s for s in (loaded.train, loaded.held_out, loaded.suspects) if s is not None]
-    special = {
-        name
-        for split in splits
-        for name in (split.label_column, split.id_column, split.group_column)
-    }
+    special = {name for split in splits for name in split.special_columns()}
     known = [set(split.take([0]).frame.columns) for split in splits]
     columns = [name for name in loaded.train.take([0]).frame.columns if name not in special]
     shared = [name for name in columns if all(name in names for names in known)]

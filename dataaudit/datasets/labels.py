@@ -20,6 +20,9 @@ SHOWN = 20
 UNUSABLE = -1
 """The class index of a label that is missing or is none of the classes, where that is allowed."""
 
+IGNORED = -2
+"""The class index of a label that says that its row is not to be judged (`ignore_label`)."""
+
 MOST_CLASSES = 100_000
 """A larger whole number is no class index; a list of that many classes would fill the memory."""
 
@@ -32,6 +35,7 @@ def class_indices(
     classes: Sequence[str | int] | None,
     names: Sequence[str] | None,
     tolerate: bool = False,
+    ignore: str | int | None = None,
 ) -> tuple[NDArray[np.int64], list[str | int]]:
     """Turn labels into positions in the list of classes.
 
@@ -48,6 +52,10 @@ def class_indices(
     names : sequence of str or None
         The names the data itself stores for its classes, in its order: the folders of an image
         folder (labels are names), the ClassLabel of a Hugging Face data set (labels are 0..C-1).
+    tolerate : bool
+        Whether labels that are missing or unknown become `UNUSABLE` instead of an error.
+    ignore : str, int or None
+        The value that becomes `IGNORED`.
 
     Returns
     -------
@@ -65,8 +73,11 @@ def class_indices(
         kind = _first_unhashable(values)
         raise DataError(f"{where}: labels must be text or numbers, found a {kind}") from error
     distinct = [_plain(value) for value in found]
+    to_ignore = [code for code, value in enumerate(distinct) if _is_ignored(value, ignore)]
     as_read = [None if _is_missing(value, names) else value for value in distinct]
-    missing = [code for code, value in enumerate(as_read) if value is None]
+    missing = [
+        code for code, value in enumerate(as_read) if value is None and code not in to_ignore
+    ]
     if not tolerate or len(missing) == len(as_read):
         _refuse_missing(codes, missing, ids, where)
     for value in distinct:
@@ -77,11 +88,17 @@ def class_indices(
 
     if names is not None and (classes is None or any(isinstance(known, str) for known in classes)):
         as_read = [_named(value, names) for value in as_read]
+    for code in to_ignore:
+        as_read[code] = None
     present = [value for value in as_read if value is not None]
+    if not present:
+        raise DataError(f"{where}: no row has a label; expected one in most rows")
     if classes is None:
         classes = list(names) if names is not None else _classes_from(present, where)
     index_of = _positions(as_read, classes)
-    unknown = [code for code, index in enumerate(index_of) if index is None]
+    unknown = [
+        code for code, index in enumerate(index_of) if index is None and code not in to_ignore
+    ]
     if unknown and not tolerate:
         row = int(np.flatnonzero(np.isin(codes, unknown))[0])
         _refuse_unknown(as_read[codes[row]], row, ids, where, classes)
@@ -89,11 +106,28 @@ def class_indices(
     table = np.array(
         [UNUSABLE if index is None else index for index in [*index_of, None]], dtype=np.int64
     )
+    table[to_ignore] = IGNORED
     return table[codes], list(classes)
 
 
-def targets(values: pd.Series, ids: NDArray[Any], *, where: str) -> NDArray[np.float64]:
+def targets(
+    values: pd.Series,
+    ids: NDArray[Any],
+    *,
+    where: str,
+    tolerate: bool = False,
+    ignore: str | int | None = None,
+) -> NDArray[np.float64]:
     """Turn labels into regression targets.
+
+    Parameters
+    ----------
+    values, ids, where
+        As for `class_indices`.
+    tolerate : bool
+        Whether targets that cannot be used become NaN instead of an error.
+    ignore : str, int or None
+        The value that becomes minus infinity: its row is not to be judged.
 
     Returns
     -------
@@ -109,8 +143,12 @@ def targets(values: pd.Series, ids: NDArray[Any], *, where: str) -> NDArray[np.f
         result = np.array(numeric, dtype=np.float64)
     except (TypeError, ValueError, OverflowError) as error:
         raise DataError(f"{where}: expected a finite number in every row: {error}") from error
-    wrong = np.flatnonzero(~np.isfinite(result))
-    if len(wrong):
+    result[~np.isfinite(result)] = np.nan
+    if ignore is not None:
+        named = [_is_ignored(_plain(value), ignore) for value in values]
+        result[np.array(named, dtype=bool)] = -np.inf
+    wrong = np.flatnonzero(np.isnan(result))
+    if len(wrong) and (not tolerate or len(wrong) == len(result)):
         row = int(wrong[0])
         found = _plain(values.iloc[row])
         what = "the target is missing" if _is_missing(found, None) else f"target {found!r}"
@@ -119,6 +157,28 @@ def targets(values: pd.Series, ids: NDArray[Any], *, where: str) -> NDArray[np.f
             f" ({_and_others(len(wrong))})"
         )
     return result
+
+
+def unusable(labels: NDArray[Any]) -> NDArray[np.bool_]:
+    """Tell which rows have a label that cannot be used, `[n]`; of any task."""
+    if labels.ndim == 2:
+        return np.asarray((labels == UNUSABLE).any(axis=1))
+    if np.issubdtype(labels.dtype, np.floating):
+        return np.asarray(np.isnan(labels))
+    return np.asarray(labels == UNUSABLE)
+
+
+def ignored(labels: NDArray[Any]) -> NDArray[np.bool_]:
+    """Tell which rows have a label that says not to judge them, `[n]`; of any task."""
+    if labels.ndim == 2:
+        return np.asarray((labels == IGNORED).any(axis=1))
+    if np.issubdtype(labels.dtype, np.floating):
+        return np.asarray(np.isneginf(labels))
+    return np.asarray(labels == IGNORED)
+
+
+def _is_ignored(value: Any, ignore: str | int | None) -> bool:
+    return ignore is not None and str(value) == str(ignore)
 
 
 def _plain(value: Any) -> Any:

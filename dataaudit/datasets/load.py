@@ -29,6 +29,7 @@ from dataaudit.datasets.identifiers import row_ids
 from dataaudit.datasets.image_folder import ImageFolder
 from dataaudit.datasets.images import encoded, image_path
 from dataaudit.datasets.json_lines import JsonLines
+from dataaudit.datasets.label_sets import SEPARATOR, sets_of_columns, sets_of_values
 from dataaudit.datasets.labels import class_indices, targets
 from dataaudit.datasets.memory import INPUT, ArrayPair, Frame, Pairs
 from dataaudit.datasets.modality import ROWS_SEEN, modality_of
@@ -64,24 +65,33 @@ class _Asked:
     """What the caller asks of the data; see `open_samples`."""
 
     role: Role
-    label: str
+    label: str | Sequence[str]
     id_column: str | None
     group_column: str | None
     classes: Sequence[str | int] | None
     task: str
     tolerate: bool
+    ignore: str | int | None
+    separator: str
+
+    @property
+    def label_columns(self) -> list[str]:
+        """The columns that hold labels."""
+        return [self.label] if isinstance(self.label, str) else list(self.label)
 
 
 def open_samples(
     path: Path,
     *,
     role: Role,
-    label: str,
+    label: str | Sequence[str],
     id_column: str | None,
     classes: Sequence[str | int] | None,
     task: str,
     group_column: str | None = None,
     tolerate: bool = False,
+    ignore: str | int | None = None,
+    separator: str = SEPARATOR,
 ) -> Samples:
     """Open a file or folder of samples and check its ids and labels.
 
@@ -91,8 +101,9 @@ def open_samples(
         A file with one of the endings in `READERS`, an image folder
         (`folder/class_name/*.png`), or a folder written by Hugging Face `save_to_disk`.
     role : "train", "held_out" or "suspects"
-    label : str
-        The column that holds the labels; of an image folder, `label`.
+    label : str, or sequence of str
+        The column that holds the labels; of an image folder, `label`. For task multi-label also
+        several columns, each 0 or 1, one for each label.
     id_column : str or None
         The column that holds the row ids. Without one, the ids are the positions 0, 1, 2, …,
         even where a column happens to be called `row_id`: only what is named is relied on.
@@ -100,12 +111,16 @@ def open_samples(
         The label values in the order of the model's outputs. May be None where labels are the
         numbers 0..C-1, or where the data itself names its classes: the sorted folders of an
         image folder, the ClassLabel of a Hugging Face data set.
-    task : "classification" or "regression"
+    task : "classification", "regression" or "multi-label"
     group_column : str or None
         The column that tells which rows belong together, such as the patient; not a feature.
     tolerate : bool
         Whether rows that cannot be used are left to be set aside: a label that is missing or is
         no class is `UNUSABLE` then, and a path may lead to no image.
+    ignore : str, int or None
+        The label value that says that a row is not to be judged.
+    separator : str
+        Between the labels of a text, for task multi-label.
 
     Raises
     ------
@@ -114,14 +129,14 @@ def open_samples(
         column is missing; an id is missing or repeated; a label is missing or is no class. Rows
         are counted from 0 in messages, lines from 1.
     """
-    asked = _Asked(role, label, id_column, group_column, classes, task, tolerate)
+    asked = _Asked(role, label, id_column, group_column, classes, task, tolerate, ignore, separator)
     path = existing(path)
     if not path.is_dir():
         return _file_samples(path, asked)
     if is_saved(path):
         saved = open_saved(path, str(path))
         sha256 = sha256_of(saved_files(path, saved), str(path))
-        names = saved_class_names(path, label, str(path))
+        names = saved_class_names(path, asked.label_columns[0], str(path))
         return _column_samples(saved, sha256, asked, folder=path, class_names=names)
     images = ImageFolder.open(path, str(path))
     return _column_samples(
@@ -133,12 +148,14 @@ def samples_from_object(
     obj: Any,
     *,
     role: Role,
-    label: str,
+    label: str | Sequence[str],
     id_column: str | None,
     classes: Sequence[str | int] | None,
     task: str,
     group_column: str | None = None,
     tolerate: bool = False,
+    ignore: str | int | None = None,
+    separator: str = SEPARATOR,
 ) -> Samples:
     """Take an object in memory as samples and check its ids and labels.
 
@@ -148,7 +165,7 @@ def samples_from_object(
         Of pairs, the rows are frames with the one column `input`, which holds the inputs as they
         are; `label` is not used then, and the ids are positions. A list `classes` of the data
         set (as torchvision has it) names the classes that its labels number.
-    role, label, id_column, classes, task, group_column, tolerate
+    role, label, id_column, classes, task, group_column, tolerate, ignore, separator
         As in `open_samples`.
 
     Raises
@@ -156,13 +173,15 @@ def samples_from_object(
     DataError
         As `open_samples`, and when the object is of no known kind.
     """
-    asked = _Asked(role, label, id_column, group_column, classes, task, tolerate)
+    asked = _Asked(role, label, id_column, group_column, classes, task, tolerate, ignore, separator)
     description = f"{role} ({type(obj).__name__})"
     if isinstance(obj, pd.DataFrame):
         return _column_samples(Frame(description, obj), None, asked)
     if is_data_set(obj):
         source = InMemory.open(obj, description)
-        return _column_samples(source, None, asked, class_names=class_names(obj, label))
+        return _column_samples(
+            source, None, asked, class_names=class_names(obj, asked.label_columns[0])
+        )
     if isinstance(obj, tuple) and len(obj) == 2 and all(hasattr(part, "shape") for part in obj):
         inputs, labels = obj
         if len(inputs) != len(labels):
@@ -217,20 +236,24 @@ def _column_samples(
         The names the data stores for its classes, in its order.
     """
     _require_rows(source)
-    _require_column(source, asked.label, "label")
+    for name in asked.label_columns:
+        _require_column(source, name, "label")
     if asked.id_column is not None:
         _require_column(source, asked.id_column, "id")
     if asked.group_column is not None:
         _require_column(source, asked.group_column, "group")
-    special = (asked.label, asked.id_column, asked.group_column)
+    special = (*asked.label_columns, asked.id_column, asked.group_column)
     own = [name for name in source.columns() if name in special]
     known = pd.concat(list(source.stream(own)), ignore_index=True)
     ids = _positions(source)
     if asked.id_column is not None:
         where = f"{source.description}: column {asked.id_column!r}"
         ids = row_ids(known[asked.id_column], where=where)
-    where = f"{source.description}: column {asked.label!r}"
-    labels, classes = _labels(known[asked.label], ids, where, asked, class_names)
+    if isinstance(asked.label, str):
+        where = f"{source.description}: column {asked.label!r}"
+        labels, classes = _labels(known[asked.label], ids, where, asked, class_names)
+    else:
+        labels, classes = _label_columns(known[asked.label_columns], ids, source, asked)
 
     features = [name for name in source.columns() if name not in own]
     first_rows = next(source.frames(ROWS_SEEN))
@@ -251,7 +274,8 @@ def _column_samples(
         ids=ids,
         labels=labels,
         classes=classes,
-        label_column=asked.label,
+        label_column=asked.label if isinstance(asked.label, str) else None,
+        label_columns=() if isinstance(asked.label, str) else asked.label_columns,
         id_column=asked.id_column,
         modality=modality,
         content_column=content_column,
@@ -300,7 +324,18 @@ def _labels(
     class_names: Sequence[str] | None,
 ) -> tuple[NDArray[Any], Sequence[str | int]]:
     if asked.task == "regression":
-        return targets(values, ids, where=where), []
+        read = targets(values, ids, where=where, tolerate=asked.tolerate, ignore=asked.ignore)
+        return read, []
+    if asked.task == "multi-label":
+        return sets_of_values(
+            values,
+            ids,
+            where=where,
+            classes=asked.classes,
+            separator=asked.separator,
+            ignore=asked.ignore,
+            tolerate=asked.tolerate,
+        )
     if asked.task == "classification":
         return class_indices(
             values,
@@ -309,8 +344,24 @@ def _labels(
             classes=asked.classes,
             names=class_names,
             tolerate=asked.tolerate,
+            ignore=asked.ignore,
         )
-    raise ValueError(f"task must be classification or regression, not {asked.task!r}")
+    raise ValueError(f"task must be classification, regression or multi-label, not {asked.task!r}")
+
+
+def _label_columns(
+    table: pd.DataFrame, ids: NDArray[Any], source: Source, asked: _Asked
+) -> tuple[NDArray[Any], Sequence[str | int]]:
+    """Read labels from several columns; the classes are their names, or as the caller has them."""
+    if asked.classes is not None and len(asked.classes) != table.shape[1]:
+        raise DataError(
+            f"{source.description}: {table.shape[1]} label columns, but classes: names "
+            f"{len(asked.classes)}; expected as many, in the same order"
+        )
+    members = sets_of_columns(
+        table, ids, where=source.description, ignore=asked.ignore, tolerate=asked.tolerate
+    )
+    return members, list(table.columns) if asked.classes is None else list(asked.classes)
 
 
 def _positions(source: Source) -> NDArray[np.int64]:

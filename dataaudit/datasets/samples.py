@@ -16,6 +16,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from dataaudit.datasets.label_sets import as_text
+
 ROWS_PER_READ = 2048
 
 Role = Literal["train", "held_out", "suspects"]
@@ -56,7 +58,8 @@ class Batch:
     frame : pandas.DataFrame
         All columns of the file, label and id included: what `preprocess` is given.
     labels : `[rows]`
-        int64 class indices for classification, float64 targets for regression.
+        int64 class indices for classification, float64 targets for regression; of label sets
+        int8 `[rows, L]`, 1 where a label is present.
     """
 
     positions: NDArray[np.int64]
@@ -86,7 +89,8 @@ class Samples:
     ids : `[n]`
         Unique ids: the id column, or the position (int64) where none is named.
     labels : `[n]`
-        int64 class indices (classification) or float64 targets (regression).
+        int64 class indices (classification) or float64 targets (regression); of label sets
+        (multi-label) int8 `[n, L]`, 1 where a label is present.
     classes : sequence of str or int
         The label values in the order of the model's outputs; empty for regression.
     label_column, id_column : str or None
@@ -113,10 +117,31 @@ class Samples:
     sha256: str
     folder: Path | None = None
     group_column: str | None = None
+    label_columns: Sequence[str] = ()
+    """The 0/1 columns that hold a label each, where there are several."""
 
     def __len__(self) -> int:
         """Return the number of rows."""
         return len(self.ids)
+
+    def special_columns(self) -> set[str]:
+        """Return the columns that are no features: labels, id and group."""
+        named = {self.label_column, self.id_column, self.group_column, *self.label_columns}
+        return {name for name in named if name is not None}
+
+    def label_values(self, labels: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Return labels as tables show them, `[n]`: class values, numbers, or sets as text.
+
+        Parameters
+        ----------
+        labels : as the attribute `labels`, or None
+            None: those of all rows.
+        """
+        chosen = self.labels if labels is None else labels
+        if chosen.ndim == 2:
+            texts = [as_text(members, self.classes) for members in chosen]
+            return np.array(texts, dtype=object)
+        return np.array(list(self.classes))[chosen] if len(self.classes) else chosen
 
     def groups(self) -> NDArray[Any]:
         """Return the group of every row, `[n]`; None for those without one."""

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from dataaudit.datasets.frames import rechunk
 from dataaudit.datasets.images import decode
-from dataaudit.datasets.labels import UNUSABLE
+from dataaudit.datasets.labels import ignored, unusable
 from dataaudit.datasets.samples import Role, Samples, Source
 from dataaudit.errors import DataError
 from dataaudit.progress import track
 
 ROWS_PER_READ = 256
+IGNORE_REASON = "not judged: the label is the one that ignore_label names"
 Reasons = Mapping[int, str]
 """Position of a row in its samples, and why the row cannot be used."""
 
@@ -126,17 +127,29 @@ def set_aside(samples: Samples, reasons: Reasons) -> SetAside:
 
 
 def bad_labels(samples: Samples) -> dict[int, str]:
-    """Return the rows whose label is missing or is none of the classes."""
-    lines = np.flatnonzero(samples.labels == UNUSABLE)
+    """Return the rows whose label is missing, is none of the classes, or is no number."""
+    lines = np.flatnonzero(unusable(samples.labels))
     if len(lines) == 0:
         return {}
+    if samples.label_columns:
+        return {int(line): "a label is neither 0 nor 1" for line in lines}
     values = samples.source.take(lines.tolist())[samples.label_column]
+    if len(samples.classes) == 0:
+        return {
+            int(line): f"the target {_short(value)} is no finite number"
+            for line, value in zip(lines, values.tolist(), strict=True)
+        }
     return {
         int(line): "the label is missing"
         if value is None or value != value or value == ""
         else f"the label {_short(value)} is not one of the classes"
         for line, value in zip(lines, values.tolist(), strict=True)
     }
+
+
+def ignored_labels(samples: Samples) -> dict[int, str]:
+    """Return the rows whose label says not to judge them (`ignore_label`)."""
+    return {int(line): IGNORE_REASON for line in np.flatnonzero(ignored(samples.labels))}
 
 
 def bad_content(samples: Samples, longest_text: int | None) -> dict[int, str]:

@@ -60,7 +60,7 @@ def export(
         write_croissant(target, audit, samples)
         return [f"Croissant metadata: {target.absolute()}"]
     positions = chosen_positions(audit, only_flagged=only_flagged)
-    own = {samples.label_column, samples.id_column}
+    own = samples.special_columns() - {samples.group_column}
     columns = [name for name in map(str, samples.take([0]).frame.columns) if name not in own]
     content = samples.content_column
     others = [name for name in columns if name != content]

@@ -102,7 +102,7 @@ def _contents(samples: Samples, positions: NDArray[np.int64]) -> Iterator[dict[s
 
 
 def _sample(samples: Samples, row_id: object, content: Mapping[str, Any]) -> dict[str, Any]:
-    special = {samples.label_column, samples.id_column}
+    special = samples.special_columns() - {samples.group_column}
     column = samples.content_column
     text = image = None
     if column is not None and samples.modality == "text":

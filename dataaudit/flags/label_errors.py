@@ -8,14 +8,14 @@ error rate is sensitive to that.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dataaudit.flags.label_evidence import (
-    Evidence,
     ReferenceRows,
     fit_error_rate,
     fit_evidence,
@@ -40,9 +40,17 @@ of the rate on the data that the method was developed on (docs/mislabels.md)."""
 MOST_ROWS_REDRAWN = 4000
 
 
+class LogRatios(Protocol):
+    """Evidence: what tells wrong labels from right ones."""
+
+    def log_ratios(self, signals: Values) -> Values:
+        """Return the log likelihood ratio "wrong : right" of each row, `[rows]`, nats."""
+        ...
+
+
 @dataclass(frozen=True)
-class LabelJudgement:
-    """What is thought of the given labels.
+class Judgement:
+    """What is thought of the given labels, whatever a label is.
 
     Attributes
     ----------
@@ -50,19 +58,13 @@ class LabelJudgement:
         Log odds that the given label is wrong, nats; higher = more suspicious.
     probability : float64 `[rows]`
         That the given label is wrong; never decreases as the score grows.
-    suggested_label : int64 `[rows]`
-        The most plausible class other than the given one.
     flagged : bool `[rows]`
     rank : int64 `[rows]`
         1 = most suspicious; ties in row order.
     noise_rate : Interval
         Share of wrong labels among all rows.
-    noise_rate_per_class : sequence of Interval
-        The same among the rows that were given each class.
     noise_rate_per_part : sequence of Interval
         The same among the further sets of rows that were asked for.
-    noise_table : float64 `[C, C]`
-        Expected rows; first index the given class, second the probable true one.
     mirrored_share : float
         Weight of the model that learned again in the ranking, 0 to 1.
     reference_rows : int
@@ -71,15 +73,31 @@ class LabelJudgement:
 
     score: Values
     probability: Values
-    suggested_label: Labels
     flagged: NDArray[np.bool_]
     rank: Labels
     noise_rate: Interval
-    noise_rate_per_class: tuple[Interval, ...]
     noise_rate_per_part: tuple[Interval, ...]
-    noise_table: Values
     mirrored_share: float
     reference_rows: int
+
+
+@dataclass(frozen=True)
+class LabelJudgement(Judgement):
+    """What is thought of given classes.
+
+    Attributes
+    ----------
+    suggested_label : int64 `[rows]`
+        The most plausible class other than the given one.
+    noise_rate_per_class : sequence of Interval
+        Share of wrong labels among the rows that were given each class.
+    noise_table : float64 `[C, C]`
+        Expected rows; first index the given class, second the probable true one.
+    """
+
+    suggested_label: Labels
+    noise_rate_per_class: tuple[Interval, ...]
+    noise_table: Values
 
 
 def judge_labels(
@@ -124,51 +142,99 @@ def judge_labels(
     base = checked_table("base_probabilities", base_probabilities)
     mirrored = checked_table("mirrored_probabilities", mirrored_probabilities, base.shape)
     given = checked_labels("given_labels", given_labels, *base.shape)
+    classes = base.shape[1]
+    found = None
+    if references is not None and references.are_enough:
+        found = references.signals(classes), references.planted
+    judgement = judge_signals(
+        label_signals(base, mirrored, given),
+        found,
+        lambda: assumed_log_odds(mirrored, given),
+        target_precision=target_precision,
+        budget=budget,
+        parts=[*(given == c for c in range(classes)), *parts],
+        bootstrap_repeats=bootstrap_repeats,
+        seed=seed,
+    )
+    alternatives = _alternatives(base, mirrored, given, judgement.mirrored_share)
+    rates = judgement.noise_rate_per_part
+    return LabelJudgement(
+        **{**vars(judgement), "noise_rate_per_part": rates[classes:]},
+        suggested_label=alternatives.argmax(axis=1),
+        noise_rate_per_class=rates[:classes],
+        noise_table=_noise_table(alternatives, given, judgement.probability),
+    )
+
+
+def judge_signals(
+    signals: Values,
+    references: tuple[Values, NDArray[np.bool_]] | None,
+    assumed: Callable[[], Values],
+    *,
+    target_precision: float = 0.5,
+    budget: int | None = None,
+    parts: Sequence[NDArray[np.bool_]] = (),
+    bootstrap_repeats: int = 50,
+    seed: int = 0,
+    calibrate: Callable[[Values, NDArray[np.bool_]], LogRatios] = fit_evidence,
+) -> Judgement:
+    """Judge given labels, of any task, by how implausible two models find them.
+
+    Parameters
+    ----------
+    signals : `[rows, 2]`
+        Of the model before and after it learned again; higher = more suspicious.
+    references : (`[references, 2]`, bool `[references]`) or None
+        The same of trusted samples, and which of them were learned under a wrong label; None
+        where there are too few.
+    assumed : callable
+        Returns log odds that each label is wrong, `[rows]`; asked where there are no references.
+    target_precision, budget, parts, bootstrap_repeats, seed
+        As for `judge_labels`.
+    calibrate : callable
+        Fits the evidence behind the probabilities on `[references, 1]` signals of the model that
+        learned again, and on which are planted.
+    """
     if not 0 < target_precision < 1:
         raise ValueError(
             f"target_precision: found {target_precision}, expected a number between 0 and 1"
         )
     if budget is not None and budget < 0:
         raise ValueError(f"budget: found {budget}, expected 0 or more rows")
-    signals = label_signals(base, mirrored, given)
-    classes = base.shape[1]
-    groups = [np.ones(len(given), dtype=bool), *(given == c for c in range(classes)), *parts]
-    if references is not None and references.are_enough:
-        reference_signals = references.signals(base.shape[1])
-        weights = (joint := fit_evidence(reference_signals, references.planted)).weights
+    rows = len(signals)
+    groups = [np.ones(rows, dtype=bool), *parts]
+    if references is not None:
+        reference_signals, planted = references
+        weights = (joint := fit_evidence(reference_signals, planted)).weights
         mirrored_share = float(weights[1] / max(weights.sum(), 1e-9))
         score = _with_fitted_rate(joint.log_ratios(signals))
-        calibration = _Calibration(signals[:, 1:], score)
-        evidence = fit_evidence(reference_signals[:, 1:], references.planted)
+        calibration = _Calibration(signals[:, 1:], score, calibrate)
+        evidence = calibrate(reference_signals[:, 1:], planted)
         probability = calibration.probabilities(evidence)
         generator = np.random.default_rng(seed)
         means = calibration.redrawn_means(
-            reference_signals[:, 1:], references.planted, groups, bootstrap_repeats, generator
+            reference_signals[:, 1:], planted, groups, bootstrap_repeats, generator
         )
-        reference_rows = len(references.planted)
+        reference_rows = len(planted)
     else:
         mirrored_share, score = 1.0, signals[:, 1]
-        probability = _dealt(sigmoid(assumed_log_odds(mirrored, given)), score)
+        probability = _dealt(sigmoid(assumed()), score)
         means = np.zeros((0, len(groups)))
         reference_rows = 0
 
     order = np.argsort(-score, kind="stable")
-    rank = np.empty(len(given), dtype=np.int64)
-    rank[order] = np.arange(1, len(given) + 1)
+    rank = np.empty(rows, dtype=np.int64)
+    rank[order] = np.arange(1, rows + 1)
     rates = [
         _estimate(probability[group], drawn) for group, drawn in zip(groups, means.T, strict=True)
     ]
-    alternatives = _alternatives(base, mirrored, given, mirrored_share)
-    return LabelJudgement(
+    return Judgement(
         score=score,
         probability=probability,
-        suggested_label=alternatives.argmax(axis=1),
         flagged=probability >= target_precision if budget is None else rank <= budget,
         rank=rank,
         noise_rate=rates[0],
-        noise_rate_per_class=tuple(rates[1 : 1 + classes]),
-        noise_rate_per_part=tuple(rates[1 + classes :]),
-        noise_table=_noise_table(alternatives, given, probability),
+        noise_rate_per_part=tuple(rates[1:]),
         mirrored_share=mirrored_share,
         reference_rows=reference_rows,
     )
@@ -183,12 +249,15 @@ class _Calibration:
     signals : `[rows, 1]`
         Of the model that learned again.
     score : `[rows]`
+    calibrate : callable
+        As `judge_signals` has it.
     """
 
     signals: Values
     score: Values
+    calibrate: Callable[[Values, NDArray[np.bool_]], LogRatios] = fit_evidence
 
-    def probabilities(self, evidence: Evidence, fitted_on: Labels | None = None) -> Values:
+    def probabilities(self, evidence: LogRatios, fitted_on: Labels | None = None) -> Values:
         """Return `[rows]`; the error rate is fitted on some rows (None: on all)."""
         ratios = evidence.log_ratios(self.signals)
         return _dealt(sigmoid(_with_fitted_rate(ratios, fitted_on)), self.score)
@@ -211,7 +280,7 @@ class _Calibration:
         for repeat in range(repeats):
             rows = generator.integers(0, count, min(count, MOST_ROWS_REDRAWN))
             drawn = np.concatenate([generator.choice(kind, len(kind)) for kind in kinds])
-            evidence = fit_evidence(references[drawn], planted[drawn])
+            evidence = self.calibrate(references[drawn], planted[drawn])
             probability = self.probabilities(evidence, rows)
             means[repeat] = [probability[group].mean() if group.any() else 0.0 for group in groups]
         return means

@@ -10,7 +10,7 @@ import pandas as pd
 from cleanlab.rank import get_label_quality_scores
 from numpy.typing import NDArray
 
-from dataaudit.flags.label_errors import LabelJudgement, judge_labels
+from dataaudit.flags.label_errors import Judgement, judge_labels
 from dataaudit.flags.label_evidence import ReferenceRows
 from dataaudit.flags.probabilities import Labels, Table, pick
 from dataaudit.flags.results import Interval, MislabelFlags
@@ -55,7 +55,7 @@ def flag_mislabels(
     seed : int
         Of the bootstrap behind the intervals.
     """
-    groups = _largest_groups(row_groups)
+    groups = largest_groups(row_groups)
     judgement = judge_labels(
         given_labels,
         familiar_probabilities,
@@ -83,7 +83,7 @@ def flag_mislabels(
         table=table,
         signals=_signals(given_labels, own_probabilities, mirrored_probabilities),
         noise_rate=judgement.noise_rate,
-        noise_per_class=_rates(
+        noise_per_class=rates(
             "class",
             {title: given_labels == index for index, title in enumerate(titles)},
             judgement.noise_rate_per_class,
@@ -91,11 +91,11 @@ def flag_mislabels(
         ),
         noise_per_group=None
         if row_groups is None
-        else _rates("group", groups, judgement.noise_rate_per_part, judgement),
+        else rates("group", groups, judgement.noise_rate_per_part, judgement),
         noise_table=pd.DataFrame(judgement.noise_table, index=titles, columns=titles),
-        expected_precision=_budget_curve(judgement),
-        probability_threshold=_threshold(judgement, target_precision, budget),
-        method=_method(judgement),
+        expected_precision=budget_curve(judgement),
+        probability_threshold=threshold(judgement, target_precision, budget),
+        method=method(judgement),
     )
 
 
@@ -132,7 +132,7 @@ def _margin(probabilities: Table, labels: Labels) -> NDArray[np.float64]:
     return np.asarray(given - others.max(axis=1), dtype=np.float64)
 
 
-def _largest_groups(row_groups: NDArray[Any] | None) -> dict[str, NDArray[np.bool_]]:
+def largest_groups(row_groups: NDArray[Any] | None) -> dict[str, NDArray[np.bool_]]:
     """Return which rows belong to each of the largest groups, the largest first."""
     if row_groups is None:
         return {}
@@ -141,11 +141,11 @@ def _largest_groups(row_groups: NDArray[Any] | None) -> dict[str, NDArray[np.boo
     return {str(name): np.asarray(row_groups == name) for name in largest}
 
 
-def _rates(
+def rates(
     name: str,
     members: Mapping[str, NDArray[np.bool_]],
     estimates: Sequence[Interval],
-    judgement: LabelJudgement,
+    judgement: Judgement,
 ) -> pd.DataFrame:
     """Return a line for each set of rows, with its estimated share of wrong labels."""
     lines = [
@@ -163,7 +163,8 @@ def _rates(
     return pd.DataFrame(lines, columns=columns)
 
 
-def _budget_curve(judgement: LabelJudgement) -> pd.DataFrame:
+def budget_curve(judgement: Judgement) -> pd.DataFrame:
+    """Return `budget`, `expected_found`, `expected_precision`: what reviewing so many rows finds."""
     rows = len(judgement.rank)
     budgets = np.unique(np.geomspace(1, rows, POINTS_ON_BUDGET_CURVE).round().astype(np.int64))
     by_rank = judgement.probability[np.argsort(judgement.rank)]
@@ -173,14 +174,16 @@ def _budget_curve(judgement: LabelJudgement) -> pd.DataFrame:
     )
 
 
-def _threshold(judgement: LabelJudgement, target_precision: float, budget: int | None) -> float:
+def threshold(judgement: Judgement, target_precision: float, budget: int | None) -> float:
+    """Return the probability from which on rows are flagged."""
     if budget is None:
         return target_precision
     flagged = judgement.probability[judgement.flagged]
     return float(flagged.min()) if len(flagged) else 1.0
 
 
-def _method(judgement: LabelJudgement) -> str:
+def method(judgement: Judgement) -> str:
+    """Return the paragraph of the report that says how labels were judged."""
     share = judgement.mirrored_share
     basis = (
         f"the yardstick is {judgement.reference_rows} trusted samples that were learned like "

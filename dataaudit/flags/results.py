@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -32,10 +35,11 @@ class MislabelFlags:
     noise_rate : Interval
         Estimated share of wrong labels among all rows.
     noise_per_class : pandas.DataFrame
-        `class`, `rows`, `flagged`, `noise_rate`, `low`, `high`; one line per given class.
+        `class`, `rows`, `flagged`, `noise_rate`, `low`, `high`; one line per given class. Of label
+        sets, one for each label, among the rows that carry it; none for regression.
     noise_table : pandas.DataFrame, index = given class, columns = suggested class
         Expected number of rows (float) with that given label whose true label is the column's;
-        the diagonal holds the rows expected to be right.
+        the diagonal holds the rows expected to be right. Empty where labels are no classes.
     expected_precision : pandas.DataFrame
         `budget` (rows reviewed, best first), `expected_found` (of them truly wrong),
         `expected_precision`; strictly increasing budgets, the last one = number of rows.
@@ -46,6 +50,10 @@ class MislabelFlags:
     noise_per_group : pandas.DataFrame or None
         As `noise_per_class`, with the column `group`, for the largest groups; None where no group
         column is named.
+    notes : sequence of str, aligned with `table`, or None
+        What is wrong with each row's label, in words; where the suggested label does not say it.
+    predicted : float64 `[rows]` or None
+        For regression, the target that the model expects after it learned again.
     """
 
     table: pd.DataFrame
@@ -57,6 +65,8 @@ class MislabelFlags:
     probability_threshold: float
     method: str
     noise_per_group: pd.DataFrame | None = None
+    notes: Sequence[str] | None = None
+    predicted: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from dataaudit.mirror.finite import Part
 from dataaudit.models.trained import Inputs, TrainedModel, forward
-from dataaudit.tasks import Classification
+from dataaudit.tasks import AuditTask
 
 SHIFT_SHARE = 1 / 8
 """Largest shift, as a share of the image's side."""
@@ -29,7 +29,7 @@ def are_images(inputs: Inputs) -> bool:
     )
 
 
-def flip_is_harmless(model: TrainedModel, task: Classification, held_out: Part) -> bool:
+def flip_is_harmless(model: TrainedModel, task: AuditTask, held_out: Part) -> bool:
     """Tell whether the model, on held-out images, is as often right when they are mirrored.
 
     It is for photographs; it is not for digits or text, whose labels a flip changes.
@@ -39,8 +39,8 @@ def flip_is_harmless(model: TrainedModel, task: Classification, held_out: Part) 
 
     def accuracy(images: Tensor) -> float:
         with torch.inference_mode():
-            predicted = task.log_probabilities(forward(model.module, images)).argmax(dim=1)
-        return float((predicted == labels).double().mean())
+            predictions = task.predictions(forward(model.module, images))
+        return float(task.metric(predictions.cpu().numpy(), labels.cpu().numpy()).mean())
 
     return accuracy(inputs.flip(3)) >= HARMLESS * accuracy(inputs)
 

@@ -21,7 +21,7 @@ from dataaudit.mirror.finite import FiniteSettings, Part, finite_mirror
 from dataaudit.mirror.perturbation import Perturbation
 from dataaudit.models.trained import TrainedModel, forward
 from dataaudit.queries import Pool, endless_batches
-from dataaudit.tasks import Classification
+from dataaudit.tasks import AuditTask, Task
 
 PLANTED_SHARE = 0.25
 LEARNING_RATE = 2e-3
@@ -47,32 +47,26 @@ class References:
     planted: NDArray[np.bool_]
 
 
-def plant(model: TrainedModel, task: Classification, trusted: Pool, seed: int) -> References:
-    """Give a share of the trusted samples a wrong label.
-
-    A wrong label is drawn in proportion to the square root of what the model gives it: people,
-    too, confuse classes that look alike, and errors drawn uniformly are easier to find than
-    theirs.
-    """
+def plant(model: TrainedModel, task: AuditTask, trusted: Pool, seed: int) -> References:
+    """Give a share of the trusted samples a wrong label, of the kind that the task knows."""
     generator = np.random.default_rng(seed)
     count = round(PLANTED_SHARE * len(trusted))
     planted = np.zeros(len(trusted), dtype=bool)
     planted[generator.permutation(len(trusted))[:count]] = True
-    weights = np.sqrt(np.exp(_log_probabilities(model.module, model, task, trusted)) + 1e-6)
-    weights[np.arange(len(trusted)), trusted.labels] = 0
-    weights /= weights.sum(axis=1, keepdims=True)
-    drawn = (weights.cumsum(axis=1) > generator.random((len(trusted), 1))).argmax(axis=1)
-    labels = np.where(planted, drawn, trusted.labels)
+    labels = np.array(trusted.labels)
+    predictions = _predictions(model, task, trusted)
+    labels[planted] = task.wrong_labels(predictions, trusted.labels, generator)[planted]
     return References(Pool(trusted.samples, trusted.positions, labels), planted)
 
 
 def familiarise(
     model: TrainedModel,
-    task: Classification,
+    task: Task,
     rows: Pool,
     references: References,
     settings: FiniteSettings,
     batch_size: int,
+    learning_task: Task | None = None,
 ) -> Perturbation:
     """Learn the references until the right ones are as familiar to the model as its rows.
 
@@ -80,6 +74,15 @@ def familiarise(
     given labels. Rows with wrong labels can only raise the rows' upper quantiles, which ends the
     learning sooner, never later than it should. A quarter of every batch is rows, so that
     nothing is forgotten meanwhile.
+
+    Parameters
+    ----------
+    model : TrainedModel
+    task : Task
+        Whose losses are compared.
+    rows, references, settings, batch_size
+    learning_task : Task or None
+        Whose losses are learned by, where that is another one.
     """
     generator = np.random.default_rng(settings.seed)
     count = min(ROWS_COMPARED, len(rows))
@@ -100,7 +103,7 @@ def familiarise(
     passes = -(-len(pool) // per_batch)
     return finite_mirror(
         model.module,
-        task,
+        learning_task or task,
         _batches(model, rows, pool, per_batch, batch_size - per_batch, settings.seed),
         FiniteSettings(
             steps=MOST_PASSES * passes,
@@ -125,13 +128,13 @@ def _batches(
 
 
 def _loss_quantiles(
-    module: Callable[..., Any], model: TrainedModel, task: Classification, pool: Pool
+    module: Callable[..., Any], model: TrainedModel, task: Task, pool: Pool
 ) -> NDArray[np.float64]:
     return np.quantile(pool_losses(module, model, task, pool), QUANTILES)
 
 
 def pool_losses(
-    module: Callable[..., Any], model: TrainedModel, task: Classification, pool: Pool
+    module: Callable[..., Any], model: TrainedModel, task: Task, pool: Pool
 ) -> NDArray[np.float64]:
     """Return the loss of each sample under the pool's labels, `[n]`, nats.
 
@@ -143,18 +146,27 @@ def pool_losses(
         Preprocesses the samples.
     task, pool
     """
-    lines = np.arange(len(pool))
-    return np.asarray(-_log_probabilities(module, model, task, pool)[lines, pool.labels])
-
-
-@torch.inference_mode()
-def _log_probabilities(
-    module: Callable[..., Any], model: TrainedModel, task: Classification, pool: Pool
-) -> NDArray[np.float64]:
-    """Return `[n, classes]` for the samples of a pool."""
     parts: list[Tensor] = []
-    for start in range(0, len(pool), SAMPLES_PER_FORWARD):
-        batch = pool.samples.take(pool.positions[start : start + SAMPLES_PER_FORWARD])
-        outputs = forward(module, model.inputs(batch, pool.samples))
-        parts.append(task.log_probabilities(outputs).double().cpu())
+    for part, outputs in _outputs(module, model, pool):
+        labels = torch.tensor(pool.labels[part], device=outputs.device)
+        parts.append(task.losses(outputs, labels).double().cpu())
     return torch.cat(parts).numpy()
+
+
+def _predictions(model: TrainedModel, task: Task, pool: Pool) -> NDArray[np.float64]:
+    """Return the trained model's predictions for the samples of a pool, `[n, width]`."""
+    parts = [
+        task.predictions(outputs).double() for _, outputs in _outputs(model.module, model, pool)
+    ]
+    return torch.cat(parts).cpu().numpy()
+
+
+def _outputs(
+    module: Callable[..., Any], model: TrainedModel, pool: Pool
+) -> Iterator[tuple[slice, Tensor]]:
+    """Yield which samples of a pool come next, and a module's outputs for them."""
+    for start in range(0, len(pool), SAMPLES_PER_FORWARD):
+        part = slice(start, start + SAMPLES_PER_FORWARD)
+        batch = pool.samples.take(pool.positions[part])
+        with torch.inference_mode():
+            yield part, forward(module, model.inputs(batch, pool.samples))

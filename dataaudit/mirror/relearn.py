@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from dataaudit.loading import Loaded
@@ -25,7 +24,7 @@ from dataaudit.queries import Pool, endless_batches
 WORKS = 0.6
 """Area under the ROC curve from which wrong references count as told from right ones."""
 USELESS = 0.9
-"""Without references: share of the loss of guessing by class frequency."""
+"""Without references: share of the loss of guessing by what is frequent."""
 ROWS_CHECKED = 500
 SEEDS_APART = 1_000_003
 
@@ -68,7 +67,15 @@ def relearn(loaded: Loaded, plan: Plan) -> Mirror:
     if loaded.held_out is not None and len(plan.references):
         trusted = Pool.of(loaded.held_out, plan.references)
         references = plant(model, task, trusted, plan.settings.seed)
-        familiar = familiarise(model, task, rows, references, plan.settings, plan.batch_size)
+        familiar = familiarise(
+            model,
+            task,
+            rows,
+            references,
+            plan.settings,
+            plan.batch_size,
+            loaded.learning_task,
+        )
     best: tuple[float, Mirror] | None = None
     for attempt in plan.attempts:
         first = _learned_again(loaded, plan, attempt, rows, references, familiar, repeat=0)
@@ -101,7 +108,7 @@ def _learned_again(
         start = shrunk(module, familiar, attempt.keep, plan.settings.parameters, seed)
     settings = replace(plan.settings, learning_rate=attempt.learning_rate, seed=seed)
     steps = _steps(loaded, plan, rows, references, seed)
-    return finite_mirror(module, loaded.task, steps, settings, start)
+    return finite_mirror(module, loaded.learning_task or loaded.task, steps, settings, start)
 
 
 def _steps(
@@ -130,10 +137,4 @@ def _quality(
     positions = np.linspace(0, len(loaded.train) - 1, ROWS_CHECKED).astype(np.int64)
     rows = Pool.of(loaded.train, np.unique(positions))
     loss = float(pool_losses(module, loaded.model, loaded.task, rows).mean())
-    return -loss, -USELESS * _entropy(loaded.train.labels)
-
-
-def _entropy(labels: NDArray[np.int64]) -> float:
-    shares = np.bincount(labels) / len(labels)
-    shares = shares[shares > 0]
-    return float(-(shares * np.log(shares)).sum())
+    return -loss, -USELESS * loaded.task.guessing_loss(loaded.train.labels)

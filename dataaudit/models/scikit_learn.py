@@ -133,7 +133,7 @@ def _linear(weights: NDArray[Any], biases: NDArray[Any]) -> nn.Linear:
 
 
 def _column_selection(estimator: Any, train: Samples) -> Preprocess:
-    special = {train.label_column, train.id_column, train.group_column}
+    special = train.special_columns()
     if _takes_text(estimator):
         column = train.content_column
         if column is None:

@@ -176,6 +176,7 @@ class FlaggedRow(Section):
     row_id: SampleId
     given_label: Label
     suggested_label: Label
+    note: str = Field(default="", description="what is wrong, where the labels alone do not say it")
     score: float
     probability: float
     flagged: bool
@@ -212,6 +213,14 @@ class Confusion(Section):
     rows: float
 
 
+class TargetPoint(Section):
+    """A training row of a regression: what its target is, and what the model expects."""
+
+    expected: float
+    given: float
+    flagged: bool
+
+
 class BudgetPoint(Section):
     """What reviewing the first `budget` rows is expected to find."""
 
@@ -246,6 +255,9 @@ class LabelFindings(Section):
     confusions: list[Confusion]
     expected_precision: list[BudgetPoint]
     histograms: list[Histogram]
+    targets: list[TargetPoint] = Field(
+        default=[], description="of a regression: flagged rows and an even choice of the others"
+    )
     rows: list[FlaggedRow]
     rows_left_out: int = Field(description="flagged rows that only mislabels.parquet holds")
     rows_without_evidence: int

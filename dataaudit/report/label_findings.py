@@ -27,6 +27,7 @@ from dataaudit.report.data import (
 )
 from dataaudit.report.page_data import island
 from dataaudit.report.samples import SamplePool, clean_text, plain_id
+from dataaudit.report.targets import target_points
 
 ROWS_ON_PAGE = 5000
 KEPT_ROWS_ON_PAGE = 250
@@ -58,7 +59,11 @@ def build_label_findings(
     shown = _shown(table)
     rows_flagged = int(table["flagged"].sum())
     pool.reserve(sum(ROW_BYTES + len(island(str(row_id))) for row_id in shown["row_id"]))
-    rows, without_evidence = _rows(shown, _signals(flags, shown), evidence, pool)
+    notes = [""] * len(shown)
+    if flags.notes is not None:
+        notes = [clean_text(flags.notes[line]) for line in table.index.get_indexer(shown.index)]
+        pool.reserve(sum(len(island(note)) for note in notes))
+    rows, without_evidence = _rows(shown, _signals(flags, shown), notes, evidence, pool)
     noise_rate = estimate(flags.noise_rate)
     return LabelFindings(
         rows_scored=int(table["probability"].notna().sum()),
@@ -74,6 +79,7 @@ def build_label_findings(
         confusions=_confusions(flags.noise_table),
         expected_precision=_budget_points(flags.expected_precision, rows_flagged),
         histograms=_histograms(flags),
+        targets=target_points(flags),
         rows=rows,
         rows_left_out=rows_flagged - sum(row.flagged for row in rows),
         rows_without_evidence=without_evidence,
@@ -124,6 +130,7 @@ def _signals(flags: MislabelFlags, shown: pd.DataFrame) -> list[dict[str, Signal
 def _rows(
     shown: pd.DataFrame,
     signals: list[dict[str, SignalValue]],
+    notes: list[str],
     evidence: Mapping[SampleId, RowEvidence],
     pool: SamplePool,
 ) -> tuple[list[FlaggedRow], int]:
@@ -149,6 +156,7 @@ def _rows(
             row_id=row_id,
             given_label=plain_label(line.given_label),
             suggested_label=plain_label(line.suggested_label),
+            note=note,
             score=float(line.score),
             probability=float(line.probability),
             flagged=bool(line.flagged),
@@ -158,8 +166,8 @@ def _rows(
             against=against,
             neighbours=neighbours,
         )
-        for row_id, line, row_signals, sample, (against, neighbours) in zip(
-            ids, shown.itertuples(index=False), signals, own, references, strict=True
+        for row_id, line, row_signals, note, sample, (against, neighbours) in zip(
+            ids, shown.itertuples(index=False), signals, notes, own, references, strict=True
         )
     ]
     complete = sum(

@@ -86,6 +86,7 @@ def page_data(report: AuditReport, places: Sequence[tuple[float, float]]) -> dic
                     else None
                     for name in names
                 ],
+                row.note,
             ]
             for row in labels.rows
         ],

@@ -9,6 +9,7 @@ from dataaudit.report import charts, formats
 from dataaudit.report.data import ClassNoise, Estimate, Histogram, LabelFindings
 from dataaudit.report.page_data import budget_words, label_order
 from dataaudit.report.page_parts import Figure, Table
+from dataaudit.report.targets import view_targets
 
 CLASSES_IN_CHART = 12
 CLASSES_IN_TABLE = 200
@@ -42,7 +43,7 @@ class LabelsView:
 
 def view_labels(labels: LabelFindings, budget: Budget | None) -> LabelsView:
     """Return the section on labels."""
-    figures = [_per_class(labels), _noise_table(labels), _per_group(labels)]
+    figures = [_per_class(labels), _noise_table(labels), view_targets(labels), _per_group(labels)]
     return LabelsView(
         title="Labels that are probably wrong"
         if labels.rows_flagged

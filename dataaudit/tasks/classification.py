@@ -1,29 +1,20 @@
-"""Tasks: what a model's outputs mean, and the loss of each row."""
+"""Classification: one of several classes for each row."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
 from dataaudit.errors import ModelError
+from dataaudit.tasks.task import Predictions
 
 OutputKind = Literal["logits", "probabilities", "one logit"]
-
-
-class Task(Protocol):
-    """What a model's outputs mean. Everything the mirrors and engines need of it."""
-
-    def losses(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """Return the loss of each row in nats, `[rows]`, differentiable, in at least float32."""
-        ...
-
-    def predictions(self, outputs: Tensor) -> Tensor:
-        """Return what the flags are made from, `[rows, width]`; for classes, probabilities."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -85,3 +76,28 @@ class Classification:
     def predictions(self, outputs: Tensor) -> Tensor:
         """Return the probability of each class, `[rows, C]`."""
         return self.log_probabilities(outputs).exp()
+
+    metric_name = "accuracy"
+
+    def metric(self, predictions: Predictions, labels: NDArray[Any]) -> NDArray[np.float64]:
+        """Return 1 where the most probable class is the label, else 0, `[rows]`."""
+        return np.asarray(predictions.argmax(axis=1) == labels, dtype=np.float64)
+
+    def wrong_labels(
+        self, predictions: Predictions, labels: NDArray[Any], generator: np.random.Generator
+    ) -> NDArray[Any]:
+        """Return another class for every row, `[rows]`.
+
+        It is drawn in proportion to the square root of what the model gives it: people, too,
+        confuse classes that look alike, and errors drawn uniformly are easier to find than theirs.
+        """
+        weights = np.sqrt(predictions.astype(np.float64) + 1e-6)
+        weights[np.arange(len(labels)), labels] = 0
+        weights /= weights.sum(axis=1, keepdims=True)
+        return (weights.cumsum(axis=1) > generator.random((len(labels), 1))).argmax(axis=1)
+
+    def guessing_loss(self, labels: NDArray[Any]) -> float:
+        """Return the entropy of the classes' shares, nats."""
+        shares = np.bincount(labels) / len(labels)
+        shares = shares[shares > 0]
+        return float(-(shares * np.log(shares)).sum())

@@ -1,0 +1,210 @@
+"""Mislabel flags for several labels a row: which rows have a label too many or too few."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from dataaudit.flags.label_errors import judge_signals
+from dataaudit.flags.label_evidence import FEWEST_REFERENCES, fit_error_rate
+from dataaudit.flags.mislabels import budget_curve, largest_groups, method, rates, threshold
+from dataaudit.flags.probabilities import Table, Values
+from dataaudit.flags.results import MislabelFlags
+
+SMALLEST = 1e-7
+"""Probabilities are kept that far from 0 and 1."""
+NAMED = 3
+"""At most so many doubtful labels of a row are named."""
+ABOUT_SETS = (
+    "A row counts as wrong when any of its labels is; a planted error is one label too many or "
+    "too few. Rates by label are those of the rows that carry it. The suggested set changes every "
+    "label that is more probably wrong than right, and at least the most doubtful one."
+)
+
+Members = NDArray[np.integer[Any]]
+"""`[rows, L]`, 1 where a label is present."""
+
+
+@dataclass(frozen=True)
+class ReferenceSets:
+    """Trusted samples that were learned like training rows, some with one label wrong.
+
+    Attributes
+    ----------
+    members : `[references, L]`
+        The label set that each was learned under.
+    planted : bool `[references]`
+        Whether one of its labels is wrong.
+    base, mirrored : `[references, L]`
+        Probability of each label, of the model before and after it learned again.
+    """
+
+    members: Members
+    planted: NDArray[np.bool_]
+    base: Table
+    mirrored: Table
+
+
+def flag_label_sets(
+    row_ids: NDArray[Any],
+    classes: Sequence[str | int],
+    members: Members,
+    own: Table,
+    familiar: Table,
+    mirrored: Table,
+    references: ReferenceSets | None,
+    as_text: Callable[[Members], NDArray[Any]],
+    target_precision: float = 0.5,
+    budget: int | None = None,
+    row_groups: NDArray[Any] | None = None,
+    seed: int = 0,
+) -> MislabelFlags:
+    """Flag rows of whose labels at least one is probably wrong.
+
+    Parameters
+    ----------
+    row_ids : `[rows]`
+    classes : sequence, length L
+    members : `[rows, L]`
+        The given labels.
+    own, familiar, mirrored : `[rows, L]`
+        Probability of each label under the trained model; the model that knows the references as
+        well as its rows; and the model that learned again.
+    references : ReferenceSets or None
+        The same for trusted samples with right and with wrong sets.
+    as_text : callable
+        Turns sets `[rows, L]` into the text that tables show, `[rows]`.
+    target_precision, budget, row_groups, seed
+        As for `flag_mislabels`.
+    """
+    groups = largest_groups(row_groups)
+    carriers = {str(name): members[:, place] > 0 for place, name in enumerate(classes)}
+    signals = set_signals(members, familiar, mirrored)
+    known = None
+    if references is not None and _are_enough(references.planted):
+        found = set_signals(references.members, references.base, references.mirrored)
+        known = found, references.planted
+    judgement = judge_signals(
+        signals,
+        known,
+        lambda: _assumed_log_odds(signals[:, 1]),
+        target_precision=target_precision,
+        budget=budget,
+        parts=[*carriers.values(), *groups.values()],
+        seed=seed,
+    )
+    share = judgement.mirrored_share
+    doubts = (1 - share) * _doubts(members, familiar) + share * _doubts(members, mirrored)
+    suggested = _suggested(members, doubts)
+    table = pd.DataFrame(
+        {
+            "row_id": row_ids,
+            "given_label": as_text(members),
+            "suggested_label": as_text(suggested),
+            "score": judgement.score,
+            "probability": judgement.probability,
+            "flagged": judgement.flagged,
+            "rank": judgement.rank,
+        }
+    )
+    losses = [_loss(members, own), _loss(members, mirrored)]
+    per_label = judgement.noise_rate_per_part[: len(carriers)]
+    return MislabelFlags(
+        table=table,
+        signals=pd.DataFrame(
+            {
+                "mirrored_influence": losses[1] - losses[0],
+                "mirrored_loss": losses[1],
+                "loss": losses[0],
+                "most_doubtful_label": doubts.max(axis=1),
+            }
+        ),
+        noise_rate=judgement.noise_rate,
+        noise_per_class=rates("class", carriers, per_label, judgement),
+        noise_table=pd.DataFrame(),
+        expected_precision=budget_curve(judgement),
+        probability_threshold=threshold(judgement, target_precision, budget),
+        method=f"{method(judgement)} {ABOUT_SETS}",
+        noise_per_group=None
+        if row_groups is None
+        else rates("group", groups, judgement.noise_rate_per_part[len(carriers) :], judgement),
+        notes=_notes(classes, members, suggested, mirrored),
+    )
+
+
+def set_signals(members: Members, base: Table, mirrored: Table) -> Values:
+    """Return the log odds that any given label of a row is wrong, `[rows, 2]`, nats.
+
+    With the labels taken as independent given the row, all are right with the product of their
+    probabilities, exp(-loss).
+
+    Parameters
+    ----------
+    members : `[rows, L]`
+    base, mirrored : `[rows, L]`
+        Probabilities that each label is present; the first column is `base`'s.
+    """
+    losses = np.stack([_loss(members, base), _loss(members, mirrored)], axis=1)
+    # log((1 - p) / p) with p = exp(-loss), without overflow.
+    return np.asarray(losses + np.log(-np.expm1(-np.maximum(losses, SMALLEST))))
+
+
+def _loss(members: Members, probabilities: Table) -> Values:
+    given = np.where(members > 0, probabilities, 1 - np.asarray(probabilities, dtype=np.float64))
+    return np.asarray(-np.log(np.clip(given, SMALLEST, 1)).sum(axis=1))
+
+
+def _doubts(members: Members, probabilities: Table) -> Values:
+    """Return the log odds that each single label is wrong, `[rows, L]`, nats."""
+    present = np.clip(np.asarray(probabilities, dtype=np.float64), SMALLEST, 1 - SMALLEST)
+    odds = np.log(present) - np.log1p(-present)
+    return np.asarray(np.where(members > 0, -odds, odds))
+
+
+def _suggested(members: Members, doubts: Values) -> Members:
+    """Return the sets with every label changed that is more probably wrong than right.
+
+    At least one is changed, the most doubtful: a suggestion is for a row whose set is wrong.
+    """
+    changed = doubts > 0
+    changed[np.arange(len(doubts)), doubts.argmax(axis=1)] = True
+    return np.where(changed, 1 - members, members)
+
+
+def _assumed_log_odds(signal: Values) -> Values:
+    """Return log odds that sets are wrong, `[rows]`, where nothing was planted to measure on.
+
+    The signal is taken at its word, but for the rate, which is fitted.
+    """
+    rate = fit_error_rate(signal)
+    return np.asarray(signal + np.log(rate) - np.log1p(-rate))
+
+
+def _are_enough(planted: NDArray[np.bool_]) -> bool:
+    return min(int(planted.sum()), int((~planted).sum())) >= FEWEST_REFERENCES
+
+
+def _notes(
+    classes: Sequence[str | int], members: Members, suggested: Members, mirrored: Table
+) -> list[str]:
+    """Say of each row which labels are doubtful, the most doubtful first."""
+    names = [str(name) for name in classes]
+    opposite = np.where(members > 0, 1 - mirrored, mirrored)
+    notes = []
+    for line in range(len(members)):
+        changed = np.flatnonzero(members[line] != suggested[line])
+        worst = changed[np.argsort(-opposite[line, changed], kind="stable")][:NAMED]
+        parts = [
+            f"{names[place]} is {'given' if members[line, place] else 'missing'}, and "
+            f"{'absent' if members[line, place] else 'present'} with probability "
+            f"{opposite[line, place]:.2f}"
+            for place in worst
+        ]
+        more = f"; and {len(changed) - NAMED} more" if len(changed) > NAMED else ""
+        notes.append(f"After learning again: {'; '.join(parts)}{more}.")
+    return notes

@@ -1,0 +1,185 @@
+"""Mislabel flags for regression: outlying targets, with the value that the model expects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from dataaudit.flags.label_errors import judge_signals
+from dataaudit.flags.label_evidence import FEWEST_REFERENCES, fit_error_rate
+from dataaudit.flags.mislabels import budget_curve, largest_groups, method, rates, threshold
+from dataaudit.flags.probabilities import Values
+from dataaudit.flags.results import MislabelFlags
+from dataaudit.flags.target_evidence import fit_target_evidence
+
+NORMAL_MEDIAN = 0.6745
+"""Median of the absolute value of a standard normal variable."""
+
+
+@dataclass(frozen=True)
+class ReferenceTargets:
+    """Trusted samples that were learned like training rows, some under another target.
+
+    Attributes
+    ----------
+    targets : float64 `[references]`
+        That each was learned under.
+    planted : bool `[references]`
+        Whether that target is wrong.
+    base, mirrored : `[references]`
+        Predictions of the model before and after it learned again.
+    """
+
+    targets: Values
+    planted: NDArray[np.bool_]
+    base: Values
+    mirrored: Values
+
+
+def flag_targets(
+    row_ids: NDArray[Any],
+    targets: Values,
+    own: Values,
+    familiar: Values,
+    mirrored: Values,
+    references: ReferenceTargets | None,
+    target_precision: float = 0.5,
+    budget: int | None = None,
+    row_groups: NDArray[Any] | None = None,
+    seed: int = 0,
+) -> MislabelFlags:
+    """Flag rows whose target is probably wrong: much further off than right targets are.
+
+    Parameters
+    ----------
+    row_ids : `[rows]`
+    targets : float64 `[rows]`
+    own, familiar, mirrored : `[rows]`
+        Predictions of the trained model; of the model that knows the references as well as its
+        rows; and of the model that learned again, which is the suggested value.
+    references : ReferenceTargets or None
+        The same for trusted samples with right and with displaced targets.
+    target_precision, budget, row_groups, seed
+        As for `flag_mislabels`.
+    """
+    groups = largest_groups(row_groups)
+    scales = _scales(targets, familiar, mirrored, references)
+    signals = target_signals(targets, familiar, mirrored, scales)
+    known = None
+    if references is not None and _are_enough(references.planted):
+        found = target_signals(references.targets, references.base, references.mirrored, scales)
+        known = found, references.planted
+    judgement = judge_signals(
+        signals,
+        known,
+        lambda: _assumed_log_odds(signals[:, 1:]),
+        target_precision=target_precision,
+        budget=budget,
+        parts=list(groups.values()),
+        seed=seed,
+        calibrate=lambda known, planted: fit_target_evidence(signals[:, 1], known[:, 0], planted),
+    )
+    suggested = np.asarray(mirrored, dtype=np.float64)
+    residuals = targets - suggested
+    table = pd.DataFrame(
+        {
+            "row_id": row_ids,
+            "given_label": targets,
+            "suggested_label": suggested,
+            "score": judgement.score,
+            "probability": judgement.probability,
+            "flagged": judgement.flagged,
+            "rank": judgement.rank,
+        }
+    )
+    return MislabelFlags(
+        table=table,
+        signals=pd.DataFrame(
+            {
+                "residual": np.abs(targets - own),
+                "mirrored_residual": np.abs(residuals),
+                "mirrored_influence": _loss(residuals, scales[1]) - _loss(targets - own, scales[1]),
+            }
+        ),
+        noise_rate=judgement.noise_rate,
+        noise_per_class=rates("class", {}, (), judgement),
+        noise_table=pd.DataFrame(),
+        expected_precision=budget_curve(judgement),
+        probability_threshold=threshold(judgement, target_precision, budget),
+        method=f"{method(judgement)} {_about_targets(scales[1])}",
+        noise_per_group=None
+        if row_groups is None
+        else rates("group", groups, judgement.noise_rate_per_part, judgement),
+        notes=[
+            f"The target {given:.4g} lies {abs(off):.3g} "
+            f"{'above' if off > 0 else 'below'} what the model expects, {abs(off) / scales[1]:.1f} "
+            "times the noise of right targets."
+            for given, off in zip(targets.tolist(), residuals.tolist(), strict=True)
+        ],
+        predicted=suggested,
+    )
+
+
+def target_signals(
+    targets: Values, base: Values, mirrored: Values, scales: tuple[float, float]
+) -> Values:
+    """Return how far targets are off, `[rows, 2]`, higher = more suspicious.
+
+    log(1 + (residual / scale)²), the negative log likelihood of a Cauchy distribution: residuals
+    of real data have heavy tails, under which suspicion grows with the logarithm of the residual
+    and not, as under Gaussian noise, with its square.
+
+    Parameters
+    ----------
+    targets, base, mirrored : `[rows]`
+        In one unit.
+    scales : float, float
+        Of the residuals of right targets around `base` and `mirrored`.
+    """
+    residuals = np.stack([targets - base, targets - mirrored], axis=1)
+    return np.log1p((residuals / np.asarray(scales)) ** 2)
+
+
+def _scales(
+    targets: Values, base: Values, mirrored: Values, references: ReferenceTargets | None
+) -> tuple[float, float]:
+    """Return the scale of right residuals around each model's predictions.
+
+    That of right references where there are enough, else of all rows; by medians, which wrong
+    targets hardly move.
+    """
+    if references is not None and _are_enough(references.planted):
+        right = ~references.planted
+        targets = references.targets[right]
+        base, mirrored = references.base[right], references.mirrored[right]
+    smallest = 1e-6 * float(np.std(targets)) + 1e-30
+    found = [float(np.median(np.abs(targets - values))) for values in (base, mirrored)]
+    return max(found[0] / NORMAL_MEDIAN, smallest), max(found[1] / NORMAL_MEDIAN, smallest)
+
+
+def _are_enough(planted: NDArray[np.bool_]) -> bool:
+    return min(int(planted.sum()), int((~planted).sum())) >= FEWEST_REFERENCES
+
+
+def _loss(residuals: Values, scale: float) -> Values:
+    return np.asarray((residuals / scale) ** 2 / 2)
+
+
+def _assumed_log_odds(signals: Values) -> Values:
+    """Return log odds that targets are wrong, `[rows]`, where nothing was planted to measure on."""
+    ratios = fit_target_evidence(signals[:, 0]).log_ratios(signals)
+    rate = fit_error_rate(ratios)
+    return np.asarray(ratios + np.log(rate) - np.log1p(-rate))
+
+
+def _about_targets(scale: float) -> str:
+    return (
+        f"Right targets scatter around the model's predictions with a scale of {scale:.3g}. A "
+        "planted error is another sample's target at least twice the noise away; how far off gross "
+        "errors lie is learned from the rows. Smaller errors cannot be told from noise. The "
+        "suggested value is the prediction of the model that learned again, not a measurement."
+    )

@@ -1,0 +1,79 @@
+"""Losses as a model was trained with them: class weights and label smoothing.
+
+The mirror learns with them, so that it walks where training walked. The reported loss of a row
+stays the plain one: weighted, the same implausible label would count more in one class than in
+another, and smoothed, a right label would never have loss 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from dataaudit.tasks.classification import Classification
+from dataaudit.tasks.multi_label import MultiLabel
+
+
+@dataclass(frozen=True)
+class WeightedClassification:
+    """Cross-entropy with weights for the classes, and labels smoothed.
+
+    Attributes
+    ----------
+    task : Classification
+    class_weights : tuple of float, length C, or None
+        In the order of the classes; a row's loss is multiplied by its class's weight.
+    label_smoothing : float
+        Share of each label that is spread over all classes, 0 to 1 (Szegedy et al., CVPR 2016).
+    """
+
+    task: Classification
+    class_weights: tuple[float, ...] | None
+    label_smoothing: float
+
+    def losses(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Return the loss of each row as torch's `cross_entropy` defines it, `[rows]`, nats."""
+        values = self.task.log_probabilities(outputs)
+        weights = None if self.class_weights is None else values.new_tensor(self.class_weights)
+        return functional.cross_entropy(
+            values, labels, weights, reduction="none", label_smoothing=self.label_smoothing
+        )
+
+    def predictions(self, outputs: Tensor) -> Tensor:
+        """Return the probability of each class, `[rows, C]`."""
+        return self.task.predictions(outputs)
+
+
+@dataclass(frozen=True)
+class WeightedMultiLabel:
+    """Binary cross-entropies in which present labels weigh more, and labels are smoothed.
+
+    Attributes
+    ----------
+    task : MultiLabel
+    class_weights : tuple of float, length L, or None
+        Weight of each label where it is present (torch's `pos_weight`).
+    label_smoothing : float
+        Each label is drawn so far towards even odds, 0 to 1.
+    """
+
+    task: MultiLabel
+    class_weights: tuple[float, ...] | None
+    label_smoothing: float
+
+    def losses(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Return the sum over the labels, `[rows]`, nats."""
+        logits = self.task.logits(outputs)
+        targets = labels.to(logits.dtype)
+        targets = torch.lerp(targets, torch.full_like(targets, 0.5), self.label_smoothing)
+        weights = None if self.class_weights is None else logits.new_tensor(self.class_weights)
+        return functional.binary_cross_entropy_with_logits(
+            logits, targets, pos_weight=weights, reduction="none"
+        ).sum(dim=1)
+
+    def predictions(self, outputs: Tensor) -> Tensor:
+        """Return the probability that each label is present, `[rows, L]`."""
+        return self.task.predictions(outputs)
