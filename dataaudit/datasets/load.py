@@ -30,7 +30,7 @@ from dataaudit.datasets.image_folder import ImageFolder
 from dataaudit.datasets.images import encoded, image_path
 from dataaudit.datasets.json_lines import JsonLines
 from dataaudit.datasets.labels import class_indices, targets
-from dataaudit.datasets.memory import INPUT, ArrayPair, Frame, Pairs
+from dataaudit.datasets.memory import INPUT, ArrayPair, Frame, Pairs, data_set_of, is_loader
 from dataaudit.datasets.modality import ROWS_SEEN, modality_of
 from dataaudit.datasets.parquet import Parquet
 from dataaudit.datasets.samples import Role, Samples, Source
@@ -70,6 +70,7 @@ class _Asked:
     classes: Sequence[str | int] | None
     task: str
     tolerate: bool
+    output_names: Sequence[str] | None
 
 
 def open_samples(
@@ -82,6 +83,7 @@ def open_samples(
     task: str,
     group_column: str | None = None,
     tolerate: bool = False,
+    output_names: Sequence[str] | None = None,
 ) -> Samples:
     """Open a file or folder of samples and check its ids and labels.
 
@@ -106,6 +108,9 @@ def open_samples(
     tolerate : bool
         Whether rows that cannot be used are left to be set aside: a label that is missing or is
         no class is `UNUSABLE` then, and a path may lead to no image.
+    output_names : sequence of str or None
+        The names that the model has for its outputs, in their order: labels may be these names,
+        or the numbers 0..C-1. They are used where `classes` is None.
 
     Raises
     ------
@@ -114,7 +119,7 @@ def open_samples(
         column is missing; an id is missing or repeated; a label is missing or is no class. Rows
         are counted from 0 in messages, lines from 1.
     """
-    asked = _Asked(role, label, id_column, group_column, classes, task, tolerate)
+    asked = _Asked(role, label, id_column, group_column, classes, task, tolerate, output_names)
     path = existing(path)
     if not path.is_dir():
         return _file_samples(path, asked)
@@ -139,16 +144,18 @@ def samples_from_object(
     task: str,
     group_column: str | None = None,
     tolerate: bool = False,
+    output_names: Sequence[str] | None = None,
 ) -> Samples:
     """Take an object in memory as samples and check its ids and labels.
 
     Parameters
     ----------
-    obj : pandas.DataFrame, datasets.Dataset, torch Dataset of (input, label), or (X, y) arrays
+    obj : pandas.DataFrame, datasets.Dataset, torch Dataset of (input, label), a DataLoader of one,
+        or (X, y) arrays
         Of pairs, the rows are frames with the one column `input`, which holds the inputs as they
         are; `label` is not used then, and the ids are positions. A list `classes` of the data
         set (as torchvision has it) names the classes that its labels number.
-    role, label, id_column, classes, task, group_column, tolerate
+    role, label, id_column, classes, task, group_column, tolerate, output_names
         As in `open_samples`.
 
     Raises
@@ -156,7 +163,7 @@ def samples_from_object(
     DataError
         As `open_samples`, and when the object is of no known kind.
     """
-    asked = _Asked(role, label, id_column, group_column, classes, task, tolerate)
+    asked = _Asked(role, label, id_column, group_column, classes, task, tolerate, output_names)
     description = f"{role} ({type(obj).__name__})"
     if isinstance(obj, pd.DataFrame):
         return _column_samples(Frame(description, obj), None, asked)
@@ -171,13 +178,13 @@ def samples_from_object(
                 f" {len(labels)} labels"
             )
         return _pair_samples(Pairs(f"{role} (X, y)", ArrayPair(inputs, labels)), asked, None)
+    if is_loader(obj):
+        obj = data_set_of(obj, role)
     is_pairs = hasattr(obj, "__getitem__") and hasattr(obj, "__len__")
     if is_pairs and not isinstance(obj, str | bytes | Mapping):
         names = getattr(obj, "classes", None)
         return _pair_samples(Pairs(description, obj), asked, names if _all_text(names) else None)
-    hint = "; pass its data set: loader.dataset" if hasattr(obj, "dataset") else ""
-    if isinstance(obj, Mapping):
-        hint = "; pass one of its values"
+    hint = "; pass one of its values" if isinstance(obj, Mapping) else ""
     raise DataError(
         f"{role}: expected a pandas DataFrame, a Hugging Face Dataset, a torch Dataset with a"
         f" length, or a pair of arrays (X, y), found {type(obj).__name__}{hint}"
@@ -302,12 +309,18 @@ def _labels(
     if asked.task == "regression":
         return targets(values, ids, where=where), []
     if asked.task == "classification":
+        classes, names = asked.classes, class_names
+        if asked.output_names is not None and classes in (None, asked.output_names):
+            classes = asked.output_names
+            # Names that are numbers themselves (stars from "1" to "5") are matched as they are.
+            if names is None and not any(name.lstrip("-").isdigit() for name in classes):
+                names = classes
         return class_indices(
             values,
             ids,
             where=where,
-            classes=asked.classes,
-            names=class_names,
+            classes=classes,
+            names=names,
             tolerate=asked.tolerate,
         )
     raise ValueError(f"task must be classification or regression, not {asked.task!r}")

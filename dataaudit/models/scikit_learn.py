@@ -8,6 +8,7 @@ the same probabilities on the training rows (distillation); the report says so.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,24 @@ _ROWS_PER_READ = 4096
 def is_estimator(candidate: object) -> bool:
     """Tell whether `candidate` is a scikit-learn estimator, without importing scikit-learn."""
     return hasattr(candidate, "get_params") and hasattr(candidate, "predict")
+
+
+@dataclass(frozen=True)
+class Estimator:
+    """A fitted classifier, or a pipeline that ends in one."""
+
+    estimator: Any
+
+    class_names: None = None
+
+    @property
+    def label_values(self) -> list[str | int]:
+        """Its classes, in the order of its outputs."""
+        return classes_of(self.estimator)
+
+    def trained(self, train: Samples, preprocess: Preprocess | None, seed: int) -> TrainedModel:
+        """Return the model; see `ModelAdapter`."""
+        return trained_model(self.estimator, preprocess, train, seed)
 
 
 def classes_of(estimator: Any) -> list[str | int]:
