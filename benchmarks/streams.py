@@ -28,8 +28,8 @@ from torch import nn
 from dataaudit.config import config_from_python
 from dataaudit.datasets.load import open_samples
 from dataaudit.engines.choice import make_engine
-from dataaudit.loading import default_preprocess
 from dataaudit.mirror.perturbation import Perturbation
+from dataaudit.models.inputs import default_preprocess
 from dataaudit.models.trained import TrainedModel
 from dataaudit.scores import ScoreBlocks
 from dataaudit.steps import Steps

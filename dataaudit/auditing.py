@@ -128,16 +128,18 @@ def audit(
 
     Parameters
     ----------
-    model : torch.nn.Module or fitted scikit-learn estimator
-        The trained model. It is set to eval mode; its parameters are not changed.
-    train : pandas.DataFrame, torch Dataset, Hugging Face Dataset or (X, y) arrays
+    model : torch.nn.Module, torch.export program, fitted scikit-learn estimator, or path
+        The trained model; the path is that of a folder that transformers saved. A module is set
+        to eval mode; its parameters are not changed.
+    train : pandas.DataFrame, torch Dataset or DataLoader, Hugging Face Dataset or (X, y) arrays
         The training rows.
     held_out : as `train`, optional
         Trusted samples, which the model has not seen: they make the mislabel flags sharp.
     suspects : as `train`, optional
         Samples that may be copies of training rows, such as the public test set.
     preprocess : callable, optional
-        (pandas.DataFrame) -> the model's input: a tensor, or a dict or tuple of tensors.
+        (pandas.DataFrame) -> the model's input: a tensor, or a dict or tuple of tensors. Or the
+        tokenizer of a transformers model.
     label : str or list of str
         The label column; for task multi-label also several 0/1 columns, one for each label.
     id : str, optional

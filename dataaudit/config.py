@@ -42,12 +42,37 @@ class _Section(BaseModel):
 
 
 class ModelConfig(_Section):
-    """Where the trained model comes from."""
+    """Where the trained model comes from: a factory, or a path that says what it is."""
 
-    factory: str = Field(pattern=r"^[\w.]+:\w+$")
+    factory: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")] | None = None
     """`module:function`, beside the yaml or importable; this is the user's own code and is run."""
     weights: Path | None = None
     """A safetensors file, or a torch file of plain tensors; never unpickled."""
+    path: Path | None = None
+    """Instead of a factory: a folder that transformers saved, or a torch.export program (.pt2)."""
+    trusted: bool = False
+    """Whether a `.pt2` may be read, although reading one can run code that is hidden in it."""
+    text: list[str] | None = None
+    """Transformers only: the column that is tokenized, or the two of a pair of sentences."""
+    max_length: Count | None = None
+    """Transformers only: tokens after which a text is cut off (default: the model's own limit,
+    at most 512)."""
+
+    @field_validator("text", mode="before")
+    @classmethod
+    def _one_column_or_two(cls, value: object) -> object:
+        value = [value] if isinstance(value, str) else value
+        if isinstance(value, list) and len(value) not in (1, 2):
+            raise ValueError("a column is expected, or a list of two")
+        return value
+
+    @model_validator(mode="after")
+    def _one_source(self) -> ModelConfig:
+        if (self.factory is None) == (self.path is None):
+            raise ValueError("either factory or path is expected")
+        if self.path is not None and self.weights is not None:
+            raise ValueError("weights go with factory; a path has its own")
+        return self
 
 
 class DataConfig(_Section):
@@ -71,12 +96,36 @@ class MirrorConfig(_Section):
     steps: Count | None = None
     learning_rate: Annotated[Number, Field(gt=0)] | None = None
     batch_size: Count | None = None
-    parameters: Literal["all", "last"] = "all"
-    """`last` moves only the model's last linear layer."""
+    parameters: (
+        Literal["all", "last", "adapters"] | Annotated[list[StrictStr], Field(min_length=1)]
+    ) = "all"
+    """Which parameters move: `last`, the last linear layer's; `adapters`, those that PEFT added;
+    or a list of patterns of names, such as `[layer4.*, fc.*]`. Frozen ones never do."""
     batch_norm: Literal["frozen", "updated"] = "updated"
     """`frozen` keeps the running statistics, in the steps and in the scores."""
     dropout: bool = True
     """Whether dropout is active while the mirror steps are taken (never while scoring)."""
+
+
+class ImagesConfig(_Section):
+    """How images become inputs where there is no `preprocess`."""
+
+    size: tuple[Count, Count] | None = None
+    """`[height, width]`, or one number for both; needed where images differ in size."""
+    fit: Literal["stretch", "crop"] = "stretch"
+    """`stretch` changes the ratio of the sides where it has to; `crop` keeps it, and cuts off
+    what stands out of the centre."""
+    channels: Literal[1, 3, 4] | None = None
+    """1 grey, 3 red green blue, 4 with transparency; default: what the model's first convolution
+    takes, or else what the first image has."""
+    mean: list[Number] | None = None
+    std: list[Annotated[Number, Field(gt=0)]] | None = None
+    """Subtracted from, and divided by, for each channel or for all, on a scale of 0 to 1."""
+
+    @field_validator("size", mode="before")
+    @classmethod
+    def _a_square(cls, value: object) -> object:
+        return value if isinstance(value, list | tuple) or value is None else (value, value)
 
 
 class FlagConfig(_Section):
@@ -157,6 +206,7 @@ class AuditConfig(_Section):
     task: Literal["classification", "regression", "multi-label"] = "classification"
     model: ModelConfig
     preprocess: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")] | None = None
+    images: ImagesConfig = ImagesConfig()
     classes: Annotated[list[StrictStr | StrictInt], Field(min_length=1)] | None = None
     loss: LossConfig = LossConfig()
     ignore_label: StrictStr | StrictInt | None = None
@@ -307,10 +357,9 @@ def _with_absolute_paths(config: AuditConfig, folder: Path) -> AuditConfig:
         split: DataConfig | None = getattr(config, role)
         if split is not None:
             updates[role] = split.model_copy(update={"path": folder / split.path})
-    if config.model.weights is not None:
-        updates["model"] = config.model.model_copy(
-            update={"weights": folder / config.model.weights}
-        )
+    places = {"weights": config.model.weights, "path": config.model.path}
+    found = {name: folder / place for name, place in places.items() if place is not None}
+    updates["model"] = config.model.model_copy(update=found)
     return config.model_copy(update=updates)
 
 

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
-from torch import nn
 
 from dataaudit.config import AuditConfig, DataConfig
-from dataaudit.datasets.images import decode
 from dataaudit.datasets.load import open_samples, samples_from_object
 from dataaudit.datasets.samples import Role, Samples
 from dataaudit.datasets.set_aside import SetAside
 from dataaudit.errors import ConfigError, DataError, ModelError
-from dataaudit.models import scikit_learn
-from dataaudit.models.loading import build, load_function, load_weights
+from dataaudit.models.adapter import ModelAdapter
+from dataaudit.models.loading import load_function
+from dataaudit.models.parameters import moving_parameters
+from dataaudit.models.recognise import from_config, from_object, is_tokenizer
 from dataaudit.models.rescaled import rescaled
-from dataaudit.models.scikit_learn_regressors import trained_regressor
 from dataaudit.models.trained import Preprocess, TrainedModel, forward
 from dataaudit.screening import Screening
 from dataaudit.tasks import AuditTask, Classification, MultiLabel, Regression, Task
@@ -30,6 +28,8 @@ from dataaudit.tasks.weighted import WeightedClassification, WeightedMultiLabel
 ROWS_PER_FORWARD = 256
 ROWS_FOR_NOISE = 2000
 """Rows that the noise scale of a regression is estimated on, evenly spread where there are more."""
+
+Classes = Sequence[str | int] | None
 
 
 @dataclass(frozen=True)
@@ -75,35 +75,26 @@ def load(config: AuditConfig, folder: Path) -> Loaded:
     preprocess = (
         load_function(config.preprocess, folder, "preprocess") if config.preprocess else None
     )
-    factory = load_function(config.model.factory, folder, "model.factory")
-    built = build(factory, config.model.factory)
-    if config.model.weights is not None:
-        if not isinstance(built, nn.Module):
-            raise ConfigError(
-                f"model.weights: {config.model.factory} returned {type(built).__name__}; weights "
-                "are loaded into torch modules only, so let the factory return the fitted estimator"
-            )
-        load_weights(built, config.model.weights)
-    classes = config.classes
+    adapter = from_config(config.model, config.images, folder)
 
-    def open_split(split: DataConfig, role: Role, known: Any) -> Samples:
+    def open_split(split: DataConfig, role: Role, classes: Classes) -> Samples:
         return open_samples(
             split.path,
             role=role,
             label=split.label,
             id_column=split.id,
             group_column=split.group,
-            classes=known,
+            classes=classes,
             task=config.task,
             tolerate=config.bad_rows.asked,
             ignore=config.ignore_label,
             separator=split.separator,
+            output_names=adapter.class_names,
         )
 
     return assemble(
-        built,
+        adapter,
         preprocess,
-        classes,
         {"train": config.train, "held_out": config.held_out, "suspects": config.suspects},
         open_split,
         config,
@@ -120,14 +111,17 @@ def load_objects(
 
     Parameters
     ----------
-    built : torch.nn.Module or fitted scikit-learn classifier
+    built : torch.nn.Module, torch.export program, fitted scikit-learn classifier, or path
     splits : mapping of role to data object or None
-    preprocess : callable or None
+    preprocess : callable, transformers tokenizer, or None
     config : AuditConfig
         Its label and id columns, classes, seed and device are used.
     """
+    adapter = from_object(built, config.images)
+    if is_tokenizer(preprocess):
+        adapter, preprocess = from_object(built, config.images, tokenizer=preprocess), None
 
-    def open_split(split: Any, role: Role, known: Any) -> Samples:
+    def open_split(split: Any, role: Role, classes: Classes) -> Samples:
         columns: DataConfig = getattr(config, role) or config.train
         return samples_from_object(
             split,
@@ -135,31 +129,32 @@ def load_objects(
             label=columns.label,
             id_column=columns.id,
             group_column=columns.group,
-            classes=known,
+            classes=classes,
             task=config.task,
             tolerate=config.bad_rows.asked,
             ignore=config.ignore_label,
             separator=columns.separator,
+            output_names=adapter.class_names,
         )
 
-    return assemble(built, preprocess, config.classes, splits, open_split, config)
+    return assemble(adapter, preprocess, splits, open_split, config)
 
 
 def assemble(
-    built: Any,
+    adapter: ModelAdapter,
     preprocess: Preprocess | None,
-    classes: Any,
     splits: dict[Any, Any],
-    open_split: Callable[[Any, Role, Any], Samples],
+    open_split: Callable[[Any, Role, Classes], Samples],
     config: AuditConfig,
 ) -> Loaded:
     """Open the splits with one set of classes, and join them with the model."""
     device = _device(config.device)
     classifies = config.task == "classification"
-    if classes is None and classifies and scikit_learn.is_estimator(built):
-        classes = scikit_learn.classes_of(built)
+    classes: Classes = config.classes or (adapter.label_values if classifies else None)
     rows = Screening(open_split(splits["train"], "train", classes), config.bad_rows)
-    model = _trained(built, preprocess, rows.samples, config).to(device)
+    model = adapter.trained(rows.samples, preprocess, config.mirror.seed).to(device)
+    # Refused now, not after the rows have been read: a choice of parameters that has none.
+    moving_parameters(model.module, config.mirror.parameters)
     rows.check_inputs(model)
     outputs = _sample_outputs(model, rows.samples)
     train = rows.samples
@@ -233,79 +228,6 @@ def _with_noise_scale(task: Regression, model: TrainedModel, samples: Samples) -
             outputs = forward(model.module, model.inputs(batch, samples))
             residuals.append(batch.labels - outputs.double().reshape(-1).cpu().numpy())
     return task.with_noise_of(np.concatenate(residuals), float(np.std(samples.labels)))
-
-
-def _trained(
-    built: Any, preprocess: Preprocess | None, train: Samples, config: AuditConfig
-) -> TrainedModel:
-    if isinstance(built, nn.Module):
-        module = built.eval()
-        count = sum(parameter.numel() for parameter in module.parameters())
-        if count == 0:
-            raise ModelError(f"{type(module).__name__} has no parameters; nothing can be mirrored")
-        description = f"{type(module).__name__}, {count:,} parameters"
-        return TrainedModel(module, preprocess or default_preprocess(train), description)
-    if scikit_learn.is_estimator(built):
-        adapt = trained_regressor if config.task == "regression" else scikit_learn.trained_model
-        return adapt(built, preprocess, train, config.mirror.seed)
-    raise ModelError(
-        f"the model is a {type(built).__name__}; expected a torch.nn.Module "
-        "or a fitted scikit-learn estimator"
-    )
-
-
-def default_preprocess(train: Samples) -> Preprocess:
-    """Return what turns raw rows into inputs where the user gives nothing.
-
-    Images become float32 `[rows, channels, height, width]` between 0 and 1; tables become
-    float32 `[rows, columns]` of all number columns but label, id and group; tensors are stacked.
-
-    Raises
-    ------
-    ConfigError
-        The rows are text, or a table without number columns.
-    """
-    column = train.content_column
-    if train.modality == "image":
-        return _image_preprocess(train)
-    if train.modality == "tensor":
-        return lambda frame: torch.utils.data.default_collate(list(frame[column]))
-    if train.modality == "text":
-        raise ConfigError(
-            "preprocess: needed for text, for example my_model:preprocess, a function from "
-            "a data frame to the model's input tensors"
-        )
-    special = list(train.special_columns())
-    sample = train.take([0]).frame.drop(columns=special, errors="ignore")
-    numbers = [str(name) for name in sample.select_dtypes(["number", "bool"]).columns]
-    if not numbers:
-        raise ConfigError(
-            f"preprocess: needed, because {train.source.description} has no number columns "
-            "besides label, id and group"
-        )
-    return lambda frame: torch.tensor(frame[numbers].to_numpy(dtype=np.float32))
-
-
-def _image_preprocess(train: Samples) -> Preprocess:
-    column, where, folder = train.content_column, train.source.description, train.folder
-    first = decode(train.take([0]).frame[column].iloc[0], where=where, folder=folder)
-    mode = "L" if first.mode in ("1", "L") else "RGB"
-
-    def preprocess(frame: pd.DataFrame) -> torch.Tensor:
-        images = [
-            np.asarray(decode(value, where=where, folder=folder).convert(mode))
-            for value in frame[column]
-        ]
-        sizes = {image.shape[:2] for image in images}
-        if len(sizes) > 1:
-            raise DataError(
-                f"{where}: images of several sizes ({', '.join(map(str, sorted(sizes)[:3]))}); "
-                "give a preprocess function that resizes them"
-            )
-        pixels = torch.tensor(np.stack(images), dtype=torch.float32) / 255
-        return pixels[:, None] if mode == "L" else pixels.permute(0, 3, 1, 2)
-
-    return preprocess
 
 
 def _sample_outputs(model: TrainedModel, train: Samples) -> torch.Tensor:

@@ -1,5 +1,6 @@
 """Weights: what loads, what is refused, and what the user is told."""
 
+import argparse
 import pickle
 from pathlib import Path
 
@@ -40,6 +41,44 @@ def test_tied_weights_that_stand_once_in_the_file(tmp_path: Path) -> None:
     load_weights(fresh, tmp_path / "w.safetensors")
     assert torch.equal(fresh[0].weight, trained[0].weight)
     assert fresh[0].weight is fresh[1].weight
+
+
+def test_a_lightning_checkpoint_gives_the_part_that_fits(tmp_path: Path) -> None:
+    trained, fresh, path = network(), network(), tmp_path / "epoch=3.ckpt"
+    state = {f"model.{name}": value for name, value in trained.state_dict().items()}
+    state["loss.weight"] = torch.ones(3)
+    checkpoint = {"pytorch-lightning_version": "2.6", "state_dict": state, "hyper_parameters": {}}
+    torch.save(checkpoint, path)
+    load_weights(fresh, path)
+    assert torch.equal(fresh[0].weight, trained[0].weight)
+    deeper = {f"module._orig_mod.{name}": value for name, value in trained.state_dict().items()}
+    save_file(deeper, tmp_path / "w.safetensors")
+    fresh = network()
+    load_weights(fresh, tmp_path / "w.safetensors")
+    assert torch.equal(fresh[0].weight, trained[0].weight)
+
+
+def test_a_prefix_is_stripped_only_where_it_leaves_no_doubt(tmp_path: Path) -> None:
+    path, state = tmp_path / "w.ckpt", network().state_dict()
+    both = {f"{part}.{name}": value for part in ("ema", "model") for name, value in state.items()}
+    torch.save({"state_dict": both}, path)
+    with pytest.raises(
+        ModelError, match=r"fit the model under several prefixes \(ema\., model\.\)"
+    ):
+        load_weights(network(), path)
+    torch.save({"state_dict": {"model.0.weight": state["0.weight"]}}, path)
+    with pytest.raises(
+        ModelError, match=r"missing in the file: 0\.weight.*not in the model: model"
+    ):
+        load_weights(network(), path)
+
+
+def test_pickled_hyperparameters_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "w.ckpt"
+    hyperparameters = {"options": argparse.Namespace(width=3)}
+    torch.save({"state_dict": network().state_dict(), "hyper_parameters": hyperparameters}, path)
+    with pytest.raises(ModelError, match=r"pickled objects \(argparse\.Namespace, perhaps among"):
+        load_weights(network(), path)
 
 
 def test_weights_that_do_not_fit_say_how(tmp_path: Path) -> None:

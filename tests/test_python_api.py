@@ -95,7 +95,9 @@ def test_unknown_settings_are_named(settings: dict[str, object], expected: str) 
 
 
 def test_what_is_no_model_is_refused() -> None:
-    with pytest.raises(dataaudit.ModelError, match="the model is a str; expected a torch"):
+    with pytest.raises(dataaudit.ModelError, match="the model is a dict; expected a torch"):
+        dataaudit.audit({}, fruit(20, 0), label="kind", classes=CLASSES)
+    with pytest.raises(dataaudit.ModelError, match=r"model\.pt: there is no such file or folder"):
         dataaudit.audit("model.pt", fruit(20, 0), label="kind", classes=CLASSES)
 
 

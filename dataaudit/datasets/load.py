@@ -31,7 +31,7 @@ from dataaudit.datasets.images import encoded, image_path
 from dataaudit.datasets.json_lines import JsonLines
 from dataaudit.datasets.label_sets import SEPARATOR, sets_of_columns, sets_of_values
 from dataaudit.datasets.labels import class_indices, targets
-from dataaudit.datasets.memory import INPUT, ArrayPair, Frame, Pairs
+from dataaudit.datasets.memory import INPUT, ArrayPair, Frame, Pairs, data_set_of, is_loader
 from dataaudit.datasets.modality import ROWS_SEEN, modality_of
 from dataaudit.datasets.parquet import Parquet
 from dataaudit.datasets.samples import Role, Samples, Source
@@ -73,6 +73,7 @@ class _Asked:
     tolerate: bool
     ignore: str | int | None
     separator: str
+    output_names: Sequence[str] | None
 
     @property
     def label_columns(self) -> list[str]:
@@ -92,6 +93,7 @@ def open_samples(
     tolerate: bool = False,
     ignore: str | int | None = None,
     separator: str = SEPARATOR,
+    output_names: Sequence[str] | None = None,
 ) -> Samples:
     """Open a file or folder of samples and check its ids and labels.
 
@@ -121,6 +123,9 @@ def open_samples(
         The label value that says that a row is not to be judged.
     separator : str
         Between the labels of a text, for task multi-label.
+    output_names : sequence of str or None
+        The names that the model has for its outputs, in their order: labels may be these names,
+        or the numbers 0..C-1. They are used where `classes` is None.
 
     Raises
     ------
@@ -129,7 +134,18 @@ def open_samples(
         column is missing; an id is missing or repeated; a label is missing or is no class. Rows
         are counted from 0 in messages, lines from 1.
     """
-    asked = _Asked(role, label, id_column, group_column, classes, task, tolerate, ignore, separator)
+    asked = _Asked(
+        role,
+        label,
+        id_column,
+        group_column,
+        classes,
+        task,
+        tolerate,
+        ignore,
+        separator,
+        output_names,
+    )
     path = existing(path)
     if not path.is_dir():
         return _file_samples(path, asked)
@@ -156,16 +172,18 @@ def samples_from_object(
     tolerate: bool = False,
     ignore: str | int | None = None,
     separator: str = SEPARATOR,
+    output_names: Sequence[str] | None = None,
 ) -> Samples:
     """Take an object in memory as samples and check its ids and labels.
 
     Parameters
     ----------
-    obj : pandas.DataFrame, datasets.Dataset, torch Dataset of (input, label), or (X, y) arrays
+    obj : pandas.DataFrame, datasets.Dataset, torch Dataset of (input, label), a DataLoader of one,
+        or (X, y) arrays
         Of pairs, the rows are frames with the one column `input`, which holds the inputs as they
         are; `label` is not used then, and the ids are positions. A list `classes` of the data
         set (as torchvision has it) names the classes that its labels number.
-    role, label, id_column, classes, task, group_column, tolerate, ignore, separator
+    role, label, id_column, classes, task, group_column, tolerate, ignore, separator, output_names
         As in `open_samples`.
 
     Raises
@@ -173,7 +191,18 @@ def samples_from_object(
     DataError
         As `open_samples`, and when the object is of no known kind.
     """
-    asked = _Asked(role, label, id_column, group_column, classes, task, tolerate, ignore, separator)
+    asked = _Asked(
+        role,
+        label,
+        id_column,
+        group_column,
+        classes,
+        task,
+        tolerate,
+        ignore,
+        separator,
+        output_names,
+    )
     description = f"{role} ({type(obj).__name__})"
     if isinstance(obj, pd.DataFrame):
         return _column_samples(Frame(description, obj), None, asked)
@@ -190,13 +219,13 @@ def samples_from_object(
                 f" {len(labels)} labels"
             )
         return _pair_samples(Pairs(f"{role} (X, y)", ArrayPair(inputs, labels)), asked, None)
+    if is_loader(obj):
+        obj = data_set_of(obj, role)
     is_pairs = hasattr(obj, "__getitem__") and hasattr(obj, "__len__")
     if is_pairs and not isinstance(obj, str | bytes | Mapping):
         names = getattr(obj, "classes", None)
         return _pair_samples(Pairs(description, obj), asked, names if _all_text(names) else None)
-    hint = "; pass its data set: loader.dataset" if hasattr(obj, "dataset") else ""
-    if isinstance(obj, Mapping):
-        hint = "; pass one of its values"
+    hint = "; pass one of its values" if isinstance(obj, Mapping) else ""
     raise DataError(
         f"{role}: expected a pandas DataFrame, a Hugging Face Dataset, a torch Dataset with a"
         f" length, or a pair of arrays (X, y), found {type(obj).__name__}{hint}"
@@ -337,12 +366,18 @@ def _labels(
             tolerate=asked.tolerate,
         )
     if asked.task == "classification":
+        classes, names = asked.classes, class_names
+        if asked.output_names is not None and classes in (None, asked.output_names):
+            classes = asked.output_names
+            # Names that are numbers themselves (stars from "1" to "5") are matched as they are.
+            if names is None and not any(name.lstrip("-").isdigit() for name in classes):
+                names = classes
         return class_indices(
             values,
             ids,
             where=where,
-            classes=asked.classes,
-            names=class_names,
+            classes=classes,
+            names=names,
             tolerate=asked.tolerate,
             ignore=asked.ignore,
         )

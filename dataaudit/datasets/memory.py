@@ -130,6 +130,36 @@ class ArrayPair:
         return self.inputs[position], self.labels[position]
 
 
+def is_loader(candidate: object) -> bool:
+    """Tell whether `candidate` is a torch DataLoader, without importing torch."""
+    return hasattr(candidate, "dataset") and hasattr(candidate, "collate_fn")
+
+
+def data_set_of(loader: Any, role: str) -> Any:
+    """Return the data set behind a torch DataLoader: an audit needs rows with fixed positions.
+
+    Raises
+    ------
+    DataError
+        The loader gives other rows than its data set has, or joins them in a way of its own.
+    """
+    way = getattr(loader.collate_fn, "__name__", type(loader.collate_fn).__name__)
+    if way != "default_collate":
+        raise DataError(
+            f"{role}: the DataLoader joins rows by its own function {way}; pass loader.dataset, "
+            "and a preprocess that joins the inputs"
+        )
+    drawn = type(loader.sampler).__name__
+    if drawn not in ("SequentialSampler", "RandomSampler") or len(loader.sampler) != len(
+        loader.dataset
+    ):
+        raise DataError(
+            f"{role}: the DataLoader draws its rows by {drawn}, so that some may be left out or "
+            "come twice; pass the data set itself, or a torch.utils.data.Subset of it"
+        )
+    return loader.dataset
+
+
 def _objects(values: list[Any], positions: Sequence[int]) -> pd.DataFrame:
     # Filled one by one: NumPy would take a list of arrays apart.
     column = np.empty(len(values), dtype=object)

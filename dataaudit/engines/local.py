@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from dataaudit.datasets.samples import Batch, Samples
 from dataaudit.errors import ModelError
 from dataaudit.mirror.perturbation import Perturbation
-from dataaudit.models.trained import TrainedModel, forward
+from dataaudit.models.parameters import last_linear
+from dataaudit.models.trained import Inputs, TrainedModel, forward
 from dataaudit.progress import track
 from dataaudit.scores import ScoreBlock
 from dataaudit.tasks import Task
@@ -76,7 +77,7 @@ class BatchScorer:
         labels = torch.as_tensor(batch.labels, device=self.model.device)
         with FeatureTap(self.model.module) as tap:
             outputs = [forward(self.model.module, inputs)]
-        features = tap.features(len(batch))
+        features = tap.features(len(batch), padding_mask(inputs))
         for perturbation in self.perturbations:
             outputs.append(forward(perturbation.apply(self.model.module), inputs))
         for output in outputs:
@@ -105,8 +106,8 @@ class FeatureTap:
     """Catches the inputs of a module's last linear layer during one forward pass."""
 
     def __init__(self, module: nn.Module) -> None:
-        linear = [part for part in module.modules() if isinstance(part, nn.Linear)]
-        self._layer = linear[-1] if linear else None
+        found = last_linear(module)
+        self._layer = found[1] if found else None
         self._caught: Tensor | None = None
         self._handle: Any = None
 
@@ -124,14 +125,30 @@ class FeatureTap:
     def _catch(self, module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
         self._caught = arguments[0]
 
-    def features(self, rows: int) -> Any:
-        """Return float16 `[rows, width]`; width 0 where there is no such layer."""
+    def features(self, rows: int, mask: Tensor | None = None) -> Any:
+        """Return float16 `[rows, width]`; width 0 where there is no such layer.
+
+        Parameters
+        ----------
+        rows : int
+        mask : `[rows, tokens]` or None
+            1 for tokens, 0 for padding, which is left out where the layer sees every token.
+        """
         caught = self._caught
         if caught is None or caught.ndim < 2 or len(caught) != rows:
             return np.zeros((rows, 0), dtype=np.float16)
-        flat = caught.reshape(rows, -1) if caught.ndim == 2 else caught.mean(dim=1).flatten(1)
+        if mask is not None and caught.ndim == 3 and caught.shape[:2] == mask.shape:
+            weights = mask.to(caught.dtype)[:, :, None]
+            flat = (caught * weights).sum(dim=1) / weights.sum(dim=1).clamp_min(1)
+        else:
+            flat = caught.reshape(rows, -1) if caught.ndim == 2 else caught.mean(dim=1).flatten(1)
         largest = torch.finfo(torch.float16).max
         return flat.float().clamp(-largest, largest).half().cpu().numpy()
+
+
+def padding_mask(inputs: Inputs) -> Tensor | None:
+    """Return what tells tokens from padding, where the inputs say so."""
+    return inputs.get("attention_mask") if isinstance(inputs, dict) else None
 
 
 def joined(parts: Sequence[ScoreBlock]) -> ScoreBlock:

@@ -16,12 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from dataaudit.mirror.perturbation import UNPERTURBED, Perturbation
+from dataaudit.models.parameters import Parameters, moving_parameters
 from dataaudit.models.trained import Inputs, forward, named_tensors
 from dataaudit.progress import track
 from dataaudit.tasks import Task
 
 Direction = Literal["learn", "unlearn"]
-Parameters = Literal["all", "last"]
 Part = tuple[Inputs, Tensor]
 """Inputs and labels of some queries."""
 
@@ -46,8 +46,9 @@ class FiniteSettings:
     average : float
         Decay of the running mean of parameters and buffers that becomes the perturbed model,
         0 to 1; 0 takes the last step's.
-    parameters : "all" or "last"
-        Which parameters move; those that do not require gradients never do.
+    parameters : "all", "last", "adapters" or patterns
+        Which parameters move, see `moving_parameters`; those that do not require gradients never
+        do.
     batch_norm : "frozen" or "updated"
         Whether batch norm uses (and keeps) its running statistics while stepping.
     dropout : bool
@@ -159,20 +160,6 @@ def _joined(parts: Sequence[Part]) -> Sequence[Part]:
         return [(tensors, labels)]
     values = tuple(tensors.values())
     return [(values if isinstance(first, tuple) else values[0], labels)]
-
-
-def moving_parameters(module: nn.Module, choice: Parameters) -> dict[str, nn.Parameter]:
-    """Return the parameters that a mirror moves: floating, and trainable in the user's model."""
-    trainable = {
-        name: parameter
-        for name, parameter in module.named_parameters()
-        if parameter.requires_grad and parameter.is_floating_point()
-    }
-    if choice == "all":
-        return trainable
-    linear = [name for name, part in module.named_modules() if isinstance(part, nn.Linear)]
-    prefix = f"{linear[-1]}." if linear and linear[-1] else ""
-    return {name: value for name, value in trainable.items() if name.startswith(prefix)}
 
 
 def _set_modes(module: nn.Module, settings: FiniteSettings) -> None:

@@ -11,8 +11,8 @@ import copy
 import torch
 from torch import nn
 
-from dataaudit.mirror.finite import Parameters, moving_parameters
 from dataaudit.mirror.perturbation import Perturbation
+from dataaudit.models.parameters import Parameters, moving_parameters
 
 SEED_OFFSET = 7_919_000_000
 
@@ -29,8 +29,8 @@ def shrunk(
         The trained values, where they are not the module's own. Its buffers stay.
     keep : float
         Share of the trained weights kept, 0 to 1.
-    parameters : "all" or "last"
-        Which parameters are moved.
+    parameters : "all", "last", "adapters" or patterns
+        Which parameters are moved, see `moving_parameters`.
     seed : int
         Of the fresh weights. They come from each part's own `reset_parameters`; weights of parts
         without one are shuffled instead, which keeps their scale and loses what they hold.

@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 
 from dataaudit.datasets.samples import Samples
-from dataaudit.mirror.finite import moving_parameters
 from dataaudit.mirror.perturbation import UNPERTURBED, Perturbation
+from dataaudit.models.parameters import moving_parameters
 from dataaudit.models.trained import TrainedModel, forward
 from dataaudit.progress import track
 from dataaudit.tasks import Task

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import pickle
+import re
 import sys
 import zipfile
 from collections.abc import Callable, Mapping
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 
 from dataaudit.errors import ConfigError, ModelError
 
+_DEEPEST_PREFIX = 3
 _TORCH_ENDINGS = {".pt", ".pth", ".bin", ".ckpt"}
 
 
@@ -102,15 +104,17 @@ def load_weights(module: nn.Module, path: Path) -> None:
     module : torch.nn.Module
     path : Path
         `.safetensors`, or a torch file (.pt, .pth, .bin, .ckpt) that holds only plain tensors:
-        a state dict, or a checkpoint with a `state_dict`.
+        a state dict, or a checkpoint with a `state_dict`, as Lightning writes it. Where the module
+        was part of a larger one (`model.`, `module.`, `_orig_mod.`), the names that stand under
+        the only prefix that fits are taken, and the rest of the file is left.
 
     Raises
     ------
     ModelError
         The file is missing, damaged, holds pickled objects, or does not fit the module.
     """
-    state = _read_state(path)
     expected = module.state_dict()
+    state = _of_the_module(_read_state(path), expected, path)
     wrong_shapes = [
         f"{name}: file {tuple(state[name].shape)}, model {tuple(expected[name].shape)}"
         for name in expected
@@ -147,10 +151,12 @@ def _read_state(path: Path) -> dict[str, Tensor]:
         _refuse_compressed(path)
         # Written out, because an environment variable can flip torch's default.
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
+    except pickle.UnpicklingError as error:
+        found = re.search(r"GLOBAL (\S+) was not", str(error))
+        named = f" ({found[1]}, perhaps among hyperparameters)" if found else ""
         raise ModelError(
-            f"{path}: holds pickled objects, which could run code when loaded, or is damaged; "
-            "expected plain tensors, as torch.save(model.state_dict(), ...) writes them"
+            f"{path}: holds pickled objects{named}, which could run code when loaded, or is "
+            "damaged; expected plain tensors, as torch.save(model.state_dict(), ...) writes them"
         ) from None
     except (SafetensorError, RuntimeError, EOFError, OSError, ValueError, KeyError,
             zipfile.BadZipFile) as error:  # fmt: skip
@@ -162,6 +168,37 @@ def _read_state(path: Path) -> dict[str, Tensor]:
     ):
         raise ModelError(f"{path}: expected a mapping of names to tensors (a state dict)")
     return dict(content)
+
+
+def _of_the_module(
+    state: dict[str, Tensor], expected: Mapping[str, Tensor], path: Path
+) -> dict[str, Tensor]:
+    """Return the part of a larger state that is the module's, under its names in the module."""
+    if any(name in expected for name in state):
+        return state
+    parts = [name.split(".") for name in state]
+    prefixes = {
+        "".join(f"{part}." for part in name[:depth])
+        for name in parts
+        for depth in range(1, min(len(name), _DEEPEST_PREFIX + 1))
+    }
+    fitting = {}
+    for prefix in sorted(prefixes):
+        own = {
+            name.removeprefix(prefix): value
+            for name, value in state.items()
+            if name.startswith(prefix)
+        }
+        known = all(name in expected and value.shape == expected[name].shape
+                    for name, value in own.items())  # fmt: skip
+        if known and not _missing_names(expected, own):
+            fitting[prefix] = own
+    if len(fitting) > 1:
+        raise ModelError(
+            f"{path}: the weights fit the model under several prefixes ({', '.join(fitting)}); "
+            "save those that are meant under the model's own names"
+        )
+    return next(iter(fitting.values()), state)
 
 
 def _refuse_compressed(path: Path) -> None:

@@ -1,0 +1,47 @@
+"""Rows as a torch module's inputs, where the user gives no `preprocess`."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import nn
+
+from dataaudit.config import ImagesConfig
+from dataaudit.datasets.samples import Samples
+from dataaudit.errors import ConfigError
+from dataaudit.models.image_inputs import ImageInputs
+from dataaudit.models.trained import Preprocess
+
+
+def default_preprocess(
+    train: Samples, module: nn.Module | None = None, images: ImagesConfig | None = None
+) -> Preprocess:
+    """Return what turns raw rows into inputs where the user gives nothing.
+
+    Images become float32 `[rows, channels, height, width]` (see `ImageInputs`); tables become
+    float32 `[rows, columns]` of all number columns but label, id and group; tensors are stacked.
+
+    Raises
+    ------
+    ConfigError
+        The rows are text, or a table without number columns.
+    """
+    column = train.content_column
+    if train.modality == "image":
+        return ImageInputs.of(train, module, images or ImagesConfig())
+    if train.modality == "tensor":
+        return lambda frame: torch.utils.data.default_collate(list(frame[column]))
+    if train.modality == "text":
+        raise ConfigError(
+            "preprocess: needed for text, for example my_model:preprocess, a function from "
+            "a data frame to the model's input tensors"
+        )
+    special = list(train.special_columns())
+    sample = train.take([0]).frame.drop(columns=special, errors="ignore")
+    numbers = [str(name) for name in sample.select_dtypes(["number", "bool"]).columns]
+    if not numbers:
+        raise ConfigError(
+            f"preprocess: needed, because {train.source.description} has no number columns "
+            "besides label, id and group"
+        )
+    return lambda frame: torch.tensor(frame[numbers].to_numpy(dtype=np.float32))

@@ -1,0 +1,116 @@
+"""torch modules as trained models: what can be mirrored, and in which precision."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dataaudit.config import ImagesConfig
+from dataaudit.datasets.samples import Samples
+from dataaudit.errors import ModelError
+from dataaudit.models.image_inputs import ImageInputs
+from dataaudit.models.inputs import default_preprocess
+from dataaudit.models.trained import Preprocess, TrainedModel
+
+_HALF = (torch.float16, torch.bfloat16)
+_QUANTISED_NAMES = ("qweight", "qzeros", "_packed_params")
+
+
+@dataclass(frozen=True)
+class TorchModel:
+    """A module from the user's own code, or from an exported program.
+
+    Attributes
+    ----------
+    module : torch.nn.Module
+    images : ImagesConfig
+        How images become its inputs, where there is no `preprocess`.
+    """
+
+    module: nn.Module
+    images: ImagesConfig
+
+    label_values: None = None
+    class_names: None = None
+
+    def trained(self, train: Samples, preprocess: Preprocess | None, seed: int) -> TrainedModel:
+        """Return the model; see `ModelAdapter`."""
+        module, note = mirrorable(self.module)
+        if preprocess is None:
+            preprocess = default_preprocess(train, module, self.images)
+        inputs = f"; {preprocess.description}" if isinstance(preprocess, ImageInputs) else ""
+        return TrainedModel(module, preprocess, described(module) + inputs, note)
+
+
+def described(module: nn.Module) -> str:
+    """Return what the report calls a module."""
+    count = sum(parameter.numel() for parameter in module.parameters())
+    return f"{type(module).__name__}, {count:,} parameters"
+
+
+def mirrorable(module: nn.Module) -> tuple[nn.Module, str]:
+    """Return the module in eval mode and a precision that steps can be taken in, and a note.
+
+    Weights of 16 bits are widened to float32 in a copy, which changes no value: the steps of a
+    mirror are smaller than what 16 bits can tell apart.
+
+    Raises
+    ------
+    ModelError
+        The module has no parameters, is a TorchScript one, or is quantised.
+    """
+    if isinstance(module, torch.jit.ScriptModule):
+        raise ModelError(
+            "the model is a TorchScript module, whose derivatives cannot be relied on; return the "
+            "module it was made from, or a torch.export program"
+        )
+    quantised = _quantised_part(module)
+    if quantised is not None:
+        raise ModelError(
+            f"the model is quantised ({quantised}): its weights cannot take small steps, so "
+            "nothing can be mirrored; audit with the model as it was before it was quantised"
+        )
+    if not any(True for _ in module.parameters()):
+        raise ModelError(f"{type(module).__name__} has no parameters; nothing can be mirrored")
+    module.eval()
+    half = {tensor.dtype for tensor in _floating(module) if tensor.dtype in _HALF}
+    if not half:
+        return module, ""
+    # A copy: the user's own module keeps its precision.
+    kind = " and ".join(sorted(str(dtype).removeprefix("torch.") for dtype in half))
+    note = (
+        f"The model's weights are {kind}; they were widened to float32, which changes no value, "
+        "because the steps of a mirror are too small for 16 bits. Its outputs can differ from the "
+        "deployed model's by rounding."
+    )
+    return copy.deepcopy(module).float(), note
+
+
+def _floating(module: nn.Module) -> list[Tensor]:
+    return [tensor for tensor in module.parameters() if tensor.is_floating_point()]
+
+
+def _quantised_part(module: nn.Module) -> str | None:
+    """Return what shows that a module is quantised, or None."""
+    for name, part in module.named_modules():
+        origin = type(part).__module__
+        if ".quantized" in origin or origin.startswith(("bitsandbytes", "torchao")):
+            return f"layer {name or 'itself'}: {type(part).__name__}"
+    for name, parameter in module.named_parameters():
+        if _is_quantised(parameter):
+            return f"parameter {name}: {type(parameter.data).__name__} of {parameter.dtype}"
+    for name, _ in module.named_buffers():
+        if name.rpartition(".")[2] in _QUANTISED_NAMES:
+            return f"buffer {name}"
+    return None
+
+
+def _is_quantised(parameter: Any) -> bool:
+    # One byte or less holds no floating weight; packages for quantising bring their own tensors.
+    subclass = type(parameter.data) is not Tensor and "quant" in type(parameter.data).__name__
+    narrow = parameter.dtype != torch.bool and parameter.dtype.itemsize == 1
+    return bool(parameter.is_quantized or subclass or narrow)

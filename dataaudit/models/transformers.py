@@ -1,0 +1,226 @@
+"""Text classifiers that transformers saved in a folder: model, tokenizer and class names.
+
+Nothing is fetched, no code from the folder is run, and weights are read from safetensors only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+from transformers.utils import logging
+
+from dataaudit.datasets.samples import Samples
+from dataaudit.errors import ConfigError, ModelError
+from dataaudit.models.text_inputs import TextInputs, padding_that_changes_nothing
+from dataaudit.models.torch_module import described, mirrorable
+from dataaudit.models.trained import Preprocess, TrainedModel
+
+MOST_TOKENS = 512
+"""Where nothing else is said, longer texts are cut off."""
+_ROWS_MEASURED = 2048
+_KIND = "ForSequenceClassification"
+
+
+@dataclass(frozen=True)
+class TransformersModel:
+    """A sequence classifier and its tokenizer.
+
+    Attributes
+    ----------
+    model : transformers.PreTrainedModel
+    tokenizer : transformers.PreTrainedTokenizerBase
+    columns : list of str or None
+        The column of text, or the two of a pair; None takes the only one there is.
+    max_length : int
+        Tokens of the longest input; what is longer is cut off.
+    """
+
+    model: Any
+    tokenizer: Any
+    columns: Sequence[str] | None
+    max_length: int
+
+    label_values: None = None
+
+    @classmethod
+    def load(
+        cls, folder: Path, columns: Sequence[str] | None, max_length: int | None
+    ) -> TransformersModel:
+        """Load what `save_pretrained` wrote into a folder.
+
+        Raises
+        ------
+        ConfigError, ModelError
+            It is no sequence classifier, lacks trained weights or a tokenizer, is quantised, or
+            takes fewer tokens than asked for.
+        """
+        where = f"model.path: {folder}"
+        local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+        try:
+            config = AutoConfig.from_pretrained(folder, **local)
+        except Exception as error:
+            # A folder from strangers fails in as many ways as there are models.
+            raise ModelError(f"{where}: {_reason(error)}") from error
+        _refuse_other_kinds(config, where)
+        try:
+            with _no_progress_bars():
+                tokenizer = AutoTokenizer.from_pretrained(folder, **local)
+                model, loading = AutoModelForSequenceClassification.from_pretrained(
+                    folder, config=config, use_safetensors=True, output_loading_info=True, **local
+                )
+        except Exception as error:
+            raise ModelError(f"{where}: {_reason(error)}") from error
+        missing = [*loading["missing_keys"], *(str(key) for key in loading["mismatched_keys"])]
+        if missing:
+            raise ModelError(
+                f"{where}: the weights of {', '.join(sorted(missing)[:5])} are missing or of "
+                "another shape, and random ones would stand in for them; expected the folder of "
+                "the trained classifier, not of the model that it was made from"
+            )
+        return cls.of(model, tokenizer, columns, max_length)
+
+    @classmethod
+    def of(
+        cls,
+        model: Any,
+        tokenizer: Any,
+        columns: Sequence[str] | None = None,
+        max_length: int | None = None,
+    ) -> TransformersModel:
+        """Join a model with its tokenizer, and agree on the token that pads.
+
+        Raises
+        ------
+        ConfigError, ModelError
+            There is no token to pad with, or the model takes fewer tokens than asked for.
+        """
+        if tokenizer.pad_token_id is None:
+            # GPT-2 has none. Any will do, because the mask hides it; this is the usual one.
+            stand_in = tokenizer.eos_token or tokenizer.unk_token
+            if stand_in is None:
+                raise ModelError(
+                    "the tokenizer has no padding token, and no end or unknown token to stand in "
+                    "for it; set tokenizer.pad_token and save it again"
+                )
+            tokenizer = copy.deepcopy(tokenizer)
+            tokenizer.pad_token = stand_in
+        if model.config.pad_token_id != tokenizer.pad_token_id:
+            # Such models find the last token of a text by what is no padding.
+            model = copy.deepcopy(model)
+            model.config.pad_token_id = tokenizer.pad_token_id
+        limit = _limit(model.config, tokenizer)
+        if max_length is not None and max_length > limit:
+            raise ConfigError(f"model.max_length: found {max_length}, the model takes {limit}")
+        return cls(model, tokenizer, columns, max_length or min(limit, MOST_TOKENS))
+
+    @property
+    def class_names(self) -> list[str] | None:
+        """The names in `id2label`, or None where they are the LABEL_0, … of a fresh model."""
+        names = self.model.config.id2label
+        ordered = [str(names[index]) for index in sorted(names)]
+        unnamed = [f"LABEL_{index}" for index in range(len(ordered))]
+        return None if ordered == unnamed or len(ordered) < 2 else ordered
+
+    def trained(self, train: Samples, preprocess: Preprocess | None, seed: int) -> TrainedModel:
+        """Return the model; see `ModelAdapter`."""
+        module, note = mirrorable(self.model)
+        if preprocess is not None:
+            return TrainedModel(module, preprocess, described(module), note)
+        columns = list(self.columns or _only_text(train))
+        inputs = TextInputs(self.tokenizer, tuple(columns), self.max_length)
+        missing = [name for name in columns if name not in train.take([0]).frame.columns]
+        if missing:
+            raise ConfigError(
+                f"model.text: {train.source.description} has no column {', '.join(missing)}"
+            )
+        inputs = padding_that_changes_nothing(module, inputs, train)
+        notes = [note, _about_cut_texts(inputs, train)]
+        return TrainedModel(
+            module,
+            inputs,
+            f"{described(module)}; texts in {', '.join(columns)} cut off after {self.max_length} "
+            f"tokens, {inputs.about_padding}; tokenizer sha256 {_sha256_of(self.tokenizer)}",
+            " ".join(filter(None, notes)),
+        )
+
+
+def _refuse_other_kinds(config: Any, where: str) -> None:
+    kinds = config.architectures or ["a model without a head"]
+    if not any(kind.endswith(_KIND) for kind in kinds):
+        raise ModelError(
+            f"{where}: holds {', '.join(kinds)}; expected a sequence classifier "
+            f"(its config.json names an architecture that ends in {_KIND})"
+        )
+    if getattr(config, "quantization_config", None) is not None:
+        raise ModelError(
+            f"{where}: the model is quantised: its weights cannot take small steps, so nothing "
+            "can be mirrored; audit with the model as it was before it was quantised"
+        )
+    if getattr(config, "problem_type", None) in ("regression", "multi_label_classification"):
+        raise ModelError(
+            f"{where}: its problem_type is {config.problem_type}; expected a classifier with one "
+            "class for each text"
+        )
+
+
+@contextlib.contextmanager
+def _no_progress_bars() -> Iterator[None]:
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+def _limit(config: Any, tokenizer: Any) -> int:
+    """Return how many tokens the model takes; some state it twice, some not at all."""
+    names = ("max_position_embeddings", "n_positions")
+    stated = [getattr(config, name, None) for name in names]
+    limits = [value for value in stated if isinstance(value, int) and value > 0]
+    return int(min([*limits, tokenizer.model_max_length]))
+
+
+def _only_text(train: Samples) -> list[str]:
+    if train.modality != "text" or train.content_column is None:
+        columns = ", ".join(map(repr, train.take([0]).frame.columns))
+        raise ConfigError(
+            f"model.text: needed, because {train.source.description} has no column that is "
+            f"plainly the text, or more than one; the columns are {columns}"
+        )
+    return [train.content_column]
+
+
+def _about_cut_texts(inputs: TextInputs, train: Samples) -> str:
+    positions = np.unique(
+        np.linspace(0, len(train) - 1, min(len(train), _ROWS_MEASURED)).astype(np.int64)
+    )
+    lengths = inputs.lengths(train.take(positions).frame)
+    cut = int((lengths > inputs.max_length).sum())
+    if not cut:
+        return ""
+    return (
+        f"The model sees the first {inputs.max_length} tokens of a text; {cut:,} of "
+        f"{len(positions):,} training rows looked at are longer, and are judged by their beginning."
+    )
+
+
+def _sha256_of(tokenizer: Any) -> str:
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    whole = backend.to_str() if backend is not None else json.dumps(tokenizer.get_vocab())
+    return hashlib.sha256(whole.encode()).hexdigest()[:16]
+
+
+def _reason(error: Exception) -> str:
+    text = " ".join(str(error).split())[:400]
+    return f"cannot be loaded: {type(error).__name__}: {text}"
