@@ -22,6 +22,9 @@ from pydantic import (
 from dataaudit.errors import ConfigError
 from dataaudit.report.data import About
 
+GENERATIVE = ("causal-lm",)
+"""Tasks whose suspects are traced to training rows; their rows have no labels."""
+
 
 def _no_truth_value(value: object) -> object:
     # YAML reads `no`, `off`, `yes` as truth values, and Python takes those for 0 and 1.
@@ -42,10 +45,20 @@ class _Section(BaseModel):
 class ModelConfig(_Section):
     """Where the trained model comes from."""
 
-    factory: str = Field(pattern=r"^[\w.]+:\w+$")
+    factory: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")] | None = None
     """`module:function`, beside the yaml or importable; this is the user's own code and is run."""
+    folder: Path | None = None
+    """Of a language or diffusion model, in its place: a local transformers or diffusers folder."""
     weights: Path | None = None
     """A safetensors file, or a torch file of plain tensors; never unpickled."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> ModelConfig:
+        if (self.factory is None) == (self.folder is None):
+            raise ValueError("expected factory, or for generative models folder, and not both")
+        if self.folder is not None and self.weights is not None:
+            raise ValueError("weights go with factory; a folder holds its own")
+        return self
 
 
 class DataConfig(_Section):
@@ -56,6 +69,12 @@ class DataConfig(_Section):
     id: str | None = None
     group: str | None = None
     """The column that tells which rows belong together: a patient, a user, a document."""
+    text: str = "text"
+    """For language models: the column of documents."""
+    prompt: str = "prompt"
+    """For language models, suspects: the column of prompts; there need not be one."""
+    completion: str = "completion"
+    """For language models, suspects: the column of completions; without it, `text` is traced."""
 
 
 class MirrorConfig(_Section):
@@ -72,6 +91,23 @@ class MirrorConfig(_Section):
     """`frozen` keeps the running statistics, in the steps and in the scores."""
     dropout: bool = True
     """Whether dropout is active while the mirror steps are taken (never while scoring)."""
+
+
+class TraceConfig(_Section):
+    """How generated samples are traced to training rows."""
+
+    top: Count = 20
+    """Rows kept for each query."""
+    direction: Literal["learn", "unlearn"] | None = None
+    steps: Count | None = None
+    learning_rate: Annotated[Number, Field(gt=0)] | None = None
+    """None: what works best for the kind of model."""
+    background: Annotated[int, BeforeValidator(_no_truth_value), Field(ge=2)] = 16
+    """Unrelated samples that each row's reaction is set against."""
+    calibration: Count = 24
+    """Further unrelated samples, traced like queries, for the p-values."""
+    context: Annotated[int, BeforeValidator(_no_truth_value), Field(ge=2)] | None = None
+    """Language models: the most tokens at once; None: what the model's own config says."""
 
 
 class FlagConfig(_Section):
@@ -127,7 +163,7 @@ class AuditConfig(_Section):
     """The whole of `audit.yaml`. Paths are absolute once loaded."""
 
     name: str = "audit"
-    task: Literal["classification"] = "classification"
+    task: Literal["classification", "causal-lm"] = "classification"
     model: ModelConfig
     preprocess: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")] | None = None
     classes: Annotated[list[StrictStr | StrictInt], Field(min_length=2)] | None = None
@@ -135,6 +171,7 @@ class AuditConfig(_Section):
     held_out: DataConfig | None = None
     suspects: DataConfig | None = None
     mirror: MirrorConfig = MirrorConfig()
+    trace: TraceConfig = TraceConfig()
     flags: FlagConfig = FlagConfig()
     gates: GateConfig = GateConfig()
     bad_rows: BadRowsConfig = BadRowsConfig()
@@ -154,6 +191,14 @@ class AuditConfig(_Section):
                         "put class names in quotes"
                     )
         return value
+
+    @model_validator(mode="after")
+    def _folder_of_a_generative_model(self) -> AuditConfig:
+        if self.model.folder is not None and self.task not in GENERATIVE:
+            raise ValueError(
+                f"model.folder goes with task {' or '.join(GENERATIVE)}; expected model.factory"
+            )
+        return self
 
     @field_validator("classes")
     @classmethod
@@ -225,10 +270,10 @@ def _with_absolute_paths(config: AuditConfig, folder: Path) -> AuditConfig:
         split: DataConfig | None = getattr(config, role)
         if split is not None:
             updates[role] = split.model_copy(update={"path": folder / split.path})
-    if config.model.weights is not None:
-        updates["model"] = config.model.model_copy(
-            update={"weights": folder / config.model.weights}
-        )
+    for name in ("weights", "folder"):
+        path: Path | None = getattr(config.model, name)
+        if path is not None:
+            updates["model"] = config.model.model_copy(update={name: folder / path})
     return config.model_copy(update=updates)
 
 

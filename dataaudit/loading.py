@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import nn
 
-from dataaudit.config import AuditConfig, DataConfig
+from dataaudit.config import AuditConfig, DataConfig, ModelConfig
 from dataaudit.datasets.images import decode
 from dataaudit.datasets.load import open_samples, samples_from_object
 from dataaudit.datasets.samples import Role, Samples
@@ -23,6 +23,25 @@ from dataaudit.models.loading import build, load_function, load_weights
 from dataaudit.models.trained import Preprocess, TrainedModel, forward
 from dataaudit.screening import Screening
 from dataaudit.tasks import Classification
+
+
+class AuditInputs(Protocol):
+    """What any audit works on, whatever its task; see `Loaded`."""
+
+    @property
+    def model(self) -> TrainedModel: ...  # noqa: D102
+
+    @property
+    def train(self) -> Samples: ...  # noqa: D102
+
+    @property
+    def held_out(self) -> Samples | None: ...  # noqa: D102
+
+    @property
+    def suspects(self) -> Samples | None: ...  # noqa: D102
+
+    @property
+    def set_aside(self) -> Mapping[Role, SetAside]: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -65,15 +84,7 @@ def load(config: AuditConfig, folder: Path) -> Loaded:
     preprocess = (
         load_function(config.preprocess, folder, "preprocess") if config.preprocess else None
     )
-    factory = load_function(config.model.factory, folder, "model.factory")
-    built = build(factory, config.model.factory)
-    if config.model.weights is not None:
-        if not isinstance(built, nn.Module):
-            raise ConfigError(
-                f"model.weights: {config.model.factory} returned {type(built).__name__}; weights "
-                "are loaded into torch modules only, so let the factory return the fitted estimator"
-            )
-        load_weights(built, config.model.weights)
+    built = build_model(config.model, folder)
     classes = config.classes
 
     def open_split(split: DataConfig, role: Role, known: Any) -> Samples:
@@ -96,6 +107,26 @@ def load(config: AuditConfig, folder: Path) -> Loaded:
         open_split,
         config,
     )
+
+
+def build_model(model: ModelConfig, folder: Path) -> Any:
+    """Call the user's factory, and load the weights into what it returns.
+
+    Raises
+    ------
+    ConfigError, ModelError
+        There is no such factory, it fails, or the weights do not fit.
+    """
+    assert model.factory is not None
+    built = build(load_function(model.factory, folder, "model.factory"), model.factory)
+    if model.weights is not None:
+        if not isinstance(built, nn.Module):
+            raise ConfigError(
+                f"model.weights: {model.factory} returned {type(built).__name__}; weights "
+                "are loaded into torch modules only, so let the factory return the fitted estimator"
+            )
+        load_weights(built, model.weights)
+    return built
 
 
 def load_objects(
@@ -140,7 +171,7 @@ def assemble(
     config: AuditConfig,
 ) -> Loaded:
     """Open the splits with one set of classes, and join them with the model."""
-    device = _device(config.device)
+    device = device_of(config.device)
     if classes is None and scikit_learn.is_estimator(built):
         classes = scikit_learn.classes_of(built)
     rows = Screening(open_split(splits["train"], "train", classes), config.bad_rows)
@@ -168,18 +199,28 @@ def assemble(
 
 def _trained(built: Any, preprocess: Preprocess | None, train: Samples, seed: int) -> TrainedModel:
     if isinstance(built, nn.Module):
-        module = built.eval()
-        count = sum(parameter.numel() for parameter in module.parameters())
-        if count == 0:
-            raise ModelError(f"{type(module).__name__} has no parameters; nothing can be mirrored")
-        description = f"{type(module).__name__}, {count:,} parameters"
-        return TrainedModel(module, preprocess or default_preprocess(train), description)
+        description = describe(built)
+        return TrainedModel(built.eval(), preprocess or default_preprocess(train), description)
     if scikit_learn.is_estimator(built):
         return scikit_learn.trained_model(built, preprocess, train, seed)
     raise ModelError(
         f"the model is a {type(built).__name__}; expected a torch.nn.Module "
         "or a fitted scikit-learn classifier"
     )
+
+
+def describe(module: nn.Module) -> str:
+    """Return what the report calls a module.
+
+    Raises
+    ------
+    ModelError
+        It has no parameters.
+    """
+    count = sum(parameter.numel() for parameter in module.parameters())
+    if count == 0:
+        raise ModelError(f"{type(module).__name__} has no parameters; nothing can be mirrored")
+    return f"{type(module).__name__}, {count:,} parameters"
 
 
 def default_preprocess(train: Samples) -> Preprocess:
@@ -267,7 +308,8 @@ def _with_classes_of_the_model(train: Samples, width: int) -> Samples:
     return replace(train, classes=list(range(width)))
 
 
-def _device(name: str) -> torch.device:
+def device_of(name: str) -> torch.device:
+    """Return the device, once it is sure that it can be used here."""
     try:
         device = torch.device(name)
         torch.empty(0, device=device)

@@ -64,7 +64,7 @@ class _Asked:
     """What the caller asks of the data; see `open_samples`."""
 
     role: Role
-    label: str
+    label: str | None
     id_column: str | None
     group_column: str | None
     classes: Sequence[str | int] | None
@@ -76,7 +76,7 @@ def open_samples(
     path: Path,
     *,
     role: Role,
-    label: str,
+    label: str | None,
     id_column: str | None,
     classes: Sequence[str | int] | None,
     task: str,
@@ -91,8 +91,9 @@ def open_samples(
         A file with one of the endings in `READERS`, an image folder
         (`folder/class_name/*.png`), or a folder written by Hugging Face `save_to_disk`.
     role : "train", "held_out" or "suspects"
-    label : str
-        The column that holds the labels; of an image folder, `label`.
+    label : str or None
+        The column that holds the labels; of an image folder, `label`. None: there are none, and
+        all labels are 0.
     id_column : str or None
         The column that holds the row ids. Without one, the ids are the positions 0, 1, 2, …,
         even where a column happens to be called `row_id`: only what is named is relied on.
@@ -101,6 +102,7 @@ def open_samples(
         numbers 0..C-1, or where the data itself names its classes: the sorted folders of an
         image folder, the ClassLabel of a Hugging Face data set.
     task : "classification" or "regression"
+        What the labels are, where there are any.
     group_column : str or None
         The column that tells which rows belong together, such as the patient; not a feature.
     tolerate : bool
@@ -121,7 +123,7 @@ def open_samples(
     if is_saved(path):
         saved = open_saved(path, str(path))
         sha256 = sha256_of(saved_files(path, saved), str(path))
-        names = saved_class_names(path, label, str(path))
+        names = None if label is None else saved_class_names(path, label, str(path))
         return _column_samples(saved, sha256, asked, folder=path, class_names=names)
     images = ImageFolder.open(path, str(path))
     return _column_samples(
@@ -133,7 +135,7 @@ def samples_from_object(
     obj: Any,
     *,
     role: Role,
-    label: str,
+    label: str | None,
     id_column: str | None,
     classes: Sequence[str | int] | None,
     task: str,
@@ -162,7 +164,8 @@ def samples_from_object(
         return _column_samples(Frame(description, obj), None, asked)
     if is_data_set(obj):
         source = InMemory.open(obj, description)
-        return _column_samples(source, None, asked, class_names=class_names(obj, label))
+        names = None if label is None else class_names(obj, label)
+        return _column_samples(source, None, asked, class_names=names)
     if isinstance(obj, tuple) and len(obj) == 2 and all(hasattr(part, "shape") for part in obj):
         inputs, labels = obj
         if len(inputs) != len(labels):
@@ -217,20 +220,23 @@ def _column_samples(
         The names the data stores for its classes, in its order.
     """
     _require_rows(source)
-    _require_column(source, asked.label, "label")
+    if asked.label is not None:
+        _require_column(source, asked.label, "label")
     if asked.id_column is not None:
         _require_column(source, asked.id_column, "id")
     if asked.group_column is not None:
         _require_column(source, asked.group_column, "group")
     special = (asked.label, asked.id_column, asked.group_column)
     own = [name for name in source.columns() if name in special]
-    known = pd.concat(list(source.stream(own)), ignore_index=True)
+    known = pd.concat(list(source.stream(own)), ignore_index=True) if own else pd.DataFrame()
     ids = _positions(source)
     if asked.id_column is not None:
         where = f"{source.description}: column {asked.id_column!r}"
         ids = row_ids(known[asked.id_column], where=where)
-    where = f"{source.description}: column {asked.label!r}"
-    labels, classes = _labels(known[asked.label], ids, where, asked, class_names)
+    labels, classes = _no_labels(source)
+    if asked.label is not None:
+        where = f"{source.description}: column {asked.label!r}"
+        labels, classes = _labels(known[asked.label], ids, where, asked, class_names)
 
     features = [name for name in source.columns() if name not in own]
     first_rows = next(source.frames(ROWS_SEEN))
@@ -277,7 +283,9 @@ def _pair_samples(source: Pairs, asked: _Asked, class_names: Sequence[str] | Non
     values, sha256 = source.read()
     ids = _positions(source)
     where = f"{source.description}: labels"
-    labels, classes = _labels(pd.Series(values, dtype=object), ids, where, asked, class_names)
+    labels, classes = _no_labels(source)
+    if asked.label is not None:
+        labels, classes = _labels(pd.Series(values, dtype=object), ids, where, asked, class_names)
     return Samples(
         role=asked.role,
         source=source,
@@ -311,6 +319,10 @@ def _labels(
             tolerate=asked.tolerate,
         )
     raise ValueError(f"task must be classification or regression, not {asked.task!r}")
+
+
+def _no_labels(source: Source) -> tuple[NDArray[Any], Sequence[str | int]]:
+    return np.zeros(len(source), dtype=np.int64), []
 
 
 def _positions(source: Source) -> NDArray[np.int64]:
