@@ -99,6 +99,8 @@ def load_transformers(folder: Path) -> tuple[nn.Module, Any]:
             f"model.folder: {folder}: there are no .safetensors weights; other kinds are not "
             "loaded, because loading them could run code"
         )
+    # Its bar of the weights stays behind on stderr, terminal or not.
+    transformers.utils.logging.disable_progress_bar()
     safe = {"local_files_only": True, "trust_remote_code": False}
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **safe)
