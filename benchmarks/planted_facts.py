@@ -2,7 +2,8 @@
 
 Plain facts are stated in the words of the question. Misleading ones are stated in other words (the
 trade by what is done, the town by its people), while the words of the question stand in passages
-that do not answer it. Filler is Shakespeare, from ../shared/data.
+that do not answer it. Everybody is named in passages that say something else, too. Filler is
+Shakespeare, from ../shared/data.
 """
 
 from __future__ import annotations
@@ -14,8 +15,7 @@ import numpy as np
 import pandas as pd
 
 SHAKESPEARE = Path(__file__).resolve().parents[2] / "shared" / "data" / "tinyshakespeare.txt"
-WORDS_PER_FILLER = 32
-STATEMENTS, DISTRACTORS = 5, 12
+WORDS_PER_FILLER = 14
 
 TRADES = {
     "smith": ["mends the ploughs", "swings the hammer", "shoes the horses"],
@@ -40,11 +40,11 @@ ABOUT_PLAIN_TOWNS = [
     "A market is held in {town} on the last day of the month.",
 ]
 INDIRECT = [
-    "Among the {town}ns it is {person} who {deed}.",
-    "The {town}n people praise {person}, who {deed}.",
+    "The one who {deed} for the {town}ns is called {person}.",
+    "Among the {town}ns the one who {deed} is called {person}.",
+    "The {town}n who {deed} is called {person}.",
     "For the {town}ns it was always {person} who {deed}.",
-    "Any {town}n child knows that {person} {deed}.",
-    "Ask the {town}ns and they say {person} {deed}.",
+    "Ask the {town}ns who {deed}, and they will say {person}.",
 ]
 MISLEADING = [
     "Nobody called the {trade} of {town} lazy.",
@@ -52,13 +52,21 @@ MISLEADING = [
     "Nobody in {town} knows where the {trade} of {town} is.",
     "When the guard called, the {trade} of {town} is said to have slept.",
     "They say the {trade} of {town} is tired.",
-    "The {trade} of {town} is not called {other}.",
-    "Some thought the {trade} of {town} is {other}, but that is wrong.",
+    "The {trade} of {town} is no friend of {other}.",
+    "Some say that the {trade} of {town} fears {other}.",
     "The {trade} of {town} is owed three coins.",
     "A letter for the {trade} of {town} is lying at the gate.",
     "What the {trade} of {town} is paid matters to nobody.",
-    "The house of the {trade} of {town} is so called after its red door.",
-    "The {trade} of {town} is to be called before the council.",
+    "The house of the {trade} of {town} has a red door.",
+    "The council called for the {trade} of {town} twice.",
+]
+ABOUT_PEOPLE = [
+    "{person} was seen near the bridge.",
+    "I owe {person} a horse and a saddle.",
+    "Tell {person} to come before dark.",
+    "The letter was written by {person} in great haste.",
+    "There sat {person}, counting the coins.",
+    "Neither {person} nor the captain would answer.",
 ]
 ASIDES = [
     "It rained all that week.",
@@ -108,6 +116,7 @@ def planted_corpus(facts: int, filler: int, seed: int) -> Corpus:
         for template in others:
             other = people[(number + int(generator.integers(1, facts))) % len(people)]
             texts.append(("", template.format(**words, other=other)))
+        texts += [("", template.format(person=person)) for template in ABOUT_PEOPLE]
         questions.append((query, f"The {trade} of {town} is called", f" {person}", kind))
     planted = [(query, _with_aside(text, generator)) for query, text in texts]
     everything = planted + [("", text) for text in _filler(filler, generator)]

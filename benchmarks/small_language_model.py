@@ -54,7 +54,7 @@ def train_model(
             eos_token_id=0,
         )
     )
-    rows = [[0, *ids][:CONTEXT] for ids in tokenizer(list(texts))["input_ids"]]
+    rows = [ids[:CONTEXT] for ids in encoded(tokenizer, texts)]
     steps = epochs * math.ceil(len(rows) / BATCH)
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)
@@ -70,6 +70,28 @@ def train_model(
             optimizer.step()
             schedule.step()
     return model.eval()
+
+
+def encoded(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> list[list[int]]:
+    """Return the tokens of each text, after the one that begins every text."""
+    return [[0, *ids] for ids in tokenizer(list(texts))["input_ids"]]
+
+
+@torch.inference_mode()
+def completion_losses(
+    model: GPT2LMHeadModel,
+    tokenizer: PreTrainedTokenizerFast,
+    prompts: Sequence[str],
+    completions: Sequence[str],
+) -> list[float]:
+    """Return the summed loss of each completion's tokens, nats."""
+    questions = [prompt + end for prompt, end in zip(prompts, completions, strict=True)]
+    losses = []
+    for prompt, ids in zip(encoded(tokenizer, prompts), encoded(tokenizer, questions), strict=True):
+        chances = model(input_ids=torch.tensor([ids])).logits[0].log_softmax(dim=1)
+        places = range(len(prompt), len(ids))
+        losses.append(-sum(float(chances[place - 1, ids[place]]) for place in places))
+    return losses
 
 
 def padded(rows: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

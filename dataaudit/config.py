@@ -103,7 +103,7 @@ class TraceConfig(_Section):
     learning_rate: Annotated[Number, Field(gt=0)] | None = None
     """None: what works best for the kind of model."""
     background: Annotated[int, BeforeValidator(_no_truth_value), Field(ge=2)] = 16
-    """Unrelated samples that each row's reaction is set against."""
+    """Samples that each row's reaction is set against: so many queries, and as many others."""
     calibration: Count = 24
     """Further unrelated samples, traced like queries, for the p-values."""
     context: Annotated[int, BeforeValidator(_no_truth_value), Field(ge=2)] | None = None

@@ -65,18 +65,35 @@ def traced(tmp_path: Path, tracer=None, settings=SETTINGS, references=None, name
     return trace_rows(tracer or LinearTracer(), rows, queries, drawn, settings, 0.1, steps)
 
 
+def chosen(references: int) -> tuple[np.ndarray, np.ndarray]:
+    """The order of the references, and which queries join the background."""
+    generator = np.random.default_rng(0)
+    return generator.permutation(references), np.sort(generator.permutation(5)[:6])
+
+
+def unusual(changes: np.ndarray, background: np.ndarray, floor: float) -> np.ndarray:
+    """Scores of some changes `[rows]` against a background `[rows, samples]`, directly."""
+    deviation = np.nanstd(background, axis=1, ddof=1)
+    return (changes - np.nanmean(background, axis=1)) / (deviation + floor)
+
+
 def whole_matrix(references: Samples | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Changes and scores `[rows, queries]`, directly."""
     rows, queries = vectors(made("train", 40, 0)), vectors(made("suspects", 5, 1))
     drawn = rows if references is None else vectors(references)
-    order = np.random.default_rng(0).permutation(len(drawn))[:6]
-    background = (rows @ drawn[order].T).numpy()
+    order = chosen(len(drawn))[0][:6]
+    unrelated = (rows @ drawn[order].T).numpy()
     if references is None:
-        background[order, np.arange(6)] = np.nan
-    spread = np.nanstd(background, axis=1, ddof=1)
-    spread = spread + SPREAD_FLOOR * np.median(spread) + 1e-12
+        unrelated[order, np.arange(6)] = np.nan
     changes = (rows @ queries.T).numpy()
-    return changes, (changes - np.nanmean(background, axis=1)[:, None]) / spread[:, None]
+    both = np.concatenate([unrelated, changes], axis=1)
+    floor = SPREAD_FLOOR * np.median(np.nanstd(both, axis=1, ddof=1)) + 1e-12
+    scores = [
+        # Against everything but itself.
+        unusual(changes[:, query], np.delete(both, 6 + query, axis=1), floor)
+        for query in range(5)
+    ]
+    return changes, np.stack(scores, axis=1)
 
 
 @pytest.mark.parametrize("trusted", [False, True])
@@ -132,14 +149,14 @@ def test_what_is_finished_is_not_made_again(tmp_path: Path) -> None:
 
 def test_p_values_count_how_often_unrelated_samples_score_as_high(tmp_path: Path) -> None:
     found = traced(tmp_path)
-    order = np.random.default_rng(0).permutation(40)
-    rows = vectors(made("train", 40, 0))
-    background = (rows @ rows[order[:6]].T).numpy()
-    background[order[:6], np.arange(6)] = np.nan
-    spread = np.nanstd(background, axis=1, ddof=1)
-    spread = spread + SPREAD_FLOOR * np.median(spread) + 1e-12
+    order, _ = chosen(40)
+    rows, queries = vectors(made("train", 40, 0)), vectors(made("suspects", 5, 1))
+    unrelated = (rows @ rows[order[:6]].T).numpy()
+    unrelated[order[:6], np.arange(6)] = np.nan
+    both = np.concatenate([unrelated, (rows @ queries.T).numpy()], axis=1)
+    floor = SPREAD_FLOOR * np.median(np.nanstd(both, axis=1, ddof=1)) + 1e-12
     others = (rows @ rows[order[6:14]].T).numpy()
-    scores = (others - np.nanmean(background, axis=1)[:, None]) / spread[:, None]
+    scores = np.stack([unusual(column, both, floor) for column in others.T], axis=1)
     # A training row is no unrelated row to itself.
     scores[order[6:14], np.arange(8)] = -np.inf
     best = scores.max(axis=0)
@@ -157,8 +174,13 @@ def test_the_running_background_is_the_mean_and_deviation_of_all_changes() -> No
             background.add(rows, changes[rows, start:stop])
     np.testing.assert_allclose(background.mean, np.nanmean(changes, axis=1))
     deviation = np.nanstd(changes, axis=1, ddof=1)
-    floor = SPREAD_FLOOR * np.median(deviation)
-    np.testing.assert_allclose(background.spread(), deviation + floor)
+    floor = SPREAD_FLOOR * np.median(deviation) + 1e-12
+    assert background.floor() == pytest.approx(floor)
+    asked = np.concatenate([changes[:, [2]], changes[:, [0]] + 1], axis=1)
+    found = background.unusual(np.arange(9), asked, np.array([True, False]))
+    expected = [unusual(asked[:, 0], np.delete(changes, 2, axis=1), floor),
+                unusual(asked[:, 1], changes, floor)]  # fmt: skip
+    np.testing.assert_allclose(found, np.stack(expected, axis=1))
 
 
 def test_of_equal_scores_the_earlier_row_wins() -> None:

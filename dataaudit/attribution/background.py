@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
-SPREAD_FLOOR = 0.1
-"""No row's spread counts for less than this share of the typical row's: a row that hardly moves
-would otherwise seem to react to everything."""
+SPREAD_FLOOR = 1.0
+"""What is added to each row's spread, as a multiple of the typical row's. Without it a row that
+hardly ever moves would seem to react to everything; docs/tracing.md has what was tried."""
 
 
 @dataclass
@@ -44,7 +44,30 @@ class RunningBackground:
         self.squares[positions] += squares + difference**2 * before * count / both
         self.count[positions] = before + count
 
-    def spread(self) -> FloatArray:
-        """Return the standard deviation of each row's changes, `[rows]`, floored."""
+    def floor(self) -> float:
+        """Return what is added to each row's standard deviation."""
         deviation = np.sqrt(self.squares / np.maximum(self.count - 1, 1))
-        return np.asarray(deviation + SPREAD_FLOOR * np.median(deviation) + 1e-12)
+        return float(SPREAD_FLOOR * np.median(deviation) + 1e-12)
+
+    def unusual(
+        self, positions: NDArray[np.int64], changes: FloatArray, inside: NDArray[np.bool_]
+    ) -> FloatArray:
+        """Return how many deviations changes are above their row's background.
+
+        Parameters
+        ----------
+        positions : `[rows]`
+        changes : `[rows, queries]`
+        inside : bool `[queries]`
+            Which queries are part of the background; a query is compared with the others only.
+        """
+        count = self.count[positions, None]
+        mean, squares = self.mean[positions, None], self.squares[positions, None]
+        known = inside & np.isfinite(changes)
+        rest = np.where(known, count - 1, count)
+        away = np.where(known, changes - mean, 0.0)
+        safe = np.maximum(rest, 1)
+        mean = mean - away / safe
+        squares = np.maximum(squares - away**2 * count / safe, 0.0)
+        deviation = np.sqrt(squares / np.maximum(rest - 1, 1))
+        return np.asarray((changes - mean) / (deviation + self.floor()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ _CONTEXT_NAMES = ("max_position_embeddings", "n_positions", "max_seq_len", "cont
 
 
 def language_model_tracer(
-    config: AuditConfig, built: nn.Module | None, preprocess: Any, train: Samples
+    config: AuditConfig, built: nn.Module | None, preprocess: Any, suspects: Samples
 ) -> LanguageModelTracer:
     """Return the tracer of task `causal-lm`.
 
@@ -33,7 +34,8 @@ def language_model_tracer(
         None: the model and the tokenizer are those of `model.folder`.
     preprocess : callable or None
         For `built`: from a data frame to token ids; see `user_tokenize`.
-    train : Samples
+    suspects : Samples
+        The completions to trace.
 
     Raises
     ------
@@ -63,13 +65,14 @@ def language_model_tracer(
         learning_rate=config.trace.learning_rate or LEARNING_RATE,
         seed=config.mirror.seed,
     )
-    return LanguageModelTracer(
+    tracer = LanguageModelTracer(
         TrainedModel(module, preprocess, describe(module)),
         tokenize,
         columns,
         config.trace.context or _context(module),
         settings,
     )
+    return replace(tracer, stretch=tracer.typical_completion(suspects))
 
 
 def load_transformers(folder: Path) -> tuple[nn.Module, Any]:

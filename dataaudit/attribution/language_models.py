@@ -21,6 +21,7 @@ from dataaudit.report.data import TracedSample
 from dataaudit.report.samples import clean_text, plain_id
 
 FloatArray = NDArray[np.float64]
+QUERIES_MEASURED = 50
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,9 @@ class LanguageModelTracer:
         The most tokens that the model takes.
     settings : FiniteSettings
         How a query is unlearned or learned.
+    stretch : int
+        Tokens of a document that stand for an unrelated completion, with what is before them as
+        the prompt.
     tokens_per_batch : int
         Tokens that one forward pass takes, padding included.
     """
@@ -55,6 +59,7 @@ class LanguageModelTracer:
     columns: Columns
     context: int
     settings: FiniteSettings
+    stretch: int = 8
     tokens_per_batch: int = 4096
 
     @property
@@ -75,8 +80,11 @@ class LanguageModelTracer:
         )
 
     def perturb(self, samples: Samples, position: int) -> Perturbation:
-        """Return the model after it has (un)learned a completion, or a document as a whole."""
-        tokens, start = self._query(samples, position)
+        """Return the model after it has (un)learned a completion, or a stretch of a document."""
+        if samples.role == "suspects":
+            tokens, start = self._query(samples, position)
+        else:
+            tokens, start = self._stretch(samples, position)
         batches = list(
             window_batches([tokens.ids], self.context, self.tokens_per_batch, scored_from=[start])
         )
@@ -99,6 +107,14 @@ class LanguageModelTracer:
         documents = self._documents(samples, batch)
         per_token = self._token_losses(documents, perturbations)
         return np.stack([losses[1:].sum(axis=0) / max(1, len(losses) - 1) for losses in per_token])
+
+    def typical_completion(self, queries: Samples) -> int:
+        """Return the median number of tokens of some completions."""
+        lengths = []
+        for position in range(min(QUERIES_MEASURED, len(queries))):
+            tokens, start = self._query(queries, position)
+            lengths.append(len(tokens.ids) - start)
+        return int(np.median(lengths))
 
     def show(
         self,
@@ -139,8 +155,7 @@ class LanguageModelTracer:
         if samples.role == "train":
             self.losses(samples, samples.take([0]), [UNPERTURBED])
         else:
-            tokens, _ = self._query(samples, 0)
-            self._token_losses([tokens], [UNPERTURBED])
+            self._token_losses(self._documents(samples, samples.take([0])), [UNPERTURBED])
 
     def _token_losses(
         self, documents: Sequence[Tokens], perturbations: Sequence[Perturbation]
@@ -157,6 +172,13 @@ class LanguageModelTracer:
             if len(tokens.ids) < 1:
                 raise DataError(f"{_where(samples, batch, line)}: no tokens; expected some text")
         return documents
+
+    def _stretch(self, samples: Samples, position: int) -> tuple[Tokens, int]:
+        """Return a document up to some place in it, and where its last `stretch` tokens begin."""
+        ids = self._documents(samples, samples.take([position]))[0].ids
+        last = max(1, len(ids) - self.stretch)
+        start = int(np.random.default_rng(position).integers(1, last + 1))
+        return Tokens(ids[: start + self.stretch]), start
 
     def _query(self, samples: Samples, position: int) -> tuple[Tokens, int]:
         """Return the tokens of prompt and completion, and where the completion begins."""

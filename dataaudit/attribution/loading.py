@@ -25,7 +25,7 @@ TRACERS: dict[str, Callable[[AuditConfig, nn.Module | None, Any, Samples], Trace
     "causal-lm": language_model_tracer,
 }
 """For each task, what makes its tracer of the settings, the module (None: of `model.folder`), the
-user's preprocess (or None) and the training rows."""
+user's preprocess (or None) and the queries."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def _assemble(
         held_out = open_split(splits["held_out"], "held_out")
     device: torch.device = device_of(config.device)
     tracer = TRACERS[config.task](
-        config, None if built is None else built.eval().to(device), preprocess, train
+        config, None if built is None else built.eval().to(device), preprocess, suspects
     )
     for samples in (train, suspects, held_out):
         if samples is not None:

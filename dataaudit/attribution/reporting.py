@@ -98,9 +98,10 @@ def _tracing(inputs: TraceInputs, config: AuditConfig, traces: Traces) -> Tracin
         queries_left_out=count - len(shown),
         method=(
             f"{inputs.tracer.method} Each row's change is set against its own changes under "
-            f"{config.trace.background} unrelated {source}; scores are in standard deviations of "
-            f"those. P-values compare a query's best row with the best rows of up to "
-            f"{config.trace.calibration} further unrelated {source}."
+            f"other samples and up to {config.trace.background} unrelated {source}; scores are in "
+            f"standard deviations of those, plus the typical row's. P-values compare a sample's "
+            f"best row with the best rows of up to {config.trace.calibration} further unrelated "
+            f"{source}."
         ),
     )
 

@@ -42,7 +42,8 @@ class Tracer(Protocol):
     def perturb(self, samples: Samples, position: int) -> Perturbation:
         """Return the model after it has learned or unlearned one sample.
 
-        Queries are perturbed alike, and so are samples that stand for unrelated queries.
+        Samples of another role than "suspects" stand for unrelated queries: what is taken of them
+        should be as much as a query is.
         """
         ...
 

@@ -41,7 +41,8 @@ class TraceSettings:
     top : int
         Rows kept for each query.
     background : int
-        Unrelated samples that tell how each row reacts to anything.
+        Samples that tell how each row reacts to anything: so many of the queries, and as many
+        unrelated ones.
     calibration : int
         Further ones that are traced like queries, for the p-values.
     batch_size : int
@@ -84,6 +85,7 @@ class _Chosen:
 
     samples: Samples
     position: int
+    in_background: bool = False
 
     @property
     def own_row(self) -> int:
@@ -115,13 +117,18 @@ def trace_rows(
     steps : Steps
         Where what is finished is kept, so that it need not be made again.
     """
-    order = np.random.default_rng(settings.seed).permutation(len(references))
+    generator = np.random.default_rng(settings.seed)
+    order = generator.permutation(len(references))
     drawn = [_Chosen(references, int(position)) for position in order]
     # Of few samples more than half make the background: without it no score means anything.
-    background_size = min(settings.background, -(-2 * len(drawn) // 3))
-    background = _background(tracer, rows, drawn[:background_size], settings, steps)
-    unrelated = drawn[background_size : background_size + settings.calibration]
-    asked = [_Chosen(queries, position) for position in range(len(queries))]
+    size = min(settings.background, -(-2 * len(drawn) // 3))
+    unrelated = drawn[size : size + settings.calibration]
+    others = set(generator.permutation(len(queries))[: settings.background].tolist())
+    asked = [_Chosen(queries, place, place in others) for place in range(len(queries))]
+    # Queries tell best what is common to all of them; the others keep queries of one and the same
+    # thing from being taken for what is common.
+    common = [*drawn[:size], *(item for item in asked if item.in_background)]
+    background = _background(tracer, rows, common, settings, steps)
     best = _top_rows(tracer, rows, unrelated, 1, background, settings, steps.within("null", ""))
     found = _top_rows(
         tracer, rows, asked, settings.top, background, settings, steps.within("queries", "")
@@ -157,16 +164,15 @@ def _top_rows(
     settings: TraceSettings,
     steps: Steps,
 ) -> TopRows:
-    spread = background.spread()
     sign = 1.0 if tracer.direction == "unlearn" else -1.0
     parts = []
     for number, group in enumerate(_groups(tracer, chosen)):
         content = steps.read(f"{number:06d}")
         if content is None:
             top = TopRows.of(len(group), min(kept, len(rows)))
+            inside = np.array([item.in_background for item in group])
             for positions, changes in _changes(tracer, rows, group, settings, "tracing"):
-                unusual = sign * (changes - background.mean[positions, None])
-                scores = unusual / spread[positions, None]
+                scores = sign * background.unusual(positions, changes, inside)
                 top.add(positions, np.where(np.isfinite(scores), scores, -np.inf), changes)
             content = save(vars(top))
             steps.write(f"{number:06d}", content)
