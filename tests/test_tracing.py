@@ -27,6 +27,7 @@ class LinearTracer:
     """Rows and queries are vectors; a row's loss falls by the dot product with what is added."""
 
     direction: str = "unlearn"
+    against_background: bool = True
     method: str = "a dot product"
     model: TrainedModel = field(
         default_factory=lambda: TrainedModel(nn.Linear(3, 1), lambda frame: frame, "linear")
@@ -123,6 +124,14 @@ def test_learning_finds_the_same_rows_as_unlearning_with_changes_of_the_other_si
     np.testing.assert_array_equal(learned.rows.positions, unlearned.rows.positions)
     np.testing.assert_allclose(learned.rows.scores, unlearned.rows.scores)
     np.testing.assert_allclose(learned.rows.changes, -unlearned.rows.changes)
+
+
+def test_without_a_background_rows_are_ranked_by_the_change_as_it_is(tmp_path: Path) -> None:
+    found = traced(tmp_path, LinearTracer(against_background=False))
+    changes, _ = whole_matrix()
+    order = np.argsort(-changes, axis=0, kind="stable")[:4].T
+    np.testing.assert_array_equal(found.rows.positions, order)
+    np.testing.assert_allclose(found.rows.scores, found.rows.changes)
 
 
 @pytest.mark.parametrize("batch_size", [1, 13, 100])

@@ -23,7 +23,11 @@ _CONTEXT_NAMES = ("max_position_embeddings", "n_positions", "max_seq_len", "cont
 
 
 def language_model_tracer(
-    config: AuditConfig, built: nn.Module | None, preprocess: Any, suspects: Samples
+    config: AuditConfig,
+    built: nn.Module | None,
+    preprocess: Any,
+    train: Samples,
+    suspects: Samples,
 ) -> LanguageModelTracer:
     """Return the tracer of task `causal-lm`.
 
@@ -34,8 +38,8 @@ def language_model_tracer(
         None: the model and the tokenizer are those of `model.folder`.
     preprocess : callable or None
         For `built`: from a data frame to token ids; see `user_tokenize`.
-    suspects : Samples
-        The completions to trace.
+    train, suspects : Samples
+        The documents, and the completions to trace.
 
     Raises
     ------

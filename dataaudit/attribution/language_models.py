@@ -68,6 +68,11 @@ class LanguageModelTracer:
         return self.settings.direction
 
     @property
+    def against_background(self) -> bool:
+        """True: documents differ widely in how much any step moves them."""
+        return True
+
+    @property
     def method(self) -> str:
         """How it is done, for the report."""
         settings = self.settings

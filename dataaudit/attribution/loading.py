@@ -21,11 +21,11 @@ from dataaudit.loading import build_model, device_of
 from dataaudit.models.loading import load_function
 from dataaudit.models.trained import TrainedModel
 
-TRACERS: dict[str, Callable[[AuditConfig, nn.Module | None, Any, Samples], Tracer]] = {
+TRACERS: dict[str, Callable[[AuditConfig, nn.Module | None, Any, Samples, Samples], Tracer]] = {
     "causal-lm": language_model_tracer,
 }
 """For each task, what makes its tracer of the settings, the module (None: of `model.folder`), the
-user's preprocess (or None) and the queries."""
+user's preprocess (or None), the training rows and the queries."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def _assemble(
         held_out = open_split(splits["held_out"], "held_out")
     device: torch.device = device_of(config.device)
     tracer = TRACERS[config.task](
-        config, None if built is None else built.eval().to(device), preprocess, suspects
+        config, None if built is None else built.eval().to(device), preprocess, train, suspects
     )
     for samples in (train, suspects, held_out):
         if samples is not None:

@@ -97,12 +97,20 @@ def _tracing(inputs: TraceInputs, config: AuditConfig, traces: Traces) -> Tracin
         shown=shown,
         queries_left_out=count - len(shown),
         method=(
-            f"{inputs.tracer.method} Each row's change is set against its own changes under "
-            f"other samples and up to {config.trace.background} unrelated {source}; scores are in "
-            f"standard deviations of those, plus the typical row's. P-values compare a sample's "
+            f"{inputs.tracer.method} {_scale(inputs, config, source)} P-values compare a sample's "
             f"best row with the best rows of up to {config.trace.calibration} further unrelated "
             f"{source}."
         ),
+    )
+
+
+def _scale(inputs: TraceInputs, config: AuditConfig, source: str) -> str:
+    if not inputs.tracer.against_background:
+        return "Scores are the changes of the rows' losses."
+    return (
+        f"Each row's change is set against its own changes under up to {config.trace.background} "
+        f"other samples and {config.trace.background} unrelated {source}; scores are in standard "
+        "deviations of those, plus the typical row's."
     )
 
 

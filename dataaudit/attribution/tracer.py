@@ -31,6 +31,14 @@ class Tracer(Protocol):
         ...
 
     @property
+    def against_background(self) -> bool:
+        """Whether a row's change is set against its own changes under unrelated samples.
+
+        If not, rows are ranked by the change as it is.
+        """
+        ...
+
+    @property
     def method(self) -> str:
         """How the model is perturbed and what the rows' loss is, a sentence for the report."""
         ...

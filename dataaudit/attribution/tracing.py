@@ -65,8 +65,9 @@ class Traces:
     Attributes
     ----------
     rows : TopRows
-        Scores in standard deviations of the row's own background, higher = the query owes the
-        row more; changes in nats, as measured: positive where the row's loss rose.
+        Scores in standard deviations of the row's own background, or where the tracer takes none
+        the change itself, turned so that higher = the query owes the row more; changes in nats,
+        as measured: positive where the row's loss rose.
     p_values : float64 `[queries, kept]`
         Chance that the best row of an unrelated query scores as high. NaN where no row is.
     flagged : bool `[queries, kept]`
@@ -121,9 +122,10 @@ def trace_rows(
     order = generator.permutation(len(references))
     drawn = [_Chosen(references, int(position)) for position in order]
     # Of few samples more than half make the background: without it no score means anything.
-    size = min(settings.background, -(-2 * len(drawn) // 3))
+    most = settings.background if tracer.against_background else 0
+    size = min(most, -(-2 * len(drawn) // 3))
     unrelated = drawn[size : size + settings.calibration]
-    others = set(generator.permutation(len(queries))[: settings.background].tolist())
+    others = set(generator.permutation(len(queries))[:most].tolist())
     asked = [_Chosen(queries, place, place in others) for place in range(len(queries))]
     # Queries tell best what is common to all of them; the others keep queries of one and the same
     # thing from being taken for what is common.
@@ -172,7 +174,9 @@ def _top_rows(
             top = TopRows.of(len(group), min(kept, len(rows)))
             inside = np.array([item.in_background for item in group])
             for positions, changes in _changes(tracer, rows, group, settings, "tracing"):
-                scores = sign * background.unusual(positions, changes, inside)
+                scores = sign * changes
+                if tracer.against_background:
+                    scores = sign * background.unusual(positions, changes, inside)
                 top.add(positions, np.where(np.isfinite(scores), scores, -np.inf), changes)
             content = save(vars(top))
             steps.write(f"{number:06d}", content)
