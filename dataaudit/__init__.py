@@ -11,7 +11,9 @@ from dataaudit.errors import (
 )
 
 if TYPE_CHECKING:
-    from dataaudit.auditing import AuditResult, audit
+    from dataaudit.attribution.api import trace
+    from dataaudit.auditing import audit
+    from dataaudit.result import AuditResult
 
 __all__ = [
     "AuditResult",
@@ -21,13 +23,22 @@ __all__ = [
     "ModelError",
     "RunDirectoryError",
     "audit",
+    "trace",
 ]
 
 
 def __getattr__(name: str) -> Any:
     # torch takes over a second to import; `dataaudit --help` must not wait for it.
-    if name in ("AuditResult", "audit"):
-        from dataaudit import auditing
+    if name == "audit":
+        from dataaudit.auditing import audit
 
-        return getattr(auditing, name)
+        return audit
+    if name == "trace":
+        from dataaudit.attribution.api import trace
+
+        return trace
+    if name == "AuditResult":
+        from dataaudit.result import AuditResult
+
+        return AuditResult
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from dataaudit.atomic import write_atomically
-from dataaudit.config import AuditConfig, config_from_python, load_config
+from dataaudit.attribution.api import trace_config
+from dataaudit.config import GENERATIVE, AuditConfig, config_from_python, load_config
 from dataaudit.datasets.samples import Role
 from dataaudit.engines.choice import make_engine
 from dataaudit.errors import ConfigError
@@ -24,9 +22,9 @@ from dataaudit.manifest import Clock, build_manifest
 from dataaudit.mirror.plan import Plan, make_plan
 from dataaudit.mirror.relearn import Mirror, relearn
 from dataaudit.mirror.stored import from_bytes, to_bytes
-from dataaudit.report.data import AuditReport
 from dataaudit.report.render import render
 from dataaudit.reporting import make_report
+from dataaudit.result import AuditResult
 from dataaudit.scoring import score
 from dataaudit.screening import table_of, with_unjudged_rows, with_unjudged_suspects
 from dataaudit.steps import Steps
@@ -45,39 +43,6 @@ from dataaudit.store import (
 
 MIRROR = "mirror"
 """The name of the step that holds the mirror."""
-
-
-@dataclass(frozen=True)
-class AuditResult:
-    """A finished audit.
-
-    Attributes
-    ----------
-    mislabels : pandas.DataFrame
-        One line for every training row; the columns are those of `mislabels.parquet`.
-    contamination : pandas.DataFrame
-        One line for every suspect and match; the columns are those of `contamination.parquet`.
-    set_aside : pandas.DataFrame
-        `row_id`, `split`, `reason` of every row that could not be used (see `bad_rows`).
-    report : AuditReport
-        The machine-readable whole, as in `audit.json`.
-    """
-
-    mislabels: pd.DataFrame
-    contamination: pd.DataFrame
-    set_aside: pd.DataFrame
-    report: AuditReport
-
-    @property
-    def passed(self) -> bool:
-        """Whether every gate was passed (also when there are none)."""
-        return all(gate.passed for gate in self.report.verdict.gates)
-
-    def to_html(self, path: str | Path) -> Path:
-        """Write the report as one HTML file and return its path."""
-        target = Path(path)
-        target.write_text(render(self.report), encoding="utf-8")
-        return target
 
 
 def run_file(
@@ -102,6 +67,8 @@ def run_file(
     """
     config = load_config(audit_yaml)
     folder = audit_yaml.resolve().parent
+    if config.task in GENERATIVE:
+        return trace_config(config, folder, out, overwrite, resume)
     with RunDirectory(out, overwrite=overwrite, resume=resume) as directory:
         clock = Clock()
         with clock.stage("load"):
@@ -163,6 +130,8 @@ def audit(
         The input cannot be used; the message says what and where.
     """
     config = config_from_python(label, id, settings, group)
+    if config.task in GENERATIVE:
+        raise ConfigError(f"task: {config.task} is not audited but traced: call dataaudit.trace()")
     if resume and out is None:
         raise ConfigError("resume: needs `out`, the directory of the interrupted audit")
     splits: dict[Role, Any] = {"train": train, "held_out": held_out, "suspects": suspects}

@@ -23,6 +23,9 @@ from pydantic import (
 from dataaudit.errors import ConfigError
 from dataaudit.report.data import About
 
+GENERATIVE = ("causal-lm",)
+"""Tasks whose suspects are traced to training rows; their rows have no labels."""
+
 
 def _no_truth_value(value: object) -> object:
     # YAML reads `no`, `off`, `yes` as truth values, and Python takes those for 0 and 1.
@@ -49,7 +52,8 @@ class ModelConfig(_Section):
     weights: Path | None = None
     """A safetensors file, or a torch file of plain tensors; never unpickled."""
     path: Path | None = None
-    """Instead of a factory: a folder that transformers saved, or a torch.export program (.pt2)."""
+    """Instead of a factory: a folder that transformers or, for diffusion, diffusers saved, or a
+    torch.export program (.pt2)."""
     trusted: bool = False
     """Whether a `.pt2` may be read, although reading one can run code that is hidden in it."""
     text: list[str] | None = None
@@ -86,6 +90,12 @@ class DataConfig(_Section):
     id: str | None = None
     group: str | None = None
     """The column that tells which rows belong together: a patient, a user, a document."""
+    text: str = "text"
+    """For language models: the column of documents."""
+    prompt: str = "prompt"
+    """For language models, suspects: the column of prompts; there need not be one."""
+    completion: str = "completion"
+    """For language models, suspects: the column of completions; without it, `text` is traced."""
 
 
 class MirrorConfig(_Section):
@@ -126,6 +136,23 @@ class ImagesConfig(_Section):
     @classmethod
     def _a_square(cls, value: object) -> object:
         return value if isinstance(value, list | tuple) or value is None else (value, value)
+
+
+class TraceConfig(_Section):
+    """How generated samples are traced to training rows."""
+
+    top: Count = 20
+    """Rows kept for each query."""
+    direction: Literal["learn", "unlearn"] | None = None
+    steps: Count | None = None
+    learning_rate: Annotated[Number, Field(gt=0)] | None = None
+    """None: what works best for the kind of model."""
+    background: Annotated[int, BeforeValidator(_no_truth_value), Field(ge=2)] = 16
+    """Samples that each row's reaction is set against: so many queries, and as many others."""
+    calibration: Count = 24
+    """Further unrelated samples, traced like queries, for the p-values."""
+    context: Annotated[int, BeforeValidator(_no_truth_value), Field(ge=2)] | None = None
+    """Language models: the most tokens at once; None: what the model's own config says."""
 
 
 class FlagConfig(_Section):
@@ -203,7 +230,7 @@ class AuditConfig(_Section):
     """The whole of `audit.yaml`. Paths are absolute once loaded."""
 
     name: str = "audit"
-    task: Literal["classification", "regression", "multi-label"] = "classification"
+    task: Literal["classification", "regression", "multi-label", "causal-lm"] = "classification"
     model: ModelConfig
     preprocess: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")] | None = None
     images: ImagesConfig = ImagesConfig()
@@ -215,6 +242,7 @@ class AuditConfig(_Section):
     held_out: DataConfig | None = None
     suspects: DataConfig | None = None
     mirror: MirrorConfig = MirrorConfig()
+    trace: TraceConfig = TraceConfig()
     flags: FlagConfig = FlagConfig()
     gates: GateConfig = GateConfig()
     bad_rows: BadRowsConfig = BadRowsConfig()
@@ -234,6 +262,14 @@ class AuditConfig(_Section):
                         "put class names in quotes"
                     )
         return value
+
+    @model_validator(mode="after")
+    def _folder_of_a_generative_model(self) -> AuditConfig:
+        if self.model.folder is not None and self.task not in GENERATIVE:
+            raise ValueError(
+                f"model.folder goes with task {' or '.join(GENERATIVE)}; expected model.factory"
+            )
+        return self
 
     @field_validator("classes")
     @classmethod

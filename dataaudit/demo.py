@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from dataaudit.auditing import AuditResult, run_file
+from dataaudit.auditing import run_file
 from dataaudit.resources import resource_folder
+from dataaudit.result import AuditResult
 
 
 def run_demo(out: Path) -> tuple[AuditResult, list[str]]:

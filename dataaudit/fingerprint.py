@@ -17,7 +17,7 @@ from typing import Any
 
 import dataaudit
 from dataaudit.config import AuditConfig
-from dataaudit.loading import Loaded
+from dataaudit.loading import AuditInputs
 from dataaudit.manifest import versions
 
 _LATER = {"name", "about", "gates", "flags", "engine"}
@@ -39,13 +39,13 @@ class Fingerprint:
     parts: dict[str, str]
 
     @classmethod
-    def of(cls, config: AuditConfig, loaded: Loaded, folder: Path | None) -> Fingerprint:
+    def of(cls, config: AuditConfig, loaded: AuditInputs, folder: Path | None) -> Fingerprint:
         """Return the fingerprint of an audit.
 
         Parameters
         ----------
         config : AuditConfig
-        loaded : Loaded
+        loaded : AuditInputs
         folder : Path or None
             The folder of `audit.yaml`: the modules loaded from it are the user's own code.
         """

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -30,6 +30,25 @@ ROWS_FOR_NOISE = 2000
 """Rows that the noise scale of a regression is estimated on, evenly spread where there are more."""
 
 Classes = Sequence[str | int] | None
+
+
+class AuditInputs(Protocol):
+    """What any audit works on, whatever its task; see `Loaded`."""
+
+    @property
+    def model(self) -> TrainedModel: ...  # noqa: D102
+
+    @property
+    def train(self) -> Samples: ...  # noqa: D102
+
+    @property
+    def held_out(self) -> Samples | None: ...  # noqa: D102
+
+    @property
+    def suspects(self) -> Samples | None: ...  # noqa: D102
+
+    @property
+    def set_aside(self) -> Mapping[Role, SetAside]: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -148,7 +167,7 @@ def assemble(
     config: AuditConfig,
 ) -> Loaded:
     """Open the splits with one set of classes, and join them with the model."""
-    device = _device(config.device)
+    device = device_of(config.device)
     classifies = config.task == "classification"
     classes: Classes = config.classes or (adapter.label_values if classifies else None)
     rows = Screening(open_split(splits["train"], "train", classes), config.bad_rows)
@@ -261,7 +280,8 @@ def _with_classes_of_the_model(train: Samples, width: int) -> Samples:
     return replace(train, classes=list(range(width)))
 
 
-def _device(name: str) -> torch.device:
+def device_of(name: str) -> torch.device:
+    """Return the device, once it is sure that it can be used here."""
     try:
         device = torch.device(name)
         torch.empty(0, device=device)

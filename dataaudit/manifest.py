@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from dataaudit.config import AuditConfig
-from dataaudit.loading import Loaded
+from dataaudit.loading import AuditInputs
 
 _PACKAGES = ("dataaudit", "torch", "numpy", "pandas", "pyarrow", "scikit-learn", "cleanlab")
 
@@ -41,7 +41,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def build_manifest(config: AuditConfig, loaded: Loaded, clock: Clock) -> dict[str, Any]:
+def build_manifest(config: AuditConfig, loaded: AuditInputs, clock: Clock) -> dict[str, Any]:
     """Return the content of `manifest.json`."""
     splits = [loaded.train, loaded.held_out, loaded.suspects]
     return {
@@ -50,7 +50,7 @@ def build_manifest(config: AuditConfig, loaded: Loaded, clock: Clock) -> dict[st
             samples.role: {
                 "source": samples.source.description,
                 "rows": len(samples),
-                "rows_set_aside": len(loaded.set_aside[samples.role]),
+                "rows_set_aside": len(loaded.set_aside.get(samples.role, ())),
                 "sha256": samples.sha256,
             }
             for samples in splits

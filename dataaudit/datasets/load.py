@@ -65,7 +65,7 @@ class _Asked:
     """What the caller asks of the data; see `open_samples`."""
 
     role: Role
-    label: str | Sequence[str]
+    label: str | Sequence[str] | None
     id_column: str | None
     group_column: str | None
     classes: Sequence[str | int] | None
@@ -78,14 +78,14 @@ class _Asked:
     @property
     def label_columns(self) -> list[str]:
         """The columns that hold labels."""
-        return [self.label] if isinstance(self.label, str) else list(self.label)
+        return [self.label] if isinstance(self.label, str) else list(self.label or [])
 
 
 def open_samples(
     path: Path,
     *,
     role: Role,
-    label: str | Sequence[str],
+    label: str | Sequence[str] | None,
     id_column: str | None,
     classes: Sequence[str | int] | None,
     task: str,
@@ -103,9 +103,10 @@ def open_samples(
         A file with one of the endings in `READERS`, an image folder
         (`folder/class_name/*.png`), or a folder written by Hugging Face `save_to_disk`.
     role : "train", "held_out" or "suspects"
-    label : str, or sequence of str
+    label : str, sequence of str, or None
         The column that holds the labels; of an image folder, `label`. For task multi-label also
-        several columns, each 0 or 1, one for each label.
+        several columns, each 0 or 1, one for each label. None: there are none, and all labels
+        are 0.
     id_column : str or None
         The column that holds the row ids. Without one, the ids are the positions 0, 1, 2, …,
         even where a column happens to be called `row_id`: only what is named is relied on.
@@ -114,6 +115,7 @@ def open_samples(
         numbers 0..C-1, or where the data itself names its classes: the sorted folders of an
         image folder, the ClassLabel of a Hugging Face data set.
     task : "classification", "regression" or "multi-label"
+        What the labels are, where there are any.
     group_column : str or None
         The column that tells which rows belong together, such as the patient; not a feature.
     tolerate : bool
@@ -152,7 +154,8 @@ def open_samples(
     if is_saved(path):
         saved = open_saved(path, str(path))
         sha256 = sha256_of(saved_files(path, saved), str(path))
-        names = saved_class_names(path, asked.label_columns[0], str(path))
+        first = next(iter(asked.label_columns), None)
+        names = None if first is None else saved_class_names(path, first, str(path))
         return _column_samples(saved, sha256, asked, folder=path, class_names=names)
     images = ImageFolder.open(path, str(path))
     return _column_samples(
@@ -164,7 +167,7 @@ def samples_from_object(
     obj: Any,
     *,
     role: Role,
-    label: str | Sequence[str],
+    label: str | Sequence[str] | None,
     id_column: str | None,
     classes: Sequence[str | int] | None,
     task: str,
@@ -208,9 +211,9 @@ def samples_from_object(
         return _column_samples(Frame(description, obj), None, asked)
     if is_data_set(obj):
         source = InMemory.open(obj, description)
-        return _column_samples(
-            source, None, asked, class_names=class_names(obj, asked.label_columns[0])
-        )
+        first = next(iter(asked.label_columns), None)
+        names = None if first is None else class_names(obj, first)
+        return _column_samples(source, None, asked, class_names=names)
     if isinstance(obj, tuple) and len(obj) == 2 and all(hasattr(part, "shape") for part in obj):
         inputs, labels = obj
         if len(inputs) != len(labels):
@@ -273,12 +276,14 @@ def _column_samples(
         _require_column(source, asked.group_column, "group")
     special = (*asked.label_columns, asked.id_column, asked.group_column)
     own = [name for name in source.columns() if name in special]
-    known = pd.concat(list(source.stream(own)), ignore_index=True)
+    known = pd.concat(list(source.stream(own)), ignore_index=True) if own else pd.DataFrame()
     ids = _positions(source)
     if asked.id_column is not None:
         where = f"{source.description}: column {asked.id_column!r}"
         ids = row_ids(known[asked.id_column], where=where)
-    if isinstance(asked.label, str):
+    if asked.label is None:
+        labels, classes = _no_labels(source)
+    elif isinstance(asked.label, str):
         where = f"{source.description}: column {asked.label!r}"
         labels, classes = _labels(known[asked.label], ids, where, asked, class_names)
     else:
@@ -330,7 +335,9 @@ def _pair_samples(source: Pairs, asked: _Asked, class_names: Sequence[str] | Non
     values, sha256 = source.read()
     ids = _positions(source)
     where = f"{source.description}: labels"
-    labels, classes = _labels(pd.Series(values, dtype=object), ids, where, asked, class_names)
+    labels, classes = _no_labels(source)
+    if asked.label is not None:
+        labels, classes = _labels(pd.Series(values, dtype=object), ids, where, asked, class_names)
     return Samples(
         role=asked.role,
         source=source,
@@ -397,6 +404,10 @@ def _label_columns(
         table, ids, where=source.description, ignore=asked.ignore, tolerate=asked.tolerate
     )
     return members, list(table.columns) if asked.classes is None else list(asked.classes)
+
+
+def _no_labels(source: Source) -> tuple[NDArray[Any], Sequence[str | int]]:
+    return np.zeros(len(source), dtype=np.int64), []
 
 
 def _positions(source: Source) -> NDArray[np.int64]:

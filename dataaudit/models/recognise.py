@@ -42,6 +42,17 @@ def from_config(settings: ModelConfig, images: ImagesConfig, folder: Path) -> Mo
     """
     if settings.path is not None:
         return from_path(settings.path, settings, images)
+    return from_object(build_model(settings, folder), images)
+
+
+def build_model(settings: ModelConfig, folder: Path) -> Any:
+    """Call the user's factory, and load the weights into what it returns.
+
+    Raises
+    ------
+    ConfigError, ModelError
+        There is no such factory, it fails, or the weights do not fit.
+    """
     assert settings.factory is not None
     built = build(load_function(settings.factory, folder, "model.factory"), settings.factory)
     if settings.weights is not None:
@@ -51,7 +62,7 @@ def from_config(settings: ModelConfig, images: ImagesConfig, folder: Path) -> Mo
                 "are loaded into torch modules only, so let the factory return the fitted estimator"
             )
         load_weights(built, settings.weights)
-    return from_object(built, images)
+    return built
 
 
 def from_object(built: Any, images: ImagesConfig, tokenizer: Any = None) -> ModelAdapter:

@@ -24,6 +24,7 @@ from dataaudit.report.data import (
     Method,
     Split,
     Threshold,
+    Tracing,
 )
 from dataaudit.report.findings import build_findings, build_next_steps, build_verdict
 from dataaudit.report.label_findings import build_label_findings, plain_label
@@ -51,6 +52,7 @@ def build_report(
     coverage: Coverage | None = None,
     limits: Sequence[str] = (),
     remediation: Sequence[Decision] = (),
+    tracing: Tracing | None = None,
 ) -> AuditReport:
     """Return the report of one audit.
 
@@ -78,6 +80,8 @@ def build_report(
         Limits of this audit beyond those that hold for every audit.
     remediation : sequence of Decision
         What reviewers decided so far.
+    tracing : Tracing or None
+        Of generative models, in place of flags: the training rows behind the suspects.
     """
     about = about or About()
     coverage = coverage or Coverage()
@@ -88,15 +92,16 @@ def build_report(
     return AuditReport(
         identity=Identity(name=name, task=task, date=date, splits=list(splits), about=about),
         verdict=build_verdict(gates),
-        findings=build_findings(labels, leakage, coverage),
-        next_steps=build_next_steps(labels, leakage, about),
-        counts=_counts(splits, labels, leakage),
+        findings=build_findings(labels, leakage, coverage, tracing),
+        next_steps=build_next_steps(labels, leakage, about, tracing),
+        counts=_counts(splits, labels, leakage, tracing),
         composition=_composition(evidence.composition),
         labels=labels,
         leakage=leakage,
+        tracing=tracing,
         method=_with_thresholds(method or Method(), labels, leakage),
         coverage=coverage,
-        limits=[*_limits(labels, leakage), *limits],
+        limits=[*_limits(labels, leakage, tracing), *limits],
         remediation=list(remediation),
         crosswalk=crosswalk(),
         samples=in_pairs.samples | in_rows.samples,
@@ -104,15 +109,21 @@ def build_report(
 
 
 def _counts(
-    splits: Sequence[Split], labels: LabelFindings | None, leakage: Leakage | None
+    splits: Sequence[Split],
+    labels: LabelFindings | None,
+    leakage: Leakage | None,
+    tracing: Tracing | None,
 ) -> Counts:
     rows: Mapping[str, int] = {split.role: split.rows for split in splits}
+    flagged = None if leakage is None else leakage.suspects_flagged
+    if tracing is not None:
+        flagged = tracing.queries_flagged
     return Counts(
         train=rows.get("train", 0),
         held_out=rows.get("held_out", 0),
         suspects=rows.get("suspects", 0),
         rows_flagged=None if labels is None else labels.rows_flagged,
-        suspects_flagged=None if leakage is None else leakage.suspects_flagged,
+        suspects_flagged=flagged,
     )
 
 
@@ -161,7 +172,9 @@ def _with_thresholds(
     return method.model_copy(update={"thresholds": thresholds})
 
 
-def _limits(labels: LabelFindings | None, leakage: Leakage | None) -> list[str]:
+def _limits(
+    labels: LabelFindings | None, leakage: Leakage | None, tracing: Tracing | None
+) -> list[str]:
     limits = [
         "A flag is a reason to look, not a proof. Every decision about a row is a person's.",
     ]
@@ -178,6 +191,11 @@ def _limits(labels: LabelFindings | None, leakage: Leakage | None) -> list[str]:
         limits.append(
             "A leak that neither resembles its source nor moved the model cannot be seen: "
             "no finding is not a proof of absence."
+        )
+    if tracing is not None:
+        limits.append(
+            "Tracing estimates what the model learned from a row. Only training without the row "
+            "would prove it, and many rows may have taught the model the same."
         )
     limits.append(
         "This report gathers evidence. It does not state conformity with any law or standard."

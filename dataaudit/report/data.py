@@ -111,7 +111,7 @@ class Finding(Section):
 
     title: str
     text: str
-    section: Literal["labels", "leakage", "evidence"]
+    section: Literal["labels", "leakage", "tracing", "evidence"]
     severity: Literal["serious", "notable", "clear"]
 
 
@@ -348,6 +348,59 @@ class Leakage(Section):
     method: str
 
 
+class TokenChange(Section):
+    """A piece of text, and how hard it was to predict, in nats."""
+
+    text: str
+    before: float
+    after: float = Field(description="after the query was learned or unlearned")
+
+
+class TracedSample(Section):
+    """A query, or a training row behind it, as a person can look at it."""
+
+    sample_id: SampleId
+    text: str | None = None
+    image: str | None = Field(
+        default=None, pattern=r"^data:image/(webp|png|jpeg|gif);base64,[A-Za-z0-9+/]+=*$"
+    )
+    tokens: list[TokenChange] = Field(
+        default=[], description="the text in pieces; of a long one, the stretch that changed most"
+    )
+    loss_before: float | None = None
+    loss_after: float | None = None
+
+
+class TracedRow(Section):
+    """A training row behind a query."""
+
+    rank: int
+    score: float = Field(description="standard deviations of the row's own background")
+    change: float = Field(description="of the row's loss, in nats")
+    p_value: float | None
+    flagged: bool
+    sample: TracedSample
+
+
+class TracedQuery(Section):
+    """A generated sample and the training rows it owes most to, best first."""
+
+    query: TracedSample
+    rows: list[TracedRow]
+
+
+class Tracing(Section):
+    """Which training rows are behind generated samples."""
+
+    direction: Literal["learn", "unlearn"]
+    queries: int
+    queries_flagged: int
+    false_discovery_rate: float
+    shown: list[TracedQuery]
+    queries_left_out: int = Field(description="queries that only contamination.parquet holds")
+    method: str
+
+
 class Threshold(Section):
     """A decision threshold and why it stands where it stands."""
 
@@ -434,6 +487,9 @@ class AuditReport(Section):
     composition: Composition
     labels: LabelFindings | None = Field(description="null where no held-out samples were given")
     leakage: Leakage | None = Field(description="null where no suspects were given")
+    tracing: Tracing | None = Field(
+        default=None, description="of generative models: training rows behind the suspects"
+    )
     method: Method
     coverage: Coverage
     limits: list[str]

@@ -18,6 +18,7 @@ from dataaudit.report.data import (
     KindCount,
     LabelFindings,
     Leakage,
+    Tracing,
     Verdict,
     most_important,
 )
@@ -49,9 +50,14 @@ def build_verdict(gates: Sequence[Gate]) -> Verdict:
 
 
 def build_findings(
-    labels: LabelFindings | None, leakage: Leakage | None, coverage: Coverage
+    labels: LabelFindings | None,
+    leakage: Leakage | None,
+    coverage: Coverage,
+    tracing: Tracing | None = None,
 ) -> list[Finding]:
     """Return the three findings that matter most."""
+    if tracing is not None:
+        return [_tracing_finding(tracing), _coverage_finding(coverage)]
     findings = [
         _label_finding(labels),
         _leakage_finding(leakage),
@@ -63,11 +69,19 @@ def build_findings(
 
 
 def build_next_steps(
-    labels: LabelFindings | None, leakage: Leakage | None, about: About
+    labels: LabelFindings | None,
+    leakage: Leakage | None,
+    about: About,
+    tracing: Tracing | None = None,
 ) -> list[str]:
     """Return what to do next, the most useful step first."""
     steps = []
-    if leakage is None:
+    if tracing is not None:
+        steps.append(
+            "Read the rows behind what should not have been generated; correct or remove them, "
+            "retrain, and trace again."
+        )
+    elif leakage is None:
         steps.append(
             "Give the samples the model is evaluated on as suspects, so that leaks can be found."
         )
@@ -78,9 +92,9 @@ def build_next_steps(
             clean = formats.metric(leakage.metric_clean.estimate)
             step += f", and report {leakage.metric_name} as {clean}"
         steps.append(step + ".")
-    if labels is None:
+    if labels is None and tracing is None:
         steps.append("Give trusted held-out samples, so that label errors can be found.")
-    elif labels.rows_flagged:
+    elif labels is not None and labels.rows_flagged:
         steps.extend(_review_steps(labels))
     missing = sum(value == NOT_PROVIDED for value in about.model_dump().values())
     if missing:
@@ -111,6 +125,26 @@ def kinds_in_words(kinds: Sequence[KindCount]) -> str:
         for item in kinds
     ]
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def _tracing_finding(tracing: Tracing) -> Finding:
+    queries = formats.rows(tracing.queries, "generated sample")
+    if not tracing.queries_flagged:
+        return Finding(
+            title="No generated sample stands out as owed to single training rows",
+            text=f"None of {queries} moves a training row more than unrelated samples do, at a "
+            f"false discovery rate of {formats.set_percent(tracing.false_discovery_rate)}. The "
+            "rows that react most are listed all the same.",
+            section="tracing",
+            severity="clear",
+        )
+    return Finding(
+        title=f"{formats.count(tracing.queries_flagged)} of {queries} traced to training rows",
+        text="Their best rows react far more than to unrelated samples. At most "
+        f"{formats.set_percent(tracing.false_discovery_rate)} of these are expected to be chance.",
+        section="tracing",
+        severity="notable",
+    )
 
 
 def _label_finding(labels: LabelFindings | None) -> Finding:

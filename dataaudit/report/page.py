@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from dataaudit.report import formats
-from dataaudit.report.data import AuditReport, Finding, Gate, LabelFindings, Leakage
+from dataaudit.report.data import AuditReport, Finding, Gate, LabelFindings, Leakage, Tracing
 from dataaudit.report.findings import expected_found
 from dataaudit.report.page_data import island, page_data
 from dataaudit.report.page_evidence import EvidenceView, view_evidence
 from dataaudit.report.page_labels import LabelsView, view_budget, view_labels
 from dataaudit.report.page_leakage import LeakageView, view_leakage
+from dataaudit.report.page_tracing import TracingView, view_tracing
 
 OUTCOME_STYLES = {"passed": "passed", "failed": "failed", "no gates": "undecided"}
 GATE_WORDS = {
@@ -60,6 +61,7 @@ class Page:
     next_steps: list[str]
     labels: LabelsView | None
     leakage: LeakageView | None
+    tracing: TracingView | None
     evidence: EvidenceView
     island: Markup
 
@@ -74,11 +76,16 @@ def build_page(report: AuditReport) -> Page:
         headline=report.verdict.headline,
         outcome_style=OUTCOME_STYLES[report.verdict.outcome],
         gates=[_gate(gate) for gate in report.verdict.gates],
-        key_figures=[*_label_figures(report.labels), *_leakage_figures(report.leakage)],
+        key_figures=[
+            *_label_figures(report.labels),
+            *_leakage_figures(report.leakage),
+            *_tracing_figures(report.tracing),
+        ],
         findings=report.findings,
         next_steps=report.next_steps,
         labels=view_labels(report.labels, budget) if report.labels else None,
         leakage=view_leakage(report.leakage, report.samples) if report.leakage else None,
+        tracing=view_tracing(report.tracing) if report.tracing else None,
         evidence=view_evidence(report),
         island=island(page_data(report, places)),
     )
@@ -88,8 +95,11 @@ def _scope(report: AuditReport) -> str:
     counts = report.counts
     parts = [formats.rows(counts.train, "training row")]
     if counts.held_out:
-        parts.append(f"{formats.rows(counts.held_out, 'trusted sample')} to check labels against")
-    if counts.suspects:
+        purpose = "check labels against" if report.tracing is None else "compare with"
+        parts.append(f"{formats.rows(counts.held_out, 'trusted sample')} to {purpose}")
+    if counts.suspects and report.tracing is not None:
+        parts.append(f"{formats.rows(counts.suspects, 'generated sample')} to trace to them")
+    elif counts.suspects:
         parts.append(f"{formats.rows(counts.suspects, 'evaluation sample')} to look for leaks")
     return "; ".join(parts)
 
@@ -149,3 +159,16 @@ def _leakage_figures(leakage: Leakage | None) -> list[KeyFigure]:
             )
         )
     return figures
+
+
+def _tracing_figures(tracing: Tracing | None) -> list[KeyFigure]:
+    if tracing is None:
+        return []
+    return [
+        KeyFigure(
+            formats.count(tracing.queries_flagged),
+            "generated samples traced",
+            f"of {formats.count(tracing.queries)}",
+            "leak",
+        )
+    ]

@@ -1,0 +1,1 @@
+"""Attribution: which training rows a generated text or image owes most to."""

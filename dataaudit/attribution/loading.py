@@ -1,0 +1,135 @@
+"""The first stage of tracing: the generative model, the training rows and the queries, opened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from dataaudit.attribution.language_model_loading import language_model_tracer
+from dataaudit.attribution.tracer import Tracer
+from dataaudit.config import AuditConfig, DataConfig
+from dataaudit.datasets.load import open_samples, samples_from_object
+from dataaudit.datasets.samples import Role, Samples
+from dataaudit.datasets.set_aside import SetAside
+from dataaudit.errors import ConfigError, ModelError
+from dataaudit.loading import build_model, device_of
+from dataaudit.models.loading import load_function
+from dataaudit.models.trained import TrainedModel
+
+TRACERS: dict[str, Callable[[AuditConfig, nn.Module | None, Any, Samples, Samples], Tracer]] = {
+    "causal-lm": language_model_tracer,
+}
+"""For each task, what makes its tracer of the settings, the module (None: of `model.folder`), the
+user's preprocess (or None), the training rows and the queries."""
+
+
+@dataclass(frozen=True)
+class TraceInputs:
+    """What tracing works on; named as in `dataaudit.loading.Loaded`.
+
+    Attributes
+    ----------
+    tracer : Tracer
+        Its model is on the device asked for.
+    train : Samples
+    held_out : Samples or None
+        Trusted samples, to compare with; else training rows are drawn for that.
+    suspects : Samples
+        The queries: what the model generated.
+    """
+
+    tracer: Tracer
+    train: Samples
+    held_out: Samples | None
+    suspects: Samples
+    set_aside: dict[Role, SetAside] = field(default_factory=dict)
+
+    @property
+    def model(self) -> TrainedModel:
+        """The trained model."""
+        return self.tracer.model
+
+
+def load_for_tracing(config: AuditConfig, folder: Path) -> TraceInputs:
+    """Open what an `audit.yaml` of a generative task names.
+
+    Parameters
+    ----------
+    config : AuditConfig
+    folder : Path
+        The folder of `audit.yaml`, where the user's own module is looked for first.
+
+    Raises
+    ------
+    ConfigError, DataError, ModelError
+        Something is missing, unreadable, or does not fit the rest.
+    """
+    preprocess = (
+        load_function(config.preprocess, folder, "preprocess") if config.preprocess else None
+    )
+    built = None if config.model.folder is not None else build_model(config.model, folder)
+    splits = {"train": config.train, "held_out": config.held_out, "suspects": config.suspects}
+
+    def open_split(split: DataConfig, role: Role) -> Samples:
+        return open_samples(
+            split.path, role=role, label=None, id_column=split.id, classes=None, task=config.task
+        )
+
+    return _assemble(config, built, preprocess, splits, open_split)
+
+
+def objects_for_tracing(
+    config: AuditConfig, built: Any, preprocess: Any, splits: dict[str, Any]
+) -> TraceInputs:
+    """The same from Python objects: a module (None: of `model.folder`), data frames or data sets.
+
+    A path stands for the file it leads to.
+    """
+
+    def open_split(split: Any, role: Role) -> Samples:
+        columns: DataConfig = getattr(config, role) or config.train
+        is_path = isinstance(split, str | Path)
+        opened = open_samples if is_path else samples_from_object
+        return opened(
+            Path(split) if is_path else split,
+            role=role,
+            label=None,
+            id_column=columns.id,
+            classes=None,
+            task=config.task,
+        )
+
+    return _assemble(config, built, preprocess, splits, open_split)
+
+
+def _assemble(
+    config: AuditConfig,
+    built: Any,
+    preprocess: Any,
+    splits: dict[str, Any],
+    open_split: Callable[[Any, Role], Samples],
+) -> TraceInputs:
+    if splits["suspects"] is None:
+        raise ConfigError(f"suspects: needed for task {config.task}: what the model generated")
+    if config.bad_rows.asked:
+        raise ConfigError(f"bad_rows: not for task {config.task}; leave it out")
+    if built is not None and not isinstance(built, nn.Module):
+        raise ModelError(f"the model is a {type(built).__name__}; expected a torch.nn.Module")
+    train = open_split(splits["train"], "train")
+    suspects = open_split(splits["suspects"], "suspects")
+    held_out = None
+    if splits["held_out"] is not None:
+        held_out = open_split(splits["held_out"], "held_out")
+    device: torch.device = device_of(config.device)
+    tracer = TRACERS[config.task](
+        config, None if built is None else built.eval().to(device), preprocess, train, suspects
+    )
+    for samples in (train, suspects, held_out):
+        if samples is not None:
+            tracer.check(samples)
+    return TraceInputs(tracer, train, held_out, suspects)

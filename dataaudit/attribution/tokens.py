@@ -1,0 +1,111 @@
+"""Texts as tokens: by a transformers tokenizer, or by the user's own function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from dataaudit.errors import DataError
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """One text as tokens.
+
+    `spans` are the characters that each token stands for, `(start, stop)`; None where unknown.
+    """
+
+    ids: Sequence[int]
+    spans: Sequence[tuple[int, int]] | None = None
+
+
+Tokenize = Callable[[Sequence[str]], list[Tokens]]
+
+
+def transformers_tokenize(tokenizer: Any) -> Tokenize:
+    """Return the tokenizer of a transformers folder as a function.
+
+    Where the tokenizer knows a token that begins a text, each text begins with it, so that the
+    text's own first token is predicted from something.
+    """
+    begin = tokenizer.bos_token_id
+
+    def tokenize(texts: Sequence[str]) -> list[Tokens]:
+        fast = bool(tokenizer.is_fast)
+        # Long documents are cut into windows later; the tokenizer's warning would be untrue.
+        encoded = tokenizer(list(texts), return_offsets_mapping=fast, verbose=False)
+        result = []
+        for line, ids in enumerate(encoded["input_ids"]):
+            spans = encoded["offset_mapping"][line] if fast else None
+            if begin is not None and (not ids or ids[0] != begin):
+                ids, spans = [begin, *ids], None if spans is None else [(0, 0), *spans]
+            result.append(Tokens(ids, spans))
+        return result
+
+    return tokenize
+
+
+def user_tokenize(preprocess: Callable[[pd.DataFrame], Any], text_column: str) -> Tokenize:
+    """Return the user's `preprocess` as a tokenizer.
+
+    It is given a data frame with the one column `text_column` and returns token ids, one sequence
+    for each row: lists, or a tensor of equal lengths, or a mapping with `input_ids` and, if it
+    likes, `attention_mask` (0 = padding) and `offset_mapping` (the characters of each token).
+    """
+
+    def tokenize(texts: Sequence[str]) -> list[Tokens]:
+        try:
+            found = preprocess(pd.DataFrame({text_column: list(texts)}))
+            parts = found if isinstance(found, Mapping) else {"input_ids": found}
+            rows = [_numbers(row) for row in parts["input_ids"]]
+            masks = parts.get("attention_mask")
+            spans = parts.get("offset_mapping")
+        except Exception as error:
+            # The user's own code runs here; whatever it raises, preprocess is what is wrong.
+            raise DataError(
+                f"preprocess failed on {len(texts)} texts: {type(error).__name__}: {error}; "
+                "expected token ids for each text, or a mapping with input_ids"
+            ) from error
+        if len(rows) != len(texts):
+            raise DataError(
+                f"preprocess returned token ids for {len(rows)} rows; expected {len(texts)}"
+            )
+        result = []
+        for line, ids in enumerate(rows):
+            keep = list(range(len(ids)))
+            if masks is not None:
+                keep = [place for place, real in enumerate(masks[line]) if int(real)]
+            result.append(
+                Tokens(
+                    [ids[place] for place in keep],
+                    None
+                    if spans is None
+                    else [(int(spans[line][p][0]), int(spans[line][p][1])) for p in keep],
+                )
+            )
+        return result
+
+    return tokenize
+
+
+def completion_start(prompt: Sequence[int], whole: Sequence[int]) -> int:
+    """Return the first token of the completion: where prompt and whole text part.
+
+    A tokenizer may join the prompt's last letters with the completion's first; that token then
+    belongs to the completion.
+    """
+    same = 0
+    for one, other in zip(prompt, whole, strict=False):
+        if one != other:
+            break
+        same += 1
+    # A completion of nothing but tokens of the prompt leaves at least its last one.
+    return max(1, min(same, len(whole) - 1))
+
+
+def _numbers(row: Any) -> list[int]:
+    values = row.tolist() if hasattr(row, "tolist") else list(row)
+    return [int(value) for value in values]

@@ -1,0 +1,44 @@
+"""What an audit returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from dataaudit.report.data import AuditReport
+from dataaudit.report.render import render
+
+
+@dataclass(frozen=True)
+class AuditResult:
+    """A finished audit.
+
+    Attributes
+    ----------
+    mislabels : pandas.DataFrame
+        One line for every training row; the columns are those of `mislabels.parquet`.
+    contamination : pandas.DataFrame
+        One line for every suspect and match; the columns are those of `contamination.parquet`.
+    set_aside : pandas.DataFrame
+        `row_id`, `split`, `reason` of every row that could not be used (see `bad_rows`).
+    report : AuditReport
+        The machine-readable whole, as in `audit.json`.
+    """
+
+    mislabels: pd.DataFrame
+    contamination: pd.DataFrame
+    set_aside: pd.DataFrame
+    report: AuditReport
+
+    @property
+    def passed(self) -> bool:
+        """Whether every gate was passed (also when there are none)."""
+        return all(gate.passed for gate in self.report.verdict.gates)
+
+    def to_html(self, path: str | Path) -> Path:
+        """Write the report as one HTML file and return its path."""
+        target = Path(path)
+        target.write_text(render(self.report), encoding="utf-8")
+        return target
