@@ -22,7 +22,7 @@ from pydantic import (
 from dataaudit.errors import ConfigError
 from dataaudit.report.data import About
 
-GENERATIVE = ("causal-lm",)
+GENERATIVE = ("causal-lm", "diffusion")
 """Tasks whose suspects are traced to training rows; their rows have no labels."""
 
 
@@ -42,6 +42,17 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class ScheduleConfig(_Section):
+    """How a diffusion model was trained: how much noise there is at each timestep."""
+
+    kind: Literal["linear", "scaled_linear", "cosine"] = "linear"
+    timesteps: Count = 1000
+    first: Annotated[Number, Field(gt=0, lt=1)] = 1e-4
+    """The first beta; not for cosine."""
+    last: Annotated[Number, Field(gt=0, lt=1)] = 0.02
+    """The last beta; not for cosine."""
+
+
 class ModelConfig(_Section):
     """Where the trained model comes from."""
 
@@ -51,6 +62,8 @@ class ModelConfig(_Section):
     """Of a language or diffusion model, in its place: a local transformers or diffusers folder."""
     weights: Path | None = None
     """A safetensors file, or a torch file of plain tensors; never unpickled."""
+    schedule: ScheduleConfig | None = None
+    """Diffusion models only; None: linear, or for a folder what its scheduler_config.json says."""
 
     @model_validator(mode="after")
     def _one_source(self) -> ModelConfig:
@@ -106,6 +119,10 @@ class TraceConfig(_Section):
     """Samples that each row's reaction is set against: so many queries, and as many others."""
     calibration: Count = 24
     """Further unrelated samples, traced like queries, for the p-values."""
+    draws: Count | None = None
+    """Diffusion models: timesteps and noise draws that every image is judged under."""
+    damping: Annotated[Number, Field(gt=0)] | None = None
+    """Diffusion models: added to the Fisher information, as a share of its diagonal's mean."""
     context: Annotated[int, BeforeValidator(_no_truth_value), Field(ge=2)] | None = None
     """Language models: the most tokens at once; None: what the model's own config says."""
 
@@ -163,7 +180,7 @@ class AuditConfig(_Section):
     """The whole of `audit.yaml`. Paths are absolute once loaded."""
 
     name: str = "audit"
-    task: Literal["classification", "causal-lm"] = "classification"
+    task: Literal["classification", "causal-lm", "diffusion"] = "classification"
     model: ModelConfig
     preprocess: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")] | None = None
     classes: Annotated[list[StrictStr | StrictInt], Field(min_length=2)] | None = None
@@ -193,7 +210,9 @@ class AuditConfig(_Section):
         return value
 
     @model_validator(mode="after")
-    def _folder_of_a_generative_model(self) -> AuditConfig:
+    def _settings_of_a_generative_model(self) -> AuditConfig:
+        if self.model.schedule is not None and self.task != "diffusion":
+            raise ValueError("model.schedule goes with task diffusion")
         if self.model.folder is not None and self.task not in GENERATIVE:
             raise ValueError(
                 f"model.folder goes with task {' or '.join(GENERATIVE)}; expected model.factory"

@@ -34,7 +34,7 @@ class Denoising:
     batch_size: int = 512
 
     def losses(self, module: Callable[..., Any], images: Tensor) -> Tensor:
-        """Return each image's loss: the squared error of the predicted noise.
+        """Return each image's loss: half the squared error of the predicted noise.
 
         Parameters
         ----------
@@ -45,15 +45,15 @@ class Denoising:
         Returns
         -------
         float64 `[rows]`
-            Mean over pixels and draws, never negative. Up to a constant it is twice the negative
-            log-likelihood of the noise under a unit Gaussian, nats per pixel. Double, because what
-            is looked at is a small difference.
+            Mean over pixels and draws, never negative: the negative log-likelihood of the noise
+            under a unit Gaussian, less its constant, in nats per pixel. Double, because what is
+            looked at is a small difference.
         """
         parts = [
             (predicted_noise(module, noisy, timesteps).double() - noise).square().flatten(1).mean(1)
             for noisy, timesteps, noise in self._under_each_draw(images)
         ]
-        return torch.cat(parts).view(len(images), len(self.draws)).mean(1)
+        return torch.cat(parts).view(len(images), len(self.draws)).mean(1) / 2
 
     def gradient(self, module: nn.Module, parameters: Tensors, images: Tensor) -> dict[str, Tensor]:
         """Return the gradient of the images' mean loss at `parameters`, one tensor for each."""
@@ -62,7 +62,7 @@ class Denoising:
         for noisy, timesteps, noise in self._under_each_draw(images):
             with torch.enable_grad():
                 predicted = noise_at(module, free, noisy, timesteps)
-                loss = (predicted - noise).square().flatten(1).mean(1).sum()
+                loss = (predicted - noise).square().flatten(1).mean(1).sum() / 2
                 gradients = torch.autograd.grad(loss, list(free.values()), allow_unused=True)
             for name, gradient in zip(free, gradients, strict=True):
                 if gradient is not None:
@@ -73,9 +73,9 @@ class Denoising:
         """Yield noisy images, their timesteps and their noise, the draws of an image together."""
         count = len(self.draws)
         timesteps, noise = self.draws.timesteps.to(images.device), self.draws.noise.to(images)
-        for places in torch.arange(len(images) * count, device=images.device).split(
-            self.batch_size
-        ):
+        for start in range(0, len(images) * count, self.batch_size):
+            stop = min(start + self.batch_size, len(images) * count)
+            places = torch.arange(start, stop, device=images.device)
             image, draw = places // count, places % count
             noisy = self.schedule.noisy(images[image], timesteps[draw], noise[draw])
             yield noisy, timesteps[draw], noise[draw]

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dataaudit.attribution.denoising import Denoising
 from dataaudit.attribution.fisher import Fisher
 from dataaudit.attribution.noise import Draws, NoiseSchedule
+from dataaudit.attribution.pictures import picture
 from dataaudit.attribution.unlearn_image import Penalty, unlearn_image
-from dataaudit.mirror.finite import moving_parameters
+from dataaudit.datasets.samples import Batch, Samples
+from dataaudit.errors import DataError
+from dataaudit.mirror.finite import Direction, moving_parameters
+from dataaudit.mirror.perturbation import UNPERTURBED, Perturbation
+from dataaudit.models.trained import TrainedModel
+from dataaudit.report.data import TracedSample
+from dataaudit.report.samples import plain_id
+
+FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -126,3 +138,125 @@ class ImageUnlearning:
             self.settings.steps,
             self.settings.rise,
         )
+
+
+@dataclass(frozen=True)
+class DiffusionTracer:
+    """Traces generated images to training images.
+
+    Attributes
+    ----------
+    model : TrainedModel
+        Its preprocess returns images `[rows, ...]` in the range the module was trained on.
+    unlearning : ImageUnlearning
+    """
+
+    model: TrainedModel
+    unlearning: ImageUnlearning
+
+    @property
+    def direction(self) -> Direction:
+        """Images are unlearned: rows behind them get harder."""
+        return "unlearn"
+
+    @property
+    def against_background(self) -> bool:
+        """False: what rows share with every image is part of what the image owes them.
+
+        Measured by retraining on half of the rows (docs/diffusion.md): the change as it is predicts
+        the loss of generated images twice as well as the change against the row's background.
+        """
+        return False
+
+    @property
+    def method(self) -> str:
+        """How it is done, for the report."""
+        settings = self.unlearning.settings
+        return (
+            "Each generated image was unlearned, until its own denoising loss had risen by "
+            f"{settings.rise:.0%} to first order, in the direction that the training images notice "
+            f"least: by their Fisher information (over {settings.fisher_images:,} noisy training "
+            f"images, {settings.steps} steps of conjugate gradients). Losses are half the squared "
+            f"error of the predicted noise, in nats per pixel, over {settings.draws} timesteps "
+            "with the same noise for all images, before and after."
+        )
+
+    def check(self, samples: Samples) -> None:
+        """Make sure that the images have the shape that the training rows have.
+
+        Raises
+        ------
+        DataError, ModelError
+            They have not, or the model does not take them.
+        """
+        self.losses(samples, samples.take([0]), [UNPERTURBED])
+
+    def perturb(self, samples: Samples, position: int) -> Perturbation:
+        """Return the model after it has unlearned one image."""
+        return Perturbation(self.unlearning.unlearned(self._images(samples, [position])))
+
+    def losses(
+        self, samples: Samples, batch: Batch, perturbations: Sequence[Perturbation]
+    ) -> FloatArray:
+        """Return the denoising loss of each image, `[rows, models]`, nats per pixel."""
+        images = images_of(self.model, samples, batch)
+        self._check_shape(images, samples)
+        module, denoising = self.model.module, self.unlearning.denoising
+        with torch.inference_mode():
+            losses = [denoising.losses(one.apply(module), images) for one in perturbations]
+        return torch.stack(losses, dim=1).cpu().numpy()
+
+    def show(
+        self,
+        samples: Samples,
+        positions: Sequence[int],
+        perturbation: Perturbation | None = None,
+    ) -> list[TracedSample]:
+        """Return the images as the model is given them, with their losses before and after."""
+        batch = samples.take(positions)
+        models = [UNPERTURBED] if perturbation is None else [UNPERTURBED, perturbation]
+        losses = self.losses(samples, batch, models)
+        return [
+            TracedSample(
+                sample_id=plain_id(batch.ids[line]),
+                image=picture(image),
+                loss_before=float(losses[line, 0]),
+                loss_after=None if perturbation is None else float(losses[line, 1]),
+            )
+            for line, image in enumerate(images_of(self.model, samples, batch))
+        ]
+
+    def _images(self, samples: Samples, positions: Sequence[int]) -> Tensor:
+        images = images_of(self.model, samples, samples.take(positions))
+        self._check_shape(images, samples)
+        return images
+
+    def _check_shape(self, images: Tensor, samples: Samples) -> None:
+        found, expected = tuple(images.shape[1:]), tuple(self.unlearning.denoising.draws.shape)
+        if found != expected:
+            raise DataError(
+                f"{samples.source.description}: preprocess returned images {list(found)}; the "
+                f"first training row has {list(expected)}"
+            )
+
+
+def images_of(model: TrainedModel, samples: Samples, batch: Batch) -> Tensor:
+    """Return what preprocess makes of a batch, `[rows, ...]`, checked.
+
+    Raises
+    ------
+    DataError
+        It fails, or returns anything but one floating tensor of images.
+    """
+    images = model.inputs(batch, samples)
+    if not isinstance(images, Tensor) or not images.is_floating_point() or images.ndim < 2:
+        found = (
+            f"{images.dtype} {list(images.shape)}"
+            if isinstance(images, Tensor)
+            else type(images).__name__
+        )
+        raise DataError(
+            f"{samples.source.description}: preprocess returned {found}; expected one floating "
+            "tensor of images, [rows, channels, height, width]"
+        )
+    return images

@@ -9,6 +9,7 @@ its size, parameters × parameters, is ever formed.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
@@ -81,9 +82,8 @@ class Fisher:
                     return noise_at(self.module, values, noisy, timesteps)
 
                 fixed = dict(self.parameters)
-                _, change = jvp(predicted, (fixed,), (dict(direction),))
-                _, back = vjp(predicted, fixed)
-                for name, value in back(change)[0].items():
+                change = jvp(predicted, (fixed,), (dict(direction),))[1]
+                for name, value in vjp(predicted, fixed)[1](change)[0].items():
                     total[name] += value
         return {name: value / self.noisy.numel() for name, value in total.items()}
 
@@ -91,9 +91,10 @@ class Fisher:
     def diagonal(self, seed: int = 0) -> dict[str, Tensor]:
         """Estimate the diagonal: the mean squared gradient under noise drawn from the model.
 
-        Each image's predicted noise is set against a draw from the Gaussian around it; the gradient
-        of its log-likelihood is then J'r, r standard normal. (With the noise that was really put on,
-        it would be the "empirical Fisher", which counts images that are predicted badly for more.)
+        Each image's predicted noise is set against a draw from the Gaussian around it; the
+        gradient of its log-likelihood is then J'r, r standard normal. (With the noise that was
+        really put on it would be the "empirical Fisher", in which badly predicted images weigh
+        more.)
         """
         size = sum(value.numel() * value.element_size() for value in self.parameters.values())
         at_once = max(1, min(self.batch_size, GRADIENT_BYTES // max(size, 1)))
@@ -101,11 +102,12 @@ class Fisher:
         total = {name: torch.zeros_like(value) for name, value in self.parameters.items()}
 
         def gradient(noisy: Tensor, timestep: Tensor, residual: Tensor) -> Tensors:
-            _, back = vjp(
+            back = vjp(
                 lambda values: noise_at(self.module, values, noisy[None], timestep[None]),
                 dict(self.parameters),
-            )
-            return back(residual[None])[0]
+            )[1]
+            gradient: Tensors = back(residual[None])[0]
+            return gradient
 
         with _differentiable_attention():
             for noisy, timesteps in self._batches(at_once):
@@ -115,9 +117,12 @@ class Fisher:
         return {name: value / self.noisy.numel() for name, value in total.items()}
 
     def _batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        return zip(self.noisy.split(size), self.timesteps.split(size), strict=True)
+        for start in range(0, len(self.noisy), size):
+            part = slice(start, start + size)
+            yield self.noisy[part], self.timesteps[part]
 
 
-def _differentiable_attention() -> sdpa_kernel:
+def _differentiable_attention() -> AbstractContextManager[None]:
     # The fused kernels of attention have no forward-mode derivative.
-    return sdpa_kernel(SDPBackend.MATH)
+    kernel: AbstractContextManager[None] = sdpa_kernel(SDPBackend.MATH)
+    return kernel

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from dataaudit.attribution.diffusion_loading import diffusion_tracer
 from dataaudit.attribution.language_model_loading import language_model_tracer
 from dataaudit.attribution.tracer import Tracer
 from dataaudit.config import AuditConfig, DataConfig
@@ -23,6 +24,7 @@ from dataaudit.models.trained import TrainedModel
 
 TRACERS: dict[str, Callable[[AuditConfig, nn.Module | None, Any, Samples, Samples], Tracer]] = {
     "causal-lm": language_model_tracer,
+    "diffusion": diffusion_tracer,
 }
 """For each task, what makes its tracer of the settings, the module (None: of `model.folder`), the
 user's preprocess (or None), the training rows and the queries."""

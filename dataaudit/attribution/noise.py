@@ -154,6 +154,11 @@ class Draws:
         middles = (torch.arange(count, dtype=torch.float64) + 0.5) * len(schedule) / count
         return cls(middles.long(), torch.randn(count, *shape, generator=generator))
 
+    @property
+    def shape(self) -> torch.Size:
+        """Of one image."""
+        return self.noise.shape[1:]
+
     def __len__(self) -> int:
         """Return the number of draws."""
         return len(self.timesteps)

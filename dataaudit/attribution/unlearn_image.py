@@ -63,8 +63,8 @@ def unlearn_image(
 
     The change s is the maximum of g·s - s·F s / (2 a), where g is the gradient of the image's loss
     and F the damped Fisher information: s = a F⁻¹ g. Conjugate gradients approach it, started from
-    0 and preconditioned with the diagonal of F. The factor a is such that g·s is the rise asked for,
-    so that images are unlearned equally far.
+    0 and preconditioned with the diagonal of F. The factor a is such that g·s is the rise asked
+    for, so that images are unlearned equally far.
 
     Parameters
     ----------
@@ -127,9 +127,7 @@ def conjugate_gradients(penalty: Penalty, gradient: Tensors, steps: int) -> dict
         residual = {name: value - length * product[name] for name, value in residual.items()}
         scaled = {name: value / penalty.diagonal[name] for name, value in residual.items()}
         last, size = size, _dot(residual, scaled)
-        direction = {
-            name: value + size / last * direction[name] for name, value in scaled.items()
-        }
+        direction = {name: value + size / last * direction[name] for name, value in scaled.items()}
     return solution
 
 
