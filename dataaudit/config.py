@@ -121,6 +121,8 @@ class TraceConfig(_Section):
     """Further unrelated samples, traced like queries, for the p-values."""
     draws: Count | None = None
     """Diffusion models: timesteps and noise draws that every image is judged under."""
+    fisher_images: Count | None = None
+    """Diffusion models: noisy training images that the Fisher information is taken over."""
     damping: Annotated[Number, Field(gt=0)] | None = None
     """Diffusion models: added to the Fisher information, as a share of its diagonal's mean."""
     context: Annotated[int, BeforeValidator(_no_truth_value), Field(ge=2)] | None = None

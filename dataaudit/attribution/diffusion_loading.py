@@ -65,7 +65,8 @@ def diffusion_tracer(
     model = TrainedModel(built, preprocess or _signed_images(train), describe(built))
     first = images_of(model, train, train.take([0]))
     settings = DiffusionSettings(
-        fisher_images=max(1, min(DEFAULTS.fisher_images, FISHER_BYTES // first.nbytes)),
+        fisher_images=config.trace.fisher_images
+        or max(1, min(DEFAULTS.fisher_images, FISHER_BYTES // first.nbytes)),
         draws=config.trace.draws or DEFAULTS.draws,
         steps=config.trace.steps or DEFAULTS.steps,
         damping=config.trace.damping or DEFAULTS.damping,
