@@ -29,7 +29,6 @@ class LinearTracer:
     direction: str = "unlearn"
     against_background: bool = True
     method: str = "a dot product"
-    against_background: bool = True
     model: TrainedModel = field(
         default_factory=lambda: TrainedModel(nn.Linear(3, 1), lambda frame: frame, "linear")
     )

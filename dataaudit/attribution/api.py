@@ -63,7 +63,8 @@ def trace(
     -------
     AuditResult
         `contamination` holds the rows behind each query, best first; `score` is in standard
-        deviations of the row's own background, higher = the query owes the row more.
+        deviations of the row's own background, or for diffusion models the change of the row's
+        loss in nats per pixel; higher = the query owes the row more.
 
     Raises
     ------

@@ -32,7 +32,11 @@ FISHER_BYTES = 1 << 28
 
 
 def diffusion_tracer(
-    config: AuditConfig, built: nn.Module | None, preprocess: Any, train: Samples
+    config: AuditConfig,
+    built: nn.Module | None,
+    preprocess: Any,
+    train: Samples,
+    suspects: Samples,
 ) -> DiffusionTracer:
     """Return the tracer of task `diffusion`.
 
@@ -44,7 +48,8 @@ def diffusion_tracer(
     preprocess : callable or None
         From a data frame to images in the range that the model was trained on; None: images
         become tensors from -1 to 1.
-    train : Samples
+    train, suspects : Samples
+        The training images, and the generated ones.
 
     Raises
     ------
