@@ -184,7 +184,7 @@ def trace(
     out: Annotated[Path, typer.Option(help="Directory for the report and the tables.")] = Path(
         "traced"
     ),
-    task: Annotated[str | None, typer.Option(help="causal-lm.")] = None,
+    task: Annotated[str | None, typer.Option(help="causal-lm or diffusion.")] = None,
     model: Annotated[
         Path | None, typer.Option(help="A local folder of the trained model, safetensors.")
     ] = None,

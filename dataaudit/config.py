@@ -23,7 +23,7 @@ from pydantic import (
 from dataaudit.errors import ConfigError
 from dataaudit.report.data import About
 
-GENERATIVE = ("causal-lm",)
+GENERATIVE = ("causal-lm", "diffusion")
 """Tasks whose suspects are traced to training rows; their rows have no labels."""
 
 
@@ -44,6 +44,17 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class ScheduleConfig(_Section):
+    """How a diffusion model was trained: how much noise there is at each timestep."""
+
+    kind: Literal["linear", "scaled_linear", "cosine"] = "linear"
+    timesteps: Count = 1000
+    first: Annotated[Number, Field(gt=0, lt=1)] = 1e-4
+    """The first beta; not for cosine."""
+    last: Annotated[Number, Field(gt=0, lt=1)] = 0.02
+    """The last beta; not for cosine."""
+
+
 class ModelConfig(_Section):
     """Where the trained model comes from: a factory, or a path that says what it is."""
 
@@ -61,6 +72,9 @@ class ModelConfig(_Section):
     max_length: Count | None = None
     """Transformers only: tokens after which a text is cut off (default: the model's own limit,
     at most 512)."""
+
+    schedule: ScheduleConfig | None = None
+    """Diffusion models only; None: linear, or for a folder what its scheduler_config.json says."""
 
     @field_validator("text", mode="before")
     @classmethod
@@ -151,6 +165,12 @@ class TraceConfig(_Section):
     """Samples that each row's reaction is set against: so many queries, and as many others."""
     calibration: Count = 24
     """Further unrelated samples, traced like queries, for the p-values."""
+    draws: Count | None = None
+    """Diffusion models: timesteps and noise draws that every image is judged under."""
+    fisher_images: Count | None = None
+    """Diffusion models: noisy training images that the Fisher information is taken over."""
+    damping: Annotated[Number, Field(gt=0)] | None = None
+    """Diffusion models: added to the Fisher information, as a share of its diagonal's mean."""
     context: Annotated[int, BeforeValidator(_no_truth_value), Field(ge=2)] | None = None
     """Language models: the most tokens at once; None: what the model's own config says."""
 
@@ -230,7 +250,9 @@ class AuditConfig(_Section):
     """The whole of `audit.yaml`. Paths are absolute once loaded."""
 
     name: str = "audit"
-    task: Literal["classification", "regression", "multi-label", "causal-lm"] = "classification"
+    task: Literal["classification", "regression", "multi-label", "causal-lm", "diffusion"] = (
+        "classification"
+    )
     model: ModelConfig
     preprocess: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")] | None = None
     images: ImagesConfig = ImagesConfig()
@@ -264,11 +286,9 @@ class AuditConfig(_Section):
         return value
 
     @model_validator(mode="after")
-    def _folder_of_a_generative_model(self) -> AuditConfig:
-        if self.model.folder is not None and self.task not in GENERATIVE:
-            raise ValueError(
-                f"model.folder goes with task {' or '.join(GENERATIVE)}; expected model.factory"
-            )
+    def _settings_of_a_generative_model(self) -> AuditConfig:
+        if self.model.schedule is not None and self.task != "diffusion":
+            raise ValueError("model.schedule goes with task diffusion")
         return self
 
     @field_validator("classes")

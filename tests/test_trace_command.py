@@ -105,11 +105,11 @@ def test_bad_input_is_named(audit_yaml: Path, command_line: CommandLine) -> None
         ),
         (suspects, "", "suspects: needed for task causal-lm"),
         ("preprocess: tiny_model:tokenize", "", "preprocess: needed for language models"),
-        (model, "model: {folder: .}", "preprocess: not with model.folder"),
+        (model, "model: {path: .}", "preprocess: not with model.path"),
         (
             model,
             "model: {weights: model.safetensors}",
-            "expected factory, or for generative models folder",
+            "either factory or path is expected",
         ),
         ("task: causal-lm", "task: classification", "task: found classification, expected causal"),
     ]

@@ -23,6 +23,7 @@ def trace(
     *,
     task: str = "causal-lm",
     preprocess: Any = None,
+    schedule: dict[str, Any] | None = None,
     held_out: Any = None,
     id: str | None = None,
     query_id: str | None = None,
@@ -42,9 +43,11 @@ def trace(
     queries : as `train`
         What the model generated; for language models columns `prompt` and `completion`, or `text`.
     task : str
-        `causal-lm`.
+        `causal-lm` or `diffusion`.
     preprocess : callable, optional
-        For modules: from a data frame to token ids.
+        For modules: from a data frame to token ids, or to images in the range of the model.
+    schedule : dict, optional
+        For diffusion models: `model.schedule` of `audit.yaml`.
     held_out : as `train`, optional
         Samples the model was not trained on, to compare with; without them training rows are.
     id, query_id : str, optional
@@ -60,7 +63,8 @@ def trace(
     -------
     AuditResult
         `contamination` holds the rows behind each query, best first; `score` is in standard
-        deviations of the row's own background, higher = the query owes the row more.
+        deviations of the row's own background, or for diffusion models the change of the row's
+        loss in nats per pixel; higher = the query owes the row more.
 
     Raises
     ------
@@ -71,8 +75,8 @@ def trace(
         raise ConfigError(f"task: found {task!r}, expected one of {', '.join(GENERATIVE)}")
     settings = {"name": "trace", **settings, "task": task}
     is_folder = isinstance(model, str | Path)
-    if is_folder:
-        settings["model"] = {"folder": str(Path(model).absolute())}
+    source = {"path": str(Path(model).absolute())} if is_folder else {"factory": "python:object"}
+    settings["model"] = {**source, **({} if schedule is None else {"schedule": schedule})}
     config = config_from_python("", id, settings)
     if config.suspects is not None:
         named = config.suspects.model_copy(update={"id": query_id})

@@ -13,8 +13,9 @@ from dataaudit.attribution.tokens import transformers_tokenize, user_tokenize
 from dataaudit.config import AuditConfig
 from dataaudit.datasets.samples import Samples
 from dataaudit.errors import ConfigError, ModelError
-from dataaudit.loading import describe, device_of
+from dataaudit.loading import device_of
 from dataaudit.mirror.finite import Direction, FiniteSettings
+from dataaudit.models.torch_module import described, mirrorable
 from dataaudit.models.trained import TrainedModel
 
 DIRECTION: Direction = "unlearn"
@@ -35,7 +36,7 @@ def language_model_tracer(
     ----------
     config : AuditConfig
     built : torch.nn.Module or None
-        None: the model and the tokenizer are those of `model.folder`.
+        None: the model and the tokenizer are those of `model.path`.
     preprocess : callable or None
         For `built`: from a data frame to token ids; see `user_tokenize`.
     train, suspects : Samples
@@ -51,9 +52,9 @@ def language_model_tracer(
         columns = Columns(config.train.text, config.suspects.prompt, config.suspects.completion)
     if built is None:
         if preprocess is not None:
-            raise ConfigError("preprocess: not with model.folder, which has its own tokenizer")
-        assert config.model.folder is not None
-        module, tokenizer = load_transformers(config.model.folder)
+            raise ConfigError("preprocess: not with model.path, which has its own tokenizer")
+        assert config.model.path is not None
+        module, tokenizer = load_transformers(config.model.path)
         module = module.to(device_of(config.device))
         tokenize = transformers_tokenize(tokenizer)
     elif preprocess is None:
@@ -63,6 +64,7 @@ def language_model_tracer(
         )
     else:
         module, tokenize = built, user_tokenize(preprocess, columns.text)
+    module, note = mirrorable(module)
     settings = FiniteSettings(
         direction=config.trace.direction or DIRECTION,
         steps=config.trace.steps or STEPS,
@@ -70,7 +72,7 @@ def language_model_tracer(
         seed=config.mirror.seed,
     )
     tracer = LanguageModelTracer(
-        TrainedModel(module, preprocess, describe(module)),
+        TrainedModel(module, preprocess, described(module), note),
         tokenize,
         columns,
         config.trace.context or _context(module),
@@ -93,17 +95,17 @@ def load_transformers(folder: Path) -> tuple[nn.Module, Any]:
         import transformers
     except ImportError:
         raise ModelError(
-            "model.folder: transformers is not installed; install it with "
+            "model.path: transformers is not installed; install it with "
             "pip install 'dataaudit[transformers]'"
         ) from None
     if not (folder / "config.json").is_file():
         raise ModelError(
-            f"model.folder: {folder}: there is no config.json; expected a transformers folder, "
+            f"model.path: {folder}: there is no config.json; expected a transformers folder, "
             "as save_pretrained writes it"
         )
     if not any(folder.glob("*.safetensors")):
         raise ModelError(
-            f"model.folder: {folder}: there are no .safetensors weights; other kinds are not "
+            f"model.path: {folder}: there are no .safetensors weights; other kinds are not "
             "loaded, because loading them could run code"
         )
     # Its bar of the weights stays behind on stderr, terminal or not.
@@ -118,7 +120,7 @@ def load_transformers(folder: Path) -> tuple[nn.Module, Any]:
         # transformers raises errors of many kinds for a folder that does not hold what it should.
         reason = " ".join(str(error).split())[:300]
         raise ModelError(
-            f"model.folder: {folder}: cannot be loaded: {type(error).__name__}: {reason}"
+            f"model.path: {folder}: cannot be loaded: {type(error).__name__}: {reason}"
         ) from None
     return module.float().eval(), tokenizer
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from dataaudit.attribution.diffusion_loading import diffusion_tracer
 from dataaudit.attribution.language_model_loading import language_model_tracer
 from dataaudit.attribution.tracer import Tracer
 from dataaudit.config import AuditConfig, DataConfig
@@ -17,14 +18,16 @@ from dataaudit.datasets.load import open_samples, samples_from_object
 from dataaudit.datasets.samples import Role, Samples
 from dataaudit.datasets.set_aside import SetAside
 from dataaudit.errors import ConfigError, ModelError
-from dataaudit.loading import build_model, device_of
+from dataaudit.loading import device_of
 from dataaudit.models.loading import load_function
+from dataaudit.models.recognise import build_model
 from dataaudit.models.trained import TrainedModel
 
 TRACERS: dict[str, Callable[[AuditConfig, nn.Module | None, Any, Samples, Samples], Tracer]] = {
     "causal-lm": language_model_tracer,
+    "diffusion": diffusion_tracer,
 }
-"""For each task, what makes its tracer of the settings, the module (None: of `model.folder`), the
+"""For each task, what makes its tracer of the settings, the module (None: of `model.path`), the
 user's preprocess (or None), the training rows and the queries."""
 
 
@@ -72,7 +75,7 @@ def load_for_tracing(config: AuditConfig, folder: Path) -> TraceInputs:
     preprocess = (
         load_function(config.preprocess, folder, "preprocess") if config.preprocess else None
     )
-    built = None if config.model.folder is not None else build_model(config.model, folder)
+    built = None if config.model.path is not None else build_model(config.model, folder)
     splits = {"train": config.train, "held_out": config.held_out, "suspects": config.suspects}
 
     def open_split(split: DataConfig, role: Role) -> Samples:
@@ -86,7 +89,7 @@ def load_for_tracing(config: AuditConfig, folder: Path) -> TraceInputs:
 def objects_for_tracing(
     config: AuditConfig, built: Any, preprocess: Any, splits: dict[str, Any]
 ) -> TraceInputs:
-    """The same from Python objects: a module (None: of `model.folder`), data frames or data sets.
+    """The same from Python objects: a module (None: of `model.path`), data frames or data sets.
 
     A path stands for the file it leads to.
     """

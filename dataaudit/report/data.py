@@ -375,7 +375,9 @@ class TracedRow(Section):
     """A training row behind a query."""
 
     rank: int
-    score: float = Field(description="standard deviations of the row's own background")
+    score: float = Field(
+        description="standard deviations of the row's own background, or the change itself"
+    )
     change: float = Field(description="of the row's loss, in nats")
     p_value: float | None
     flagged: bool

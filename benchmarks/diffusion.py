@@ -1,0 +1,176 @@
+"""Which training images does a generated one owe most to? Leave them out, train again, and see.
+
+    python benchmarks/diffusion.py --samples 6 --seeds 0
+
+A small diffusion model is trained on the digits of scikit-learn and generates images. For each of
+them every recipe names K training rows; without these the model is trained again, and the loss of
+the generated image is measured. The more it rises, the more those rows mattered. What was trained
+is kept in benchmarks/cache/diffusion.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import time
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusion_training import SCHEDULE, Denoiser, digits, features, generate, trained
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from dataaudit.attribution.denoising import Denoising
+from dataaudit.attribution.diffusion import DEFAULTS, DiffusionSettings, ImageUnlearning
+from dataaudit.attribution.noise import Draws
+from dataaudit.mirror.perturbation import Perturbation
+
+SHARES = (0.01, 0.05)
+RANDOM_DRAWS = 3
+JUDGED_UNDER = 400
+"""Draws of noise for the loss of a generated image; none of them is used for tracing."""
+FEATURE_TIMESTEP = 300
+"""Of 10, 100 and 300, the one whose features ranked rows best in a first study."""
+BOOTSTRAPS = 10_000
+
+Scores = NDArray[np.float64]
+Rank = Callable[[Tensor], Scores]
+"""From a generated image `[1, 1, 8, 8]` to a score of every row, higher = owes it more."""
+
+
+def unlearned(model: Denoiser, images: Tensor, settings: DiffusionSettings) -> Rank:
+    """Rank rows by how much their loss rises when the image is unlearned."""
+    unlearning = ImageUnlearning.of(model, SCHEDULE, images, settings)
+    with torch.inference_mode():
+        before = unlearning.denoising.losses(model, images)
+
+    def rank(image: Tensor) -> Scores:
+        changed = Perturbation(unlearning.unlearned(image)).apply(model)
+        with torch.inference_mode():
+            return (unlearning.denoising.losses(changed, images) - before).numpy()
+
+    return rank
+
+
+def nearest_features(model: Denoiser, images: Tensor) -> Rank:
+    described = features(model, images, FEATURE_TIMESTEP)
+    centre = described.mean(0)
+
+    def rank(image: Tensor) -> Scores:
+        own = features(model, image, FEATURE_TIMESTEP) - centre
+        return (normalize(described - centre) @ normalize(own).T)[:, 0].double().numpy()
+
+    return rank
+
+
+def recipes(model: Denoiser, images: Tensor) -> dict[str, Rank]:
+    return {
+        "dataaudit: whole Fisher information": unlearned(model, images, DEFAULTS),
+        "one step, diagonal Fisher": unlearned(model, images, DiffusionSettings(steps=1)),
+        "bare ascent": unlearned(model, images, DiffusionSettings(penalty=False)),
+        "pixel neighbours": lambda image: -(images - image).double().flatten(1).norm(dim=1).numpy(),
+        "feature neighbours": nearest_features(model, images),
+    }
+
+
+def measure(samples: int, seed: int) -> list[dict[str, object]]:
+    """Return one record for each recipe, K and generated image: the rise of its loss."""
+    images = digits()
+    model = trained(images, seed, np.zeros(0, np.int64))
+    generated = generate(model, samples, seed)
+    judge = Denoising(SCHEDULE, Draws.of(SCHEDULE, images.shape[1:], JUDGED_UNDER, 10_000 + seed))
+
+    def losses(left_out: NDArray[np.int64], which: Tensor) -> Scores:
+        retrained = trained(images, seed, left_out)
+        with torch.inference_mode():
+            return judge.losses(retrained, which).numpy()
+
+    before = losses(np.zeros(0, np.int64), generated)
+    generator = np.random.default_rng(seed)
+    records: list[dict[str, object]] = []
+
+    def record(recipe: str, share: float, sample: int, after: float) -> None:
+        line = {"recipe": recipe, "share": share, "seed": seed, "sample": sample}
+        records.append({**line, "loss": before[sample], "rise": after - before[sample]})
+
+    for share in SHARES:
+        count = round(share * len(images))
+        for _ in range(RANDOM_DRAWS):
+            chosen = generator.choice(len(images), count, replace=False)
+            for sample, after in enumerate(losses(chosen, generated)):
+                record("random", share, sample, float(after))
+    ranks = recipes(model, images)
+    for sample in range(samples):
+        for recipe, rank in ranks.items():
+            order = np.argsort(-rank(generated[sample : sample + 1]), kind="stable")
+            for share in SHARES:
+                after = losses(order[: round(share * len(images))], generated[sample : sample + 1])
+                record(recipe, share, sample, float(after[0]))
+                rise = float(after[0] / before[sample] - 1)
+                print(f"seed {seed} sample {sample} {recipe}, {share:.0%}: {rise:+.2%}", flush=True)
+    return records
+
+
+def table(records: list[dict[str, object]], ours: str) -> str:
+    """Return the mean rises, their ratios to random, and what ours has more, as Markdown."""
+    lines = [
+        "| K | recipe | rise of the loss | × random (95 %) | ours less this (95 %) |",
+        "|---|---|---|---|---|",
+    ]
+    generator = np.random.default_rng(0)
+    for share in SHARES:
+        rises: dict[str, dict[object, list[float]]] = {}
+        for line in records:
+            if line["share"] == share:
+                place = (line["seed"], line["sample"])
+                relative = float(line["rise"]) / float(line["loss"])  # type: ignore[arg-type]
+                rises.setdefault(str(line["recipe"]), {}).setdefault(place, []).append(relative)
+        means = {
+            recipe: np.array([np.mean(by_place[place]) for place in sorted(by_place)])
+            for recipe, by_place in rises.items()
+        }
+        count = len(means[ours])
+        draws = generator.integers(count, size=(BOOTSTRAPS, count))
+        for recipe, values in means.items():
+            ratio = values.mean() / means["random"].mean()
+            ratios = values[draws].mean(1) / means["random"][draws].mean(1)
+            more = (means[ours] - values)[draws].mean(1)
+            lines.append(
+                f"| {share:.0%} | {recipe} | {values.mean():+.2%} "
+                f"| {ratio:.1f} ({_interval(ratios, '.1f')}) "
+                f"| {(means[ours] - values).mean():+.2%} ({_interval(more, '+.2%')}) |"
+            )
+    return "\n".join(lines)
+
+
+def _interval(values: Scores, form: str) -> str:
+    low, high = np.quantile(values, [0.025, 0.975])
+    return f"{low:{form}} to {high:{form}}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--samples", type=int, default=6, help="generated images for each seed")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--out", type=Path, help="the single rises, as JSON")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    start = time.perf_counter()
+    records = [line for seed in arguments.seeds for line in measure(arguments.samples, seed)]
+    if arguments.out is not None:
+        arguments.out.write_text(json.dumps(records, indent=1), encoding="utf-8")
+    print(table(records, "dataaudit: whole Fisher information"))
+    print(
+        f"{date.today()}, {arguments.samples} generated images each, seeds {arguments.seeds}, "
+        f"{time.perf_counter() - start:.0f} s; Python {platform.python_version()}, "
+        f"torch {torch.__version__}, numpy {np.__version__}"
+    )
+
+
+if __name__ == "__main__":
+    main()
