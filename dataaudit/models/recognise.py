@@ -79,7 +79,7 @@ def from_object(built: Any, images: ImagesConfig, tokenizer: Any = None) -> Mode
 
         return TorchModel(module_of(built, "the exported program"), images)
     if scikit_learn.is_estimator(built):
-        return scikit_learn.Estimator(built)
+        return scikit_learn.EstimatorModel(built)
     if isinstance(built, str | Path):
         return from_path(Path(built), ModelConfig(path=Path(built)), images)
     raise ModelError(
