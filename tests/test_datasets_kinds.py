@@ -351,11 +351,6 @@ def test_broken_data_set() -> None:
 
 
 def test_objects_that_are_no_data() -> None:
-    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(torch.zeros(1, 1)))
-    assert object_message(loader) == (
-        "train: expected a pandas DataFrame, a Hugging Face Dataset, a torch Dataset with a"
-        " length, or a pair of arrays (X, y), found DataLoader; pass its data set: loader.dataset"
-    )
     assert object_message("rows.csv").endswith("found str")
     assert object_message(iter([])).endswith("found list_iterator")
 
@@ -442,3 +437,25 @@ def test_thumbnails_of_every_mode(mode: str) -> None:
     uri = thumbnail({"bytes": file.getvalue(), "path": None}, where="x")
     assert uri.startswith("data:image/webp;base64,UklGR")
     assert len(uri) < 3000
+
+
+def test_a_data_loader_gives_the_rows_of_its_data_set() -> None:
+    from torch.utils.data import DataLoader, SubsetRandomSampler, TensorDataset
+
+    inputs, labels = torch.arange(12.0).reshape(6, 2), torch.tensor([0, 1, 0, 1, 1, 0])
+    rows = TensorDataset(inputs, labels)
+
+    def opened(loader: object) -> Samples:
+        return samples_from_object(
+            loader, role="train", label="label", id_column=None, classes=None,
+            task="classification",
+        )  # fmt: skip
+
+    for loader in (DataLoader(rows, batch_size=4), DataLoader(rows, shuffle=True)):
+        samples = opened(loader)
+        assert samples.labels.tolist() == labels.tolist()
+        assert torch.equal(samples.take([5]).frame["input"].iloc[0], inputs[5])
+    with pytest.raises(DataError, match=r"joins rows by its own function <lambda>; pass load"):
+        opened(DataLoader(rows, collate_fn=lambda pairs: pairs))
+    with pytest.raises(DataError, match="draws its rows by SubsetRandomSampler, so that some may"):
+        opened(DataLoader(rows, sampler=SubsetRandomSampler([0, 1])))

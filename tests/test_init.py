@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 from conftest import CommandLine, Project
 from PIL import Image
@@ -136,6 +137,7 @@ def test_saved_splits_estimators_and_odd_names(tmp_path: Path, command_line: Com
     outcome = command_line("init", tmp_path)
     assert outcome.code == 0, outcome.err
     assert "not used: prices.csv" in outcome.out
+    assert "estimator: model.joblib (reading it runs code, so only build() in your" in outcome.out
     content = yaml.safe_load((tmp_path / "audit.yaml").read_text(encoding="utf-8"))
     assert content["train"] == {"path": "corpus: no/train-saved", "label": "label", "id": "key"}
     assert "classes" not in content
@@ -152,6 +154,58 @@ def test_class_names_that_yaml_would_misread_are_quoted(
     )
     assert command_line("init", tmp_path).code == 0
     assert load_config(tmp_path / "audit.yaml").classes == ["012", "no", "yes"]
+
+
+def test_models_that_need_no_code_are_recognised(
+    project: Project, command_line: CommandLine
+) -> None:
+    folder = project.folder
+    project.yaml.unlink()
+    (folder / "fruit_model.py").unlink()
+    module = torch.nn.Sequential(torch.nn.Linear(3, 16), torch.nn.ReLU(), torch.nn.Linear(16, 3))
+    rows = torch.export.Dim("rows")
+    program = torch.export.export(module.eval(), (torch.randn(5, 3),), dynamic_shapes=({0: rows},))
+    torch.export.save(program, folder / "fruit.pt2")
+    outcome = command_line("init", folder)
+    assert outcome.code == 0
+    assert outcome.out.splitlines()[3:] == [
+        "model: fruit.pt2 (a torch.export program, needs no code)",
+        f"written: {project.yaml}",
+        f"next: check trusted: true, if you trust its maker; then dataaudit run {project.yaml} "
+        f"--out {folder / 'audit'}",
+    ]
+    assert not (folder / "my_model.py").exists()
+    config = load_config(project.yaml)
+    assert (config.model.path, config.model.trusted) == (folder / "fruit.pt2", False)
+    assert config.preprocess is None
+    refused = command_line("run", project.yaml, "--out", folder / "audit")
+    assert refused.code == 2
+    project.replace("audit.yaml", "trusted: false", "trusted: true")
+    ran = command_line("run", project.yaml, "--out", folder / "audit")
+    assert (ran.code, ran.err) == (0, "")
+
+
+def test_folders_of_transformers_and_checkpoints_are_recognised(
+    tmp_path: Path, command_line: CommandLine
+) -> None:
+    frame = pd.DataFrame({"text": [f"some words {n} of a text" for n in range(30)]})
+    frame.assign(label=["ham", "spam"] * 15).to_csv(tmp_path / "train.csv", index=False)
+    (tmp_path / "last.ckpt").touch()
+    checkpoint = command_line("init", tmp_path)
+    assert "weights: last.ckpt (a Lightning checkpoint: the part that fits" in checkpoint.out
+    assert load_config(tmp_path / "audit.yaml").model.weights == tmp_path / "last.ckpt"
+    for name in ("audit.yaml", "my_model.py"):
+        (tmp_path / name).unlink()
+    saved = tmp_path / "models" / "classifier"
+    saved.mkdir(parents=True)
+    (saved / "model.safetensors").touch()
+    for names, expected in (({"0": "ham", "1": "spam"}, None), ({}, ["ham", "spam"])):
+        (saved / "config.json").write_text(json.dumps({"id2label": names or None}))
+        outcome = command_line("init", tmp_path)
+        assert "model: models/classifier (a transformers model, needs no code)" in outcome.out
+        config = load_config(tmp_path / "audit.yaml")
+        assert (config.model.path, config.classes) == (saved, expected)
+        (tmp_path / "audit.yaml").unlink()
 
 
 @pytest.mark.parametrize("name", ["audit.yaml", "my_model.py"])

@@ -6,14 +6,25 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.base import clone
+from sklearn.cluster import KMeans
+from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_iris
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.ensemble import (
+    GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+)
 from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression, Perceptron, RidgeClassifier, SGDClassifier
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVC
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.svm import SVC, LinearSVC
+from sklearn.tree import DecisionTreeClassifier
 
 from dataaudit.datasets.load import samples_from_object
 from dataaudit.datasets.samples import Samples
@@ -99,8 +110,13 @@ def test_what_cannot_be_used_is_refused() -> None:
     iris, samples = flowers()
     with pytest.raises(ModelError, match="LogisticRegression is not fitted"):
         classes_of(LogisticRegression())
-    with pytest.raises(ModelError, match="SVC has no predict_proba"):
-        classes_of(SVC().fit(iris.drop(columns="label"), iris["label"]))
+    with pytest.raises(ModelError, match="KMeans has neither predict_proba nor decision_function"):
+        classes_of(KMeans(3, n_init=1).fit(iris.drop(columns="label")))
+    numbers, kinds = mixed_table(classes=4)
+    numbers = numbers[["size"]].fillna(0)
+    pairs = SVC(decision_function_shape="ovo").fit(numbers, kinds)
+    with pytest.raises(ModelError, match="SVC has 6 decision values for 4 classes; set decision_f"):
+        trained_model(pairs, None, as_samples(joined(numbers, kinds)), seed=0)
     other = LogisticRegression().fit(iris[["petal width (cm)"]].to_numpy(), iris["label"])
     with pytest.raises(DataError, match="fitted on 1 columns, found 4 besides label and id"):
         trained_model(other, None, samples, seed=0)
@@ -109,3 +125,79 @@ def test_what_cannot_be_used_is_refused() -> None:
     model = trained_model(named, None, samples, seed=0)
     with pytest.raises(DataError, match="that the data lacks: width; found sepal"):
         model.preprocess(iris)
+
+
+def mixed_table(classes: int = 2) -> tuple[pd.DataFrame, pd.Series]:
+    """Numbers, categories and gaps, and a kind that follows from them."""
+    generator = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {
+            "size": generator.normal(40, 10, 400),
+            "job": pd.Categorical(generator.choice(["cook", "nurse", "smith"], 400)),
+            "open": generator.random(400) < 0.5,
+        }
+    )
+    kinds = ((frame["size"] > 40) + 2 * (frame["job"] == "cook")).astype(int) % classes
+    frame.loc[::7, "size"] = np.nan
+    frame.loc[::11, "job"] = None
+    return frame, kinds
+
+
+def joined(frame: pd.DataFrame, kinds: pd.Series) -> pd.DataFrame:
+    return frame.assign(label=kinds)
+
+
+ONE_HOT = make_column_transformer(
+    (SimpleImputer(add_indicator=True), ["size"]),
+    (OneHotEncoder(handle_unknown="ignore"), ["job"]),
+    remainder="passthrough",
+)
+BOOSTING = HistGradientBoostingClassifier(categorical_features="from_dtype", max_iter=20)
+MIXED: dict[str, Any] = {
+    "boosting on categories": BOOSTING,
+    "boosting on categories as text": BOOSTING,
+    "boosting in a pipeline": make_pipeline(ONE_HOT, GradientBoostingClassifier()),
+    "forest": make_pipeline(ONE_HOT, RandomForestClassifier(30, random_state=0)),
+    "tree, as text": make_pipeline(ONE_HOT, DecisionTreeClassifier(max_depth=4)),
+    "neighbours": make_pipeline(ONE_HOT, StandardScaler(), KNeighborsClassifier()),
+    "support vectors": make_pipeline(ONE_HOT, StandardScaler(), SVC()),
+}
+
+
+@pytest.mark.parametrize(("name", "estimator"), MIXED.items(), ids=list(MIXED))
+def test_mixed_tables_need_no_preprocess(name: str, estimator: Any) -> None:
+    frame, kinds = mixed_table()
+    estimator = clone(estimator).fit(frame, kinds)
+    # From a csv the categories come as text, and a batch need not hold all of them.
+    seen = frame.astype({"job": object}) if "as text" in name else frame
+    samples = as_samples(joined(seen, kinds))
+    found = probabilities(estimator, samples)
+    assert (found.argmax(1) == estimator.predict(frame)).mean() >= 0.9
+    model = trained_model(estimator, None, samples, seed=0)
+    assert "has no gradients" in model.note
+    whole = model.inputs(samples.take(range(400)), samples)
+    single = model.inputs(samples.take([7, 11]), samples)
+    assert isinstance(whole, torch.Tensor)
+    assert isinstance(single, torch.Tensor)
+    torch.testing.assert_close(single, whole[[7, 11]])
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize(
+    "estimator",
+    [LinearSVC(), RidgeClassifier(), SGDClassifier(random_state=0), Perceptron(),
+     SGDClassifier(loss="log_loss", random_state=0), LinearDiscriminantAnalysis()],
+)  # fmt: skip
+def test_decision_values_of_linear_models_are_exact(estimator: Any, classes: int) -> None:
+    iris, samples = flowers(classes)
+    features = iris.drop(columns="label")
+    pipeline = make_pipeline(StandardScaler(), clone(estimator)).fit(features, iris["label"])
+    model = trained_model(pipeline, None, samples, seed=0)
+    with torch.inference_mode():
+        outputs = forward(model.module, model.inputs(samples.take(range(len(iris))), samples))
+    expected = pipeline.decision_function(features)
+    np.testing.assert_allclose(outputs.numpy().squeeze(), expected, rtol=1e-9, atol=1e-12)
+    own = hasattr(pipeline, "predict_proba") and (
+        classes == 2 or isinstance(estimator, LinearDiscriminantAnalysis)
+    )
+    assert bool(model.note) != own

@@ -12,7 +12,7 @@ from dataaudit.models.trained import Preprocess, TrainedModel
 
 
 @dataclass(frozen=True)
-class Estimator:
+class EstimatorModel:
     """A fitted classifier or regressor, or a pipeline that ends in one."""
 
     estimator: Any

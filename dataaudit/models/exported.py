@@ -6,6 +6,7 @@ that batch norm keeps its running statistics and there is no dropout, whatever t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +109,7 @@ def _fixed_batch(program: ExportedProgram) -> tuple[str, int] | None:
     }
     for node in program.graph.nodes:
         if node.op == "placeholder" and node.name in inputs:
-            shape = getattr(node.meta.get("val"), "shape", ())
+            shape: Sequence[Any] = getattr(node.meta.get("val"), "shape", ())
             if len(shape) and isinstance(shape[0], int):
                 return node.name, shape[0]
     return None

@@ -16,7 +16,7 @@ from torch import nn
 from dataaudit.config import ImagesConfig, ModelConfig
 from dataaudit.errors import ConfigError, ModelError
 from dataaudit.models.adapter import ModelAdapter
-from dataaudit.models.estimator import Estimator
+from dataaudit.models.estimator import EstimatorModel
 from dataaudit.models.loading import build, load_function, load_weights
 from dataaudit.models.scikit_learn import is_estimator
 from dataaudit.models.torch_module import TorchModel
@@ -91,7 +91,7 @@ def from_object(built: Any, images: ImagesConfig, tokenizer: Any = None) -> Mode
 
         return TorchModel(module_of(built, "the exported program"), images)
     if is_estimator(built):
-        return Estimator(built)
+        return EstimatorModel(built)
     if isinstance(built, str | Path):
         return from_path(Path(built), ModelConfig(path=Path(built)), images)
     raise ModelError(

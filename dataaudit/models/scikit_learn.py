@@ -1,8 +1,8 @@
 """Fitted scikit-learn classifiers as torch modules.
 
-Logistic regression and multi-layer perceptrons become modules with the very same outputs. Any
-other classifier with `predict_proba` is stood in for by a small network that learned to give
-the same probabilities on the training rows (distillation); the report says so.
+Linear classifiers and multi-layer perceptrons become modules with the very same outputs. Any other
+classifier is stood in for by a small network that learned to give the same probabilities on the
+training rows (distillation); the report says so.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from torch import Tensor, nn
 
 from dataaudit.datasets.samples import Samples
 from dataaudit.errors import DataError, ModelError
+from dataaudit.models.distillation import SURROGATE_WIDTH, as_probabilities, distil
 from dataaudit.models.trained import Preprocess, TrainedModel
-from dataaudit.progress import track
 
-_SURROGATE_WIDTH = 128
-_SURROGATE_STEPS = 1000
-_SURROGATE_ROWS = 50_000
-"""Rows that the stand-in learns from, drawn at random where there are more."""
-_ROWS_PER_STEP = 128
-_ROWS_PER_READ = 4096
+_ROWS_COMPARED = 64
+_LOGISTIC = {"LogisticRegression", "LogisticRegressionCV"}
+_LINEAR = _LOGISTIC | {
+    "LinearDiscriminantAnalysis", "LinearSVC", "RidgeClassifier", "RidgeClassifierCV",
+    "SGDClassifier", "Perceptron", "PassiveAggressiveClassifier",
+}  # fmt: skip
 
 
 def is_estimator(candidate: object) -> bool:
@@ -42,10 +42,10 @@ def classes_of(estimator: Any) -> list[str | int]:
     ModelError
         The estimator is not fitted, or is no classifier with probabilities.
     """
-    if not hasattr(estimator, "predict_proba") and not _is_exact(_final_step(estimator)):
+    if not hasattr(estimator, "predict_proba") and not hasattr(estimator, "decision_function"):
         raise ModelError(
-            f"{type(estimator).__name__} has no predict_proba; expected a fitted classifier "
-            "that gives probabilities (for an SVM: probability=True)"
+            f"{type(estimator).__name__} has neither predict_proba nor decision_function; expected "
+            "a fitted classifier"
         )
     try:
         return [value.item() if hasattr(value, "item") else value for value in estimator.classes_]
@@ -76,20 +76,29 @@ def trained_model(
         The estimator is not fitted, or its columns are not in the data.
     """
     select = preprocess or _column_selection(estimator, train)
-    transform = _transformation(estimator, select)
     final = _final_step(estimator)
     name = type(final).__name__
+    prepare = _prepared(estimator, select)
     if _is_exact(final):
-        module = _exact_module(final).eval()
-        return TrainedModel(module, transform, f"scikit-learn {name}, as an exact torch module")
-    module = _distil(estimator, select, transform, train, seed)
+        module: nn.Module = _exact_module(final).eval()
+
+        def transform(frame: pd.DataFrame) -> Tensor:
+            return torch.tensor(np.asarray(prepare(frame), dtype=np.float64))
+
+        agrees = _agrees(module, transform, estimator, select, train)
+        note = "" if agrees else f"The decision values of {name} are taken as logits."
+        return TrainedModel(
+            module, transform, f"scikit-learn {name}, as an exact torch module", note
+        )
+    module, encoding = distil(estimator, prepare, select, train, seed)
+    taken = "" if hasattr(estimator, "predict_proba") else ", its decision values taken as logits"
     return TrainedModel(
         module,
-        transform,
+        lambda frame: torch.tensor(encoding(prepare(frame))),
         f"scikit-learn {name}, through a distilled network",
         note=(
-            f"{name} has no gradients. A network of one hidden layer ({_SURROGATE_WIDTH} units) "
-            "was fitted to its probabilities on training rows, and all scores are that "
+            f"{name} has no gradients. A network of one hidden layer ({SURROGATE_WIDTH} units) "
+            f"was fitted to its probabilities on training rows{taken}, and all scores are that "
             "network's."
         ),
     )
@@ -101,7 +110,7 @@ def _final_step(estimator: Any) -> Any:
 
 def _is_exact(final: Any) -> bool:
     kind = type(final).__name__
-    if kind == "LogisticRegression":
+    if kind in _LINEAR:
         return hasattr(final, "coef_")
     if kind == "MLPClassifier":
         return hasattr(final, "coefs_") and final.out_activation_ in ("softmax", "logistic")
@@ -109,8 +118,8 @@ def _is_exact(final: Any) -> bool:
 
 
 def _exact_module(final: Any) -> nn.Module:
-    if type(final).__name__ == "LogisticRegression":
-        return _linear(final.coef_.T, final.intercept_)
+    if type(final).__name__ in _LINEAR:
+        return _linear(np.atleast_2d(final.coef_).T, final.intercept_)
     activations: dict[str, Callable[[], nn.Module]] = {
         "relu": nn.ReLU,
         "tanh": nn.Tanh,
@@ -173,71 +182,28 @@ def _takes_text(estimator: Any) -> bool:
     return type(first).__name__ in ("TfidfVectorizer", "CountVectorizer", "HashingVectorizer")
 
 
-def _transformation(estimator: Any, select: Preprocess) -> Preprocess:
+def _prepared(estimator: Any, select: Preprocess) -> Callable[[pd.DataFrame], Any]:
+    """Return what turns raw rows into what the last step of a pipeline is given."""
     before = estimator[:-1] if hasattr(estimator, "steps") and len(estimator.steps) > 1 else None
 
-    def transform(frame: pd.DataFrame) -> Tensor:
+    def prepare(frame: pd.DataFrame) -> Any:
         values = select(frame)
         if before is not None:
             values = before.transform(values)
-        if hasattr(values, "toarray"):
-            values = values.toarray()
-        return torch.tensor(np.asarray(values, dtype=np.float64))
+        return values.toarray() if hasattr(values, "toarray") else values
 
-    return transform
+    return prepare
 
 
-class _Surrogate(nn.Module):
-    """A standardising input and one hidden layer."""
-
-    mean: Tensor
-    scale: Tensor
-
-    def __init__(self, mean: Tensor, scale: Tensor, classes: int) -> None:
-        super().__init__()
-        self.register_buffer("mean", mean)
-        self.register_buffer("scale", scale)
-        self.layers = nn.Sequential(
-            nn.Linear(len(mean), _SURROGATE_WIDTH),
-            nn.ReLU(),
-            nn.Linear(_SURROGATE_WIDTH, classes),
-        )
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        result: Tensor = self.layers((inputs - self.mean) / self.scale)
-        return result
-
-
-def _distil(
-    estimator: Any, select: Preprocess, transform: Preprocess, train: Samples, seed: int
-) -> nn.Module:
-    inputs, targets = _distillation_set(estimator, select, transform, train, seed)
-    mean, scale = inputs.mean(dim=0), inputs.std(dim=0, correction=0)
-    scale[scale < 1e-12] = 1.0
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        module = _Surrogate(mean, scale, targets.shape[1])
-        optimizer = torch.optim.Adam(module.parameters(), lr=3e-3)
-        for _ in track(range(_SURROGATE_STEPS), "fitting a network to the estimator"):
-            chosen = torch.randint(len(inputs), (_ROWS_PER_STEP,))
-            loss = nn.functional.cross_entropy(module(inputs[chosen]), targets[chosen])
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-    return module.eval()
-
-
-def _distillation_set(
-    estimator: Any, select: Preprocess, transform: Preprocess, train: Samples, seed: int
-) -> tuple[Tensor, Tensor]:
-    """Return inputs `[rows, columns]` and the estimator's probabilities `[rows, classes]`."""
-    positions = np.arange(len(train))
-    if len(positions) > _SURROGATE_ROWS:
-        generator = np.random.default_rng(seed)
-        positions = np.sort(generator.choice(positions, _SURROGATE_ROWS, replace=False))
-    inputs, targets = [], []
-    for start in range(0, len(positions), _ROWS_PER_READ):
-        frame = train.take(positions[start : start + _ROWS_PER_READ]).frame
-        inputs.append(transform(frame).float())
-        targets.append(torch.tensor(estimator.predict_proba(select(frame))).float())
-    return torch.cat(inputs), torch.cat(targets)
+def _agrees(
+    module: nn.Module, transform: Preprocess, estimator: Any, select: Preprocess, train: Samples
+) -> bool:
+    """Tell whether softmax, or the sigmoid, of the module's outputs are the probabilities."""
+    if type(_final_step(estimator)).__name__ not in _LINEAR - _LOGISTIC:
+        return True
+    if not hasattr(estimator, "predict_proba"):
+        return False
+    frame = train.take(range(min(_ROWS_COMPARED, len(train)))).frame
+    with torch.inference_mode():
+        found = as_probabilities(module(transform(frame)).numpy())
+    return bool(np.allclose(found, estimator.predict_proba(select(frame)), atol=1e-6))

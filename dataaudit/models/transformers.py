@@ -5,29 +5,26 @@ Nothing is fetched, no code from the folder is run, and weights are read from sa
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
-from transformers.utils import logging
 
 from dataaudit.datasets.samples import Samples
 from dataaudit.errors import ConfigError, ModelError
 from dataaudit.models.text_inputs import TextInputs, padding_that_changes_nothing
 from dataaudit.models.torch_module import described, mirrorable
 from dataaudit.models.trained import Preprocess, TrainedModel
+from dataaudit.models.transformers_folder import load_folder
 
 MOST_TOKENS = 512
 """Where nothing else is said, longer texts are cut off."""
 _ROWS_MEASURED = 2048
-_KIND = "ForSequenceClassification"
 
 
 @dataclass(frozen=True)
@@ -64,27 +61,12 @@ class TransformersModel:
             takes fewer tokens than asked for.
         """
         where = f"model.path: {folder}"
-        local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-        try:
-            config = AutoConfig.from_pretrained(folder, **local)
-        except Exception as error:
-            # A folder from strangers fails in as many ways as there are models.
-            raise ModelError(f"{where}: {_reason(error)}") from error
-        _refuse_other_kinds(config, where)
-        try:
-            with _no_progress_bars():
-                tokenizer = AutoTokenizer.from_pretrained(folder, **local)
-                model, loading = AutoModelForSequenceClassification.from_pretrained(
-                    folder, config=config, use_safetensors=True, output_loading_info=True, **local
-                )
-        except Exception as error:
-            raise ModelError(f"{where}: {_reason(error)}") from error
-        missing = [*loading["missing_keys"], *(str(key) for key in loading["mismatched_keys"])]
-        if missing:
+        model, tokenizer = load_folder(folder, "ForSequenceClassification", where)
+        problem = getattr(model.config, "problem_type", None)
+        if problem in ("regression", "multi_label_classification"):
             raise ModelError(
-                f"{where}: the weights of {', '.join(sorted(missing)[:5])} are missing or of "
-                "another shape, and random ones would stand in for them; expected the folder of "
-                "the trained classifier, not of the model that it was made from"
+                f"{where}: its problem_type is {problem}; expected a classifier with one class "
+                "for each text"
             )
         return cls.of(model, tokenizer, columns, max_length)
 
@@ -153,36 +135,6 @@ class TransformersModel:
         )
 
 
-def _refuse_other_kinds(config: Any, where: str) -> None:
-    kinds = config.architectures or ["a model without a head"]
-    if not any(kind.endswith(_KIND) for kind in kinds):
-        raise ModelError(
-            f"{where}: holds {', '.join(kinds)}; expected a sequence classifier "
-            f"(its config.json names an architecture that ends in {_KIND})"
-        )
-    if getattr(config, "quantization_config", None) is not None:
-        raise ModelError(
-            f"{where}: the model is quantised: its weights cannot take small steps, so nothing "
-            "can be mirrored; audit with the model as it was before it was quantised"
-        )
-    if getattr(config, "problem_type", None) in ("regression", "multi_label_classification"):
-        raise ModelError(
-            f"{where}: its problem_type is {config.problem_type}; expected a classifier with one "
-            "class for each text"
-        )
-
-
-@contextlib.contextmanager
-def _no_progress_bars() -> Iterator[None]:
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
-
-
 def _limit(config: Any, tokenizer: Any) -> int:
     """Return how many tokens the model takes; some state it twice, some not at all."""
     names = ("max_position_embeddings", "n_positions")
@@ -219,8 +171,3 @@ def _sha256_of(tokenizer: Any) -> str:
     backend = getattr(tokenizer, "backend_tokenizer", None)
     whole = backend.to_str() if backend is not None else json.dumps(tokenizer.get_vocab())
     return hashlib.sha256(whole.encode()).hexdigest()[:16]
-
-
-def _reason(error: Exception) -> str:
-    text = " ".join(str(error).split())[:400]
-    return f"cannot be loaded: {type(error).__name__}: {text}"

@@ -14,6 +14,7 @@ from dataaudit.datasets.samples import Role
 from dataaudit.errors import DataError
 
 WEIGHTS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
+PROGRAM = ".pt2"
 ESTIMATORS = (".joblib", ".pkl", ".pickle", ".skops")
 FOLDERS_DEEP = 2
 """Data is looked for in the folder itself and so many levels below it."""
@@ -35,12 +36,15 @@ class Found:
         Always with "train".
     others : list of Path
         Data sets that seem to be none of the splits.
+    models : list of Path
+        What needs no code: folders that transformers saved, torch.export programs.
     weights, estimators : list of Path
         Files of weights; fitted estimators, which only the user's own code may unpickle.
     """
 
     splits: dict[Role, Path]
     others: list[Path]
+    models: list[Path]
     weights: list[Path]
     estimators: list[Path]
 
@@ -80,6 +84,7 @@ def find(folder: Path) -> Found:
     return Found(
         splits=splits,
         others=others,
+        models=[*_saved_models(folder), *_files(folder, (PROGRAM,))],
         weights=_files(folder, WEIGHTS),
         estimators=_files(folder, ESTIMATORS),
     )
@@ -130,6 +135,14 @@ def _size(path: Path) -> int:
     return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
 
 
+def _saved_models(folder: Path) -> list[Path]:
+    """Return the folders in which transformers saved a model with its weights."""
+    found = [path.parent for level in ("*", "*/*") for path in folder.glob(f"{level}/config.json")]
+    return sorted(path.relative_to(folder) for path in found if any(path.glob("*.safetensors")))
+
+
 def _files(folder: Path, endings: tuple[str, ...]) -> list[Path]:
     found = [path for level in ("*", "*/*") for path in sorted(folder.glob(level))]
-    return [path.relative_to(folder) for path in found if path.suffix.lower() in endings]
+    saved = _saved_models(folder)
+    own = [path.relative_to(folder) for path in found if path.suffix.lower() in endings]
+    return [path for path in own if path.parent not in saved]

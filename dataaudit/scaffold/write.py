@@ -5,13 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from dataaudit.atomic import write_atomically
 from dataaudit.datasets.samples import Role
 from dataaudit.errors import DataError
 from dataaudit.scaffold.columns import SplitGuess, guess
 from dataaudit.scaffold.find import Found, find
+from dataaudit.scaffold.kinds import (
+    describe_models,
+    model_lines,
+    names_classes,
+    needs_trust,
+    scalar,
+)
 from dataaudit.scaffold.model import model_source
 
 YAML = "audit.yaml"
@@ -45,13 +50,23 @@ def init(folder: Path) -> list[str]:
             guesses[role] = guess(folder / found.splits[role], guesses["train"].label)
     train = guesses["train"]
     _write(folder / YAML, _audit_yaml(folder, found, guesses))
-    _write(folder / MODULE, model_source(train, found))
-    return [
+    lines = [
         *(_recognised(role, found, guesses[role]) for role in ROLES if role in guesses),
+        *describe_models(found),
         *(f"not used: {path}" for path in found.others),
+    ]
+    run = f"dataaudit run {folder / YAML} --out {folder / 'audit'}"
+    if found.models:
+        trust = (
+            "trusted: true, if you trust its maker" if needs_trust(found) else "what was guessed"
+        )
+        return [*lines, f"written: {folder / YAML}", f"next: check {trust}; then {run}"]
+    _write(folder / MODULE, model_source(train, found))
+    function = "load_model" if train.modality == "text" else "build"
+    return [
+        *lines,
         f"written: {folder / YAML} (check what was guessed) and {folder / MODULE}",
-        f"next: fill in {'load_model' if train.modality == 'text' else 'build'}() in "
-        f"{folder / MODULE}, then dataaudit run {folder / YAML} --out {folder / 'audit'}",
+        f"next: fill in {function}() in {folder / MODULE}, then {run}",
     ]
 
 
@@ -68,13 +83,10 @@ def _audit_yaml(folder: Path, found: Found, guesses: dict[str, SplitGuess]) -> s
     lines = [
         "# Written by dataaudit init. What was guessed is marked; check it.",
         "# Paths are relative to this file.",
-        f"name: {_scalar(folder.resolve().name or 'audit')}",
+        f"name: {scalar(folder.resolve().name or 'audit')}",
         "task: classification",
-        "model:",
-        "  factory: my_model:build   # your code in my_model.py, and is run",
-        *_weights(found),
-        "preprocess: my_model:preprocess",
-        *_classes(train),
+        *model_lines(folder, found),
+        *([] if names_classes(folder, found) else _classes(train)),
         "",
     ]
     for role in ROLES:
@@ -102,38 +114,23 @@ def _audit_yaml(folder: Path, found: Found, guesses: dict[str, SplitGuess]) -> s
     return "\n".join(lines) + "\n"
 
 
-def _weights(found: Found) -> list[str]:
-    if not found.weights:
-        return ["  # weights: model.safetensors   # or a torch file of plain tensors"]
-    others = f"; also found: {', '.join(map(str, found.weights[1:4]))}" if found.weights[1:] else ""
-    return [f"  weights: {_scalar(found.weights[0].as_posix())}   # guessed{others}"]
-
-
 def _classes(train: SplitGuess) -> list[str]:
     if train.classes is None:
         return [f"# classes: the data itself says which ({train.class_count}), in its own order"]
     return [
         "# Guessed: all labels, sorted. The order must be that of the model's outputs.",
-        f"classes: {_scalar(train.classes)}",
+        f"classes: {scalar(train.classes)}",
     ]
 
 
 def _split(role: Role, found: Found, guesses: dict[str, SplitGuess]) -> list[str]:
     if role not in found.splits:
-        return [f"# {role}: {{path: ..., label: {_scalar(guesses['train'].label)}}}"]
+        return [f"# {role}: {{path: ..., label: {scalar(guesses['train'].label)}}}"]
     split = guesses[role]
     entry: dict[str, Any] = {"path": found.splits[role].as_posix(), "label": split.label}
     if split.id_column is not None:
         entry["id"] = split.id_column
-    return [f"{role}: {_scalar(entry)}   # guessed"]
-
-
-def _scalar(value: Any) -> str:
-    """Return a value as YAML on one line, quoted where it has to be."""
-    text = yaml.safe_dump(
-        value, default_flow_style=True, allow_unicode=True, width=10**9, sort_keys=False
-    )
-    return str(text).removesuffix("...\n").strip()
+    return [f"{role}: {scalar(entry)}   # guessed"]
 
 
 def _write(path: Path, text: str) -> None:

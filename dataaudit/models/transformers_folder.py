@@ -1,0 +1,98 @@
+"""Folders that transformers saved: read without fetching, unpickling or running anything."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import transformers
+from transformers import AutoConfig, AutoTokenizer
+from transformers.utils import logging
+
+from dataaudit.errors import ModelError
+
+
+def load_folder(folder: Path, kind: str, where: str) -> tuple[Any, Any]:
+    """Load model and tokenizer that `save_pretrained` wrote.
+
+    Parameters
+    ----------
+    folder : Path
+    kind : str
+        What the architecture in its config.json ends in: "ForSequenceClassification".
+    where : str
+        The key and the folder, for errors.
+
+    Returns
+    -------
+    transformers.PreTrainedModel, in eval mode, and transformers.PreTrainedTokenizerBase
+
+    Raises
+    ------
+    ModelError
+        It is of another kind, is quantised, lacks trained weights or a tokenizer, is damaged, or
+        needs code of its own or weights that are pickled.
+    """
+    local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    try:
+        config = AutoConfig.from_pretrained(folder, **local)
+    except Exception as error:
+        # A folder from strangers fails in as many ways as there are models.
+        raise _unreadable(error, where) from error
+    found = config.architectures or ["a model without a head"]
+    if not any(name.endswith(kind) for name in found):
+        raise ModelError(
+            f"{where}: holds {', '.join(found)}; expected an architecture that ends in {kind}"
+        )
+    if getattr(config, "quantization_config", None) is not None:
+        raise ModelError(
+            f"{where}: the model is quantised: its weights cannot take small steps, so nothing "
+            "can be mirrored; audit with the model as it was before it was quantised"
+        )
+    try:
+        with _quiet():
+            tokenizer = AutoTokenizer.from_pretrained(folder, **local)
+            model, loading = getattr(transformers, f"AutoModel{kind}").from_pretrained(
+                folder,
+                config=config,
+                use_safetensors=True,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
+                **local,
+            )
+    except Exception as error:
+        raise _unreadable(error, where) from error
+    _refuse_random_weights(loading, where)
+    return model.eval(), tokenizer
+
+
+def _refuse_random_weights(loading: dict[str, Any], where: str) -> None:
+    mismatched = [key if isinstance(key, str) else key[0] for key in loading["mismatched_keys"]]
+    names = sorted({*loading["missing_keys"], *mismatched})
+    if names:
+        raise ModelError(
+            f"{where}: the weights of {', '.join(names[:5])} are missing or of another shape, and "
+            "random ones would stand in for them; expected the folder of the trained model, not "
+            "of the one that it was made from"
+        )
+
+
+def _unreadable(error: Exception, where: str) -> ModelError:
+    text = " ".join(str(error).split())[:400]
+    return ModelError(f"{where}: cannot be loaded: {type(error).__name__}: {text}")
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep a bar and a table of weights off the terminal: what is wrong is raised."""
+    bars, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()

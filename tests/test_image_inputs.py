@@ -1,0 +1,130 @@
+"""Images as a model's inputs: channels, sizes and scales, as stated."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from dataaudit.config import ImagesConfig, config_from_python, load_config
+from dataaudit.datasets.load import samples_from_object
+from dataaudit.datasets.samples import Samples
+from dataaudit.errors import ConfigError, DataError
+from dataaudit.loading import load_objects
+from dataaudit.models.image_inputs import ImageInputs
+from dataaudit.models.torch_module import TorchModel
+
+
+def encoded(pixels: Any, mode: str | None = None) -> bytes:
+    file = io.BytesIO()
+    image = Image.fromarray(np.asarray(pixels))
+    (image.convert(mode) if mode else image).save(file, "PNG")
+    return file.getvalue()
+
+
+def colours(height: int = 8, width: int = 8) -> np.ndarray:
+    pixels = np.zeros((height, width, 3), dtype=np.uint8)
+    pixels[..., 0], pixels[..., 1] = 255, 51
+    return pixels
+
+
+def pictures(*images: bytes) -> Samples:
+    frame = pd.DataFrame({"image": list(images), "label": [0, 1] * (len(images) // 2)})
+    return samples_from_object(
+        frame, role="train", label="label", id_column=None, classes=None, task="classification"
+    )
+
+
+def made(samples: Samples, module: nn.Module | None = None, **settings: Any) -> torch.Tensor:
+    inputs = ImageInputs.of(samples, module, ImagesConfig(**settings))
+    return inputs(samples.take(range(len(samples))).frame)
+
+
+def test_channels_are_those_of_the_first_convolution_or_as_set() -> None:
+    samples = pictures(encoded(colours()), encoded(colours(), "L"), encoded(colours(), "RGBA"),
+                       encoded(colours(), "P"))  # fmt: skip
+    grey = nn.Sequential(nn.BatchNorm2d(1), nn.Conv2d(1, 2, 3), nn.Conv2d(2, 3, 3))
+    assert made(samples, grey).shape == (4, 1, 8, 8)
+    assert made(samples, nn.Conv2d(4, 2, 3)).shape == (4, 4, 8, 8)
+    assert made(samples, nn.Conv2d(4, 2, 3), channels=3).shape == (4, 3, 8, 8)
+    plain = made(samples)
+    assert plain.shape == (4, 3, 8, 8)
+    torch.testing.assert_close(plain[0, :, 0, 0], torch.tensor([1.0, 0.2, 0.0]))
+    # Grey has one value for all colours; transparency is dropped.
+    assert len(plain[1, :, 0, 0].unique()) == 1
+    torch.testing.assert_close(plain[2], plain[0])
+
+
+def test_size_fit_and_scale() -> None:
+    wide = colours(8, 16)
+    wide[:, :4], wide[:, 12:] = 0, 0
+    samples = pictures(encoded(wide), encoded(colours(300, 200)))
+    with pytest.raises(DataError, match=r"several sizes .*for example `images: \{size: 224\}`"):
+        made(samples)
+    stretched = made(samples, size=8)
+    assert stretched.shape == (2, 3, 8, 8)
+    assert float(stretched[0, 0, :, 0].max()) == 0
+    cropped = made(samples, size=(8, 8), fit="crop")
+    torch.testing.assert_close(cropped[0], cropped[1])
+    assert made(samples, size=(4, 6)).shape == (2, 3, 4, 6)
+    scaled = made(samples, size=8, fit="crop", mean=[0.5, 0.2, 0.0], std=[0.5])
+    torch.testing.assert_close(scaled[0, :, 0, 0], torch.tensor([1.0, 0.0, 0.0]))
+    with pytest.raises(ConfigError, match=r"images\.mean: found 2 values, expected one, or one fo"):
+        made(samples, size=8, mean=[0.1, 0.2])
+
+
+def test_sixteen_bits_are_not_guessed() -> None:
+    deep = np.full((8, 8), 40_000, dtype=np.uint16)
+    with pytest.raises(
+        DataError, match=r"an image has 16 or 32 bits a channel .*which value is wh"
+    ):
+        made(pictures(encoded(deep), encoded(deep)))
+
+
+def test_the_report_says_how_images_were_read() -> None:
+    module = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(2 * 36, 2))
+    samples = pictures(encoded(colours()), encoded(colours(20, 10)))
+    trained = TorchModel(module, ImagesConfig(size=(8, 8), mean=[0.5])).trained(samples, None, 0)
+    assert trained.description.endswith(
+        "; images as L, stretched to 8 x 8 pixels, scaled by mean and std"
+    )
+
+
+def test_settings_are_read_from_the_yaml(tmp_path: Path) -> None:
+    path = tmp_path / "audit.yaml"
+    path.write_text(
+        "model: {factory: 'm:f'}\ntrain: {path: pictures}\n"
+        "images: {size: 32, fit: crop, mean: [0.5], std: [0.25]}\n"
+    )
+    images = load_config(path).images
+    assert (images.size, images.fit, images.mean, images.std) == ((32, 32), "crop", [0.5], [0.25])
+    path.write_text("model: {factory: 'm:f'}\ntrain: {path: p}\nimages: {channels: 2, std: [0]}\n")
+    with pytest.raises(
+        ConfigError, match=r"images\.channels: found 2.*\n.*images\.std\.0: found 0"
+    ):
+        load_config(path)
+
+
+@pytest.mark.parametrize("package", ["timm", "torchvision"])
+def test_networks_of_the_libraries_take_them(package: str) -> None:
+    try:
+        library = __import__(package)
+    except Exception as error:
+        pytest.skip(f"{package} cannot be imported: {error}")
+    torch.manual_seed(0)
+    if package == "timm":
+        module = library.create_model("resnet18", num_classes=2, in_chans=1, pretrained=False)
+    else:
+        module = __import__("torchvision.models").models.resnet18(num_classes=2)
+    frame = pd.DataFrame({"image": [encoded(colours(40, 60))] * 4, "label": [0, 1] * 2})
+    loaded = load_objects(
+        module, {"train": frame}, None, config_from_python("label", None, {"images": {"size": 32}})
+    )
+    inputs = loaded.model.inputs(loaded.train.take([0, 1]), loaded.train)
+    assert isinstance(inputs, torch.Tensor)
+    assert inputs.shape == (2, 1 if package == "timm" else 3, 32, 32)
