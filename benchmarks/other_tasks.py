@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ FACTS = {
 def main() -> None:
     torch.set_num_threads(1)
     lines = []
-    for line in [*regression(), *label_sets()]:
+    for line in chain(regression(), label_sets()):
         print(" | ".join(line), flush=True)
         lines.append(line)
     table = ["| " + " | ".join(line) + " |" for line in [COLUMNS, ["---"] * len(COLUMNS), *lines]]
