@@ -12,6 +12,7 @@ import pandas as pd
 from pydantic import ValidationError
 
 from dataaudit.datasets.files import readable
+from dataaudit.datasets.label_sets import SEPARATOR
 from dataaudit.datasets.load import open_samples
 from dataaudit.datasets.samples import Samples
 from dataaudit.errors import DataError, RunDirectoryError
@@ -67,9 +68,16 @@ class FinishedAudit:
 
     @property
     def classes(self) -> list[str]:
-        """The classes as text, in the order of the model's outputs."""
+        """The classes as text, in the order of the model's outputs; none of a regression."""
+        if self.task == "regression":
+            return []
         counts = self.report.composition.counts
         return [str(item.label) for item in counts if item.split == "train"]
+
+    @property
+    def task(self) -> str:
+        """The audit's task."""
+        return self.report.identity.task
 
     @property
     def tolerates_bad_rows(self) -> bool:
@@ -90,13 +98,9 @@ class FinishedAudit:
         DataError
             The data is not there, or is no longer what was audited.
         RunDirectoryError
-            The audit read its rows from memory, or was not a classification.
+            The audit read its rows from memory.
         """
         settings = self.manifest["settings"]
-        if settings["task"] != "classification":
-            raise RunDirectoryError(
-                f"{self.directory}: the audit's task is {settings['task']}; expected classification"
-            )
         if not Path(settings["train"]["path"]).is_absolute():
             raise RunDirectoryError(
                 f"{self.directory}: the audit read its training rows from memory "
@@ -113,9 +117,11 @@ class FinishedAudit:
             role="train",
             label=settings["train"]["label"],
             id_column=settings["train"]["id"],
-            classes=self.classes,
-            task="classification",
+            classes=self.classes or None,
+            task=str(settings["task"]),
             tolerate=self.tolerates_bad_rows,
+            ignore=settings.get("ignore_label"),
+            separator=settings["train"].get("separator", SEPARATOR),
         )
         if samples.sha256 != self.train_sha256:
             raise DataError(

@@ -8,6 +8,7 @@ from pathlib import Path
 from dataaudit.atomic import write_atomically
 from dataaudit.corrections.changes import Changes
 from dataaudit.corrections.write import discard, refuse_unfit_target, write_corrected
+from dataaudit.datasets.label_sets import NO_LABEL, SEPARATOR
 from dataaudit.decisions.check import Decided, checked
 from dataaudit.decisions.log import as_logged, earlier_decisions, joined, write_log
 from dataaudit.decisions.read import read_decisions
@@ -73,10 +74,17 @@ def relabel(
 
 
 def _changes(audit: FinishedAudit, decided: Sequence[Decided]) -> Changes:
+    new = {item.position: item.after for item in decided if item.outcome == "relabel"}
+    if audit.task == "regression":
+        return Changes.to_values({position: float(text) for position, text in new.items()})
+    if audit.task == "multi-label":
+        sets = {
+            position: tuple(name for name in text.split(SEPARATOR) if name != NO_LABEL)
+            for position, text in new.items()
+        }
+        return Changes.to_values(sets)
     classes = {name: position for position, name in enumerate(audit.classes)}
-    return Changes.of(
-        {item.position: classes[item.after] for item in decided if item.outcome == "relabel"}
-    )
+    return Changes.of({position: classes[name] for position, name in new.items()})
 
 
 def _write_report(directory: Path, report: AuditReport) -> None:

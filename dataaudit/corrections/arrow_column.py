@@ -8,8 +8,41 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dataaudit.corrections.changes import first_row_of
+from dataaudit.corrections.changes import Changes, as_cell, first_row_of
 from dataaudit.datasets.samples import Samples
+from dataaudit.errors import DataError
+
+
+def new_values(
+    samples: Samples, changes: Changes, kind: pa.DataType, stored: Sequence[str] | None
+) -> dict[int, pa.Scalar]:
+    """Return how the label column holds each new label; see `class_values`.
+
+    Raises
+    ------
+    DataError
+        The column's type cannot hold a new target.
+    """
+    if changes.values is None:
+        return class_values(samples, changes.classes(), kind, stored)
+    plain = kind.value_type if pa.types.is_dictionary(kind) else kind
+    nested = pa.types.is_list(plain) or pa.types.is_large_list(plain)
+    whole = nested and pa.types.is_integer(plain.value_type)
+    written = {}
+    for place, new in enumerate(changes.values):
+        value: Any = as_cell(samples, new)
+        if isinstance(new, float):
+            value = int(new) if pa.types.is_integer(plain) and new.is_integer() else new
+        elif nested:
+            value = [int(name) if whole else name for name in new]
+        try:
+            written[place] = pa.scalar(value, type=plain)
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            raise DataError(
+                f"{samples.source.description}: column {samples.label_column!r} holds {plain} and "
+                f"cannot hold {value!r}: {error}"
+            ) from None
+    return written
 
 
 def class_values(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.ipc
 
-from dataaudit.corrections.arrow_column import class_values, with_labels
+from dataaudit.corrections.arrow_column import new_values, with_labels
 from dataaudit.corrections.changes import Changes
 from dataaudit.datasets.arrow_ipc import ArrowFiles, opened, record_batches
 from dataaudit.datasets.files import readable
@@ -37,7 +37,7 @@ def write_arrow(
     """
     place = source.schema.get_field_index(str(samples.label_column))
     field = source.schema.field(place)
-    values = class_values(samples, changes.classes(), field.type, stored)
+    values = new_values(samples, changes, field.type, stored)
     start = 0
     for path, target in zip(source.paths, targets, strict=True):
         with readable(source.description, "an Arrow file or stream"), opened(path) as reader:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dataaudit.datasets.label_sets import SEPARATOR, from_text
 from dataaudit.datasets.samples import Samples
 
 
@@ -20,11 +23,14 @@ class Changes:
     positions : int64 `[changes]`
         Of the rows, ascending.
     labels : int64 `[changes]`
-        Their new class indices.
+        Their new class indices; of other tasks, positions in `values`.
+    values : sequence or None
+        New labels that are no classes: targets, or tuples of labels.
     """
 
     positions: NDArray[np.int64]
     labels: NDArray[np.int64]
+    values: Sequence[Any] | None = None
 
     @classmethod
     def of(cls, labels: Mapping[int, int]) -> Changes:
@@ -32,6 +38,14 @@ class Changes:
         positions = sorted(labels)
         new = [labels[position] for position in positions]
         return cls(np.array(positions, dtype=np.int64), np.array(new, dtype=np.int64))
+
+    @classmethod
+    def to_values(cls, labels: Mapping[int, Any]) -> Changes:
+        """Take a mapping of position to target, or to a tuple of labels."""
+        values = list(dict.fromkeys(labels.values()))
+        places = {value: place for place, value in enumerate(values)}
+        coded = cls.of({position: places[value] for position, value in labels.items()})
+        return replace(coded, values=values)
 
     def __len__(self) -> int:
         """Return the number of rows that change."""
@@ -46,6 +60,27 @@ class Changes:
         low, high = np.searchsorted(self.positions, [start, stop])
         places = (self.positions[low:high] - start).tolist()
         return dict(zip(places, self.labels[low:high].tolist(), strict=True))
+
+
+def as_labels(samples: Samples, changes: Changes) -> NDArray[Any]:
+    """Return the new labels as `samples.labels` holds labels."""
+    if changes.values is None:
+        return changes.labels
+    new = [changes.values[place] for place in changes.labels]
+    if samples.task == "regression":
+        return np.array(new, dtype=np.float64)
+    sets = [from_text(SEPARATOR.join(names), samples.classes) for names in new]
+    return np.array(sets, dtype=np.int8).reshape(len(new), len(samples.classes))
+
+
+def as_cell(samples: Samples, value: Any) -> str:
+    """Return a target, or a tuple of labels, as a cell of text."""
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() and abs(value) < 2**53 else repr(value)
+    first = samples.take([0]).frame[samples.label_column].iloc[0]
+    if isinstance(first, str) and first.lstrip().startswith("["):
+        return json.dumps(list(value), ensure_ascii=False)
+    return samples.separator.join(value)
 
 
 def first_row_of(samples: Samples, label: int) -> int | None:

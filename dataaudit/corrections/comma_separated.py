@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from dataaudit.corrections.changes import Changes, first_row_of
+from dataaudit.corrections.changes import Changes, as_cell, first_row_of
 from dataaudit.datasets.comma_separated import CommaSeparated
 from dataaudit.datasets.samples import Samples
 from dataaudit.datasets.text_lines import read_block
@@ -36,7 +36,12 @@ def write_comma_separated(
     target : Path
     """
     column = source.columns().index(str(samples.label_column))
-    written = {label: _as_written(samples, source, column, label) for label in changes.classes()}
+    if changes.values is not None:
+        written = {place: _cell(as_cell(samples, new)) for place, new in enumerate(changes.values)}
+    else:
+        written = {
+            label: _as_written(samples, source, column, label) for label in changes.classes()
+        }
     with source.path.open("rb") as original, target.open("wb") as copy:
         for number, block in enumerate(source.blocks):
             _copy_until(original, copy, block.offset)
@@ -50,14 +55,18 @@ def write_comma_separated(
 def _as_written(samples: Samples, source: CommaSeparated, column: int, label: int) -> bytes:
     row = first_row_of(samples, label)
     if row is None:
-        text = io.StringIO()
-        csv.writer(text, lineterminator="").writerow([samples.classes[label]])
-        return text.getvalue().encode("utf-8")
+        return _cell(samples.classes[label])
     number = int(np.searchsorted(source.starts, row, side="right")) - 1
     content = read_block(source.path, source.blocks[number], source.description)
     spans = _spans(content, column)
     start, end = next(span for place, span in spans if place == row - source.starts[number])
     return content[start:end]
+
+
+def _cell(value: str | int) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow([value])
+    return text.getvalue().encode("utf-8")
 
 
 def _with_labels(content: bytes, column: int, new: Mapping[int, bytes]) -> bytes:

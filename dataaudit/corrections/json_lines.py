@@ -6,10 +6,11 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from dataaudit.corrections.changes import Changes, first_row_of, labels_are_text
+from dataaudit.corrections.changes import Changes, as_cell, first_row_of, labels_are_text
 from dataaudit.datasets.json_lines import JsonLines
 from dataaudit.datasets.samples import Samples
 from dataaudit.datasets.text_lines import read_block
@@ -31,7 +32,10 @@ def write_json_lines(samples: Samples, source: JsonLines, changes: Changes, targ
     target : Path
     """
     key = str(samples.label_column)
-    written = {label: _as_written(samples, source, key, label) for label in changes.classes()}
+    if changes.values is not None:
+        written = {place: _value(samples, new) for place, new in enumerate(changes.values)}
+    else:
+        written = {label: _as_written(samples, source, key, label) for label in changes.classes()}
     with source.path.open("rb") as original, target.open("wb") as copy:
         for number, block in enumerate(source.blocks):
             copy.write(original.read(block.offset - original.tell()))
@@ -79,6 +83,16 @@ def _as_written(samples: Samples, source: JsonLines, key: str, label: int) -> st
     line = lines[row - int(source.starts[number])].decode("utf-8")
     start, end = value_span(line, key)
     return line[start:end]
+
+
+def _value(samples: Samples, new: Any) -> str:
+    """Return a target, or labels in the form of the file: a list, or text."""
+    if isinstance(new, float):
+        return as_cell(samples, new)
+    if labels_are_text(samples):
+        return json.dumps(as_cell(samples, new), ensure_ascii=False)
+    whole = all(isinstance(name, int) for name in samples.classes)
+    return json.dumps([int(name) if whole else name for name in new], ensure_ascii=False)
 
 
 def _with_labels(content: bytes, key: str, new: Mapping[int, str]) -> bytes:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet
 
-from dataaudit.corrections.arrow_column import class_values, with_labels
+from dataaudit.corrections.arrow_column import new_values, with_labels
 from dataaudit.corrections.changes import Changes
 from dataaudit.datasets.files import readable
 from dataaudit.datasets.parquet import Parquet
@@ -32,7 +32,7 @@ def write_parquet(samples: Samples, source: Parquet, changes: Changes, target: P
         schema = file.schema_arrow
         place = schema.get_field_index(str(samples.label_column))
         field = schema.field(place)
-        values = class_values(samples, changes.classes(), field.type, None)
+        values = new_values(samples, changes, field.type, None)
         group = file.metadata.row_group(0)
         columns = [group.column(number) for number in range(group.num_columns)]
         codecs = {column.path_in_schema: _codec(column.compression) for column in columns}

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dataaudit.corrections.arrow_ipc import write_arrow
-from dataaudit.corrections.changes import Changes
+from dataaudit.corrections.changes import Changes, as_labels
 from dataaudit.corrections.comma_separated import write_comma_separated
 from dataaudit.corrections.hugging_face import write_hugging_face
 from dataaudit.corrections.image_folder import write_image_folder
@@ -32,6 +34,12 @@ def refuse_unfit_target(samples: Samples, target: Path) -> None:
     It exists; its ending promises another format; it lies inside the original; or the rows name
     images by paths that would lead nowhere from there.
     """
+    if samples.label_columns:
+        raise DataError(
+            f"{samples.source.description}: its labels stand in the columns "
+            f"{', '.join(samples.label_columns)}; expected one label column, because corrections "
+            "are written into one"
+        )
     if target.exists() or target.is_symlink():
         raise DataError(f"{target}: already exists; choose another name with --out")
     if not target.absolute().parent.is_dir():
@@ -116,22 +124,31 @@ def _check(samples: Samples, changes: Changes, written: Path) -> None:
         role="train",
         label=str(samples.label_column),
         id_column=samples.id_column,
-        classes=list(samples.classes),
-        task="classification",
+        classes=list(samples.classes) or None,
+        task=samples.task,
         tolerate=True,
+        ignore=samples.ignore_label,
+        separator=samples.separator,
     )
     expected = samples.labels.copy()
-    expected[changes.positions] = changes.labels
+    expected[changes.positions] = as_labels(samples, changes)
     if isinstance(samples.source, ImageFolder):
         # Images are sorted by path, so that those which change their class change their place.
         same = sorted(again.labels) == sorted(expected) and len(again) == len(samples)
     else:
-        same = np.array_equal(again.ids, samples.ids) and np.array_equal(again.labels, expected)
+        same = np.array_equal(again.ids, samples.ids) and _equal(again.labels, expected)
     if not same:
         raise DataError(
             f"{samples.source.description}: the corrected data does not read as it should; "
             "nothing was written"
         )
+
+
+def _equal(labels: NDArray[Any], expected: NDArray[Any]) -> bool:
+    if labels.shape != expected.shape or not np.issubdtype(expected.dtype, np.floating):
+        return np.array_equal(labels, expected)
+    # A column of 32-bit numbers rounds what is written.
+    return np.allclose(labels, expected, rtol=1e-6, atol=0, equal_nan=True)
 
 
 def _original(samples: Samples) -> Path:

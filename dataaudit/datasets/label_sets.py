@@ -93,7 +93,7 @@ def sets_of_columns(
             row = int(np.flatnonzero(wrong & ~ignored)[0])
             raise DataError(
                 f"{where}: column {name!r}: row {row} (id {ids[row]}): found "
-                f"{values.iloc[row]!r}; expected 0 or 1 in every row (task multi-label)"
+                f"{values.tolist()[row]!r}; expected 0 or 1 in every row (task multi-label)"
             )
         bad |= wrong
         members[:, place] = np.where(wrong, 0, numbers)

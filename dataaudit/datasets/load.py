@@ -310,6 +310,8 @@ def _column_samples(
         classes=classes,
         label_column=asked.label if isinstance(asked.label, str) else None,
         label_columns=() if isinstance(asked.label, str) else asked.label_columns,
+        separator=asked.separator,
+        ignore_label=asked.ignore,
         id_column=asked.id_column,
         modality=modality,
         content_column=content_column,

@@ -119,10 +119,21 @@ class Samples:
     group_column: str | None = None
     label_columns: Sequence[str] = ()
     """The 0/1 columns that hold a label each, where there are several."""
+    separator: str = "|"
+    """Between the labels of a text."""
+    ignore_label: str | int | None = None
+    """The label value of rows that are not to be judged."""
 
     def __len__(self) -> int:
         """Return the number of rows."""
         return len(self.ids)
+
+    @property
+    def task(self) -> str:
+        """What the labels are for: "classification", "regression" or "multi-label"."""
+        if self.labels.ndim == 2:
+            return "multi-label"
+        return "classification" if len(self.classes) else "regression"
 
     def special_columns(self) -> set[str]:
         """Return the columns that are no features: labels, id and group."""

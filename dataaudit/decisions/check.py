@@ -6,6 +6,7 @@ that the reviewer could not tell (`unsure`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from dataaudit.datasets.files import close_match
+from dataaudit.datasets.label_sets import NO_LABEL, SEPARATOR, as_text, from_text
 from dataaudit.decisions.said import Said
 from dataaudit.errors import DataError
 from dataaudit.exports.rows import SHA256_DIGITS
@@ -37,7 +39,7 @@ class Decided:
     row_id : str or int
     outcome : "keep", "relabel" or "unsure"
     before, after : str
-        Class names; the same unless the outcome is "relabel".
+        Class names, numbers or label sets as text; the same unless the outcome is "relabel".
     reviewer, comment, date : str
     """
 
@@ -78,7 +80,7 @@ def checked(audit: FinishedAudit, said: Iterable[Said]) -> list[Decided]:
                 "the audit says why. Mend the data, and audit it again"
             )
         before = given[position]
-        if item.given_label is not None and not _same(item.given_label, before):
+        if item.given_label is not None and not _same(audit, item.given_label, before):
             raise DataError(
                 f"{item.where}: row {item.row_id} had the label {item.given_label!r} when it was "
                 f"exported; in this audit it has {before!r}"
@@ -146,7 +148,7 @@ def _position(audit: FinishedAudit, ids: pd.Index, item: Said) -> int:
 def _outcome(audit: FinishedAudit, item: Said, before: str, suggested: str) -> tuple[Outcome, str]:
     """Return the outcome, and the label that the row then has."""
     decision = item.decision.strip().lower()
-    named = _class(audit, item) if item.new_label else None
+    named = _label(audit, item) if item.new_label else None
     if decision and decision not in OUTCOMES:
         raise DataError(
             f"{item.where}: unknown decision {item.decision!r}; expected one of "
@@ -173,6 +175,42 @@ def _outcome(audit: FinishedAudit, item: Said, before: str, suggested: str) -> t
     return ("keep" if named == before else "relabel"), named
 
 
+def _label(audit: FinishedAudit, item: Said) -> str:
+    """Return the new label as the audit writes labels."""
+    if audit.task == "regression":
+        return _target(item)
+    if audit.task == "multi-label":
+        return _label_set(audit, item)
+    return _class(audit, item)
+
+
+def _target(item: Said) -> str:
+    try:
+        value = float(as_it_was(item.new_label))
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise DataError(
+            f"{item.where}: row {item.row_id}: {item.new_label!r} is no finite number, as a target "
+            "has to be"
+        )
+    return str(value)
+
+
+def _label_set(audit: FinishedAudit, item: Said) -> str:
+    try:
+        members = from_text(as_it_was(item.new_label), audit.classes)
+    except ValueError as error:
+        near = close_match(str(error), audit.classes)
+        hint = f"; did you mean {near!r}?" if near else ""
+        raise DataError(
+            f"{item.where}: row {item.row_id}: {str(error)!r} in {item.new_label!r} is none of the "
+            f"labels {', '.join(map(repr, audit.classes[:20]))}; expected labels with "
+            f"{SEPARATOR!r} between them, or {NO_LABEL}{hint}"
+        ) from None
+    return as_text(members, audit.classes)
+
+
 def _class(audit: FinishedAudit, item: Said) -> str:
     for candidate in (as_it_was(item.new_label), item.new_label):
         if candidate in audit.classes:
@@ -187,7 +225,13 @@ def _class(audit: FinishedAudit, item: Said) -> str:
     )
 
 
-def _same(exported: str, label: str) -> bool:
+def _same(audit: FinishedAudit, exported: str, label: str) -> bool:
+    if audit.task == "regression":
+        # A spreadsheet writes 151.0 as 151.
+        try:
+            return math.isclose(float(exported), float(label), rel_tol=1e-9)
+        except ValueError:
+            return False
     return label in (exported, as_it_was(exported))
 
 

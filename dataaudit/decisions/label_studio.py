@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from dataaudit.datasets.files import existing, readable
+from dataaudit.datasets.label_sets import NO_LABEL, SEPARATOR
 from dataaudit.decisions.said import Said
 from dataaudit.errors import DataError
-from dataaudit.exports.label_studio import COMMENT, LABEL
+from dataaudit.exports.label_studio import COMMENT, LABEL, LABEL_SET
 
 
 def read_label_studio(path: Path) -> list[Said]:
@@ -75,10 +76,21 @@ def _result(where: str, annotation: Mapping[str, Any]) -> tuple[str, str]:
             if not isinstance(choices, list) or len(choices) > 1:
                 raise DataError(f"{where}: expected one label, found {choices!r}")
             label = str(choices[0]) if choices else ""
+        elif result.get("from_name") == LABEL_SET and result.get("type") == "choices":
+            label = _label_set(where, value.get("choices", []))
+        elif result.get("from_name") == LABEL and result.get("type") == "number":
+            label = str(value.get("number", ""))
         elif result.get("from_name") == COMMENT:
             text = value.get("text", "")
             comment = "\n".join(map(str, text)) if isinstance(text, list) else str(text)
     return label, comment
+
+
+def _label_set(where: str, choices: Any) -> str:
+    """Return several choices as text; that there is no label excludes all others."""
+    if not isinstance(choices, list) or (NO_LABEL in choices and len(choices) > 1):
+        raise DataError(f"{where}: expected labels, or {NO_LABEL} alone; found {choices!r}")
+    return SEPARATOR.join(map(str, choices))
 
 
 def _reviewer(annotation: Mapping[str, Any]) -> str:

@@ -75,6 +75,7 @@ def export(
             model_version=f"dataaudit {audit.report.method.versions.get('dataaudit', '')}".strip(),
             modality=samples.modality,
             classes=audit.classes,
+            task=audit.task,
             columns=others,
         )
         return [_written(count, target), f"labelling configuration: {configuration.absolute()}"]

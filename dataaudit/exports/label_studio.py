@@ -11,12 +11,14 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from dataaudit.datasets.label_sets import NO_LABEL, SEPARATOR
 from dataaudit.datasets.samples import Modality
 from dataaudit.exports.rows import ExportRow, as_text
 from dataaudit.exports.spool import write_by_rank, write_file
 from dataaudit.report import formats
 
 LABEL = "label"
+LABEL_SET = "labels"
 COMMENT = "comment"
 SAMPLE = "sample"
 
@@ -29,6 +31,7 @@ def write_label_studio(
     modality: Modality,
     classes: Sequence[str],
     columns: Sequence[str],
+    task: str = "classification",
 ) -> tuple[int, Path]:
     """Write tasks with predictions, and beside them the labelling configuration.
 
@@ -43,6 +46,8 @@ def write_label_studio(
     classes : sequence of str
     columns : sequence of str
         Columns that a reviewer sees beside (or instead of) text or image.
+    task : str
+        Of a regression a number is asked for, of label sets any number of choices.
 
     Returns
     -------
@@ -50,10 +55,10 @@ def write_label_studio(
         How many tasks were written; where the configuration is.
     """
     configuration = target.with_suffix(".xml")
-    text = labelling_configuration(modality, classes, columns)
+    text = labelling_configuration(modality, classes, columns, task)
     count = write_by_rank(
         target,
-        ((row.rank, _task(row, model_version)) for row in rows),
+        ((row.rank, _task(row, model_version, task)) for row in rows),
         before=b"[\n",
         between=b",\n",
         after=b"\n]\n",
@@ -63,7 +68,10 @@ def write_label_studio(
 
 
 def labelling_configuration(
-    modality: Modality, classes: Sequence[str], columns: Sequence[str]
+    modality: Modality,
+    classes: Sequence[str],
+    columns: Sequence[str],
+    task: str = "classification",
 ) -> str:
     """Return the XML that Label Studio wants as "Labeling Interface"."""
     view = ElementTree.Element("View")
@@ -76,17 +84,23 @@ def labelling_configuration(
     if modality == "table" or columns:
         name = SAMPLE if modality == "table" else "fields"
         ElementTree.SubElement(view, "Table", {"name": name, "value": "$fields"})
-    choice = {"name": LABEL, "toName": SAMPLE, "choice": "single", "required": "true"}
-    choices = ElementTree.SubElement(view, "Choices", {**choice, "showInline": "true"})
-    for name in classes:
-        ElementTree.SubElement(choices, "Choice", {"value": name})
+    asked = {"toName": SAMPLE, "required": "true"}
+    if task == "regression":
+        ElementTree.SubElement(view, "Number", {"name": LABEL, **asked})
+    else:
+        several = task == "multi-label"
+        name, kind = (LABEL_SET, "multiple") if several else (LABEL, "single")
+        choice = {"name": name, "toName": SAMPLE, "choice": kind, "required": "true"}
+        choices = ElementTree.SubElement(view, "Choices", {**choice, "showInline": "true"})
+        for value in [*classes, NO_LABEL] if several else classes:
+            ElementTree.SubElement(choices, "Choice", {"value": value})
     comment = {"name": COMMENT, "toName": SAMPLE, "rows": "2"}
     ElementTree.SubElement(view, "TextArea", {**comment, "placeholder": "Comment (optional)"})
     ElementTree.indent(view)
     return ElementTree.tostring(view, encoding="unicode") + "\n"
 
 
-def _task(row: ExportRow, model_version: str) -> bytes:
+def _task(row: ExportRow, model_version: str, task: str) -> bytes:
     data = {
         "row_id": row.row_id,
         "given_label": row.given_label,
@@ -104,16 +118,24 @@ def _task(row: ExportRow, model_version: str) -> bytes:
         data["text"] = row.text
     if row.image is not None:
         data["image"] = row.image
-    choice = {
-        "from_name": LABEL,
-        "to_name": SAMPLE,
-        "type": "choices",
-        "value": {"choices": [row.suggested_label]},
-    }
     prediction = {
         "model_version": model_version,
         "score": row.probability,
-        "result": [choice],
+        "result": [_suggestion(row, task)],
     }
-    task = {"data": data, "predictions": [prediction]}
-    return json.dumps(task, ensure_ascii=False, allow_nan=False).encode("utf-8")
+    content = {"data": data, "predictions": [prediction]}
+    return json.dumps(content, ensure_ascii=False, allow_nan=False).encode("utf-8")
+
+
+def _suggestion(row: ExportRow, task: str) -> dict[str, object]:
+    """Return the suggested label as Label Studio shows it, for the reviewer to accept or change."""
+    if task == "regression":
+        value = {"number": float(row.suggested_label)}
+        return {"from_name": LABEL, "to_name": SAMPLE, "type": "number", "value": value}
+    if task == "multi-label":
+        choices = row.suggested_label.split(SEPARATOR)
+        name = LABEL_SET
+    else:
+        choices, name = [row.suggested_label], LABEL
+    value_of_choices = {"choices": choices}
+    return {"from_name": name, "to_name": SAMPLE, "type": "choices", "value": value_of_choices}

@@ -138,10 +138,10 @@ def flag_label_sets(
 
 
 def set_signals(members: Members, base: Table, mirrored: Table) -> Values:
-    """Return the log odds that any given label of a row is wrong, `[rows, 2]`, nats.
+    """Return the log odds against each row's most doubtful label, `[rows, 2]`, nats.
 
-    With the labels taken as independent given the row, all are right with the product of their
-    probabilities, exp(-loss).
+    Not the odds that any label is wrong, which add up small doubts about all of them: mostly a
+    single label is wrong, and its row is found by that one (docs/tasks.md has the comparison).
 
     Parameters
     ----------
@@ -149,9 +149,8 @@ def set_signals(members: Members, base: Table, mirrored: Table) -> Values:
     base, mirrored : `[rows, L]`
         Probabilities that each label is present; the first column is `base`'s.
     """
-    losses = np.stack([_loss(members, base), _loss(members, mirrored)], axis=1)
-    # log((1 - p) / p) with p = exp(-loss), without overflow.
-    return np.asarray(losses + np.log(-np.expm1(-np.maximum(losses, SMALLEST))))
+    worst = [_doubts(members, values).max(axis=1) for values in (base, mirrored)]
+    return np.stack(worst, axis=1)
 
 
 def _loss(members: Members, probabilities: Table) -> Values:
@@ -179,7 +178,7 @@ def _suggested(members: Members, doubts: Values) -> Members:
 def _assumed_log_odds(signal: Values) -> Values:
     """Return log odds that sets are wrong, `[rows]`, where nothing was planted to measure on.
 
-    The signal is taken at its word, but for the rate, which is fitted.
+    The signal is taken at its word but for the rate, which is fitted.
     """
     rate = fit_error_rate(signal)
     return np.asarray(signal + np.log(rate) - np.log1p(-rate))

@@ -164,7 +164,7 @@ def rates(
 
 
 def budget_curve(judgement: Judgement) -> pd.DataFrame:
-    """Return `budget`, `expected_found`, `expected_precision`: what reviewing finds."""
+    """Return what review finds: `budget`, `expected_found`, `expected_precision`."""
     rows = len(judgement.rank)
     budgets = np.unique(np.geomspace(1, rows, POINTS_ON_BUDGET_CURVE).round().astype(np.int64))
     by_rank = judgement.probability[np.argsort(judgement.rank)]

@@ -11,6 +11,7 @@ is not called an error.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,12 +31,13 @@ GROSS_ROWS = 10.0
 LEAST_GROSS = 3.0
 """Smallest median size of gross errors, in right scales."""
 LEAST_SPREAD = 0.3
-MOST_ROWS = 2000
 STEPS = 60
+BINS = 600
+"""Squared residuals are counted in so many bins, each 9 % wider than the one before."""
 FIRST_RATE = 0.05
 SMALLEST = 1e-9
-GRID = np.exp(np.linspace(-12, 40, 2081))
-"""Squared residuals between which the evidence is interpolated."""
+GRID = np.exp(np.linspace(-12, 40, BINS))
+"""The middles of the bins, between which the evidence is interpolated."""
 
 
 @dataclass(frozen=True)
@@ -101,27 +103,30 @@ class TargetEvidence:
         return np.stack(columns, axis=1)
 
     def likelihood(self, rows: Values, right: Values) -> float:
-        """Return the log likelihood of squared residuals: of rows, and of right references."""
-        mixed = np.logaddexp.reduce(self._joint(rows), axis=1)
-        return float(mixed.sum() + self._right(right).sum())
+        """Return the log likelihood of rows and right references, counted in bins."""
+        mixed = np.logaddexp.reduce(self._joint(GRID), axis=1)
+        return float(rows @ mixed + right @ self._right(GRID))
 
 
 def fit_target_evidence(
-    rows: Values, references: Values | None = None, planted: NDArray[np.bool_] | None = None
+    rows: Values,
+    references: Values | None = None,
+    planted: NDArray[np.bool_] | None = None,
+    tails: Sequence[float] = TAILS,
 ) -> TargetEvidence:
     """Fit the distributions on rows, of which nobody knows which are wrong, and on references.
 
     Parameters
     ----------
     rows : `[rows]`
-        Signals log(1 + residual²) of the model that learned again; evenly chosen where many.
+        Signals log(1 + residual²) of the model that learned again.
     references : `[references]` or None
         The same of trusted samples. Without them, only gross errors are thought of.
     planted : bool `[references]` or None
         Which of them are wrong.
+    tails : sequence of float
+        Degrees of freedom of right residuals to choose from, by likelihood.
     """
-    if len(rows) > MOST_ROWS:
-        rows = rows[np.linspace(0, len(rows) - 1, MOST_ROWS).astype(np.int64)]
     right = np.zeros(0)
     slips: tuple[Sizes, ...] = ()
     if references is not None and planted is not None:
@@ -130,7 +135,8 @@ def fit_target_evidence(
         # By quantiles: a planted error may happen to hit the prediction.
         low, middle, high = np.quantile(logs, [0.16, 0.5, 0.84])
         slips = (Sizes(float(middle), max(float(high - low) / 2, LEAST_SPREAD)),)
-    fits = [_fit(np.expm1(rows), right, slips, tail) for tail in TAILS]
+    counts = _counted(np.expm1(rows)), _counted(right)
+    fits = [_fit(*counts, slips, tail) for tail in tails]
     return max(fits, key=lambda fit: fit[0])[1]
 
 
@@ -139,24 +145,34 @@ def _fit(
 ) -> tuple[float, TargetEvidence]:
     """Return the log likelihood and the evidence for one tail of right residuals.
 
-    `rows` and `right` (references) are squared residuals.
+    `rows` and `right` (references) say how many squared residuals lie in each bin.
     """
-    either = np.concatenate([rows, right])
-    logs = np.log(np.maximum(rows, SMALLEST)) / 2
-    scale = max(float(np.sqrt(np.median(either))) / 0.75, SMALLEST)
+    total = (rows + right).sum()
+    logs = np.log(GRID) / 2
+    middle = GRID[np.searchsorted((rows + right).cumsum(), total / 2)]
+    scale = float(np.sqrt(middle)) / 0.75
     gross = Sizes(float(np.log(GROSS_SIZE * scale)), GROSS_SPREAD)
     kinds = (*slips, gross)
     fit = TargetEvidence(scale, tail, kinds, (FIRST_RATE / len(kinds),) * len(kinds))
     for _ in range(STEPS):
-        joint = fit._joint(rows)
+        joint = fit._joint(GRID)
         shares = np.exp(joint - np.logaddexp.reduce(joint, axis=1, keepdims=True))
-        rates = np.clip(shares[:, 1:].mean(axis=0), 1e-6, 0.4)
-        pull = (tail + 1) / (tail + either / fit.scale**2)
-        weights = np.concatenate([shares[:, 0], np.ones(len(right))])
-        scale = max(float(np.sqrt((weights * pull * either).sum() / weights.sum())), SMALLEST)
+        shares *= rows[:, None]
+        rates = np.clip(shares[:, 1:].sum(axis=0) / rows.sum(), 1e-6, 0.4)
+        pull = (tail + 1) / (tail + GRID / fit.scale**2)
+        weights = shares[:, 0] + right
+        scale = float(np.sqrt((weights * pull * GRID).sum() / weights.sum()))
         gross = _gross(logs, shares[:, -1], scale)
         fit = TargetEvidence(scale, tail, (*slips, gross), tuple(rates.tolist()))
     return fit.likelihood(rows, right), fit
+
+
+def _counted(squares: Values) -> Values:
+    """Return how many squared residuals are nearest to each point of the grid, `[BINS]`."""
+    step = np.log(GRID[1] / GRID[0])
+    places = np.log(np.maximum(squares, GRID[0]) / GRID[0]) / step
+    nearest = np.minimum(places.round().astype(np.int64), BINS - 1)
+    return np.bincount(nearest, minlength=BINS).astype(np.float64)
 
 
 def _gross(logs: Values, weights: Values, scale: float) -> Sizes:

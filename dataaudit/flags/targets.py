@@ -14,7 +14,7 @@ from dataaudit.flags.label_evidence import FEWEST_REFERENCES, fit_error_rate
 from dataaudit.flags.mislabels import budget_curve, largest_groups, method, rates, threshold
 from dataaudit.flags.probabilities import Values
 from dataaudit.flags.results import MislabelFlags
-from dataaudit.flags.target_evidence import fit_target_evidence
+from dataaudit.flags.target_evidence import TAILS, TargetEvidence, fit_target_evidence
 
 NORMAL_MEDIAN = 0.6745
 """Median of the absolute value of a standard normal variable."""
@@ -81,7 +81,7 @@ def flag_targets(
         budget=budget,
         parts=list(groups.values()),
         seed=seed,
-        calibrate=lambda known, planted: fit_target_evidence(signals[:, 1], known[:, 0], planted),
+        calibrate=_Calibrator(signals[:, 1]),
     )
     suggested = np.asarray(mirrored, dtype=np.float64)
     residuals = targets - suggested
@@ -122,6 +122,19 @@ def flag_targets(
         ],
         predicted=suggested,
     )
+
+
+@dataclass
+class _Calibrator:
+    """Fits the evidence, on redrawn references with the tail that the first ones chose."""
+
+    rows: Values
+    tails: tuple[float, ...] = TAILS
+
+    def __call__(self, references: Values, planted: NDArray[np.bool_]) -> TargetEvidence:
+        evidence = fit_target_evidence(self.rows, references[:, 0], planted, self.tails)
+        self.tails = (evidence.tail,)
+        return evidence
 
 
 def target_signals(

@@ -86,7 +86,7 @@ def page_data(report: AuditReport, places: Sequence[tuple[float, float]]) -> dic
                     else None
                     for name in names
                 ],
-                row.note,
+                *([row.note] if row.note else []),
             ]
             for row in labels.rows
         ],

@@ -1,0 +1,146 @@
+"""Label sets: losses against torch's own, planted errors, and how sets are read and written."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch.nn import functional
+
+from dataaudit.datasets.label_sets import (
+    as_text,
+    from_text,
+    sets_of_columns,
+    sets_of_values,
+)
+from dataaudit.errors import DataError, ModelError
+from dataaudit.tasks import Classification, MultiLabel
+from dataaudit.tasks.weighted import WeightedClassification, WeightedMultiLabel
+
+LOGITS = torch.tensor([[2.0, -1.0, 0.5], [0.0, 3.0, -2.0]], dtype=torch.float64)
+LABELS = torch.tensor([[1, 0, 1], [0, 0, 0]], dtype=torch.int8)
+
+
+def test_the_loss_is_the_sum_of_binary_cross_entropies() -> None:
+    losses = MultiLabel(3).losses(LOGITS, LABELS)
+    probabilities = LOGITS.sigmoid().numpy()
+    given = np.where(LABELS.numpy() > 0, probabilities, 1 - probabilities)
+    np.testing.assert_allclose(losses.numpy(), -np.log(given).sum(axis=1), rtol=1e-12)
+
+
+def test_probabilities_are_recognised_and_give_the_same_losses() -> None:
+    task = MultiLabel.of(LOGITS.sigmoid(), 3)
+    assert task.outputs == "probabilities"
+    torch.testing.assert_close(
+        task.losses(LOGITS.sigmoid(), LABELS), MultiLabel.of(LOGITS, 3).losses(LOGITS, LABELS)
+    )
+    assert torch.isfinite(task.losses(torch.tensor([[1.0, 0, 0]]), 1 - LABELS[:1])).all()
+
+
+def test_outputs_of_another_width_are_refused() -> None:
+    with pytest.raises(ModelError, match=r"shape \(5, 2\) for 5 rows; expected \[5, 3\]"):
+        MultiLabel.of(torch.zeros(5, 2), 3)
+
+
+def test_a_planted_error_is_one_label_too_many_or_too_few() -> None:
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, 2, (500, 4)).astype(np.int8)
+    predictions = np.full((500, 4), 0.01)
+    predictions[:, 2] = 0.5  # what is easily confused is drawn more often
+    wrong = MultiLabel(4).wrong_labels(predictions, labels, generator)
+    changed = wrong != labels
+    assert (changed.sum(axis=1) == 1).all()
+    assert set(np.unique(wrong)) == {0, 1}
+    absent = labels.sum(axis=1) == 0
+    assert changed[absent, 2].mean() > 0.5
+
+
+def test_the_metric_is_the_share_of_labels_right() -> None:
+    found = MultiLabel(3).metric(LOGITS.sigmoid().numpy(), LABELS.numpy())
+    assert found.tolist() == [1.0, pytest.approx(2 / 3)]
+
+
+def test_weights_and_smoothing_are_torchs_and_plain_losses_stay_plain() -> None:
+    task, labels = Classification(3), torch.tensor([2, 0])
+    weighted = WeightedClassification(task, (1.0, 2.0, 5.0), 0.1)
+    expected = functional.cross_entropy(
+        LOGITS,
+        labels,
+        torch.tensor([1.0, 2.0, 5.0], dtype=torch.float64),
+        label_smoothing=0.1,
+        reduction="none",
+    )
+    torch.testing.assert_close(weighted.losses(LOGITS, labels), expected)
+    plain = WeightedClassification(task, None, 0.0)
+    torch.testing.assert_close(plain.losses(LOGITS, labels), task.losses(LOGITS, labels))
+
+
+def test_weights_of_one_logit_are_those_of_its_two_classes() -> None:
+    logit = torch.tensor([0.3, -2.0])
+    two = torch.stack([torch.zeros(2), logit], dim=1)
+    labels = torch.tensor([1, 0])
+    one = WeightedClassification(Classification(2, "one logit"), (1.0, 3.0), 0.2)
+    both = WeightedClassification(Classification(2), (1.0, 3.0), 0.2)
+    torch.testing.assert_close(one.losses(logit, labels), both.losses(two, labels))
+
+
+def test_present_labels_weigh_more() -> None:
+    weighted = WeightedMultiLabel(MultiLabel(3), (1.0, 1.0, 4.0), 0.0)
+    plain = MultiLabel(3).losses(LOGITS, LABELS)
+    third = functional.softplus(-LOGITS[0, 2])
+    torch.testing.assert_close(
+        weighted.losses(LOGITS, LABELS) - plain, torch.stack([3 * third, 0 * third])
+    )
+    smoothed = WeightedMultiLabel(MultiLabel(3), None, 1.0).losses(LOGITS, LABELS)
+    torch.testing.assert_close(
+        smoothed, WeightedMultiLabel(MultiLabel(3), None, 1.0).losses(LOGITS, 1 - LABELS)
+    )
+
+
+CLASSES = ["a", "b", "c"]
+EXPECTED = [[1, 0, 1], [0, 0, 0], [0, 1, 0]]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [["c", "a"], [], ["b"]],
+        ["a|c", "", "b"],
+        ["c | a", "(none)", "b"],
+        ['["a", "c"]', "[]", '["b"]'],
+        [np.array(["a", "c"], dtype=object), np.array([], dtype=object), np.array(["b"])],
+    ],
+)
+def test_sets_are_read_in_every_form(values: list[object]) -> None:
+    members, classes = sets_of_values(
+        pd.Series(values, dtype=object), np.arange(3), where="x", classes=CLASSES
+    )
+    assert members.tolist() == EXPECTED
+    assert classes == CLASSES
+
+
+def test_text_and_back() -> None:
+    texts = [as_text(np.array(row), CLASSES) for row in EXPECTED]
+    assert texts == ["a|c", "(none)", "b"]
+    assert [from_text(text, CLASSES).tolist() for text in texts] == EXPECTED
+
+
+def test_columns_of_zero_and_one() -> None:
+    table = pd.DataFrame({"a": [1, 0, 0], "b": [False, False, True], "c": ["1", "0", "0"]})
+    assert sets_of_columns(table, np.arange(3), where="x").tolist() == EXPECTED
+    table["b"] = [0, 2, 1]
+    with pytest.raises(DataError, match=r"column 'b': row 1 \(id 1\): found 2; expected 0 or 1"):
+        sets_of_columns(table, np.arange(3), where="x")
+
+
+def test_what_is_no_set_is_refused_or_marked() -> None:
+    values = pd.Series([["a"], ["a", "d"], None, ["-100"]], dtype=object)
+    with pytest.raises(DataError, match=r"row 1 \(id 1\): label 'd' is not one of the classes"):
+        sets_of_values(values[:2], np.arange(2), where="x", classes=CLASSES)
+    with pytest.raises(DataError, match=r"row 0 .*found None; expected a list of labels"):
+        sets_of_values(values[2:3], np.arange(1), where="x", classes=CLASSES)
+    with pytest.raises(DataError, match=r"add the line `classes: \[a\]`"):
+        sets_of_values(values[:1], np.arange(1), where="x", classes=None)
+    members, _ = sets_of_values(
+        values, np.arange(4), where="x", classes=CLASSES, tolerate=True, ignore=-100
+    )
+    assert members.tolist() == [[1, 0, 0], [-1, -1, -1], [-1, -1, -1], [-2, -2, -2]]

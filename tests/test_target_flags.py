@@ -1,0 +1,173 @@
+"""Flags for targets and label sets, from arrays: calibrated, of the right sign, without units."""
+
+import numpy as np
+import pytest
+from scipy.stats import lognorm, t
+
+from dataaudit.flags.label_sets import ReferenceSets, flag_label_sets
+from dataaudit.flags.results import MislabelFlags
+from dataaudit.flags.target_evidence import Sizes, TargetEvidence, fit_target_evidence
+from dataaudit.flags.targets import ReferenceTargets, flag_targets, target_signals
+
+ROWS = 1500
+
+
+def flags(
+    gross: float, rate: float, unit: float = 1.0, references: bool = True, budget: int | None = None
+) -> tuple[MislabelFlags, np.ndarray]:
+    """Targets with noise of size 1, some wrong by about `gross`; planted ones by about 4."""
+    generator = np.random.default_rng(0)
+    truth = generator.normal(50, 5, ROWS)
+    targets = truth + generator.standard_t(6, ROWS)
+    wrong = np.arange(ROWS) < rate * ROWS
+    size = gross * np.exp(generator.normal(0, 0.2, ROWS)) * generator.choice([-1, 1], ROWS)
+    targets[wrong] += size[wrong]
+    known = None
+    if references:
+        held_out = generator.normal(50, 5, 400)
+        planted = np.arange(400) < 100
+        shift = generator.choice([-1, 1], 400) * generator.uniform(2, 8, 400)
+        given = held_out + generator.standard_t(6, 400) + np.where(planted, shift, 0)
+        known = ReferenceTargets(given * unit, planted, held_out * unit, held_out * unit)
+    ids = np.arange(ROWS)
+    predictions = truth * unit
+    found = flag_targets(
+        ids, targets * unit, predictions, predictions, predictions, known, budget=budget
+    )
+    return found, wrong
+
+
+@pytest.mark.parametrize("gross", [8.0, 300.0])
+def test_gross_errors_are_found_with_the_rate_and_precision_claimed(gross: float) -> None:
+    found, wrong = flags(gross, 0.06)
+    table = found.table
+    flagged = table["flagged"].to_numpy()
+    assert wrong[flagged].mean() >= 0.85
+    assert wrong[flagged].sum() >= 0.9 * wrong.sum()
+    claimed = table["probability"][flagged].mean()
+    assert claimed == pytest.approx(wrong[flagged].mean(), abs=0.07)
+    assert found.noise_rate.low <= 0.06 <= found.noise_rate.high
+    assert found.noise_rate.estimate == pytest.approx(0.06, abs=0.02)
+
+
+def test_clean_targets_get_hardly_a_flag() -> None:
+    found, _ = flags(8.0, 0.0)
+    assert found.table["flagged"].mean() < 0.01
+    assert found.noise_rate.estimate < 0.02
+
+
+def test_without_references_gross_errors_are_still_found_and_no_interval_is_claimed() -> None:
+    found, wrong = flags(20.0, 0.06, references=False)
+    flagged = found.table["flagged"].to_numpy()
+    assert wrong[flagged].mean() >= 0.9
+    assert wrong[flagged].sum() >= 0.9 * wrong.sum()
+    assert (found.noise_rate.low, found.noise_rate.high) == (0.0, 1.0)
+
+
+def test_the_unit_of_the_targets_changes_nothing() -> None:
+    one, _ = flags(8.0, 0.06)
+    thousand, _ = flags(8.0, 0.06, unit=1000.0)
+    np.testing.assert_allclose(
+        one.table["probability"], thousand.table["probability"], rtol=0, atol=1e-9
+    )
+    np.testing.assert_allclose(
+        1000 * one.table["suggested_label"], thousand.table["suggested_label"]
+    )
+
+
+def test_the_table_says_what_is_expected_and_the_note_by_how_much() -> None:
+    found, _ = flags(300.0, 0.06, budget=7)
+    table = found.table
+    assert table["flagged"].sum() == 7
+    first = table.index[table["rank"] == 1][0]
+    assert found.notes is not None
+    off = table["given_label"][first] - table["suggested_label"][first]
+    side = "above" if off > 0 else "below"
+    assert f"{abs(off):.3g} {side} what the model expects" in found.notes[first]
+    assert found.noise_per_class.empty
+    assert found.noise_table.empty
+    order = np.argsort(table["rank"].to_numpy())
+    assert (np.diff(table["probability"].to_numpy()[order]) <= 0).all()
+
+
+def test_the_more_a_target_is_off_the_more_suspicious_it_is() -> None:
+    size = np.array([0.0, 1.0, 5.0, 1e3, 1e9])
+    signals = target_signals(size, np.zeros(5), np.zeros(5), (1.0, 2.0))
+    assert (np.diff(signals, axis=0) > 0).all()
+    np.testing.assert_allclose(signals[2], [np.log(26), np.log(1 + 6.25)])
+    evidence = TargetEvidence(1.0, 6.0, (Sizes(1.0, 0.3), Sizes(2.0, 0.4)), (0.02, 0.01))
+    ratios = evidence.log_ratios(signals[:, :1])
+    assert (np.diff(ratios) >= 0).all()
+
+
+def test_the_evidence_is_the_ratio_of_the_two_densities() -> None:
+    kinds = (Sizes(1.2, 0.3), Sizes(2.0, 0.5))
+    evidence = TargetEvidence(0.8, 6.0, kinds, (0.03, 0.01))
+    size = np.array([2.0, 3.0, 5.0])
+    right = 2 * t.pdf(size, 6, scale=0.8)
+    wrong = 0.75 * lognorm.pdf(size, 0.3, scale=np.exp(1.2))
+    wrong += 0.25 * lognorm.pdf(size, 0.5, scale=np.exp(2.0))
+    found = evidence.log_ratios(np.log1p(size**2)[:, None])
+    np.testing.assert_allclose(found, np.log(wrong / right), rtol=0, atol=5e-3)
+
+
+def test_the_fit_finds_the_distributions_that_residuals_came_from() -> None:
+    generator = np.random.default_rng(3)
+    size = np.abs(generator.standard_t(5, 2000)) * 0.7
+    size[:100] = np.exp(generator.normal(3, 0.4, 100))
+    fit = fit_target_evidence(np.log1p(size**2))
+    assert fit.scale == pytest.approx(0.7, rel=0.1)
+    assert fit.kinds[-1].mean == pytest.approx(3, abs=0.3)
+    assert sum(fit.rates) == pytest.approx(0.05, abs=0.01)
+
+
+def set_flags(wrong_share: float) -> tuple[MislabelFlags, np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(0)
+
+    def sample(rows: int, wrong: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        truth = generator.integers(0, 2, (rows, 3)).astype(np.int8)
+        odds = np.where(truth > 0, 3.0, -3.0) + generator.normal(0, 1.2, (rows, 3))
+        given = truth.copy()
+        place = generator.integers(0, 3, rows)
+        lines = np.flatnonzero(wrong)
+        given[lines, place[lines]] = 1 - given[lines, place[lines]]
+        return given, 1 / (1 + np.exp(-odds)), truth
+
+    wrong = np.arange(1000) < wrong_share * 1000
+    given, mirrored, truth = sample(1000, wrong)
+    planted = np.arange(400) < 100
+    known, known_mirrored, _ = sample(400, planted)
+    references = ReferenceSets(known, planted, known_mirrored, known_mirrored)
+
+    def text(members: np.ndarray) -> np.ndarray:
+        return np.array(["".join(map(str, row)) for row in members], dtype=object)
+
+    found = flag_label_sets(
+        np.arange(1000), ["a", "b", "c"], given, mirrored, mirrored, mirrored, references, text
+    )
+    return found, wrong, text(truth)
+
+
+def test_wrong_sets_are_found_and_the_right_ones_suggested() -> None:
+    found, wrong, truth = set_flags(0.1)
+    flagged = found.table["flagged"].to_numpy()
+    assert wrong[flagged].mean() >= 0.8
+    assert wrong[flagged].sum() >= 0.8 * wrong.sum()
+    assert found.table["probability"][flagged].mean() == pytest.approx(
+        wrong[flagged].mean(), abs=0.1
+    )
+    assert (found.table["suggested_label"].to_numpy() == truth)[wrong & flagged].mean() > 0.9
+    assert found.noise_rate.low <= 0.1 <= found.noise_rate.high
+    assert found.noise_per_class["class"].tolist() == ["a", "b", "c"]
+    assert (found.table["suggested_label"] != found.table["given_label"]).all()
+
+
+def test_the_note_names_the_doubtful_label() -> None:
+    found, _, _ = set_flags(0.1)
+    assert found.notes is not None
+    first = found.table.index[found.table["rank"] == 1][0]
+    given, suggested = found.table.loc[first, ["given_label", "suggested_label"]]
+    changed = next(place for place in range(3) if given[place] != suggested[place])
+    state = "given" if given[changed] == "1" else "missing"
+    assert f"{'abc'[changed]} is {state}" in found.notes[first]
+    assert not set_flags(0.0)[0].table["flagged"].mean() > 0.02
