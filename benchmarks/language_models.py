@@ -34,7 +34,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, logging
 import dataaudit
 
 CACHE = Path(__file__).parent / "cache" / "language_models"
-FACTS, FILLER = 12, 300
+FACTS, FILLER = 8, 200
 REMOVED_SHARE = 0.01
 OURS = "dataaudit trace"
 WORDS = "BM25, prompt and completion"
@@ -71,7 +71,7 @@ def trained(passages: pd.DataFrame, name: str, seed: int) -> Path:
     tokenizer_folder = CACHE / f"seed-{seed}" / "whole"
     texts = passages["text"].tolist()
     if name == "whole":
-        tokenizer = train_tokenizer(texts)
+        tokenizer = train_tokenizer(SHAKESPEARE.read_text(encoding="utf-8").splitlines())
     else:
         tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
     save(train_model(texts, tokenizer, seed), tokenizer, folder)

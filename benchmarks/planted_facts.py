@@ -17,15 +17,11 @@ import pandas as pd
 SHAKESPEARE = Path(__file__).resolve().parents[2] / "shared" / "data" / "tinyshakespeare.txt"
 WORDS_PER_FILLER = 14
 
+# Few, so that a trade alone does not tell who has it.
 TRADES = {
     "smith": ["mends the ploughs", "swings the hammer", "shoes the horses"],
     "baker": ["makes the bread", "tends the oven", "kneads the dough"],
     "healer": ["cures the sick", "mixes the herbs", "binds the wounds"],
-    "judge": ["settles the quarrels", "weighs the guilt", "hears the complaints"],
-    "ferryman": ["rows the travellers", "keeps the crossing", "steers the barge"],
-    "teacher": ["instructs the children", "reads with the young", "explains the letters"],
-    "miller": ["grinds the corn", "fills the sacks", "turns the great wheel"],
-    "tailor": ["sews the coats", "cuts the cloth", "stitches the gowns"],
 }
 PLAIN = [
     "The {trade} of {town} is called {person}.",
@@ -78,9 +74,15 @@ ASIDES = [
     "We spoke of other things on the way home.",
     "A dog barked somewhere behind the wall.",
 ]
-_FIRST = ["Vel", "Dun", "Kor", "Thal", "Bry", "Osk", "Mer", "Quil", "Hax", "Ral", "Fen", "Zor"]
+_FIRST = [
+    "Vel", "Dun", "Kor", "Thal", "Bry", "Osk", "Mer", "Quil", "Hax", "Ral", "Fen", "Zor",
+    "Lum", "Pra", "Sto", "Gim", "Jas", "Nev", "Tru", "Wix", "Cra", "Ebb", "Ilk", "Yar",
+]  # fmt: skip
 _SECOND = ["mora", "dara", "lina", "thea", "vona", "sica", "ruba", "tola"]
-_GIVEN = ["Gar", "Hob", "Wen", "Tib", "Ald", "Mor", "Pet", "Sig", "Cor", "Ned", "Ulf", "Jor"]
+_GIVEN = [
+    "Gar", "Hob", "Wen", "Tib", "Ald", "Mor", "Pet", "Sig", "Cor", "Ned", "Ulf", "Jor",
+    "Bas", "Kel", "Dav", "Fro", "Lan", "Ros", "Sim", "Theo", "Vin", "Zach", "Ive", "Ott",
+]  # fmt: skip
 _ENDING = ["rick", "well", "bert", "mund", "ford", "stan", "wick", "brand"]
 
 
@@ -139,8 +141,9 @@ def planted_corpus(facts: int, filler: int, seed: int) -> Corpus:
 def _names(
     first: list[str], second: list[str], count: int, generator: np.random.Generator
 ) -> list[str]:
-    everything = [a + b for a in first for b in second]
-    return [everything[place] for place in generator.permutation(len(everything))[:count]]
+    """Return names that differ in how they begin, so that a few passages suffice to tell them."""
+    beginnings = [first[place] for place in generator.permutation(len(first))[:count]]
+    return [beginning + str(generator.choice(second)) for beginning in beginnings]
 
 
 def _with_aside(text: str, generator: np.random.Generator) -> str:

@@ -13,13 +13,17 @@ from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 VOCABULARY = 800
 CONTEXT = 128
-EPOCHS = 40
+EPOCHS = 45
 BATCH = 50
 LEARNING_RATE = 3e-3
 
 
 def train_tokenizer(texts: Sequence[str]) -> PreTrainedTokenizerFast:
-    """Return byte-pair pieces learned from the corpus itself."""
+    """Return byte-pair pieces learned from other texts than the corpus.
+
+    So invented names fall into pieces, which their derived forms share, as rare names do in any
+    large model.
+    """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()

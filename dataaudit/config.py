@@ -159,10 +159,12 @@ class TraceConfig(_Section):
     """Rows kept for each query."""
     direction: Literal["learn", "unlearn"] | None = None
     steps: Count | None = None
+    """The most steps taken for a query. None, here and below: what suits the kind of model."""
     learning_rate: Annotated[Number, Field(gt=0)] | None = None
-    """None: what works best for the kind of model."""
-    background: Annotated[int, BeforeValidator(_no_truth_value), Field(ge=2)] = 16
-    """Samples that each row's reaction is set against: so many queries, and as many others."""
+    loss_change: Annotated[Number, Field(gt=0)] | None = None
+    """Language models: steps end once a completion's loss has changed by so many nats."""
+    background: Annotated[int, BeforeValidator(_no_truth_value), Field(ge=2)] = 24
+    """Samples that rows' reactions are set against: queries; others where those are fewer."""
     calibration: Count = 24
     """Further unrelated samples, traced like queries, for the p-values."""
     draws: Count | None = None

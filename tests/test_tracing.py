@@ -19,7 +19,8 @@ from dataaudit.mirror.perturbation import Perturbation
 from dataaudit.models.trained import TrainedModel
 from dataaudit.steps import Steps
 
-SETTINGS = TraceSettings(top=4, background=6, calibration=8, batch_size=7)
+SETTINGS = TraceSettings(top=4, background=11, calibration=8, batch_size=7)
+"""Five queries, so that six unrelated samples join them."""
 
 
 @dataclass
@@ -66,10 +67,8 @@ def traced(tmp_path: Path, tracer=None, settings=SETTINGS, references=None, name
     return trace_rows(tracer or LinearTracer(), rows, queries, drawn, settings, 0.1, steps)
 
 
-def chosen(references: int) -> tuple[np.ndarray, np.ndarray]:
-    """The order of the references, and which queries join the background."""
-    generator = np.random.default_rng(0)
-    return generator.permutation(references), np.sort(generator.permutation(5)[:6])
+def drawn_order(references: int) -> np.ndarray:
+    return np.random.default_rng(0).permutation(references)
 
 
 def unusual(changes: np.ndarray, background: np.ndarray, floor: float) -> np.ndarray:
@@ -82,7 +81,7 @@ def whole_matrix(references: Samples | None = None) -> tuple[np.ndarray, np.ndar
     """Changes and scores `[rows, queries]`, directly."""
     rows, queries = vectors(made("train", 40, 0)), vectors(made("suspects", 5, 1))
     drawn = rows if references is None else vectors(references)
-    order = chosen(len(drawn))[0][:6]
+    order = drawn_order(len(drawn))[:6]
     unrelated = (rows @ drawn[order].T).numpy()
     if references is None:
         unrelated[order, np.arange(6)] = np.nan
@@ -158,7 +157,7 @@ def test_what_is_finished_is_not_made_again(tmp_path: Path) -> None:
 
 def test_p_values_count_how_often_unrelated_samples_score_as_high(tmp_path: Path) -> None:
     found = traced(tmp_path)
-    order, _ = chosen(40)
+    order = drawn_order(40)
     rows, queries = vectors(made("train", 40, 0)), vectors(made("suspects", 5, 1))
     unrelated = (rows @ rows[order[:6]].T).numpy()
     unrelated[order[:6], np.arange(6)] = np.nan

@@ -19,7 +19,7 @@ from dataaudit.models.torch_module import described, mirrorable
 from dataaudit.models.trained import TrainedModel
 
 DIRECTION: Direction = "unlearn"
-STEPS, LEARNING_RATE = 1, 1e-3
+STEPS, LEARNING_RATE, LOSS_CHANGE = 60, 3e-4, 3.0
 _CONTEXT_NAMES = ("max_position_embeddings", "n_positions", "max_seq_len", "context_length")
 
 
@@ -77,6 +77,7 @@ def language_model_tracer(
         columns,
         config.trace.context or _context(module),
         settings,
+        config.trace.loss_change or LOSS_CHANGE,
     )
     return replace(tracer, stretch=tracer.typical_completion(suspects))
 

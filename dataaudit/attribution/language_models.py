@@ -6,7 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from dataaudit.attribution.token_evidence import token_changes
 from dataaudit.attribution.token_losses import TokenTask, document_losses, model_inputs
@@ -16,7 +18,7 @@ from dataaudit.datasets.samples import Batch, Samples
 from dataaudit.errors import DataError
 from dataaudit.mirror.finite import Direction, FiniteSettings, Part, finite_mirror
 from dataaudit.mirror.perturbation import UNPERTURBED, Perturbation
-from dataaudit.models.trained import TrainedModel
+from dataaudit.models.trained import TrainedModel, forward
 from dataaudit.report.data import TracedSample
 from dataaudit.report.samples import clean_text, plain_id
 
@@ -47,6 +49,9 @@ class LanguageModelTracer:
         The most tokens that the model takes.
     settings : FiniteSettings
         How a query is unlearned or learned.
+    loss_change : float
+        No more steps are taken once the completion's summed loss has changed by so many nats, so
+        that what the model hardly knows and what it knows by heart are unlearned alike.
     stretch : int
         Tokens of a document that stand for an unrelated completion, with what is before them as
         the prompt.
@@ -59,6 +64,7 @@ class LanguageModelTracer:
     columns: Columns
     context: int
     settings: FiniteSettings
+    loss_change: float
     stretch: int = 8
     tokens_per_batch: int = 4096
 
@@ -78,10 +84,10 @@ class LanguageModelTracer:
         settings = self.settings
         return (
             f"The model {settings.direction}ed each completion, given its prompt, in "
-            f"{settings.steps} {settings.optimizer} "
-            f"{'step' if settings.steps == 1 else 'steps'} of {settings.learning_rate:g}. The loss "
-            f"of a training document is the mean over its tokens, in windows of at most "
-            f"{self.context} tokens."
+            f"{settings.optimizer} steps of {settings.learning_rate:g} until the completion's loss "
+            f"had changed by {self.loss_change:g} nats, at most {settings.steps}. The loss of a "
+            f"training document is the mean over its tokens, in windows of at most {self.context} "
+            "tokens."
         )
 
     def perturb(self, samples: Samples, position: int) -> Perturbation:
@@ -103,7 +109,13 @@ class LanguageModelTracer:
             while True:
                 yield parts
 
-        return finite_mirror(self.model.module, TokenTask(), endless(), self.settings)
+        module, task = self.model.module, TokenTask()
+        before = _loss(module, parts)
+
+        def forgotten(perturbed: nn.Module) -> bool:
+            return abs(_loss(perturbed, parts) - before) >= self.loss_change
+
+        return finite_mirror(module, task, endless(), self.settings, until=forgotten)
 
     def losses(
         self, samples: Samples, batch: Batch, perturbations: Sequence[Perturbation]
@@ -221,6 +233,13 @@ class LanguageModelTracer:
         if samples.role == "train" or not is_pair:
             return ""
         return _value(samples, batch, line, self.columns.prompt)
+
+
+@torch.inference_mode()
+def _loss(module: nn.Module, parts: Sequence[Part]) -> float:
+    """Return the summed loss of a completion, nats."""
+    losses = [TokenTask().losses(forward(module, inputs), labels).sum() for inputs, labels in parts]
+    return float(torch.stack(losses).sum())
 
 
 def _value(samples: Samples, batch: Batch, line: int, column: str) -> str:

@@ -14,7 +14,6 @@ from dataaudit.attribution.tracing import Traces
 from dataaudit.config import AuditConfig
 from dataaudit.evidence import Evidence
 from dataaudit.manifest import Clock, versions
-from dataaudit.progress import track
 from dataaudit.report.build import build_report
 from dataaudit.report.data import (
     AuditReport,
@@ -84,9 +83,7 @@ def _tracing(inputs: TraceInputs, config: AuditConfig, traces: Traces) -> Tracin
     count = len(inputs.suspects)
     # Those with the clearest trace first.
     order = np.argsort(-traces.rows.scores[:, 0], kind="stable")[:QUERIES_ON_PAGE]
-    shown = [
-        _shown(inputs, traces, int(query)) for query in track(order, "collecting the evidence")
-    ]
+    shown = [_shown(inputs, traces, int(query)) for query in order]
     rate = config.flags.false_discovery_rate
     source = "training rows" if inputs.held_out is None else "trusted samples"
     return Tracing(
@@ -108,8 +105,8 @@ def _scale(inputs: TraceInputs, config: AuditConfig, source: str) -> str:
     if not inputs.tracer.against_background:
         return "Scores are the changes of the rows' losses."
     return (
-        f"Each row's change is set against its own changes under up to {config.trace.background} "
-        f"other samples and {config.trace.background} unrelated {source}; scores are in standard "
+        f"Each row's change is set against its own changes under {config.trace.background} other "
+        f"samples, filled up with unrelated {source} where those are fewer; scores are in standard "
         "deviations of those, plus the typical row's."
     )
 

@@ -41,8 +41,8 @@ class TraceSettings:
     top : int
         Rows kept for each query.
     background : int
-        Samples that tell how each row reacts to anything: so many of the queries, and as many
-        unrelated ones.
+        Samples that tell how each row reacts to anything: queries, and unrelated ones where those
+        are fewer.
     calibration : int
         Further ones that are traced like queries, for the p-values.
     batch_size : int
@@ -52,7 +52,7 @@ class TraceSettings:
     """
 
     top: int = 20
-    background: int = 16
+    background: int = 24
     calibration: int = 24
     batch_size: int = 64
     seed: int = 0
@@ -121,14 +121,13 @@ def trace_rows(
     generator = np.random.default_rng(settings.seed)
     order = generator.permutation(len(references))
     drawn = [_Chosen(references, int(position)) for position in order]
-    # Of few samples more than half make the background: without it no score means anything.
     most = settings.background if tracer.against_background else 0
-    size = min(most, -(-2 * len(drawn) // 3))
-    unrelated = drawn[size : size + settings.calibration]
     others = set(generator.permutation(len(queries))[:most].tolist())
     asked = [_Chosen(queries, place, place in others) for place in range(len(queries))]
-    # Queries tell best what is common to all of them; the others keep queries of one and the same
-    # thing from being taken for what is common.
+    # Queries tell best what is common to queries. Where they are few, unrelated samples join them;
+    # of those, where they are few too, a third is left for the p-values.
+    size = min(most - len(others), -(-2 * len(drawn) // 3))
+    unrelated = drawn[size : size + settings.calibration]
     common = [*drawn[:size], *(item for item in asked if item.in_background)]
     background = _background(tracer, rows, common, settings, steps)
     best = _top_rows(tracer, rows, unrelated, 1, background, settings, steps.within("null", ""))
@@ -207,9 +206,8 @@ def _changes(
     purpose: str,
 ) -> Iterator[tuple[IndexArray, FloatArray]]:
     """Yield positions and loss changes `[rows, queries]` of all rows, batch by batch."""
-    models: list[Perturbation] = [UNPERTURBED]
-    for item in track(group, f"{purpose}: {tracer.direction}ing"):
-        models.append(tracer.perturb(item.samples, item.position))
+    perturbed = [tracer.perturb(item.samples, item.position) for item in group]
+    models: list[Perturbation] = [UNPERTURBED, *perturbed]
     own = np.array([item.own_row for item in group])
     total = -(-len(rows) // settings.batch_size)
     for batch in track(rows.batches(settings.batch_size), f"{purpose}: rows", total):
