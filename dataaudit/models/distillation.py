@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from dataaudit.datasets.samples import Samples
 from dataaudit.errors import ModelError
 from dataaudit.models.table_encoding import TableEncoding
-from dataaudit.models.trained import Preprocess
 from dataaudit.progress import track
 
 SURROGATE_WIDTH = 128
@@ -26,41 +25,45 @@ _ROWS_PER_STEP = 128
 _ROWS_PER_READ = 4096
 
 Prepare = Callable[[pd.DataFrame], Any]
+Ask = Callable[[pd.DataFrame], NDArray[Any]]
+Loss = Callable[[Tensor, Tensor], Tensor]
 
 
-class _Surrogate(nn.Module):
+class Surrogate(nn.Module):
     """A standardising input and one hidden layer."""
 
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, mean: Tensor, scale: Tensor, classes: int) -> None:
+    def __init__(self, mean: Tensor, scale: Tensor, outputs: int) -> None:
         super().__init__()
         self.register_buffer("mean", mean)
         self.register_buffer("scale", scale)
         self.layers = nn.Sequential(
             nn.Linear(len(mean), SURROGATE_WIDTH),
             nn.ReLU(),
-            nn.Linear(SURROGATE_WIDTH, classes),
+            nn.Linear(SURROGATE_WIDTH, outputs),
         )
 
     def forward(self, inputs: Tensor) -> Tensor:
+        """Return the outputs, `[rows, outputs]`."""
         result: Tensor = self.layers((inputs - self.mean) / self.scale)
         return result
 
 
 def distil(
-    estimator: Any, prepare: Prepare, select: Preprocess, train: Samples, seed: int
+    prepare: Prepare, ask: Ask, loss: Loss, train: Samples, seed: int
 ) -> tuple[nn.Module, TableEncoding]:
-    """Fit a network to an estimator's probabilities.
+    """Fit a network to what an estimator says about its training rows.
 
     Parameters
     ----------
-    estimator : fitted classifier or pipeline
     prepare : callable
-        From raw rows to what the last step of the pipeline is given.
-    select : callable
-        From raw rows to what the estimator is given.
+        From raw rows to what the last step of a pipeline is given.
+    ask : callable
+        From raw rows to what the estimator says, `[rows, width]`; around 0 and of size 1.
+    loss : callable
+        Of the network's outputs and what the estimator says, both `[rows, width]`.
     train : Samples
         At most 50,000 of them are learned from.
     seed : int
@@ -68,47 +71,47 @@ def distil(
     Returns
     -------
     torch.nn.Module, and the encoding of what `prepare` returns as the module's inputs
-
-    Raises
-    ------
-    ModelError
-        The estimator decides between pairs of classes.
     """
-    prepared, targets = _distillation_set(estimator, prepare, select, train, seed)
+    prepared, targets = _distillation_set(prepare, ask, train, seed)
     encoding = TableEncoding.fit(prepared)
     inputs = torch.tensor(encoding(prepared)).float()
     mean, scale = inputs.mean(dim=0), inputs.std(dim=0, correction=0)
     scale[scale < 1e-12] = 1.0
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        module = _Surrogate(mean, scale, targets.shape[1])
+        module = Surrogate(mean, scale, targets.shape[1])
         optimizer = torch.optim.Adam(module.parameters(), lr=3e-3)
         for _ in track(range(_SURROGATE_STEPS), "fitting a network to the estimator"):
             chosen = torch.randint(len(inputs), (_ROWS_PER_STEP,))
-            loss = nn.functional.cross_entropy(module(inputs[chosen]), targets[chosen])
+            value = loss(module(inputs[chosen]), targets[chosen])
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            value.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
     return module.eval(), encoding
 
 
-def _distillation_set(
-    estimator: Any, prepare: Prepare, select: Preprocess, train: Samples, seed: int
-) -> tuple[pd.DataFrame, Tensor]:
-    """Return what the last step is given, and the estimator's probabilities `[rows, classes]`."""
+def rows_to_learn_from(train: Samples, seed: int) -> Iterator[pd.DataFrame]:
+    """Yield the raw rows of the training set, or of a random part of it, block by block."""
     positions = np.arange(len(train))
     if len(positions) > _SURROGATE_ROWS:
         generator = np.random.default_rng(seed)
         positions = np.sort(generator.choice(positions, _SURROGATE_ROWS, replace=False))
-    prepared, targets = [], []
     for start in range(0, len(positions), _ROWS_PER_READ):
-        frame = train.take(positions[start : start + _ROWS_PER_READ]).frame
+        yield train.take(positions[start : start + _ROWS_PER_READ]).frame
+
+
+def _distillation_set(
+    prepare: Prepare, ask: Ask, train: Samples, seed: int
+) -> tuple[pd.DataFrame, Tensor]:
+    """Return what the last step is given, and what the estimator says, `[rows, width]`."""
+    prepared, targets = [], []
+    for frame in rows_to_learn_from(train, seed):
         prepared.append(pd.DataFrame(prepare(frame)))
-        targets.append(torch.tensor(_probabilities(estimator, select(frame))).float())
+        targets.append(torch.tensor(ask(frame)).float())
     return pd.concat(prepared, ignore_index=True), torch.cat(targets)
 
 
-def _probabilities(estimator: Any, values: Any) -> NDArray[Any]:
+def probabilities(estimator: Any, values: Any) -> NDArray[Any]:
     """Return `[rows, classes]`, of decision values where the estimator has no probabilities.
 
     Raises

@@ -16,7 +16,7 @@ from torch import nn
 from dataaudit.config import ImagesConfig, ModelConfig
 from dataaudit.errors import ConfigError, ModelError
 from dataaudit.models.adapter import ModelAdapter
-from dataaudit.models.estimator import EstimatorModel
+from dataaudit.models.estimator_model import EstimatorModel
 from dataaudit.models.loading import build, load_function, load_weights
 from dataaudit.models.scikit_learn import is_estimator
 from dataaudit.models.torch_module import TorchModel

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from dataaudit.datasets.samples import Samples
 from dataaudit.errors import DataError, ModelError
-from dataaudit.models.distillation import SURROGATE_WIDTH, as_probabilities, distil
+from dataaudit.models.distillation import SURROGATE_WIDTH, as_probabilities, distil, probabilities
 from dataaudit.models.trained import Preprocess, TrainedModel
 
 _ROWS_COMPARED = 64
@@ -75,12 +75,12 @@ def trained_model(
     ModelError, DataError
         The estimator is not fitted, or its columns are not in the data.
     """
-    select = preprocess or _column_selection(estimator, train)
-    final = _final_step(estimator)
+    select = preprocess or column_selection(estimator, train)
+    final = final_step(estimator)
     name = type(final).__name__
-    prepare = _prepared(estimator, select)
+    prepare = prepared(estimator, select)
     if _is_exact(final):
-        module: nn.Module = _exact_module(final).eval()
+        module: nn.Module = exact_module(final).eval()
 
         def transform(frame: pd.DataFrame) -> Tensor:
             return torch.tensor(np.asarray(prepare(frame), dtype=np.float64))
@@ -90,7 +90,13 @@ def trained_model(
         return TrainedModel(
             module, transform, f"scikit-learn {name}, as an exact torch module", note
         )
-    module, encoding = distil(estimator, prepare, select, train, seed)
+    module, encoding = distil(
+        prepare,
+        lambda frame: probabilities(estimator, select(frame)),
+        nn.functional.cross_entropy,
+        train,
+        seed,
+    )
     taken = "" if hasattr(estimator, "predict_proba") else ", its decision values taken as logits"
     return TrainedModel(
         module,
@@ -104,7 +110,8 @@ def trained_model(
     )
 
 
-def _final_step(estimator: Any) -> Any:
+def final_step(estimator: Any) -> Any:
+    """Return the estimator, or the last step of a pipeline."""
     return estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
 
 
@@ -117,9 +124,10 @@ def _is_exact(final: Any) -> bool:
     return False
 
 
-def _exact_module(final: Any) -> nn.Module:
+def exact_module(final: Any) -> nn.Module:
+    """Return the layers of a linear model or a perceptron, float64."""
     if type(final).__name__ in _LINEAR:
-        return _linear(np.atleast_2d(final.coef_).T, final.intercept_)
+        return linear(np.atleast_2d(final.coef_).T, final.intercept_)
     activations: dict[str, Callable[[], nn.Module]] = {
         "relu": nn.ReLU,
         "tanh": nn.Tanh,
@@ -128,11 +136,12 @@ def _exact_module(final: Any) -> nn.Module:
     }
     layers: list[nn.Module] = []
     for weights, biases in zip(final.coefs_, final.intercepts_, strict=True):
-        layers += [_linear(weights, biases), activations[final.activation]()]
+        layers += [linear(weights, biases), activations[final.activation]()]
     return nn.Sequential(*layers[:-1])
 
 
-def _linear(weights: NDArray[Any], biases: NDArray[Any]) -> nn.Linear:
+def linear(weights: NDArray[Any], biases: NDArray[Any]) -> nn.Linear:
+    """Return a layer of these weights, `[inputs, outputs]`, and biases, float64."""
     inputs, outputs = weights.shape
     layer = nn.Linear(inputs, outputs, dtype=torch.float64)
     with torch.no_grad():
@@ -141,7 +150,8 @@ def _linear(weights: NDArray[Any], biases: NDArray[Any]) -> nn.Linear:
     return layer
 
 
-def _column_selection(estimator: Any, train: Samples) -> Preprocess:
+def column_selection(estimator: Any, train: Samples) -> Preprocess:
+    """Return what picks the columns that the estimator was fitted on."""
     special = train.special_columns()
     if _takes_text(estimator):
         column = train.content_column
@@ -182,7 +192,7 @@ def _takes_text(estimator: Any) -> bool:
     return type(first).__name__ in ("TfidfVectorizer", "CountVectorizer", "HashingVectorizer")
 
 
-def _prepared(estimator: Any, select: Preprocess) -> Callable[[pd.DataFrame], Any]:
+def prepared(estimator: Any, select: Preprocess) -> Callable[[pd.DataFrame], Any]:
     """Return what turns raw rows into what the last step of a pipeline is given."""
     before = estimator[:-1] if hasattr(estimator, "steps") and len(estimator.steps) > 1 else None
 
@@ -199,7 +209,7 @@ def _agrees(
     module: nn.Module, transform: Preprocess, estimator: Any, select: Preprocess, train: Samples
 ) -> bool:
     """Tell whether softmax, or the sigmoid, of the module's outputs are the probabilities."""
-    if type(_final_step(estimator)).__name__ not in _LINEAR - _LOGISTIC:
+    if type(final_step(estimator)).__name__ not in _LINEAR - _LOGISTIC:
         return True
     if not hasattr(estimator, "predict_proba"):
         return False

@@ -10,26 +10,22 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dataaudit.datasets.samples import Samples
 from dataaudit.errors import ModelError
+from dataaudit.models.distillation import SURROGATE_WIDTH, distil, rows_to_learn_from
 from dataaudit.models.scikit_learn import (
-    _ROWS_PER_READ,
-    _ROWS_PER_STEP,
-    _SURROGATE_ROWS,
-    _SURROGATE_STEPS,
-    _SURROGATE_WIDTH,
-    _column_selection,
-    _exact_module,
-    _final_step,
-    _linear,
-    _Surrogate,
-    _transformation,
+    column_selection,
+    exact_module,
+    final_step,
+    linear,
+    prepared,
 )
 from dataaudit.models.trained import Preprocess, TrainedModel
-from dataaudit.progress import track
 
 
 def trained_regressor(
@@ -52,38 +48,35 @@ def trained_regressor(
     ModelError, DataError
         The estimator is no regressor, is not fitted, or its columns are not in the data.
     """
-    final = _final_step(estimator)
+    final = final_step(estimator)
     name = type(final).__name__
     if getattr(final, "_estimator_type", "regressor") != "regressor" or hasattr(final, "classes_"):
         raise ModelError(f"{name} is a classifier; expected a regressor for task regression")
-    select = preprocess or _column_selection(estimator, train)
-    transform = _transformation(estimator, select)
-    positions = np.arange(len(train))
-    if len(positions) > _SURROGATE_ROWS:
-        generator = np.random.default_rng(seed)
-        positions = np.sort(generator.choice(positions, _SURROGATE_ROWS, replace=False))
-    exact = _layers(final)
-    inputs, outputs = [], []
-    for start in range(0, len(positions), _ROWS_PER_READ):
-        frame = train.take(positions[start : start + _ROWS_PER_READ]).frame
-        inputs.append(transform(frame))
-        if exact is None:
-            outputs.append(torch.tensor(_predictions(estimator, select(frame), name)))
-    values = torch.cat(inputs)
-    mean, scale = values.mean(dim=0), values.std(dim=0, correction=0)
-    scale[scale < 1e-12] = 1.0
-    if exact is not None:
-        standardizing = _Standardizing(mean, scale, exact).eval()
-        return TrainedModel(
-            standardizing, transform, f"scikit-learn {name}, as an exact torch module"
-        )
-    module = _distil(values.float(), torch.cat(outputs), mean.float(), scale.float(), seed)
+    select = preprocess or column_selection(estimator, train)
+    prepare = prepared(estimator, select)
+    layers = _layers(final)
+    if layers is not None:
+
+        def transform(frame: pd.DataFrame) -> Tensor:
+            return torch.tensor(np.asarray(prepare(frame), dtype=np.float64))
+
+        inputs = torch.cat([transform(frame) for frame in rows_to_learn_from(train, seed)])
+        scale = inputs.std(dim=0, correction=0)
+        scale[scale < 1e-12] = 1.0
+        module = _Standardizing(inputs.mean(dim=0), scale, layers).eval()
+        return TrainedModel(module, transform, f"scikit-learn {name}, as an exact torch module")
+    center, spread = _center_and_spread(train)
+
+    def ask(frame: pd.DataFrame) -> NDArray[np.float64]:
+        return (_predictions(estimator, select(frame), name) - center) / spread
+
+    surrogate, encoding = distil(prepare, ask, nn.functional.mse_loss, train, seed)
     return TrainedModel(
-        module,
-        transform,
+        _in_natural_units(surrogate, center, spread),
+        lambda frame: torch.tensor(encoding(prepare(frame))),
         f"scikit-learn {name}, through a distilled network",
         note=(
-            f"{name} has no gradients. A network of one hidden layer ({_SURROGATE_WIDTH} units) "
+            f"{name} has no gradients. A network of one hidden layer ({SURROGATE_WIDTH} units) "
             "was fitted to its predictions on training rows, and all scores are that network's."
         ),
     )
@@ -114,7 +107,7 @@ class _Standardizing(nn.Module):
 def _layers(final: Any) -> nn.Sequential | None:
     """Return the layers of a linear model or a perceptron; None for any other regressor."""
     if type(final).__name__ == "MLPRegressor" and hasattr(final, "coefs_"):
-        layers = _exact_module(final)
+        layers = exact_module(final)
         return layers if isinstance(layers, nn.Sequential) else None
     weights, bias = getattr(final, "coef_", None), getattr(final, "intercept_", None)
     is_linear = type(final).__module__.startswith("sklearn.linear_model") or (
@@ -128,7 +121,7 @@ def _layers(final: Any) -> nn.Sequential | None:
         raise ModelError(
             f"{type(final).__name__} predicts {len(rows)} targets; expected one (task regression)"
         )
-    return nn.Sequential(_linear(rows.T, np.atleast_1d(np.asarray(bias, dtype=np.float64))))
+    return nn.Sequential(linear(rows.T, np.atleast_1d(np.asarray(bias, dtype=np.float64))))
 
 
 def _predictions(estimator: Any, values: Any, name: str) -> Any:
@@ -143,23 +136,14 @@ def _predictions(estimator: Any, values: Any, name: str) -> Any:
     return found.reshape(-1, 1)
 
 
-def _distil(inputs: Tensor, outputs: Tensor, mean: Tensor, scale: Tensor, seed: int) -> nn.Module:
-    """Fit a small network to predictions `[rows, 1]`; its outputs are in the targets' unit."""
-    center, spread = float(outputs.mean()), float(outputs.std(correction=0)) or 1.0
-    wanted = ((outputs - center) / spread).float()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        module = _Surrogate(mean, scale, 1)
-        optimizer = torch.optim.Adam(module.parameters(), lr=3e-3)
-        for _ in track(range(_SURROGATE_STEPS), "fitting a network to the estimator"):
-            chosen = torch.randint(len(inputs), (_ROWS_PER_STEP,))
-            loss = nn.functional.mse_loss(module(inputs[chosen]), wanted[chosen])
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-    last = module.layers[-1]
-    assert isinstance(last, nn.Linear)
+def _center_and_spread(train: Samples) -> tuple[float, float]:
+    return float(np.mean(train.labels)), float(np.std(train.labels)) or 1.0
+
+
+def _in_natural_units(module: nn.Module, center: float, spread: float) -> nn.Module:
+    """Rewrite the last layer, in place, so that standardized outputs become the targets' unit."""
+    last = [part for part in module.modules() if isinstance(part, nn.Linear)][-1]
     with torch.no_grad():
         last.weight.mul_(spread)
         last.bias.mul_(spread).add_(center)
-    return module.eval()
+    return module
