@@ -3,109 +3,82 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NotRequired, TypedDict, Unpack
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from dataaudit.datasets.arrow_ipc import ArrowFiles
-from dataaudit.datasets.comma_separated import CommaSeparated
-from dataaudit.datasets.files import close_match, existing, sha256_of
+from dataaudit.datasets.files import close_match, sha256_of
 from dataaudit.datasets.hashing import ContentHash
 from dataaudit.datasets.hugging_face import (
     InMemory,
     class_names,
     is_data_set,
-    is_saved,
-    open_saved,
     saved_class_names,
     saved_files,
 )
 from dataaudit.datasets.identifiers import row_ids
 from dataaudit.datasets.image_folder import ImageFolder
 from dataaudit.datasets.images import encoded, image_path
-from dataaudit.datasets.json_lines import JsonLines
 from dataaudit.datasets.labels import class_indices, targets
 from dataaudit.datasets.memory import INPUT, ArrayPair, Frame, Pairs
 from dataaudit.datasets.modality import ROWS_SEEN, modality_of
-from dataaudit.datasets.parquet import Parquet
+from dataaudit.datasets.opening import open_source
 from dataaudit.datasets.samples import Role, Samples, Source
+from dataaudit.datasets.shards import KEY, TarShards
+from dataaudit.datasets.sources import ColumnSource
 from dataaudit.errors import DataError
 
 
-class ColumnSource(Source, Protocol):
-    """A source whose columns can be read apart from each other."""
+class Asked(TypedDict):
+    """What is asked of samples, wherever they come from.
 
-    def columns(self) -> list[str]:
-        """Return the column names, in order."""
-        ...
-
-    def stream(self, columns: Sequence[str] | None = None) -> Iterator[pd.DataFrame]:
-        """Yield all rows in order, in frames of any length, with only `columns` where given."""
-        ...
-
-
-READERS: dict[str, Callable[[Path, str], ColumnSource]] = {
-    ".csv": CommaSeparated.open,
-    ".parquet": Parquet.open,
-    ".jsonl": JsonLines.open,
-    ".arrow": lambda path, description: ArrowFiles.open([path], description),
-    ".feather": lambda path, description: ArrowFiles.open([path], description),
-}
-"""What opens a file, by its ending in lower case."""
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """What the caller asks of the data; see `open_samples`."""
+    Attributes
+    ----------
+    role : "train", "held_out" or "suspects"
+    label : str
+        The column that holds the labels; of an image folder, `label`. Pairs have none.
+    id_column : str or None
+        The column that holds the row ids. Without one, the ids are the positions 0, 1, 2, …,
+        even where a column happens to be called `row_id`: only what is named is relied on. Shards
+        have keys of their own, which are the ids then.
+    classes : sequence of str or int, or None
+        The label values in the order of the model's outputs. May be None where labels are the
+        numbers 0..C-1, or where the data itself names its classes: the sorted folders of an
+        image folder, the ClassLabel of a Hugging Face data set, the list `classes` of a torch
+        data set (as torchvision has it).
+    task : "classification" or "regression"
+    group_column : str or None, default None
+        The column that tells which rows belong together, such as the patient; not a feature.
+    tolerate : bool, default False
+        Whether rows that cannot be used are left to be set aside: a label that is missing or is
+        no class is `UNUSABLE` then, and a path may lead to no image.
+    """
 
     role: Role
     label: str
     id_column: str | None
-    group_column: str | None
     classes: Sequence[str | int] | None
     task: str
-    tolerate: bool
+    group_column: NotRequired[str | None]
+    tolerate: NotRequired[bool]
 
 
-def open_samples(
-    path: Path,
-    *,
-    role: Role,
-    label: str,
-    id_column: str | None,
-    classes: Sequence[str | int] | None,
-    task: str,
-    group_column: str | None = None,
-    tolerate: bool = False,
-) -> Samples:
+def open_samples(path: Path, **asked: Unpack[Asked]) -> Samples:
     """Open a file or folder of samples and check its ids and labels.
 
     Parameters
     ----------
     path : Path
         A file with one of the endings in `READERS`, an image folder
-        (`folder/class_name/*.png`), or a folder written by Hugging Face `save_to_disk`.
-    role : "train", "held_out" or "suspects"
-    label : str
-        The column that holds the labels; of an image folder, `label`.
-    id_column : str or None
-        The column that holds the row ids. Without one, the ids are the positions 0, 1, 2, …,
-        even where a column happens to be called `row_id`: only what is named is relied on.
-    classes : sequence of str or int, or None
-        The label values in the order of the model's outputs. May be None where labels are the
-        numbers 0..C-1, or where the data itself names its classes: the sorted folders of an
-        image folder, the ClassLabel of a Hugging Face data set.
-    task : "classification" or "regression"
-    group_column : str or None
-        The column that tells which rows belong together, such as the patient; not a feature.
-    tolerate : bool
-        Whether rows that cannot be used are left to be set aside: a label that is missing or is
-        no class is `UNUSABLE` then, and a path may lead to no image.
+        (`folder/class_name/*.png`), a folder written by Hugging Face `save_to_disk`, or shards
+        (`shard_paths`).
+    **asked
+        See `Asked`.
 
     Raises
     ------
@@ -114,49 +87,37 @@ def open_samples(
         column is missing; an id is missing or repeated; a label is missing or is no class. Rows
         are counted from 0 in messages, lines from 1.
     """
-    asked = _Asked(role, label, id_column, group_column, classes, task, tolerate)
-    path = existing(path)
-    if not path.is_dir():
-        return _file_samples(path, asked)
-    if is_saved(path):
-        saved = open_saved(path, str(path))
-        sha256 = sha256_of(saved_files(path, saved), str(path))
-        names = saved_class_names(path, label, str(path))
-        return _column_samples(saved, sha256, asked, folder=path, class_names=names)
-    images = ImageFolder.open(path, str(path))
-    return _column_samples(
-        images, images.sha256(), asked, folder=path, class_names=images.class_names
-    )
+    source = open_source(path, tolerate=asked.get("tolerate", False))
+    if isinstance(source, ImageFolder):
+        sha256, names = source.sha256(), source.class_names
+        return _column_samples(source, sha256, asked, folder=path, class_names=names)
+    if isinstance(source, TarShards):
+        keyed: Asked = asked if asked["id_column"] is not None else {**asked, "id_column": KEY}
+        return _column_samples(source, sha256_of(source.paths, str(path)), keyed)
+    if isinstance(source, ArrowFiles) and path.is_dir():
+        sha256 = sha256_of(saved_files(path, source), str(path))
+        stored = saved_class_names(path, asked["label"], str(path))
+        return _column_samples(source, sha256, asked, folder=path, class_names=stored)
+    return _column_samples(source, sha256_of([path], str(path)), asked, folder=path.parent)
 
 
-def samples_from_object(
-    obj: Any,
-    *,
-    role: Role,
-    label: str,
-    id_column: str | None,
-    classes: Sequence[str | int] | None,
-    task: str,
-    group_column: str | None = None,
-    tolerate: bool = False,
-) -> Samples:
+def samples_from_object(obj: Any, **asked: Unpack[Asked]) -> Samples:
     """Take an object in memory as samples and check its ids and labels.
 
     Parameters
     ----------
     obj : pandas.DataFrame, datasets.Dataset, torch Dataset of (input, label), or (X, y) arrays
         Of pairs, the rows are frames with the one column `input`, which holds the inputs as they
-        are; `label` is not used then, and the ids are positions. A list `classes` of the data
-        set (as torchvision has it) names the classes that its labels number.
-    role, label, id_column, classes, task, group_column, tolerate
-        As in `open_samples`.
+        are; the ids are positions.
+    **asked
+        See `Asked`.
 
     Raises
     ------
     DataError
         As `open_samples`, and when the object is of no known kind.
     """
-    asked = _Asked(role, label, id_column, group_column, classes, task, tolerate)
+    role, label = asked["role"], asked["label"]
     description = f"{role} ({type(obj).__name__})"
     if isinstance(obj, pd.DataFrame):
         return _column_samples(Frame(description, obj), None, asked)
@@ -184,23 +145,10 @@ def samples_from_object(
     )
 
 
-def _file_samples(path: Path, asked: _Asked) -> Samples:
-    reader = READERS.get(path.suffix.lower())
-    if reader is None:
-        ending = f"ending in {path.suffix!r}" if path.suffix else "without an ending"
-        raise DataError(
-            f"{path}: files {ending} are not supported; expected one of {', '.join(READERS)}, an"
-            " image folder, or a folder saved by Hugging Face datasets"
-        )
-    source = reader(path, str(path))
-    sha256 = sha256_of([path], str(path))
-    return _column_samples(source, sha256, asked, folder=path.parent)
-
-
 def _column_samples(
     source: ColumnSource,
     sha256: str | None,
-    asked: _Asked,
+    asked: Asked,
     *,
     folder: Path | None = None,
     class_names: Sequence[str] | None = None,
@@ -217,20 +165,21 @@ def _column_samples(
         The names the data stores for its classes, in its order.
     """
     _require_rows(source)
-    _require_column(source, asked.label, "label")
-    if asked.id_column is not None:
-        _require_column(source, asked.id_column, "id")
-    if asked.group_column is not None:
-        _require_column(source, asked.group_column, "group")
-    special = (asked.label, asked.id_column, asked.group_column)
+    _require_column(source, asked["label"], "label")
+    if asked["id_column"] is not None:
+        _require_column(source, asked["id_column"], "id")
+    group_column = asked.get("group_column")
+    if group_column is not None:
+        _require_column(source, group_column, "group")
+    special = (asked["label"], asked["id_column"], group_column)
     own = [name for name in source.columns() if name in special]
     known = pd.concat(list(source.stream(own)), ignore_index=True)
     ids = _positions(source)
-    if asked.id_column is not None:
-        where = f"{source.description}: column {asked.id_column!r}"
-        ids = row_ids(known[asked.id_column], where=where)
-    where = f"{source.description}: column {asked.label!r}"
-    labels, classes = _labels(known[asked.label], ids, where, asked, class_names)
+    if asked["id_column"] is not None:
+        where = f"{source.description}: column {asked['id_column']!r}"
+        ids = row_ids(known[asked["id_column"]], where=where)
+    where = f"{source.description}: column {asked['label']!r}"
+    labels, classes = _labels(known[asked["label"]], ids, where, asked, class_names)
 
     features = [name for name in source.columns() if name not in own]
     first_rows = next(source.frames(ROWS_SEEN))
@@ -244,42 +193,44 @@ def _column_samples(
         # A column of bytes names no files.
         and not any(isinstance(value, bytes) for value in first_rows[content_column])
     ):
-        sha256 = _hash_with_images(sha256, source, content_column, folder, asked.tolerate)
+        sha256 = _hash_with_images(
+            sha256, source, content_column, folder, asked.get("tolerate", False)
+        )
     return Samples(
-        role=asked.role,
+        role=asked["role"],
         source=source,
         ids=ids,
         labels=labels,
         classes=classes,
-        label_column=asked.label,
-        id_column=asked.id_column,
+        label_column=asked["label"],
+        id_column=asked["id_column"],
         modality=modality,
         content_column=content_column,
         sha256=sha256,
         folder=folder,
-        group_column=asked.group_column,
+        group_column=group_column,
     )
 
 
-def _pair_samples(source: Pairs, asked: _Asked, class_names: Sequence[str] | None) -> Samples:
+def _pair_samples(source: Pairs, asked: Asked, class_names: Sequence[str] | None) -> Samples:
     """Return the samples of a torch data set or a pair of arrays."""
     _require_rows(source)
-    if asked.id_column is not None:
+    if asked["id_column"] is not None:
         raise DataError(
-            f"{source.description}: no id column {asked.id_column!r}; pairs (input, label) have no"
-            " columns, their ids are positions"
+            f"{source.description}: no id column {asked['id_column']!r}; pairs (input, label) "
+            "have no columns, their ids are positions"
         )
-    if asked.group_column is not None:
+    if asked.get("group_column") is not None:
         raise DataError(
-            f"{source.description}: no group column {asked.group_column!r}; pairs (input, label) "
-            "have no columns"
+            f"{source.description}: no group column {asked.get('group_column')!r}; pairs "
+            "(input, label) have no columns"
         )
     values, sha256 = source.read()
     ids = _positions(source)
     where = f"{source.description}: labels"
     labels, classes = _labels(pd.Series(values, dtype=object), ids, where, asked, class_names)
     return Samples(
-        role=asked.role,
+        role=asked["role"],
         source=source,
         ids=ids,
         labels=labels,
@@ -296,21 +247,21 @@ def _labels(
     values: pd.Series,
     ids: NDArray[Any],
     where: str,
-    asked: _Asked,
+    asked: Asked,
     class_names: Sequence[str] | None,
 ) -> tuple[NDArray[Any], Sequence[str | int]]:
-    if asked.task == "regression":
+    if asked["task"] == "regression":
         return targets(values, ids, where=where), []
-    if asked.task == "classification":
+    if asked["task"] == "classification":
         return class_indices(
             values,
             ids,
             where=where,
-            classes=asked.classes,
+            classes=asked["classes"],
             names=class_names,
-            tolerate=asked.tolerate,
+            tolerate=asked.get("tolerate", False),
         )
-    raise ValueError(f"task must be classification or regression, not {asked.task!r}")
+    raise ValueError(f"task must be classification or regression, not {asked['task']!r}")
 
 
 def _positions(source: Source) -> NDArray[np.int64]:
