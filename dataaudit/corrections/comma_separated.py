@@ -51,8 +51,9 @@ def _as_written(samples: Samples, source: CommaSeparated, column: int, label: in
     row = first_row_of(samples, label)
     if row is None:
         text = io.StringIO()
-        csv.writer(text, lineterminator="").writerow([samples.classes[label]])
-        return text.getvalue().encode("utf-8")
+        # Ends of lines are quoted only where they are the writer's own.
+        csv.writer(text, lineterminator="\r\n").writerow([samples.classes[label]])
+        return text.getvalue().removesuffix("\r\n").encode("utf-8")
     number = int(np.searchsorted(source.starts, row, side="right")) - 1
     content = read_block(source.path, source.blocks[number], source.description)
     spans = _spans(content, column)
