@@ -1,11 +1,15 @@
 """Do rows stream? Scores growing numbers of small images with a trivial model, meters memory.
 
     python benchmarks/streams.py [--rows 1000000]
+    python benchmarks/streams.py --flags [--rows 1000000]
 
 Each size runs in a process of its own, from a Parquet file of encoded images. The meter is VmHWM
 of /proc/self/status, the most memory that the process has held; ru_maxrss is no good here, because
 a child starts with its parent's. Prints the peak of each size, the ratio to the smallest, and rows
 a second. What must grow with the rows, ids and labels, is 16 bytes a row.
+
+With `--flags`, the same for the judgement of labels, which holds the probabilities of all rows:
+from random tables of 10 classes and 2,000 references, it prints what a row costs there.
 """
 
 from __future__ import annotations
@@ -28,6 +32,8 @@ from torch import nn
 from dataaudit.config import config_from_python
 from dataaudit.datasets.load import open_samples
 from dataaudit.engines.choice import make_engine
+from dataaudit.flags.label_evidence import ReferenceRows
+from dataaudit.flags.mislabels import flag_mislabels
 from dataaudit.mirror.perturbation import Perturbation
 from dataaudit.models.inputs import default_preprocess
 from dataaudit.models.trained import TrainedModel
@@ -90,11 +96,50 @@ def score(path: Path, work: Path) -> None:
     print(rows, peak_kilobytes(), round(seconds, 2), round(total / rows, 6))
 
 
+def flag(rows: int) -> None:
+    """Flag rows by random tables of probabilities, and print peak memory and time."""
+    generator = np.random.default_rng(0)
+
+    def table(count: int) -> np.ndarray:
+        values = generator.random((count, CLASSES), dtype=np.float32) ** 4 + 1e-3
+        return values / values.sum(axis=1, keepdims=True)
+
+    def labels(count: int) -> np.ndarray:
+        return generator.integers(CLASSES, size=count)
+
+    planted = np.arange(2000) % 4 == 0
+    references = ReferenceRows(labels(2000), planted, table(2000), table(2000))
+    tables = [table(rows) for _ in range(3)]
+    given = labels(rows)
+    before = peak_kilobytes()
+    start = time.perf_counter()
+    flags = flag_mislabels(np.arange(rows), list(range(CLASSES)), given, *tables, references)
+    seconds = time.perf_counter() - start
+    added = (peak_kilobytes() - before) * 1024 // rows
+    print(len(flags.table), peak_kilobytes(), round(seconds, 2), added)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--score", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--flags", action="store_true", help="the judgement of labels instead")
+    parser.add_argument("--flag", type=int, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
+    if chosen.flag:
+        flag(chosen.flag)
+        return
+    if chosen.flags:
+        for rows in (chosen.rows // 100, chosen.rows // 10, chosen.rows):
+            command = [sys.executable, __file__, "--flag", str(rows)]
+            result = subprocess.run(command, check=True, capture_output=True, text=True)
+            count, peak, seconds, added = result.stdout.split()
+            print(
+                f"{int(count):>9} rows: peak {int(peak) / 1024:.0f} MiB, {seconds} s, "
+                f"{added} bytes a row beside the three tables",
+                flush=True,
+            )
+        return
     if chosen.score:
         with tempfile.TemporaryDirectory() as work:
             score(chosen.score, Path(work) / "train")

@@ -15,6 +15,7 @@ from dataaudit.datasets.files import readable
 from dataaudit.datasets.label_sets import SEPARATOR
 from dataaudit.datasets.load import open_samples
 from dataaudit.datasets.samples import Samples
+from dataaudit.datasets.shard_paths import shard_paths
 from dataaudit.errors import DataError, RunDirectoryError
 from dataaudit.report.data import AuditReport
 from dataaudit.store import AUDIT, MANIFEST, MISLABELS
@@ -107,7 +108,7 @@ class FinishedAudit:
                 f"({self.manifest['inputs']['train']['source']}); expected an audit of files"
             )
         path = moved_to or Path(settings["train"]["path"])
-        if moved_to is None and not path.exists():
+        if moved_to is None and not path.exists() and shard_paths(path) is None:
             raise DataError(
                 f"{path}: the training data that was audited is no longer there; "
                 "say with --data where it is now"

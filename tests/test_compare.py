@@ -103,6 +103,8 @@ def test_positions_are_no_ids_once_rows_come_or_go(tmp_path, command_line: Comma
         content = json.loads(path.read_text())
         content["settings"]["train"]["id"] = None
         path.write_text(json.dumps(content))
+        table = audit.mislabels.assign(row_id=range(6))
+        table.to_parquet(audit.directory / "mislabels.parquet", index=False)
     assert command_line("compare", old.directory, new.directory).code == 0
     new.mislabels.iloc[:5].to_parquet(new.directory / "mislabels.parquet", index=False)
     outcome = command_line("compare", old.directory, new.directory)

@@ -217,6 +217,15 @@ def test_rows_that_were_set_aside_are_neither_exported_nor_decided_about(
     assert target.read_bytes() == (project.folder / "train.csv").read_bytes()
 
 
+def test_an_end_of_line_in_a_class_is_quoted(tmp_path, command_line: CommandLine) -> None:
+    audit = audited(tmp_path, classes=[*CLASSES, "fox\rred"])
+    decisions = tmp_path / "d.csv"
+    decisions.write_bytes(b'row_id,decision,new_label\n=b,relabel,"fox\rred"\n')
+    out = tmp_path / "corrected.csv"
+    relabel(command_line, audit, decisions, out)
+    assert b',"fox\rred"\r\n' in out.read_bytes()
+
+
 def test_a_class_that_no_row_has_is_written_in_the_type_of_the_column(
     tmp_path, command_line: CommandLine
 ) -> None:

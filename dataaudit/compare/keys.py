@@ -9,6 +9,7 @@ import pandas as pd
 from dataaudit.datasets.files import readable
 from dataaudit.datasets.hugging_face import is_saved
 from dataaudit.datasets.image_folder import ImageFolder
+from dataaudit.datasets.shard_paths import shard_paths
 from dataaudit.errors import RunDirectoryError
 from dataaudit.finished import FinishedAudit
 
@@ -27,7 +28,7 @@ def comparable_keys(old: FinishedAudit, new: FinishedAudit) -> tuple[pd.Index, p
     folders = [_image_folder(audit) for audit in (old, new)]
     if folders[0] is not None and folders[1] is not None:
         return _names(old, folders[0]), _names(new, folders[1])
-    by_position = [audit.manifest["settings"]["train"]["id"] is None for audit in (old, new)]
+    by_position = [_has_positions(audit) for audit in (old, new)]
     if by_position[0] != by_position[1] or (
         all(by_position) and len(old.mislabels) != len(new.mislabels)
     ):
@@ -42,8 +43,15 @@ def comparable_keys(old: FinishedAudit, new: FinishedAudit) -> tuple[pd.Index, p
 def _image_folder(audit: FinishedAudit) -> Path | None:
     settings = audit.manifest["settings"]["train"]
     path = Path(settings["path"])
-    is_folder = settings["id"] is None and path.is_dir() and not is_saved(path)
-    return path if is_folder else None
+    if settings["id"] is not None or not path.is_dir() or is_saved(path) or shard_paths(path):
+        return None
+    return path
+
+
+def _has_positions(audit: FinishedAudit) -> bool:
+    """Tell whether the row ids are positions; shards have ids of their own, which are text."""
+    named = audit.manifest["settings"]["train"]["id"] is not None
+    return not named and pd.api.types.is_integer_dtype(audit.mislabels["row_id"].dtype)
 
 
 def _names(audit: FinishedAudit, folder: Path) -> pd.Index:

@@ -65,8 +65,9 @@ def _as_written(samples: Samples, source: CommaSeparated, column: int, label: in
 
 def _cell(value: str | int) -> bytes:
     text = io.StringIO()
-    csv.writer(text, lineterminator="").writerow([value])
-    return text.getvalue().encode("utf-8")
+    # Ends of lines are quoted only where they are the writer's own.
+    csv.writer(text, lineterminator="\r\n").writerow([value])
+    return text.getvalue().removesuffix("\r\n").encode("utf-8")
 
 
 def _with_labels(content: bytes, column: int, new: Mapping[int, bytes]) -> bytes:

@@ -25,20 +25,26 @@ from dataaudit.datasets.json_lines import JsonLines
 from dataaudit.datasets.load import open_samples
 from dataaudit.datasets.parquet import Parquet
 from dataaudit.datasets.samples import Samples
+from dataaudit.datasets.shards import TarShards
 from dataaudit.errors import DataError
 
 
 def refuse_unfit_target(samples: Samples, target: Path) -> None:
     """Raise a `DataError` where the corrected data cannot or should not be written to `target`.
 
-    It exists; its ending promises another format; it lies inside the original; or the rows name
-    images by paths that would lead nowhere from there.
+    The original is shards; the target exists; its ending promises another format; it lies inside
+    the original; or the rows name images by paths that would lead nowhere from there.
     """
     if samples.label_columns:
         raise DataError(
             f"{samples.source.description}: its labels stand in the columns "
             f"{', '.join(samples.label_columns)}; expected one label column, because corrections "
             "are written into one"
+        )
+    if isinstance(samples.source, TarShards):
+        raise DataError(
+            f"{samples.source.description}: shards are not rewritten; correct the labels where the "
+            "shards are made (dataaudit export --to jsonl lists the rows by shard and key)"
         )
     if target.exists() or target.is_symlink():
         raise DataError(f"{target}: already exists; choose another name with --out")

@@ -14,7 +14,8 @@ import pyarrow.ipc
 from numpy.typing import NDArray
 
 from dataaudit.datasets.files import readable
-from dataaudit.datasets.frames import column_names, may_change_type, pick, plain_frame, rechunk
+from dataaudit.datasets.frames import block_starts, column_names, may_change_type, pick, plain_frame
+from dataaudit.datasets.sources import ColumnSource
 from dataaudit.errors import DataError
 
 _FILE_MAGIC = b"ARROW1"
@@ -22,7 +23,7 @@ _ROWS_PER_FRAME = 1024
 
 
 @dataclass(frozen=True)
-class ArrowFiles:
+class ArrowFiles(ColumnSource):
     """The rows of Arrow files and streams, mapped into memory, converted as they are asked for.
 
     `take` reads the record batches that hold the rows asked for.
@@ -72,7 +73,7 @@ class ArrowFiles:
                         )
         if schema is None:
             raise DataError(f"{description}: there are no rows")
-        starts = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)
+        starts = block_starts(counts)
         return cls(
             description, list(paths), schema, names, frozenset(with_missing), batches, starts
         )
@@ -96,10 +97,6 @@ class ArrowFiles:
                         for start in range(0, table.num_rows, _ROWS_PER_FRAME):
                             part = table.slice(start, _ROWS_PER_FRAME)
                             yield plain_frame(part, self.with_missing)
-
-    def frames(self, rows_per_frame: int) -> Iterator[pd.DataFrame]:
-        """Yield all rows in order, `rows_per_frame` at a time, index = positions."""
-        return rechunk(self.stream(), rows_per_frame)
 
     def take(self, positions: Sequence[int]) -> pd.DataFrame:
         """Return the rows at `positions`, in that order, index = positions."""

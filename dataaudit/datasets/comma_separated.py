@@ -12,7 +12,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,8 +24,14 @@ import pyarrow.csv
 from numpy.typing import NDArray
 
 from dataaudit.datasets.files import readable
-from dataaudit.datasets.frames import pick, plain_frame, rechunk, refuse_repeated
-from dataaudit.datasets.text_lines import TextBlock, changed, read_block, text_blocks
+from dataaudit.datasets.frames import block_starts, plain_frame, refuse_repeated
+from dataaudit.datasets.text_lines import (
+    TextBlock,
+    TextRows,
+    changed,
+    read_block,
+    text_blocks,
+)
 from dataaudit.errors import DataError
 
 MISSING = ["", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "null", "NULL", "None", "<NA>"]
@@ -117,18 +123,13 @@ def _record_continues(line: bytes, quoted: bool) -> bool:
 
 
 @dataclass(frozen=True)
-class CommaSeparated:
+class CommaSeparated(TextRows):
     """The rows of a CSV file.
 
     `take` parses the blocks (256 KiB) that hold the rows asked for, nothing else.
     """
 
-    description: str
-    path: Path
     types: dict[str, pa.DataType]
-    blocks: list[TextBlock]
-    starts: NDArray[np.int64]
-    """Position of the first row of each block, then the number of rows. `[blocks + 1]`"""
 
     @classmethod
     def open(cls, path: Path, description: str) -> CommaSeparated:
@@ -159,38 +160,26 @@ class CommaSeparated:
         if names is None:
             raise DataError(f"{description}: the file is empty")
         types = {name: column.type() for name, column in columns.items()}
-        starts = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)
-        return cls(description, path, types, blocks, starts)
-
-    def __len__(self) -> int:
-        """Return the number of rows."""
-        return int(self.starts[-1])
+        return cls(description, path, blocks, block_starts(counts), types)
 
     def columns(self) -> list[str]:
         """Return the column names, in the order of the file."""
         return list(self.types)
 
-    def stream(self, columns: Sequence[str] | None = None) -> Iterator[pd.DataFrame]:
-        """Yield all rows in order, in frames of any length, with only `columns` where given."""
-        for block in range(len(self.blocks)):
-            yield self._read(block, columns)
-
-    def frames(self, rows_per_frame: int) -> Iterator[pd.DataFrame]:
-        """Yield all rows in order, `rows_per_frame` at a time, index = positions."""
-        return rechunk(self.stream(), rows_per_frame)
-
-    def take(self, positions: Sequence[int]) -> pd.DataFrame:
-        """Return the rows at `positions`, in that order, index = positions."""
-        return pick(self.starts, positions, lambda block, rows: self._read(block).iloc[rows])
-
-    def _read(self, block: int, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    def _read(
+        self,
+        block: int,
+        columns: Sequence[str] | None = None,
+        rows: NDArray[np.int64] | None = None,
+    ) -> pd.DataFrame:
         content = read_block(self.path, self.blocks[block], self.description)
         wanted = self.columns() if columns is None else columns
         table = _parse(content, self.types, wanted, self.blocks[block], self.description)
         if table.num_rows != self.starts[block + 1] - self.starts[block]:
             raise changed(self.description)
         with readable(self.description, "a CSV file"):
-            return plain_frame(table, with_missing=())
+            frame = plain_frame(table, with_missing=())
+        return frame if rows is None else frame.iloc[rows]
 
 
 def _header(content: bytes, description: str) -> tuple[list[str], int, int]:

@@ -43,6 +43,11 @@ def rechunk(frames: Iterable[pd.DataFrame], rows_per_frame: int) -> Iterator[pd.
         yield _joined(waiting, start)
 
 
+def block_starts(counts: Sequence[int]) -> NDArray[np.int64]:
+    """Return the position of the first row of each block, then the number of rows."""
+    return np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)
+
+
 def pick(
     starts: NDArray[np.int64],
     positions: Sequence[int],

@@ -13,7 +13,8 @@ import pandas as pd
 
 from dataaudit.datasets.arrow_ipc import ArrowFiles
 from dataaudit.datasets.files import inside, readable
-from dataaudit.datasets.frames import column_names, may_change_type, pick, plain_frame, rechunk
+from dataaudit.datasets.frames import column_names, may_change_type, pick, plain_frame
+from dataaudit.datasets.sources import ColumnSource
 from dataaudit.errors import DataError
 
 _ROWS_PER_READ = 256
@@ -92,7 +93,7 @@ def class_names(obj: Any, column: str) -> list[str] | None:
 
 
 @dataclass(frozen=True)
-class InMemory:
+class InMemory(ColumnSource):
     """The rows of a `datasets.Dataset`, read as Arrow: images stay encoded."""
 
     description: str
@@ -131,10 +132,6 @@ class InMemory:
             for start in range(0, len(self), _ROWS_PER_READ):
                 table = chosen[start : start + _ROWS_PER_READ].select(wanted)
                 yield plain_frame(table, self.with_missing)
-
-    def frames(self, rows_per_frame: int) -> Iterator[pd.DataFrame]:
-        """Yield all rows in order, `rows_per_frame` at a time, index = positions."""
-        return rechunk(self.stream(), rows_per_frame)
 
     def take(self, positions: Sequence[int]) -> pd.DataFrame:
         """Return the rows at `positions`, in that order, index = positions."""

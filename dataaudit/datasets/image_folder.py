@@ -14,15 +14,16 @@ from pathlib import Path
 import pandas as pd
 
 from dataaudit.datasets.files import inside, readable
-from dataaudit.datasets.frames import TEXT, rechunk
+from dataaudit.datasets.frames import TEXT
 from dataaudit.datasets.images import ENDINGS, encoded
+from dataaudit.datasets.sources import ColumnSource
 from dataaudit.errors import DataError
 
 _IMAGES_PER_READ = 16
 
 
 @dataclass(frozen=True)
-class ImageFolder:
+class ImageFolder(ColumnSource):
     """The images of a folder: columns `image` (encoded bytes), `path` (relative) and `label`."""
 
     description: str
@@ -74,10 +75,6 @@ class ImageFolder:
         step = _IMAGES_PER_READ if "image" in wanted else len(self)
         for start in range(0, len(self), step):
             yield self._frame(self.paths[start : start + step], wanted)
-
-    def frames(self, rows_per_frame: int) -> Iterator[pd.DataFrame]:
-        """Yield all rows in order, `rows_per_frame` at a time, index = positions."""
-        return rechunk(self.stream(), rows_per_frame)
 
     def take(self, positions: Sequence[int]) -> pd.DataFrame:
         """Return the rows at `positions`, in that order, index = positions."""

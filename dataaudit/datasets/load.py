@@ -3,61 +3,37 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from dataaudit.datasets.arrow_ipc import ArrowFiles
-from dataaudit.datasets.comma_separated import CommaSeparated
-from dataaudit.datasets.files import close_match, existing, sha256_of
+from dataaudit.datasets.files import close_match, sha256_of
 from dataaudit.datasets.hashing import ContentHash
 from dataaudit.datasets.hugging_face import (
     InMemory,
     class_names,
     is_data_set,
-    is_saved,
-    open_saved,
     saved_class_names,
     saved_files,
 )
 from dataaudit.datasets.identifiers import row_ids
 from dataaudit.datasets.image_folder import ImageFolder
 from dataaudit.datasets.images import encoded, image_path
-from dataaudit.datasets.json_lines import JsonLines
 from dataaudit.datasets.label_sets import SEPARATOR, sets_of_columns, sets_of_values
 from dataaudit.datasets.labels import class_indices, targets
 from dataaudit.datasets.memory import INPUT, ArrayPair, Frame, Pairs, data_set_of, is_loader
 from dataaudit.datasets.modality import ROWS_SEEN, modality_of
-from dataaudit.datasets.parquet import Parquet
+from dataaudit.datasets.opening import open_source
 from dataaudit.datasets.samples import Role, Samples, Source
+from dataaudit.datasets.shards import KEY, TarShards
+from dataaudit.datasets.sources import ColumnSource
 from dataaudit.errors import DataError
-
-
-class ColumnSource(Source, Protocol):
-    """A source whose columns can be read apart from each other."""
-
-    def columns(self) -> list[str]:
-        """Return the column names, in order."""
-        ...
-
-    def stream(self, columns: Sequence[str] | None = None) -> Iterator[pd.DataFrame]:
-        """Yield all rows in order, in frames of any length, with only `columns` where given."""
-        ...
-
-
-READERS: dict[str, Callable[[Path, str], ColumnSource]] = {
-    ".csv": CommaSeparated.open,
-    ".parquet": Parquet.open,
-    ".jsonl": JsonLines.open,
-    ".arrow": lambda path, description: ArrowFiles.open([path], description),
-    ".feather": lambda path, description: ArrowFiles.open([path], description),
-}
-"""What opens a file, by its ending in lower case."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +76,9 @@ def open_samples(
     Parameters
     ----------
     path : Path
-        A file with one of the endings in `READERS`, an image folder
-        (`folder/class_name/*.png`), or a folder written by Hugging Face `save_to_disk`.
+        A file of a known kind (`dataaudit.datasets.opening`), an image folder
+        (`folder/class_name/*.png`), a folder written by Hugging Face `save_to_disk`, or shards
+        (`shard_paths`).
     role : "train", "held_out" or "suspects"
     label : str, sequence of str, or None
         The column that holds the labels; of an image folder, `label`. For task multi-label also
@@ -109,7 +86,8 @@ def open_samples(
         are 0.
     id_column : str or None
         The column that holds the row ids. Without one, the ids are the positions 0, 1, 2, …,
-        even where a column happens to be called `row_id`: only what is named is relied on.
+        even where a column happens to be called `row_id`: only what is named is relied on. Shards
+        have keys of their own, which are the ids then.
     classes : sequence of str or int, or None
         The label values in the order of the model's outputs. May be None where labels are the
         numbers 0..C-1, or where the data itself names its classes: the sorted folders of an
@@ -148,19 +126,19 @@ def open_samples(
         separator,
         output_names,
     )
-    path = existing(path)
-    if not path.is_dir():
-        return _file_samples(path, asked)
-    if is_saved(path):
-        saved = open_saved(path, str(path))
-        sha256 = sha256_of(saved_files(path, saved), str(path))
+    source = open_source(path, tolerate=tolerate)
+    if isinstance(source, ImageFolder):
+        sha256, names = source.sha256(), source.class_names
+        return _column_samples(source, sha256, asked, folder=path, class_names=names)
+    if isinstance(source, TarShards):
+        keyed = asked if id_column is not None else replace(asked, id_column=KEY)
+        return _column_samples(source, sha256_of(source.paths, str(path)), keyed)
+    if isinstance(source, ArrowFiles) and path.is_dir():
+        sha256 = sha256_of(saved_files(path, source), str(path))
         first = next(iter(asked.label_columns), None)
-        names = None if first is None else saved_class_names(path, first, str(path))
-        return _column_samples(saved, sha256, asked, folder=path, class_names=names)
-    images = ImageFolder.open(path, str(path))
-    return _column_samples(
-        images, images.sha256(), asked, folder=path, class_names=images.class_names
-    )
+        stored = None if first is None else saved_class_names(path, first, str(path))
+        return _column_samples(source, sha256, asked, folder=path, class_names=stored)
+    return _column_samples(source, sha256_of([path], str(path)), asked, folder=path.parent)
 
 
 def samples_from_object(
@@ -233,19 +211,6 @@ def samples_from_object(
         f"{role}: expected a pandas DataFrame, a Hugging Face Dataset, a torch Dataset with a"
         f" length, or a pair of arrays (X, y), found {type(obj).__name__}{hint}"
     )
-
-
-def _file_samples(path: Path, asked: _Asked) -> Samples:
-    reader = READERS.get(path.suffix.lower())
-    if reader is None:
-        ending = f"ending in {path.suffix!r}" if path.suffix else "without an ending"
-        raise DataError(
-            f"{path}: files {ending} are not supported; expected one of {', '.join(READERS)}, an"
-            " image folder, or a folder saved by Hugging Face datasets"
-        )
-    source = reader(path, str(path))
-    sha256 = sha256_of([path], str(path))
-    return _column_samples(source, sha256, asked, folder=path.parent)
 
 
 def _column_samples(

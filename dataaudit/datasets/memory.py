@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dataaudit.datasets.frames import rechunk, refuse_repeated
+from dataaudit.datasets.frames import refuse_repeated
 from dataaudit.datasets.hashing import ContentHash
+from dataaudit.datasets.sources import ColumnSource
 from dataaudit.errors import DataError
 
 INPUT = "input"
@@ -19,7 +20,7 @@ INPUT = "input"
 
 
 @dataclass(frozen=True)
-class Frame:
+class Frame(ColumnSource):
     """The rows of a pandas frame; its own index is not used."""
 
     description: str
@@ -40,10 +41,6 @@ class Frame:
     def stream(self, columns: Sequence[str] | None = None) -> Iterator[pd.DataFrame]:
         """Yield all rows, with only `columns` where given."""
         yield self.frame if columns is None else self.frame[list(columns)]
-
-    def frames(self, rows_per_frame: int) -> Iterator[pd.DataFrame]:
-        """Yield all rows in order, `rows_per_frame` at a time, index = positions."""
-        return rechunk(self.stream(), rows_per_frame)
 
     def take(self, positions: Sequence[int]) -> pd.DataFrame:
         """Return the rows at `positions`, in that order, index = positions."""

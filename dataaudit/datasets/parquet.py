@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from dataaudit.datasets.files import readable
 from dataaudit.datasets.frames import (
+    block_starts,
     column_names,
     may_change_type,
     pick,
     plain_frame,
-    rechunk,
 )
+from dataaudit.datasets.sources import ColumnSource
 from dataaudit.errors import DataError
 
 MOST_ROWS_PER_BYTE = 100
@@ -33,7 +34,7 @@ _BUFFER_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True)
-class Parquet:
+class Parquet(ColumnSource):
     """The rows of a Parquet file.
 
     `take` decodes the row groups that hold the rows asked for, a thousand rows at a time: who
@@ -64,7 +65,7 @@ class Parquet:
             changing = [field.name for field in fields if may_change_type(field) and field.nullable]
             _refuse_bomb(sum(counts), path, description)
             with_missing = _with_missing(file, changing)
-        starts = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)
+        starts = block_starts(counts)
         return cls(description, path, names, with_missing, starts)
 
     def __len__(self) -> int:
@@ -80,10 +81,6 @@ class Parquet:
         with readable(self.description, "a Parquet file"), _file(self.path) as file:
             for group in range(len(self.starts) - 1):
                 yield from self._group(file, group, columns)
-
-    def frames(self, rows_per_frame: int) -> Iterator[pd.DataFrame]:
-        """Yield all rows in order, `rows_per_frame` at a time, index = positions."""
-        return rechunk(self.stream(), rows_per_frame)
 
     def take(self, positions: Sequence[int]) -> pd.DataFrame:
         """Return the rows at `positions`, in that order, index = positions."""

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
 from dataaudit.datasets.files import readable
+from dataaudit.datasets.frames import pick
+from dataaudit.datasets.sources import ColumnSource
 from dataaudit.errors import DataError
 
 BLOCK_BYTES = 256 * 1024
@@ -33,6 +40,42 @@ class TextBlock:
     offset: int
     size: int
     first_line: int
+
+
+@dataclass(frozen=True)
+class TextRows(ColumnSource, ABC):
+    """The rows of a file of text.
+
+    `take` parses the blocks (256 KiB) that hold the rows asked for, nothing else.
+    """
+
+    description: str
+    path: Path
+    blocks: list[TextBlock]
+    starts: NDArray[np.int64]
+    """Position of the first row of each block, then the number of rows. `[blocks + 1]`"""
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return int(self.starts[-1])
+
+    def stream(self, columns: Sequence[str] | None = None) -> Iterator[pd.DataFrame]:
+        """Yield all rows in order, a block at a time, with only `columns` where given."""
+        for block in range(len(self.blocks)):
+            yield self._read(block, columns)
+
+    def take(self, positions: Sequence[int]) -> pd.DataFrame:
+        """Return the rows at `positions`, in that order, index = positions."""
+        return pick(self.starts, positions, lambda block, rows: self._read(block, rows=rows))
+
+    @abstractmethod
+    def _read(
+        self,
+        block: int,
+        columns: Sequence[str] | None = None,
+        rows: NDArray[np.int64] | None = None,
+    ) -> pd.DataFrame:
+        """Return the rows of a block, or some of them (counted from its start, ascending)."""
 
 
 def text_blocks(

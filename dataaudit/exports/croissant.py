@@ -20,6 +20,7 @@ from dataaudit.datasets.arrow_ipc import ArrowFiles
 from dataaudit.datasets.files import sha256_of
 from dataaudit.datasets.image_folder import ImageFolder
 from dataaudit.datasets.samples import Samples
+from dataaudit.datasets.shards import TarShards
 from dataaudit.exports.spool import write_file
 from dataaudit.finished import FinishedAudit
 from dataaudit.report import formats
@@ -120,7 +121,7 @@ def croissant(report: AuditReport, samples: Samples, folder: Path) -> dict[str, 
         **_supplied(known),
         **_supplied(_responsible(report)),
         "distribution": _distribution(samples, folder),
-        "recordSet": [_records(samples)],
+        "recordSet": _record_sets(samples),
     }
 
 
@@ -182,6 +183,8 @@ def _leaks(report: AuditReport) -> list[str]:
 def _distribution(samples: Samples, folder: Path) -> list[dict[str, Any]]:
     path = Path(samples.source.description)
     address = Path(os.path.relpath(path.absolute(), folder)).as_posix()
+    if isinstance(samples.source, TarShards):
+        return _shards(samples.source, folder)
     if path.is_file():
         return [
             {
@@ -209,6 +212,27 @@ def _distribution(samples: Samples, folder: Path) -> list[dict[str, Any]]:
             "includes": includes,
             "encodingFormat": formats_of_files,
         }
+    ]
+
+
+def _record_sets(samples: Samples) -> list[dict[str, Any]]:
+    source = samples.source
+    if not isinstance(source, TarShards):
+        return [_records(samples)]
+    # Members of several kinds would have to be joined by a key that they only have in their names.
+    frame = samples.take([0]).frame
+    return [
+        {
+            "@type": "cr:RecordSet",
+            "@id": f"{ROWS}-{number}",
+            "name": f"{ROWS}-{number}",
+            "field": [
+                _member_field(name, number, samples, source, frame[name])
+                for name in source.kinds
+                if source.extensions[name] == extension
+            ],
+        }
+        for number, extension in enumerate(_extensions(source))
     ]
 
 
@@ -255,6 +279,54 @@ def _image_fields() -> list[dict[str, Any]]:
         field("image", "sc:ImageObject", {"extract": {"fileProperty": "content"}}),
         field("path", "sc:Text", {"extract": {"fileProperty": "fullpath"}}),
     ]
+
+
+def _shards(source: TarShards, folder: Path) -> list[dict[str, Any]]:
+    """Return a file for each shard, and the set of all their members."""
+    files = [
+        {
+            "@type": "cr:FileObject",
+            "@id": f"shard-{number}",
+            "name": clean_text(path.name),
+            "contentUrl": Path(os.path.relpath(path.absolute(), folder)).as_posix(),
+            "encodingFormat": "application/x-tar",
+            "sha256": sha256_of([path], str(path)),
+        }
+        for number, path in enumerate(source.paths)
+    ]
+    members = [
+        {
+            "@type": "cr:FileSet",
+            "@id": f"members-{number}",
+            "name": clean_text(extension),
+            "containedIn": [{"@id": file["@id"]} for file in files],
+            "includes": f"**/*.{clean_text(extension)}",
+            "encodingFormat": IMAGE_TYPES.get(f".{extension}", "application/octet-stream"),
+        }
+        for number, extension in enumerate(_extensions(source))
+    ]
+    return [*files, *members]
+
+
+def _extensions(source: TarShards) -> list[str]:
+    return sorted(set(source.extensions.values()))
+
+
+def _member_field(
+    name: str, number: int, samples: Samples, source: TarShards, values: pd.Series
+) -> dict[str, Any]:
+    """Return a column that the members of one extension fill."""
+    extension = source.extensions[name]
+    extract = {"fileProperty": "content"}
+    if name != extension:
+        extract = {"jsonPath": f"$.{clean_text(name.removeprefix(extension + '.'))}"}
+    return {
+        "@type": "cr:Field",
+        "@id": f"{ROWS}-{number}/{_identifier(name, list(source.extensions).index(name))}",
+        "name": clean_text(name),
+        "dataType": _data_type(values, name == samples.content_column, samples),
+        "source": {"fileSet": {"@id": f"members-{number}"}, "extract": extract},
+    }
 
 
 def _identifier(name: object, number: int) -> str:

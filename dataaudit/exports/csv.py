@@ -59,8 +59,10 @@ def write_csv(
 
 def _line(cells: Iterable[object]) -> bytes:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow([_cell(value) for value in cells])
-    return text.getvalue().encode("utf-8")
+    # Only the characters of its own line end make the writer quote a cell, and a carriage return
+    # without quotes ends a line for most readers.
+    csv.writer(text, lineterminator="\r\n").writerow([_cell(value) for value in cells])
+    return (text.getvalue().removesuffix("\r\n") + "\n").encode("utf-8")
 
 
 def _cell(value: object) -> str:

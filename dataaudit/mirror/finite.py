@@ -53,9 +53,6 @@ class FiniteSettings:
         Whether batch norm uses (and keeps) its running statistics while stepping.
     dropout : bool
         Whether dropout is active while stepping.
-    largest_change : float or None
-        Bound on the distance from the trained parameters, relative to their norm; parameters
-        that would go further are pulled back onto that sphere after each step.
     check_every : int
         Steps between two questions whether to stop, where somebody asks.
     seed : int
@@ -71,7 +68,6 @@ class FiniteSettings:
     parameters: Parameters = "all"
     batch_norm: Literal["frozen", "updated"] = "frozen"
     dropout: bool = False
-    largest_change: float | None = None
     check_every: int = 1
     seed: int = 0
 
@@ -108,7 +104,6 @@ def finite_mirror(
     """
     perturbed = start.copy_of(module)
     moving = moving_parameters(perturbed, settings.parameters)
-    origin = {name: parameter.detach().clone() for name, parameter in moving.items()}
     _set_modes(perturbed, settings)
     for name, parameter in perturbed.named_parameters():
         parameter.requires_grad_(name in moving)
@@ -126,8 +121,6 @@ def finite_mirror(
             optimizer.step()
             if scheduler is not None:
                 scheduler.step()
-            if settings.largest_change is not None:
-                _pull_back(moving, origin, settings.largest_change)
             mean.update(step)
             if until is not None and (step + 1) % settings.check_every == 0:
                 perturbed.eval()
@@ -193,22 +186,6 @@ def _scheduler(
         pct_start=0.3 if settings.steps == 4 else 0.25,
         final_div_factor=100,
     )
-
-
-@torch.no_grad()
-def _pull_back(
-    moving: dict[str, nn.Parameter], start: dict[str, Tensor], largest_change: float
-) -> None:
-    distance = _length([parameter - start[name] for name, parameter in moving.items()])
-    length = _length(list(start.values()))
-    allowed = largest_change * length
-    if distance > allowed:
-        for name, parameter in moving.items():
-            parameter.copy_(start[name] + (parameter - start[name]) * (allowed / distance))
-
-
-def _length(tensors: Sequence[Tensor]) -> Tensor:
-    return torch.stack([tensor.square().sum() for tensor in tensors]).sum().sqrt()
 
 
 class _RunningMean:

@@ -7,18 +7,20 @@ from pathlib import Path
 
 import pandas as pd
 
-from dataaudit.datasets.hugging_face import is_saved, open_saved, saved_class_names
+from dataaudit.datasets.hugging_face import is_saved, saved_class_names
 from dataaudit.datasets.identifiers import row_ids
 from dataaudit.datasets.image_folder import ImageFolder
 from dataaudit.datasets.images import decode
-from dataaudit.datasets.load import READERS, ColumnSource
 from dataaudit.datasets.modality import ROWS_SEEN, modality_of
+from dataaudit.datasets.opening import open_source
 from dataaudit.datasets.samples import Modality
+from dataaudit.datasets.shards import KEY, TarShards
+from dataaudit.datasets.sources import ColumnSource
 from dataaudit.errors import DataError
 
 LABEL_NAMES = (
     "label", "labels", "class", "class_label", "target", "y", "category", "kind", "species",
-    "sentiment", "intent", "type", "outcome",
+    "sentiment", "intent", "type", "outcome", "cls", "json.label", "json.class",
 )  # fmt: skip
 ID_NAMES = (
     "row_id", "id", "sample_id", "query_id", "uid", "uuid", "guid", "key", "example_id",
@@ -75,14 +77,18 @@ def guess(path: Path, label: str | None = None) -> SplitGuess:
     DataError
         It cannot be read, has no rows, or no column looks like labels.
     """
-    source = _open(path)
+    source = open_source(path)
     if len(source) == 0:
         raise DataError(f"{path}: there are no rows")
     first = next(iter(source.stream())).head(ROWS_SEEN)
     names = source.columns()
     if label is None or label not in names:
         label = _label_column(source, first, path)
-    id_column = None if isinstance(source, ImageFolder) else _id_column(source, label)
+    id_column = None
+    if isinstance(source, TarShards):
+        id_column = KEY
+    elif not isinstance(source, ImageFolder):
+        id_column = _id_column(source, label)
     features = [name for name in names if name not in (label, id_column)]
     folder = path if path.is_dir() else path.parent
     modality, content = modality_of(first, features, folder)
@@ -106,14 +112,6 @@ def guess(path: Path, label: str | None = None) -> SplitGuess:
         class_count=len(values),
         rows=len(source),
     )
-
-
-def _open(path: Path) -> ColumnSource:
-    if path.is_file():
-        return READERS[path.suffix.lower()](path, str(path))
-    if is_saved(path):
-        return open_saved(path, str(path))
-    return ImageFolder.open(path, str(path))
 
 
 def _label_column(source: ColumnSource, first: pd.DataFrame, path: Path) -> str:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from dataaudit.datasets.hugging_face import is_saved
 from dataaudit.datasets.images import ENDINGS
-from dataaudit.datasets.load import READERS
+from dataaudit.datasets.opening import ENDINGS_READ, READERS
 from dataaudit.datasets.samples import Role
+from dataaudit.datasets.shard_paths import ENDING, shard_paths
 from dataaudit.errors import DataError
 
 WEIGHTS = (".safetensors", ".pt", ".pth", ".bin", ".ckpt")
@@ -63,8 +64,8 @@ def find(folder: Path) -> Found:
     if not data:
         raise DataError(
             f"{folder}: holds no data that an audit can read; expected files ending in "
-            f"{', '.join(READERS)}, image folders (class_name/picture.png), or folders saved by "
-            "Hugging Face datasets"
+            f"{', '.join(ENDINGS_READ)}, image folders (class_name/picture.png), or folders "
+            "saved by Hugging Face datasets"
         )
     splits: dict[Role, Path] = {}
     others = []
@@ -101,6 +102,7 @@ def role_of(path: Path) -> Role | None:
 
 
 def _data_sets(folder: Path, levels: int) -> Iterator[Path]:
+    yield from _shards(folder)
     for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
         if entry.name.startswith((".", "_")):
             continue
@@ -111,6 +113,19 @@ def _data_sets(folder: Path, levels: int) -> Iterator[Path]:
                 yield entry
             elif levels > 0:
                 yield from _data_sets(entry, levels - 1)
+
+
+def _shards(folder: Path) -> Iterator[Path]:
+    """Yield the tar files of a folder; those whose names differ only in a number at the end as one.
+
+    Numbers are what `train-000.tar`, `train-001.tar`, … are told apart by.
+    """
+    alike: dict[str, list[Path]] = {}
+    for path in sorted(folder.glob(f"*{ENDING}")):
+        if not path.name.startswith((".", "_")):
+            alike.setdefault(path.stem.rstrip("0123456789"), []).append(path)
+    for stem, paths in alike.items():
+        yield paths[0] if len(paths) == 1 else folder / f"{stem}[0-9]*{ENDING}"
 
 
 def _is_image_folder(folder: Path) -> bool:
@@ -130,6 +145,9 @@ def _is_image(path: Path) -> bool:
 
 
 def _size(path: Path) -> int:
+    shards = shard_paths(path)
+    if shards is not None:
+        return sum(shard.stat().st_size for shard in shards)
     if path.is_file():
         return path.stat().st_size
     return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
