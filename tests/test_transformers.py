@@ -244,6 +244,21 @@ def test_folders_that_are_no_classifier_are_refused(tmp_path: Path) -> None:
             opened(folder)
 
 
+def test_language_models_are_read_by_the_same_rules(tmp_path: Path) -> None:
+    from transformers import GPT2LMHeadModel
+
+    from dataaudit.attribution.language_model_loading import load_transformers
+
+    classifier, words = gpt2()
+    model = GPT2LMHeadModel(classifier.config).eval()
+    module, _ = load_transformers(saved(tmp_path / "language", model, words))
+    tokens = torch.tensor([[4, 5, 6]])
+    with torch.inference_mode():
+        torch.testing.assert_close(module(tokens).logits, model(tokens).logits)
+    with pytest.raises(ModelError, match="holds GPT2ForSequenceClassification; expected an arch"):
+        load_transformers(saved(tmp_path / "classifier", classifier, words))
+
+
 def test_paths_that_are_no_model_say_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "adapters").mkdir()
     (tmp_path / "adapters" / "adapter_config.json").write_text("{}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -92,13 +93,13 @@ def load_transformers(folder: Path) -> tuple[nn.Module, Any]:
     ModelError
         transformers is not installed, or the folder cannot be loaded.
     """
-    try:
-        import transformers
-    except ImportError:
+    if importlib.util.find_spec("transformers") is None:
         raise ModelError(
             "model.path: transformers is not installed; install it with "
             "pip install 'dataaudit[transformers]'"
-        ) from None
+        )
+    from dataaudit.models.transformers_folder import load_folder
+
     if not (folder / "config.json").is_file():
         raise ModelError(
             f"model.path: {folder}: there is no config.json; expected a transformers folder, "
@@ -109,21 +110,10 @@ def load_transformers(folder: Path) -> tuple[nn.Module, Any]:
             f"model.path: {folder}: there are no .safetensors weights; other kinds are not "
             "loaded, because loading them could run code"
         )
-    # Its bar of the weights stays behind on stderr, terminal or not.
-    transformers.utils.logging.disable_progress_bar()
-    safe = {"local_files_only": True, "trust_remote_code": False}
-    try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **safe)
-        module = transformers.AutoModelForCausalLM.from_pretrained(
-            folder, use_safetensors=True, **safe
-        )
-    except Exception as error:
-        # transformers raises errors of many kinds for a folder that does not hold what it should.
-        reason = " ".join(str(error).split())[:300]
-        raise ModelError(
-            f"model.path: {folder}: cannot be loaded: {type(error).__name__}: {reason}"
-        ) from None
-    return module.float().eval(), tokenizer
+    module, tokenizer = load_folder(
+        folder, "ForCausalLM", f"model.path: {folder}", also=("LMHeadModel",)
+    )
+    return module.float(), tokenizer
 
 
 def _context(module: nn.Module) -> int:

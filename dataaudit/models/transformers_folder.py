@@ -14,7 +14,7 @@ from transformers.utils import logging
 from dataaudit.errors import ModelError
 
 
-def load_folder(folder: Path, kind: str, where: str) -> tuple[Any, Any]:
+def load_folder(folder: Path, kind: str, where: str, also: tuple[str, ...] = ()) -> tuple[Any, Any]:
     """Load model and tokenizer that `save_pretrained` wrote.
 
     Parameters
@@ -24,6 +24,8 @@ def load_folder(folder: Path, kind: str, where: str) -> tuple[Any, Any]:
         What the architecture in its config.json ends in: "ForSequenceClassification".
     where : str
         The key and the folder, for errors.
+    also : tuple of str
+        Other endings of the same kind: GPT-2's language model is a GPT2LMHeadModel.
 
     Returns
     -------
@@ -42,7 +44,7 @@ def load_folder(folder: Path, kind: str, where: str) -> tuple[Any, Any]:
         # A folder from strangers fails in as many ways as there are models.
         raise _unreadable(error, where) from error
     found = config.architectures or ["a model without a head"]
-    if not any(name.endswith(kind) for name in found):
+    if not any(name.endswith((kind, *also)) for name in found):
         raise ModelError(
             f"{where}: holds {', '.join(found)}; expected an architecture that ends in {kind}"
         )
