@@ -39,41 +39,49 @@ FEATURE_TIMESTEP = 300
 BOOTSTRAPS = 10_000
 
 Scores = NDArray[np.float64]
-Rank = Callable[[Tensor], Scores]
-"""From a generated image `[1, 1, 8, 8]` to a score of every row, higher = owes it more."""
+Recipe = Callable[[Tensor], Scores]
+"""From generated images to scores `[rows, images]`, higher = the image owes the row more."""
+OURS = "dataaudit: whole Fisher information"
 
 
-def unlearned(model: Denoiser, images: Tensor, settings: DiffusionSettings) -> Rank:
-    """Rank rows by how much their loss rises when the image is unlearned."""
+def unlearned(model: Denoiser, images: Tensor, settings: DiffusionSettings) -> Recipe:
+    """Score rows by how much their loss rises when an image is unlearned."""
     unlearning = ImageUnlearning.of(model, SCHEDULE, images, settings)
     with torch.inference_mode():
         before = unlearning.denoising.losses(model, images)
 
-    def rank(image: Tensor) -> Scores:
-        changed = Perturbation(unlearning.unlearned(image)).apply(model)
-        with torch.inference_mode():
-            return (unlearning.denoising.losses(changed, images) - before).numpy()
+    def scores(generated: Tensor) -> Scores:
+        changes = []
+        for image in generated:
+            changed = Perturbation(unlearning.unlearned(image[None])).apply(model)
+            with torch.inference_mode():
+                changes.append(unlearning.denoising.losses(changed, images) - before)
+        return torch.stack(changes, 1).numpy()
 
-    return rank
+    return scores
 
 
-def nearest_features(model: Denoiser, images: Tensor) -> Rank:
+def nearest_features(model: Denoiser, images: Tensor) -> Recipe:
     described = features(model, images, FEATURE_TIMESTEP)
     centre = described.mean(0)
 
-    def rank(image: Tensor) -> Scores:
-        own = features(model, image, FEATURE_TIMESTEP) - centre
-        return (normalize(described - centre) @ normalize(own).T)[:, 0].double().numpy()
+    def scores(generated: Tensor) -> Scores:
+        own = features(model, generated, FEATURE_TIMESTEP) - centre
+        return (normalize(described - centre) @ normalize(own).T).double().numpy()
 
-    return rank
+    return scores
 
 
-def recipes(model: Denoiser, images: Tensor) -> dict[str, Rank]:
+def recipes(model: Denoiser, images: Tensor) -> dict[str, Recipe]:
     return {
-        "dataaudit: whole Fisher information": unlearned(model, images, DEFAULTS),
-        "one step, diagonal Fisher": unlearned(model, images, DiffusionSettings(steps=1)),
-        "bare ascent": unlearned(model, images, DiffusionSettings(penalty=False)),
-        "pixel neighbours": lambda image: -(images - image).double().flatten(1).norm(dim=1).numpy(),
+        OURS: unlearned(model, images, DEFAULTS),
+        "one step, diagonal Fisher": unlearned(
+            model, images, DiffusionSettings(steps=1, damping=0.3, rise=0.05)
+        ),
+        "bare ascent": unlearned(model, images, DiffusionSettings(penalty=False, rise=0.05)),
+        "pixel neighbours": lambda generated: (
+            -torch.cdist(images.flatten(1).double(), generated.flatten(1).double()).numpy()
+        ),
         "feature neighbours": nearest_features(model, images),
     }
 
@@ -104,10 +112,10 @@ def measure(samples: int, seed: int) -> list[dict[str, object]]:
             chosen = generator.choice(len(images), count, replace=False)
             for sample, after in enumerate(losses(chosen, generated)):
                 record("random", share, sample, float(after))
-    ranks = recipes(model, images)
+    scores = {name: recipe(generated) for name, recipe in recipes(model, images).items()}
     for sample in range(samples):
-        for recipe, rank in ranks.items():
-            order = np.argsort(-rank(generated[sample : sample + 1]), kind="stable")
+        for recipe, found in scores.items():
+            order = np.argsort(-found[:, sample], kind="stable")
             for share in SHARES:
                 after = losses(order[: round(share * len(images))], generated[sample : sample + 1])
                 record(recipe, share, sample, float(after[0]))
@@ -116,7 +124,7 @@ def measure(samples: int, seed: int) -> list[dict[str, object]]:
     return records
 
 
-def table(records: list[dict[str, object]], ours: str) -> str:
+def table(records: list[dict[str, object]]) -> str:
     """Return the mean rises, their ratios to random, and what ours has more, as Markdown."""
     lines = [
         "| K | recipe | rise of the loss | × random (95 %) | ours less this (95 %) |",
@@ -134,16 +142,16 @@ def table(records: list[dict[str, object]], ours: str) -> str:
             recipe: np.array([np.mean(by_place[place]) for place in sorted(by_place)])
             for recipe, by_place in rises.items()
         }
-        count = len(means[ours])
+        count = len(means[OURS])
         draws = generator.integers(count, size=(BOOTSTRAPS, count))
         for recipe, values in means.items():
             ratio = values.mean() / means["random"].mean()
             ratios = values[draws].mean(1) / means["random"][draws].mean(1)
-            more = (means[ours] - values)[draws].mean(1)
+            more = (means[OURS] - values)[draws].mean(1)
             lines.append(
                 f"| {share:.0%} | {recipe} | {values.mean():+.2%} "
                 f"| {ratio:.1f} ({_interval(ratios, '.1f')}) "
-                f"| {(means[ours] - values).mean():+.2%} ({_interval(more, '+.2%')}) |"
+                f"| {(means[OURS] - values).mean():+.2%} ({_interval(more, '+.2%')}) |"
             )
     return "\n".join(lines)
 
@@ -156,7 +164,7 @@ def _interval(values: Scores, form: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--samples", type=int, default=6, help="generated images for each seed")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--out", type=Path, help="the single rises, as JSON")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -164,7 +172,7 @@ def main() -> None:
     records = [line for seed in arguments.seeds for line in measure(arguments.samples, seed)]
     if arguments.out is not None:
         arguments.out.write_text(json.dumps(records, indent=1), encoding="utf-8")
-    print(table(records, "dataaudit: whole Fisher information"))
+    print(table(records))
     print(
         f"{date.today()}, {arguments.samples} generated images each, seeds {arguments.seeds}, "
         f"{time.perf_counter() - start:.0f} s; Python {platform.python_version()}, "

@@ -46,7 +46,7 @@ model:
 preprocess: tiny_denoiser:preprocess
 train: {path: train.csv, id: row_id}
 suspects: {path: generated.csv, id: query_id}
-trace: {top: 6, calibration: 9, draws: 30, steps: 8, fisher_images: 160}
+trace: {top: 6, calibration: 4, draws: 20, steps: 6, fisher_images: 120}
 """
 
 FAMILIES = ["top", "left", "corner", "cross"]

@@ -1,6 +1,7 @@
 """`dataaudit trace` of generated images, end to end on a tiny model; and noise schedules."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -13,7 +14,9 @@ from diffusion_examples import FAMILIES, MODEL_SOURCE, diffusion_project
 from safetensors.torch import load_file
 
 import dataaudit
+from dataaudit.attribution.diffusion import DEFAULTS
 from dataaudit.attribution.noise import NoiseSchedule, schedule_from_diffusers
+from dataaudit.config import ScheduleConfig, load_config
 from dataaudit.errors import ModelError
 
 
@@ -81,7 +84,7 @@ def test_the_python_call_gives_the_same(audit_yaml: Path, command_line: CommandL
         preprocess=space["preprocess"],
         id="row_id",
         query_id="query_id",
-        trace={"top": 6, "calibration": 9, "draws": 30, "steps": 8, "fisher_images": 160},
+        trace={"top": 6, "calibration": 4, "draws": 20, "steps": 6, "fisher_images": 120},
         schedule={"kind": "cosine", "timesteps": 100},
     )
     expected = pd.read_parquet(folder / "traced" / "contamination.parquet")
@@ -91,7 +94,7 @@ def test_the_python_call_gives_the_same(audit_yaml: Path, command_line: CommandL
 def test_bad_input_is_named(audit_yaml: Path, command_line: CommandLine) -> None:
     folder = audit_yaml.parent
     content = audit_yaml.read_text(encoding="utf-8")
-    trace = "trace: {top: 6, calibration: 9, draws: 30, steps: 8, fisher_images: 160}"
+    trace = "trace: {top: 6, calibration: 4, draws: 20, steps: 6, fisher_images: 120}"
     faults = [
         (trace, "trace: {direction: learn}", "trace.direction: images are unlearned"),
         (trace, "trace: {learning_rate: 0.1}", "trace.learning_rate: not for task diffusion"),
@@ -122,6 +125,23 @@ def test_images_of_another_shape_are_named(audit_yaml: Path, command_line: Comma
     assert "preprocess returned images [1, 2, 4]; the first training row has [1, 4, 4]" in (
         outcome.err.replace("\n", " ")
     )
+
+
+def test_the_settings_in_the_document_are_valid(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[1] / "docs" / "diffusion.md").read_text(encoding="utf-8")
+    (documented,) = re.findall(r"```yaml\n(.*?)```", text, flags=re.DOTALL)
+    path = tmp_path / "audit.yaml"
+    path.write_text(documented, encoding="utf-8")
+    config = load_config(path)
+    assert config.model.schedule == ScheduleConfig(kind="cosine", timesteps=1000)
+    assert config.trace.top == 20
+    for said in (
+        f"over {DEFAULTS.draws} timesteps",
+        f"(`trace.steps`, {DEFAULTS.steps})",
+        f"over {DEFAULTS.fisher_images:,} noisy",
+        f"image's own loss by {DEFAULTS.rise:.0%}".replace("%", " %"),
+    ):
+        assert said in text
 
 
 def test_schedules_are_those_of_their_papers() -> None:
@@ -197,13 +217,16 @@ def test_a_diffusers_folder(tmp_path: Path, command_line: CommandLine) -> None:
             Image.fromarray(image).save(tmp_path / name / "all" / f"{place}.png")
     yaml = tmp_path / "audit.yaml"
     yaml.write_text(
-        "task: diffusion\nmodel: {path: ddpm}\ntrain: {path: train}\n"
-        "suspects: {path: generated}\ntrace: {draws: 4, steps: 2, calibration: 2, top: 3}\n",
+        "task: diffusion\nmodel: {path: ddpm}\ntrain: {path: train, id: path}\n"
+        "suspects: {path: generated}\n"
+        "trace: {draws: 4, steps: 2, calibration: 2, top: 3, fisher_images: 8}\n",
         encoding="utf-8",
     )
     outcome = command_line("trace", yaml, "--out", tmp_path / "traced")
     assert (outcome.code, outcome.err) == (0, "")
-    assert len(pd.read_parquet(tmp_path / "traced" / "contamination.parquet")) == 6
+    pairs = pd.read_parquet(tmp_path / "traced" / "contamination.parquet")
+    assert len(pairs) == 6
+    assert set(pairs["row_id"]) <= {f"all/{place}.png" for place in range(6)}
 
     (folder / "unet" / "diffusion_pytorch_model.safetensors").unlink()
     refused = command_line("trace", yaml, "--out", tmp_path / "again")

@@ -55,9 +55,9 @@ class DiffusionSettings:
     draws: int = 40
     penalty: bool = True
     fisher_images: int = 2048
-    steps: int = 20
-    damping: float = 0.3
-    rise: float = 0.05
+    steps: int = 30
+    damping: float = 0.1
+    rise: float = 0.3
     batch_size: int = 512
     seed: int = 0
 
@@ -162,11 +162,7 @@ class DiffusionTracer:
 
     @property
     def against_background(self) -> bool:
-        """False: what rows share with every image is part of what the image owes them.
-
-        Measured by retraining on half of the rows (docs/diffusion.md): the change as it is predicts
-        the loss of generated images twice as well as the change against the row's background.
-        """
+        """False: what a row teaches about every image is part of what this one owes it."""
         return False
 
     @property

@@ -167,6 +167,6 @@ def _signed_images(train: Samples) -> Preprocess:
 def _refuse_other_settings(config: AuditConfig) -> None:
     if config.trace.direction == "learn":
         raise ConfigError("trace.direction: images are unlearned; leave it out for task diffusion")
-    for name in ("learning_rate", "context"):
+    for name in ("learning_rate", "loss_change", "context"):
         if getattr(config.trace, name) is not None:
             raise ConfigError(f"trace.{name}: not for task diffusion; leave it out")

@@ -8,13 +8,13 @@ its size, parameters × parameters, is ever formed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.func import jvp, vjp, vmap
+from torch.func import vjp, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from dataaudit.attribution.denoising import Tensors, noise_at
@@ -69,23 +69,27 @@ class Fisher:
         noisy = schedule.noisy(images, timesteps, noise)
         return cls(module, fixed, noisy, timesteps, batch_size)
 
-    @torch.no_grad()
     def product(self, direction: Tensors) -> dict[str, Tensor]:
         """Return the Fisher information times a direction: the mean of J'J v per pixel."""
         total = {name: torch.zeros_like(value) for name, value in self.parameters.items()}
-        with _differentiable_attention():
-            for noisy, timesteps in self._batches(self.batch_size):
-
-                def predicted(
-                    values: Tensors, noisy: Tensor = noisy, timesteps: Tensor = timesteps
-                ) -> Tensor:
-                    return noise_at(self.module, values, noisy, timesteps)
-
-                fixed = dict(self.parameters)
-                change = jvp(predicted, (fixed,), (dict(direction),))[1]
-                for name, value in vjp(predicted, fixed)[1](change)[0].items():
-                    total[name] += value
+        for noisy, timesteps in self._batches(self.batch_size):
+            for name, value in self._product(direction, noisy, timesteps).items():
+                total[name] += value
         return {name: value / self.noisy.numel() for name, value in total.items()}
+
+    def _product(self, direction: Tensors, noisy: Tensor, timesteps: Tensor) -> dict[str, Tensor]:
+        free = {name: value.detach().requires_grad_() for name, value in self.parameters.items()}
+        values = list(free.values())
+        with torch.enable_grad(), _differentiable_attention():
+            predicted = noise_at(self.module, free, noisy, timesteps)
+            # J'u is linear in u, and its derivative in the direction v is J v. Forward mode would
+            # give J v at once, but the attention of diffusers has none.
+            free_noise = torch.zeros_like(predicted, requires_grad=True)
+            back = _gradients(predicted, values, free_noise, create_graph=True)
+            along = [(part * direction[name]).sum() for name, part in zip(free, back, strict=True)]
+            (change,) = _gradients(torch.stack(along).sum(), [free_noise], None)
+            product = _gradients(predicted, values, change)
+        return dict(zip(free, product, strict=True))
 
     @torch.no_grad()
     def diagonal(self, seed: int = 0) -> dict[str, Tensor]:
@@ -123,6 +127,19 @@ class Fisher:
 
 
 def _differentiable_attention() -> AbstractContextManager[None]:
-    # The fused kernels of attention have no forward-mode derivative.
+    # The fused kernels of attention have no derivative of their derivative.
     kernel: AbstractContextManager[None] = sdpa_kernel(SDPBackend.MATH)
     return kernel
+
+
+def _gradients(
+    outputs: Tensor, inputs: Sequence[Tensor], weights: Tensor | None, create_graph: bool = False
+) -> tuple[Tensor, ...]:
+    return torch.autograd.grad(
+        outputs,
+        inputs,
+        weights,
+        retain_graph=True,
+        create_graph=create_graph,
+        materialize_grads=True,
+    )

@@ -73,7 +73,7 @@ def view_tracing(tracing: Tracing) -> TracingView:
         title="Training rows behind what was generated",
         introduction=(
             f"The model {verb} each generated sample by itself; the training rows whose loss then "
-            f"{'rose' if verb == 'unlearned' else 'fell'} most, against what they do otherwise, "
+            f"{'rose' if verb == 'unlearned' else 'fell'} most, compared as said at the end, "
             "are those it owes most to. Flagged rows react more than rows do to unrelated samples."
         ),
         legend=(
