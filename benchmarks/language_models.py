@@ -166,9 +166,8 @@ def removal_table(
     """Take the first passages of some facts out, train again, and measure those facts' losses."""
     first = corpus.questions.groupby("kind", sort=False).head(FACTS // 2)
     each = round(REMOVED_SHARE * len(corpus.passages))
-    chosen = {"random": np.random.default_rng(seed).random((len(corpus.passages), len(first)))}
-    for name in (OURS, WORDS):
-        chosen[name] = rankings[name][:, first.index]
+    chosen = {name: rankings[name][:, first.index] for name in (OURS, WORDS)}
+    chosen["random"] = np.random.default_rng(seed).random((len(corpus.passages), len(first)))
     before = facts_known(corpus, whole)[first["query_id"]]
     lines = []
     for name, scores in chosen.items():

@@ -80,6 +80,7 @@ def language_model_tracer(
         settings,
         config.trace.loss_change or LOSS_CHANGE,
     )
+    tracer.check(train)
     return replace(tracer, stretch=tracer.typical_completion(suspects))
 
 

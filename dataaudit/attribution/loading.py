@@ -134,5 +134,6 @@ def _assemble(
     )
     for samples in (train, suspects, held_out):
         if samples is not None:
+            # Before hours of work: rows that the model cannot take.
             tracer.check(samples)
     return TraceInputs(tracer, train, held_out, suspects)
