@@ -83,10 +83,6 @@ def regression() -> Iterator[list[str]]:
     diabetes = load_diabetes(as_frame=True).frame
     makers: dict[str, Callable[[int], Any]] = {
         "linear": lambda seed: LinearRegression(),
-        "perceptron": lambda seed: make_pipeline(
-            StandardScaler(),
-            MLPRegressor(hidden_layer_sizes=(64,), max_iter=500, random_state=seed),
-        ),
         "forest": lambda seed: RandomForestRegressor(100, random_state=seed),
     }
     for name, make in makers.items():

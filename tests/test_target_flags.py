@@ -54,6 +54,18 @@ def test_clean_targets_get_hardly_a_flag() -> None:
     found, _ = flags(8.0, 0.0)
     assert found.table["flagged"].mean() < 0.01
     assert found.noise_rate.estimate < 0.02
+    assert found.noise_rate.low == 0
+
+
+def test_the_interval_counts_slips_that_the_noise_hides() -> None:
+    generator = np.random.default_rng(5)
+    size = np.abs(generator.standard_t(10, 1000))
+    size[:80] = np.exp(generator.normal(np.log(2), 0.4, 80))
+    hidden = TargetEvidence(1.0, 10.0, (Sizes(float(np.log(2)), 0.4), Sizes(2.0, 0.5)), (0.0, 0.0))
+    assert 0.08 < hidden.highest_rate(np.log1p(size**2)) < 0.25
+    # Errors far beyond the noise cannot hide.
+    plain = TargetEvidence(1.0, 10.0, (Sizes(4.0, 0.4), Sizes(5.0, 0.5)), (0.0, 0.0))
+    assert plain.highest_rate(np.log1p(size[80:] ** 2)) < 0.01
 
 
 def test_without_references_gross_errors_are_still_found_and_no_interval_is_claimed() -> None:

@@ -13,7 +13,7 @@ from dataaudit.flags.label_errors import judge_signals
 from dataaudit.flags.label_evidence import FEWEST_REFERENCES, fit_error_rate
 from dataaudit.flags.mislabels import budget_curve, largest_groups, method, rates, threshold
 from dataaudit.flags.probabilities import Values
-from dataaudit.flags.results import MislabelFlags
+from dataaudit.flags.results import Interval, MislabelFlags
 from dataaudit.flags.target_evidence import TAILS, TargetEvidence, fit_target_evidence
 
 NORMAL_MEDIAN = 0.6745
@@ -105,7 +105,7 @@ def flag_targets(
                 "mirrored_influence": _loss(residuals, scales[1]) - _loss(targets - own, scales[1]),
             }
         ),
-        noise_rate=judgement.noise_rate,
+        noise_rate=_with_what_noise_hides(judgement.noise_rate, signals[:, 1], known),
         noise_per_class=rates("class", {}, (), judgement),
         noise_table=pd.DataFrame(),
         expected_precision=budget_curve(judgement),
@@ -155,6 +155,16 @@ def target_signals(
     """
     residuals = np.stack([targets - base, targets - mirrored], axis=1)
     return np.log1p((residuals / np.asarray(scales)) ** 2)
+
+
+def _with_what_noise_hides(
+    rate: Interval, signals: Values, references: tuple[Values, NDArray[np.bool_]] | None
+) -> Interval:
+    """Return the rate with an upper end that counts slips which the noise may hide."""
+    if references is None:
+        return rate
+    evidence = fit_target_evidence(signals, references[0][:, 1], references[1])
+    return Interval(rate.estimate, rate.low, max(rate.high, evidence.highest_rate(signals)))
 
 
 def _scales(
