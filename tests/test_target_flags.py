@@ -95,7 +95,7 @@ def test_the_table_says_what_is_expected_and_the_note_by_how_much() -> None:
     assert found.notes is not None
     off = table["given_label"][first] - table["suggested_label"][first]
     side = "above" if off > 0 else "below"
-    assert f"{abs(off):.3g} {side} what the model expects" in found.notes[first]
+    assert f"{abs(off):.4g} {side} what the model expects" in found.notes[first]
     assert found.noise_per_class.empty
     assert found.noise_table.empty
     order = np.argsort(table["rank"].to_numpy())

@@ -115,7 +115,7 @@ def flag_targets(
         if row_groups is None
         else rates("group", groups, judgement.noise_rate_per_part, judgement),
         notes=[
-            f"The target {given:.4g} lies {abs(off):.3g} "
+            f"The target {_amount(given)} lies {_amount(abs(off))} "
             f"{'above' if off > 0 else 'below'} what the model expects, {abs(off) / scales[1]:.1f} "
             "times the noise of right targets."
             for given, off in zip(targets.tolist(), residuals.tolist(), strict=True)
@@ -197,6 +197,10 @@ def _assumed_log_odds(signals: Values) -> Values:
     ratios = fit_target_evidence(signals[:, 0]).log_ratios(signals)
     rate = fit_error_rate(ratios)
     return np.asarray(ratios + np.log(rate) - np.log1p(-rate))
+
+
+def _amount(value: float) -> str:
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.4g}"
 
 
 def _about_targets(scale: float) -> str:
