@@ -52,7 +52,7 @@ model: {factory: tiny_model:build, weights: model.safetensors}
 preprocess: tiny_model:tokenize
 train: {path: train.jsonl, id: row_id}
 suspects: {path: prompts.jsonl, id: query_id}
-trace: {top: 6, background: 9, calibration: 9}
+trace: {top: 6, background: 9, calibration: 9, loss_change: 3}
 """
 
 ANIMALS = ["cat", "dog", "owl", "hen", "fox", "bee"]
