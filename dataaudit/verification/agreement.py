@@ -93,7 +93,7 @@ def pearson(one: Floats, other: Floats) -> float:
 
 
 def spearman_within(measured: Floats, predicted: Floats) -> float:
-    """Return the mean over columns of Spearman's correlation; columns without variation left out."""
+    """Return the mean of Spearman's correlation over the columns that vary."""
     one, other = rankdata(measured, axis=0), rankdata(predicted, axis=0)
     one, other = one - one.mean(axis=0), other - other.mean(axis=0)
     scale = np.sqrt((one**2).sum(axis=0) * (other**2).sum(axis=0))

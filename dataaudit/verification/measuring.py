@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from dataaudit.mirror.finite import FiniteSettings, finite_mirror
+from dataaudit.mirror.finite import FiniteSettings, Part, finite_mirror
 from dataaudit.progress import track
 from dataaudit.tasks import Task
 from dataaudit.verification.examples import Examples, losses
@@ -36,7 +36,9 @@ class Study:
     queries: Examples
     query_groups: Sequence[Positions]
 
-    def included(self, left_out: Positions | None = None, added: Positions | None = None) -> NDArray[np.bool_]:
+    def included(
+        self, left_out: Positions | None = None, added: Positions | None = None
+    ) -> NDArray[np.bool_]:
         """Return which examples to train on, `[rows + queries]`: all rows and no query, but …"""
         chosen = np.arange(len(self.rows) + len(self.queries)) < len(self.rows)
         if left_out is not None:
@@ -116,6 +118,58 @@ def stepped_mirror(study: Study, module: nn.Module, settings: FiniteSettings) ->
         perturbed = finite_mirror(module, study.task, batches, settings).copy_of(module)
         columns.append(losses(perturbed, study.task, study.rows) - before)
     return np.stack(columns, axis=1)
+
+
+def rehearsed_mirror(
+    study: Study, module: nn.Module, settings: FiniteSettings, rehearsal: Rehearsal
+) -> Floats:
+    """Measure the same where the steps rehearse the training rows along with the queries.
+
+    Queries learned alone are learned at the expense of everything else: after a few steps on one
+    class the model says that class to every row. So each step learns training rows as well, and
+    the rows' losses are compared with those after the same steps without the queries.
+
+    Returns
+    -------
+    float64 `[rows, query groups]`
+        Mirrored influence: loss of the row after the steps with the queries minus after those
+        without, nats. Positive after `learn`: the row conflicts with the queries.
+    """
+
+    def after(group: Positions | None) -> Floats:
+        batches = rehearsal.batches(study, group, settings.seed)
+        perturbed = finite_mirror(module, study.task, batches, settings).copy_of(module)
+        return losses(perturbed, study.task, study.rows)
+
+    before = after(None)
+    groups = track(study.query_groups, "learning the queries among rows")
+    return np.stack([after(group) - before for group in groups], axis=1)
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """How many rows and queries each step learns."""
+
+    rows_per_step: int = 64
+    queries_per_step: int = 8
+
+    def batches(self, study: Study, group: Positions | None, seed: int) -> Iterator[list[Part]]:
+        """Yield rows, each once before any again, with queries of the group drawn likewise."""
+        rows = _endless(len(study.rows), min(self.rows_per_step, len(study.rows)), seed)
+        if group is None:
+            yield from ([study.rows.part(chosen)] for chosen in rows)
+        else:
+            queries = _endless(len(group), min(self.queries_per_step, len(group)), seed + 1)
+            for chosen, asked in zip(rows, queries, strict=False):
+                yield [study.rows.part(chosen), study.queries.part(group[asked])]
+
+
+def _endless(count: int, batch_size: int, seed: int) -> Iterator[Positions]:
+    generator = np.random.default_rng(seed)
+    while True:
+        order = generator.permutation(count)
+        for start in range(0, count - batch_size + 1, batch_size):
+            yield order[start : start + batch_size]
 
 
 def predicted(scores: Floats, groups: Sequence[Positions]) -> Floats:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -67,7 +67,7 @@ class Recipe:
     batch_size : int
     """
 
-    start: Literal["fresh", "trained"] = "fresh"
+    start: str = "fresh"
     epochs: int = 10
     learning_rate: float = 3e-3
     batch_size: int = 64
