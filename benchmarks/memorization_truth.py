@@ -80,9 +80,10 @@ def preprocess(frame: pd.DataFrame) -> torch.Tensor:
     return (torch.tensor(pixels).permute(0, 3, 1, 2).float() / 255 - 0.47) / 0.25
 
 
-def read(data: Path, rows: int) -> pd.DataFrame:
-    """Return `image`, `label` (as an annotator gave it) and `wrong`."""
-    frame = pd.read_parquet(data / "cifar10n_train.parquet").iloc[:rows]
+def read(data: Path, rows: int, seed: int) -> pd.DataFrame:
+    """Return `image`, `label` (as an annotator gave it) and `wrong`; other seeds, other rows."""
+    every = pd.read_parquet(data / "cifar10n_train.parquet")
+    frame = every.iloc[seed * rows : (seed + 1) * rows]
     label = frame["random_label"].astype(np.int64)
     wrong = label.to_numpy() != frame["clean_label"].to_numpy()
     return frame[["image"]].assign(label=label, wrong=wrong).reset_index(drop=True)

@@ -158,7 +158,7 @@ def memorization(
     out: Annotated[Path, typer.Option(help="Directory for page, JSON and table.")],
     draws: Annotated[int, typer.Option(help="Halves of the rows that are relearned, even.")] = 8,
     passes: Annotated[float, typer.Option(help="Over each half.")] = 5.0,
-    keep: Annotated[float, typer.Option(help="Share of the trained weights kept, 0 to 1.")] = 0.5,
+    keep: Annotated[float, typer.Option(help="Share of the trained weights kept, 0 to 1.")] = 0.7,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace earlier results.")] = (
         False
     ),

@@ -27,7 +27,7 @@ class MemorizationSettings:
 
     draws: int = 8
     passes: float = 5.0
-    keep: float = 0.5
+    keep: float = 0.7
     learning_rate: float = 3e-3
     batch_size: int = 64
 
