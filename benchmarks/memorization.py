@@ -1,6 +1,6 @@
 """Memorization by relearning halves, held against subset retraining.
 
-`python benchmarks/memorization.py` trains 80 models on random 70 % of 1,200 CIFAR-10N rows for
+`python benchmarks/memorization.py` trains 60 models on random 70 % of 1,200 CIFAR-10N rows for
 each seed (seed 0 is the one that the settings were chosen on) and caches what each says.
 """
 
@@ -28,7 +28,7 @@ from dataaudit.verification.examples import Examples, losses
 from dataaudit.verification.retraining import Descent
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
-ROWS, MODELS = 1200, 80
+ROWS, MODELS = 1200, 60
 GROUP, DRAWS, STEPS, LEARNING_RATE = 20, 4, 3, 1e-4
 """Of unlearning: rows unlearned together, random partitions, steps, their length."""
 

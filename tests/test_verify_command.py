@@ -70,7 +70,7 @@ def test_the_command(project: Project, command_line: CommandLine, tmp_path) -> N
     jsonschema.validate(content, json.loads(SCHEMA_PATH.read_text(encoding="utf-8")))
     assert content["headline"] == outcome.out.splitlines()[0]
     assert (content["rows"], content["rows_in_all"]) == (120, 400)
-    assert content["retraining"].startswith("from fresh weights, 1 epochs of AdamW")
+    assert content["retraining"].startswith("from fresh weights, 1 epoch of AdamW")
     points = pd.read_parquet(out / "points.parquet")
     assert len(points) == 3 * 4 * 10
     page = (out / "verify.html").read_text(encoding="utf-8")

@@ -20,18 +20,16 @@ from dataaudit.loading import Loaded, load, load_objects
 from dataaudit.manifest import versions
 from dataaudit.memorized.data import ClassMemorization, MemorizationReport, MemorizedRow
 from dataaudit.memorized.estimate import FEWEST_ROWS, Estimated, Floats, estimate
-from dataaudit.memorized.page import render_memorization
+from dataaudit.memorized.page import MEMORIZED, render_memorization
 from dataaudit.memorized.settings import MemorizationSettings
 from dataaudit.report import formats
 from dataaudit.report.data import Split
 from dataaudit.report.label_findings import plain_label
 from dataaudit.report.samples import clean_text, plain_id
 
-MEMORIZED = 0.5
-"""From this memorization on a row counts as memorized."""
 LONG_TAIL = 100
 """Rows shown; the table holds all."""
-BINS = 30
+BINS_OF_ONE = 20
 
 
 @dataclass(frozen=True)
@@ -43,9 +41,9 @@ class MemorizationResult:
     rows : pandas.DataFrame
         One line for every training row, in their order: `row_id`, `label`, `memorization`
         (-1 to 1; positive: the row's own label is likelier because the row was trained on),
-        `standard_error`, `likelihood` (of the label under the trained model),
-        `likelihood_without` (under models that relearned the other rows), `rank` (1 = most
-        memorized).
+        `standard_error` (missing with two draws), `likelihood` (of the label under the trained
+        model), `likelihood_without` (under models that relearned the other rows), `rank` (1 =
+        most memorized).
     report : MemorizationReport
         The machine-readable whole, as in `memorization.json`.
     """
@@ -125,7 +123,7 @@ def _memorization(
     found = estimate(loaded.model, loaded.task, rows, make_engine(config), settings, seed)
     table = _table(rows, found)
     memorized = int((found.memorization >= MEMORIZED).sum())
-    counts, edges = np.histogram(found.memorization, BINS, range=_range(found.memorization))
+    counts, edges = np.histogram(found.memorization, _edges(found.memorization))
     report = MemorizationReport(
         name=config.name,
         task=config.task,
@@ -175,8 +173,10 @@ def _labels(rows: Samples) -> Any:
     return np.array(rows.classes)[rows.labels] if len(rows.classes) else rows.labels
 
 
-def _range(values: Floats) -> tuple[float, float]:
-    return min(0.0, float(values.min())), max(1.0, float(values.max()))
+def _edges(values: Floats) -> Floats:
+    """Return the edges of bins of one twentieth, one of them at one half."""
+    lowest = int(np.floor(min(0.0, values.min()) * BINS_OF_ONE))
+    return np.arange(lowest, BINS_OF_ONE + 1) / BINS_OF_ONE
 
 
 def _headline(memorized: int, rows: int) -> str:
@@ -213,7 +213,7 @@ def _long_tail(rows: Samples, table: pd.DataFrame) -> list[MemorizedRow]:
             row_id=plain_id(line["row_id"]),
             label=plain_label(line["label"]),
             memorization=line["memorization"],
-            standard_error=line["standard_error"],
+            standard_error=None if np.isnan(line["standard_error"]) else line["standard_error"],
             likelihood=line["likelihood"],
             likelihood_without=line["likelihood_without"],
             text=None if exhibit.text is None else clean_text(exhibit.text),

@@ -19,7 +19,7 @@ class MemorizedRow(Section):
     row_id: SampleId
     label: Label
     memorization: float = Field(description="likelihood with minus likelihood without, -1 to 1")
-    standard_error: float
+    standard_error: float | None = Field(description="null with two draws only")
     likelihood: float = Field(description="of the row's own label under the trained model")
     likelihood_without: float = Field(description="under models that relearned the other rows")
     text: str | None

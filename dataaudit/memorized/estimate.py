@@ -44,7 +44,7 @@ class Estimated:
     likelihood_without : float64 `[rows]`
         The same under the models that relearned the other rows, averaged over draws.
     spread : float64 `[rows]`
-        Standard error of `likelihood_without`.
+        Standard error of `likelihood_without`; NaN with two draws, of which one asks each row.
     """
 
     likelihood: Floats
@@ -143,5 +143,6 @@ def _asked(
         mean = (found[:, 1:] * asked).sum(axis=1) / count
         squares = ((found[:, 1:] - mean[:, None]) ** 2 * asked).sum(axis=1)
         likelihood[span], without[span] = found[:, 0], mean
-        spread[span] = np.sqrt(squares / np.maximum(count - 1, 1) / count)
+        with np.errstate(invalid="ignore"):
+            spread[span] = np.sqrt(squares / (count - 1) / count)
     return Estimated(likelihood, without, spread)

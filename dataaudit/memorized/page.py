@@ -6,11 +6,14 @@ from dataclasses import dataclass
 
 from dataaudit.memorized.data import MemorizationReport, MemorizedRow
 from dataaudit.report import charts, formats
+from dataaudit.report.histogram import histogram
 from dataaudit.report.page import KeyFigure
 from dataaudit.report.page_parts import ROLE_WORDS, Fact, Figure, Table
 from dataaudit.report.render import render_template
 
 CLASSES_ON_PAGE = 30
+MEMORIZED = 0.5
+"""From this memorization on a row counts as memorized."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ def build_memorization_page(report: MemorizationReport) -> MemorizationPage:
             KeyFigure(formats.number(report.mean), "mean memorization", "−1 to 1", ""),
             KeyFigure(
                 formats.count(report.forward_passes),
-                "forward passes of one row",
+                "forward passes",
                 f"what it cost, in {formats.number(report.seconds)} s",
                 "",
             ),
@@ -93,18 +96,19 @@ def build_memorization_page(report: MemorizationReport) -> MemorizationPage:
 
 
 def _figures(report: MemorizationReport) -> list[Figure]:
-    memorized = [
-        count if edge >= 0.5 - 1e-9 else 0
-        for count, edge in zip(report.counts, report.edges, strict=False)
-    ]
-    kept = [count - own for count, own in zip(report.counts, memorized, strict=True)]
+    first = sum(edge < MEMORIZED - 1e-9 for edge in report.edges[:-1])
     figures = [
         Figure(
             "How memorization is distributed",
-            "Each colour is drawn to the same total. The right end is the long tail: rows that "
-            "the model knows by heart.",
-            charts.score_distribution(
-                "memorization", "Memorization of the training rows", report.edges, kept, memorized
+            "Heights are roots of counts. The right end is the long tail: rows that the model "
+            "knows by heart.",
+            histogram(
+                "memorization",
+                "Memorization of the training rows",
+                report.edges,
+                report.counts,
+                first,
+                ("below one half", "memorized"),
             ),
         )
     ]
@@ -119,11 +123,10 @@ def _figures(report: MemorizationReport) -> list[Figure]:
                     [formats.label(item.label) for item in report.classes[:CLASSES_ON_PAGE]],
                     [item.memorized for item in report.classes[:CLASSES_ON_PAGE]],
                     [
-                        f"{formats.count(item.memorized)} of {formats.count(item.rows)}, mean "
-                        f"{formats.number(item.mean)}"
+                        f"{formats.count(item.memorized)} of {formats.count(item.rows)}"
                         for item in report.classes[:CLASSES_ON_PAGE]
                     ],
-                    "flagged",
+                    "leak",
                 ),
             )
         )
@@ -132,10 +135,11 @@ def _figures(report: MemorizationReport) -> list[Figure]:
 
 def _row(row: MemorizedRow) -> RowView:
     fields = "; ".join(f"{name}: {value}" for name, value in row.fields.items())
+    error = "" if row.standard_error is None else f" ± {row.standard_error:.2f}"
     return RowView(
-        name=f"Row {row.row_id}",
+        name=str(row.row_id),
         label=formats.label(row.label),
-        memorization=f"{row.memorization:.2f} ± {row.standard_error:.2f}".replace("-", "−"),
+        memorization=f"{row.memorization:.2f}{error}".replace("-", "−"),
         image=row.image,
         text=row.text or fields,
         likelihoods=f"likelihood {row.likelihood:.2f} with the row, "

@@ -21,6 +21,7 @@ from dataaudit.mirror.finite import FiniteSettings, Part, finite_mirror
 from dataaudit.mirror.perturbation import UNPERTURBED
 from dataaudit.mirror.shrink import shrunk
 from dataaudit.models.refitting import refitted
+from dataaudit.report import formats
 from dataaudit.tasks import Task
 from dataaudit.verification.examples import Examples
 
@@ -103,8 +104,8 @@ class Descent:
         recipe = self.recipe
         start = "fresh weights" if recipe.start == "fresh" else "the trained weights"
         return (
-            f"from {start}, {recipe.epochs} epochs of AdamW (one cycle up to a learning rate of "
-            f"{recipe.learning_rate:g}, batches of {recipe.batch_size})"
+            f"from {start}, {formats.rows(recipe.epochs, 'epoch')} of AdamW (one cycle up to a "
+            f"learning rate of {recipe.learning_rate:g}, batches of {recipe.batch_size})"
         )
 
     def train(self, included: Included, seed: int) -> nn.Module:
