@@ -19,7 +19,6 @@ from dataaudit.datasets.samples import Samples
 from dataaudit.errors import ConfigError
 from dataaudit.loading import Loaded, load, load_objects
 from dataaudit.manifest import versions
-from dataaudit.mirror.finite import FiniteSettings
 from dataaudit.models.loading import build, load_function
 from dataaudit.models.scikit_learn import is_logistic_regression
 from dataaudit.models.trained import forward
@@ -51,13 +50,11 @@ from dataaudit.verification.measuring import (
     row_influences,
     stepped_mirror,
 )
+from dataaudit.verification.mirrors import mirror_settings, mirror_words
 from dataaudit.verification.page import render_verification
 from dataaudit.verification.retraining import Descent, Recipe, Refit, Retrainer
 from dataaudit.verification.settings import VerifySettings
 
-LEARNING_RATE = 1e-3
-PASSES = 3
-"""Over the rows, which the steps rehearse; `mirror` in audit.yaml may say otherwise."""
 COLUMNS = ["design", "group", "query_group", "rows_left_out", "queries", "influence",
            "mirrored_retrained", "mirrored_rehearsed", "mirrored_steps"]  # fmt: skip
 
@@ -233,34 +230,6 @@ def _retrainer(
         min(config.mirror.batch_size or 64, len(study.rows)),
     )
     return Descent(loaded.model.module, loaded.task, examples, len(study.rows), recipe)
-
-
-def mirror_settings(config: AuditConfig, rows: int) -> FiniteSettings:
-    """Return the steps on a query group: those of `mirror` in audit.yaml, where it says."""
-    mirror = config.mirror
-    return FiniteSettings(
-        steps=mirror.steps or max(20, PASSES * rows // Rehearsal.rows_per_step),
-        learning_rate=mirror.learning_rate or LEARNING_RATE,
-        schedule="one cycle",
-        parameters=mirror.parameters,
-        seed=mirror.seed,
-    )
-
-
-def mirror_words(settings: FiniteSettings) -> dict[MirrorKind, str]:
-    """Return how the mirrors are made, in words."""
-    moved = "all parameters" if settings.parameters == "all" else "the last linear layer"
-    steps = (
-        f"{settings.steps} steps of AdamW from the trained weights, one cycle up to a learning "
-        f"rate of {settings.learning_rate:g}, {moved}"
-    )
-    each = Rehearsal()
-    return {
-        "retrained": "the recipe, on all rows and the query group",
-        "rehearsed": f"{steps}; each on {each.rows_per_step} training rows and "
-        f"{each.queries_per_step} queries, against the same steps without the queries",
-        "steps": f"{steps}; each on the whole query group",
-    }
 
 
 def _agreements(
