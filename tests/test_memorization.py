@@ -183,6 +183,12 @@ def test_too_few_rows(memorized) -> None:
         )
 
 
+def test_other_tasks_are_refused(memorized) -> None:
+    module, frame, _ = memorized
+    with pytest.raises(ConfigError, match="task: found regression, expected classification"):
+        dataaudit.memorization(module, frame, label="kind", task="regression")
+
+
 def test_the_command(project: Project, command_line: CommandLine, tmp_path) -> None:
     out = tmp_path / "memorized"
     arguments = ("memorization", project.yaml, "--out", out, "--draws", 2, "--passes", 2)

@@ -14,7 +14,7 @@ import pandas as pd
 from dataaudit.config import AuditConfig, config_from_python, load_config
 from dataaudit.datasets.samples import Samples
 from dataaudit.engines.choice import make_engine
-from dataaudit.errors import DataError
+from dataaudit.errors import ConfigError, DataError
 from dataaudit.evidence import exhibits_of
 from dataaudit.loading import Loaded, load, load_objects
 from dataaudit.manifest import versions
@@ -69,6 +69,7 @@ def memorization_file(
         The input cannot be used; the message says what and where.
     """
     config = load_config(audit_yaml)
+    _require_task(config)
     loaded = load(config, audit_yaml.resolve().parent)
     return _memorization(loaded, config, settings or MemorizationSettings())
 
@@ -105,6 +106,7 @@ def memorization(
         The input cannot be used; the message says what and where.
     """
     config = config_from_python(label, id, audit_settings)
+    _require_task(config)
     loaded = load_objects(model, {"train": train}, preprocess, config)
     return _memorization(loaded, config, settings or MemorizationSettings())
 
@@ -150,6 +152,12 @@ def _memorization(
         notes=[loaded.model.note] if loaded.model.note else [],
     )
     return MemorizationResult(table, report)
+
+
+def _require_task(config: AuditConfig) -> None:
+    if config.task != "classification":
+        # A density, which other losses stand for, has no upper bound to compare with.
+        raise ConfigError(f"task: found {config.task}, expected classification")
 
 
 def _table(rows: Samples, found: Estimated) -> pd.DataFrame:

@@ -19,8 +19,8 @@ from dataaudit.datasets.samples import Samples
 from dataaudit.errors import ConfigError
 from dataaudit.loading import Loaded, load, load_objects
 from dataaudit.manifest import versions
-from dataaudit.models.loading import build, load_function
-from dataaudit.models.scikit_learn import is_logistic_regression
+from dataaudit.models.recognise import build_model
+from dataaudit.models.refitting import is_logistic_regression
 from dataaudit.models.trained import forward
 from dataaudit.report.data import Estimate, Split
 from dataaudit.verification.agreement import Agreement, Correlation, agreement, ceiling
@@ -95,7 +95,8 @@ def verify_file(audit_yaml: Path, settings: VerifySettings) -> VerificationResul
     """
     config = load_config(audit_yaml)
     folder = audit_yaml.resolve().parent
-    built = build(load_function(config.model.factory, folder, "model.factory"), "model.factory")
+    _require_task(config)
+    built = build_model(config.model, folder) if config.model.factory is not None else None
     return _verify(load(config, folder), built, config, settings)
 
 
@@ -133,6 +134,7 @@ def verify(
         The input cannot be used; the message says what and where.
     """
     config = config_from_python(label, id, audit_settings)
+    _require_task(config)
     loaded = load_objects(model, {"train": train, "held_out": held_out}, preprocess, config)
     return _verify(loaded, model, config, settings or VerifySettings())
 
@@ -203,6 +205,11 @@ def _verify(
         notes=[loaded.model.note] if loaded.model.note else [],
     )
     return VerificationResult(pd.concat(points, ignore_index=True)[COLUMNS], report)
+
+
+def _require_task(config: AuditConfig) -> None:
+    if config.task not in ("classification", "regression"):
+        raise ConfigError(f"task: found {config.task}, expected classification or regression")
 
 
 def _study(loaded: Loaded, held_out: Samples, settings: VerifySettings, seed: int) -> Study:
