@@ -1,5 +1,6 @@
 """dataaudit: find mislabeled training rows and rows that leak into the evaluation set."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from dataaudit.errors import (
@@ -13,7 +14,10 @@ from dataaudit.errors import (
 if TYPE_CHECKING:
     from dataaudit.attribution.api import trace
     from dataaudit.auditing import audit
+    from dataaudit.memorized.check import memorization
     from dataaudit.result import AuditResult
+    from dataaudit.verification.check import verify
+    from dataaudit.verification.settings import VerifySettings
 
 __all__ = [
     "AuditResult",
@@ -22,23 +26,26 @@ __all__ = [
     "DataError",
     "ModelError",
     "RunDirectoryError",
+    "VerifySettings",
     "audit",
+    "memorization",
     "trace",
+    "verify",
 ]
+
+
+_HOMES = {
+    "AuditResult": "dataaudit.result",
+    "VerifySettings": "dataaudit.verification.settings",
+    "audit": "dataaudit.auditing",
+    "memorization": "dataaudit.memorized.check",
+    "trace": "dataaudit.attribution.api",
+    "verify": "dataaudit.verification.check",
+}
 
 
 def __getattr__(name: str) -> Any:
     # torch takes over a second to import; `dataaudit --help` must not wait for it.
-    if name == "audit":
-        from dataaudit.auditing import audit
-
-        return audit
-    if name == "trace":
-        from dataaudit.attribution.api import trace
-
-        return trace
-    if name == "AuditResult":
-        from dataaudit.result import AuditResult
-
-        return AuditResult
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

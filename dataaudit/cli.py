@@ -104,6 +104,84 @@ def init(
     _print_lines(write_scaffold(folder))
 
 
+@app.command(epilog="Example: `dataaudit verify audit.yaml --out verified --groups 24`")
+def verify(
+    audit_yaml: Annotated[Path, typer.Argument(help="What to verify; held_out are the queries.")],
+    out: Annotated[Path, typer.Option(help="Directory for page, JSON and points.")],
+    groups: Annotated[int, typer.Option(help="Groups of rows left out, of each design.")] = 16,
+    group_size: Annotated[
+        int | None, typer.Option(help="Rows left out together; 1 is leave-one-out.")
+    ] = None,
+    rows: Annotated[int, typer.Option(help="Training rows used; drawn where there are more.")] = (
+        2000
+    ),
+    repeats: Annotated[int, typer.Option(help="Trainings of each kind, from other seeds.")] = 2,
+    start: Annotated[
+        str, typer.Option(help="Train again from `fresh` or from `trained` weights.")
+    ] = "fresh",
+    epochs: Annotated[int, typer.Option(help="Of training again.")] = 10,
+    learning_rate: Annotated[float, typer.Option(help="Of training again.")] = 3e-3,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace earlier results.")] = (
+        False
+    ),
+) -> None:
+    """Check by training again how far influence can be trusted for this model and these data.
+
+    The model is trained again without groups of rows, and with queries added; a logistic
+    regression of scikit-learn is fitted again. Cost: repeats × (3 × groups + 14) trainings.
+    """
+    with _interruptible():
+        from dataaudit.outputs import check_directory
+        from dataaudit.verification.check import verify_file
+        from dataaudit.verification.settings import VerifySettings
+        from dataaudit.verification.write import FILES, write_verification
+
+        settings = VerifySettings(
+            groups=groups,
+            group_size=group_size,
+            rows=rows,
+            repeats=repeats,
+            start=start,
+            epochs=epochs,
+            learning_rate=learning_rate,
+        )
+        check_directory(FILES, out, overwrite=overwrite)
+        result = verify_file(audit_yaml, settings)
+        page = write_verification(result, out, overwrite=overwrite)
+    _print_lines([result.report.headline])
+    typer.echo(f"verification: {page}")
+
+
+@app.command(epilog="Example: `dataaudit memorization audit.yaml --out memorized`")
+def memorization(
+    audit_yaml: Annotated[Path, typer.Argument(help="Whose training rows to look at.")],
+    out: Annotated[Path, typer.Option(help="Directory for page, JSON and table.")],
+    draws: Annotated[int, typer.Option(help="Halves of the rows that are relearned, even.")] = 8,
+    passes: Annotated[float, typer.Option(help="Over each half.")] = 5.0,
+    keep: Annotated[float, typer.Option(help="Share of the trained weights kept, 0 to 1.")] = 0.7,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace earlier results.")] = (
+        False
+    ),
+) -> None:
+    """Find the rows whose prediction depends on their having been trained on: the long tail.
+
+    Writes memorization.parquet with one line for every training row, and a page of the rows at
+    the top.
+    """
+    with _interruptible():
+        from dataaudit.memorized.check import memorization_file
+        from dataaudit.memorized.settings import MemorizationSettings
+        from dataaudit.memorized.write import FILES, write_memorization
+        from dataaudit.outputs import check_directory
+
+        settings = MemorizationSettings(draws=draws, passes=passes, keep=keep)
+        check_directory(FILES, out, overwrite=overwrite)
+        result = memorization_file(audit_yaml, settings)
+        page = write_memorization(result, out, overwrite=overwrite)
+    _print_lines([result.report.headline])
+    typer.echo(f"memorization: {page}")
+
+
 @app.command(epilog="Example: `dataaudit report audit-demo`")
 def report(
     directory: Annotated[Path, typer.Argument(help="A finished audit's directory.")],

@@ -138,6 +138,11 @@ def pair_evidence(
     return dict(zip(pairs, zip(left, right, strict=True), strict=True))
 
 
+def exhibits_of(samples: Samples, positions: Sequence[int] | NDArray[np.int64]) -> list[Exhibit]:
+    """Show the samples at `positions`, in that order."""
+    return _exhibits(samples, positions, [""] * len(positions))
+
+
 def _positions_of(samples: Samples, ids: Sequence[Any]) -> NDArray[np.int64]:
     return pd.Index(samples.ids).get_indexer(ids).astype(np.int64)
 

@@ -18,6 +18,8 @@ from rich.progress import (
 Item = TypeVar("Item")
 
 _console = Console(stderr=True)
+_shown: set[str] = set()
+"""The bar on the screen, if any: a bar inside another one stays silent."""
 
 
 def track(items: Iterable[Item], description: str, total: int | None = None) -> Iterator[Item]:
@@ -39,10 +41,17 @@ def track(items: Iterable[Item], description: str, total: int | None = None) -> 
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(
-        *columns, console=_console, transient=True, disable=not _console.is_terminal
-    ) as progress:
-        task = progress.add_task(description, total=total)
-        for item in items:
-            yield item
-            progress.advance(task)
+    if _shown:
+        yield from items
+        return
+    _shown.add(description)
+    try:
+        with Progress(
+            *columns, console=_console, transient=True, disable=not _console.is_terminal
+        ) as progress:
+            task = progress.add_task(description, total=total)
+            for item in items:
+                yield item
+                progress.advance(task)
+    finally:
+        _shown.discard(description)

@@ -1,0 +1,1 @@
+"""Memorization: how much the prediction of a row depends on its having been trained on."""

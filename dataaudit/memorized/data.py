@@ -1,0 +1,63 @@
+"""Memorization as typed data: what `memorization.json` holds, field by field.
+
+`memorization.json` is one `MemorizationReport`; its JSON schema is `memorization.schema.json`
+beside this file.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from dataaudit.report.data import Label, SampleId, Section, Split
+
+
+class MemorizedRow(Section):
+    """A training row of the long tail."""
+
+    row_id: SampleId
+    label: Label
+    memorization: float = Field(description="likelihood with minus likelihood without, -1 to 1")
+    standard_error: float | None = Field(description="null with two draws only")
+    likelihood: float = Field(description="of the row's own label under the trained model")
+    likelihood_without: float = Field(description="under models that relearned the other rows")
+    text: str | None
+    image: str | None = Field(description="data:image/webp;base64,… thumbnail")
+    fields: dict[str, str]
+
+
+class ClassMemorization(Section):
+    """How much is memorized of one class."""
+
+    label: Label
+    rows: int
+    mean: float
+    memorized: int = Field(description="rows with memorization of at least one half")
+
+
+class MemorizationReport(Section):
+    """The machine-readable whole: what `memorization.json` holds."""
+
+    schema_version: Literal["1.0"] = "1.0"
+    name: str
+    task: str
+    date: str = Field(description="ISO 8601")
+    headline: str
+    rows: int
+    memorized: int = Field(description="rows with memorization of at least one half")
+    mean: float
+    edges: list[float] = Field(description="of the distribution's bins")
+    counts: list[int] = Field(description="rows in each bin")
+    classes: list[ClassMemorization] = Field(description="empty where there are no classes")
+    long_tail: list[MemorizedRow] = Field(description="most memorized first")
+    method: str
+    forward_passes: float = Field(description="cost, in forward passes of one row")
+    settings: dict[str, int | float]
+    seed: int
+    model: str
+    model_sha256: str
+    splits: list[Split]
+    versions: dict[str, str]
+    seconds: float
+    notes: list[str]

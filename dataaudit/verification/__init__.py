@@ -1,0 +1,1 @@
+"""The Mirrored Influence Hypothesis, checked by training again: the only ground truth there is."""

@@ -1,0 +1,76 @@
+"""Rows and queries as tensors, held in memory: what is trained on again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from dataaudit.datasets.samples import Samples
+from dataaudit.mirror.finite import Part
+from dataaudit.models.trained import Inputs, TrainedModel, forward, map_tensors, named_tensors
+from dataaudit.tasks import Task
+
+ROWS_PER_BATCH = 512
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Inputs and labels of some samples.
+
+    Attributes
+    ----------
+    inputs : Inputs
+        First dimension = samples.
+    labels : Tensor `[n]`
+    """
+
+    inputs: Inputs
+    labels: Tensor
+
+    @classmethod
+    def read(cls, model: TrainedModel, samples: Samples, positions: NDArray[np.int64]) -> Examples:
+        """Read and preprocess the samples at `positions`, in that order."""
+        parts = []
+        for start in range(0, len(positions), ROWS_PER_BATCH):
+            batch = samples.take(positions[start : start + ROWS_PER_BATCH])
+            labels = torch.as_tensor(batch.labels, device=model.device)
+            parts.append(cls(model.inputs(batch, samples), labels))
+        return joined(parts)
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self.labels)
+
+    def part(self, positions: NDArray[np.int64] | Tensor) -> Part:
+        """Return the inputs and labels at `positions`."""
+        chosen = torch.as_tensor(positions, device=self.labels.device)
+        return map_tensors(lambda value: value[chosen], self.inputs), self.labels[chosen]
+
+
+def joined(parts: Sequence[Examples]) -> Examples:
+    """Return all parts as one, in their order; their inputs have the same shapes."""
+    tensors = [dict(named_tensors(part.inputs)) for part in parts]
+    together = {name: torch.cat([each[name] for each in tensors]) for name in tensors[0]}
+    first = parts[0].inputs
+    inputs: Inputs = together
+    if not isinstance(first, dict):
+        values = tuple(together.values())
+        inputs = values if isinstance(first, tuple) else values[0]
+    return Examples(inputs, torch.cat([part.labels for part in parts]))
+
+
+@torch.inference_mode()
+def losses(module: nn.Module, task: Task, examples: Examples) -> NDArray[np.float64]:
+    """Return the loss of each example, `[n]`, nats."""
+    found = []
+    for start in range(0, len(examples), ROWS_PER_BATCH):
+        stop = min(start + ROWS_PER_BATCH, len(examples))
+        inputs, labels = examples.part(torch.arange(start, stop))
+        # Double, because influence is a small difference of two losses.
+        found.append(task.losses(forward(module, inputs).double(), labels).cpu().numpy())
+    return np.concatenate(found)
