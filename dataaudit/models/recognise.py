@@ -16,9 +16,7 @@ from torch import nn
 from dataaudit.config import ImagesConfig, ModelConfig
 from dataaudit.errors import ConfigError, ModelError
 from dataaudit.models.adapter import ModelAdapter
-from dataaudit.models.estimator_model import EstimatorModel
 from dataaudit.models.loading import build, load_function, load_weights
-from dataaudit.models.scikit_learn import is_estimator
 from dataaudit.models.torch_module import TorchModel
 
 _PICKLES = (".joblib", ".pkl", ".pickle", ".skops")
@@ -91,6 +89,8 @@ def from_object(built: Any, images: ImagesConfig, tokenizer: Any = None) -> Mode
 
         return TorchModel(module_of(built, "the exported program"), images)
     if is_estimator(built):
+        from dataaudit.models.estimator_model import EstimatorModel
+
         return EstimatorModel(built)
     if isinstance(built, str | Path):
         return from_path(Path(built), ModelConfig(path=Path(built)), images)
@@ -98,6 +98,11 @@ def from_object(built: Any, images: ImagesConfig, tokenizer: Any = None) -> Mode
         f"the model is a {type(built).__name__}; expected a torch.nn.Module, a torch.export "
         "program, a fitted scikit-learn estimator, or the path of a folder that transformers saved"
     )
+
+
+def is_estimator(candidate: object) -> bool:
+    """Tell whether `candidate` is a scikit-learn estimator, without importing scikit-learn."""
+    return hasattr(candidate, "get_params") and hasattr(candidate, "predict")
 
 
 def is_tokenizer(candidate: object) -> bool:

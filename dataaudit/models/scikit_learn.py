@@ -29,11 +29,6 @@ _LINEAR = _LOGISTIC | {
 }  # fmt: skip
 
 
-def is_estimator(candidate: object) -> bool:
-    """Tell whether `candidate` is a scikit-learn estimator, without importing scikit-learn."""
-    return hasattr(candidate, "get_params") and hasattr(candidate, "predict")
-
-
 def classes_of(estimator: Any) -> list[str | int]:
     """Return the classes of a fitted classifier, in the order of its outputs.
 
