@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from dataaudit.atomic import write_atomically
-from dataaudit.attribution.api import trace_config
 from dataaudit.config import GENERATIVE, AuditConfig, config_from_python, load_config
 from dataaudit.datasets.samples import Role
 from dataaudit.engines.choice import make_engine
@@ -68,6 +67,8 @@ def run_file(
     config = load_config(audit_yaml)
     folder = audit_yaml.resolve().parent
     if config.task in GENERATIVE:
+        from dataaudit.attribution.api import trace_config
+
         return trace_config(config, folder, out, overwrite, resume)
     with RunDirectory(out, overwrite=overwrite, resume=resume) as directory:
         clock = Clock()
