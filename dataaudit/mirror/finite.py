@@ -8,7 +8,7 @@ rows' losses need forward passes only (`dataaudit.engines`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -79,6 +79,7 @@ def finite_mirror(
     settings: FiniteSettings,
     start: Perturbation = UNPERTURBED,
     until: Callable[[nn.Module], bool] | None = None,
+    shown: bool = True,
 ) -> Perturbation:
     """Learn or unlearn a query group.
 
@@ -96,6 +97,8 @@ def finite_mirror(
     until : callable or None
         Asked every `settings.check_every` steps, with the perturbed model in eval mode, whether
         to stop there.
+    shown : bool
+        Whether a progress bar is shown.
 
     Returns
     -------
@@ -113,7 +116,8 @@ def finite_mirror(
     mean = _RunningMean(perturbed, moving, settings.average)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        for step in track(range(settings.steps), f"{settings.direction}ing the queries"):
+        steps: Iterable[int] = range(settings.steps)
+        for step in track(steps, f"{settings.direction}ing the queries") if shown else steps:
             with torch.enable_grad():
                 loss = _mean_loss(perturbed, task, next(batches))
                 optimizer.zero_grad(set_to_none=True)
