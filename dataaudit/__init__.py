@@ -13,6 +13,8 @@ from dataaudit.errors import (
 if TYPE_CHECKING:
     from dataaudit.attribution.api import trace
     from dataaudit.auditing import audit
+    from dataaudit.influence.blocks import Influence
+    from dataaudit.influence.run import mirrored_influence
     from dataaudit.result import AuditResult
 
 __all__ = [
@@ -20,9 +22,11 @@ __all__ = [
     "ConfigError",
     "DataAuditError",
     "DataError",
+    "Influence",
     "ModelError",
     "RunDirectoryError",
     "audit",
+    "mirrored_influence",
     "trace",
 ]
 
@@ -32,13 +36,6 @@ def __getattr__(name: str) -> Any:
     if name == "audit":
         from dataaudit.auditing import audit
 
-        return audit
-    if name == "trace":
-        from dataaudit.attribution.api import trace
-
-        return trace
-    if name == "AuditResult":
-        from dataaudit.result import AuditResult
-
-        return AuditResult
+    "mirrored_influence",
+    "trace",
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -110,7 +110,7 @@ def finite_mirror(
     _set_modes(perturbed, settings)
     for name, parameter in perturbed.named_parameters():
         parameter.requires_grad_(name in moving)
-    optimizer = _optimizer(moving, settings)
+    optimizer = make_optimizer(list(moving.values()), settings)
     scheduler = _scheduler(optimizer, settings)
     sign = 1.0 if settings.direction == "learn" else -1.0
     mean = _RunningMean(perturbed, moving, settings.average)
@@ -170,8 +170,8 @@ def _set_modes(module: nn.Module, settings: FiniteSettings) -> None:
             part.train()
 
 
-def _optimizer(moving: dict[str, nn.Parameter], settings: FiniteSettings) -> torch.optim.Optimizer:
-    parameters = list(moving.values())
+def make_optimizer(parameters: Sequence[Tensor], settings: FiniteSettings) -> torch.optim.Optimizer:
+    """Return the optimizer that the settings name."""
     if settings.optimizer == "sgd":
         return torch.optim.SGD(parameters, lr=settings.learning_rate)
     return torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=0.01)
