@@ -218,7 +218,7 @@ def _recording(layers: Sequence[nn.Module], calls: list[_Call]) -> Iterator[None
         if not output.requires_grad:
             # The graph starts here. A copy, because operations in place may follow.
             output = output.detach().requires_grad_().clone()
-        output.register_hook(call.keep)
+        output.register_hook(call.keep)  # type: ignore[no-untyped-call]
         return output
 
     with ExitStack() as stack:
@@ -294,7 +294,7 @@ def _product(
     point: dict[str, Tensor],
     direction: dict[str, Tensor],
 ) -> tuple[Tensor, Tensor]:
-    value, change = jvp(function, (point,), (direction,))
+    value, change = jvp(function, (point,), (direction,))[:2]
     return value, change
 
 
@@ -306,7 +306,7 @@ def _kernels_with_forward_mode(module: nn.Module) -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         if recurrent:
-            stack.enter_context(torch.backends.mkldnn.flags(enabled=False))  # type: ignore[no-untyped-call]
+            stack.enter_context(torch.backends.mkldnn.flags(enabled=False))
         torch.backends.mha.set_fastpath_enabled(False)
         stack.callback(torch.backends.mha.set_fastpath_enabled, fast)
         yield
