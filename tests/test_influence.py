@@ -16,7 +16,7 @@ from torch.nn import functional
 
 import dataaudit
 from dataaudit.errors import ConfigError, DataAuditError, DataError, RunDirectoryError
-from dataaudit.influence import cost, run
+from dataaudit.influence import cost, run, streaming
 from dataaudit.influence.blocks import Influence
 
 COLUMNS = list("abcdef")
@@ -265,7 +265,7 @@ def test_batches_blocks_chunks_and_the_order_of_groups_change_nothing(
         tmp_path / "backwards", module, settings, queries=queries[::-1], groups="source"
     )
     assert backwards.groups == ["source 2", "source 1", "source 0"]
-    monkeypatch.setattr(run, "MOST_ROWS_PER_BLOCK", 10)
+    monkeypatch.setattr(streaming, "MOST_ROWS_PER_BLOCK", 10)
     monkeypatch.setattr(run, "_chunks", lambda groups, *_: [groups[:2], groups[2:]])
     parts = influence(tmp_path / "parts", module, settings, groups="source", batch_size=5)
     assert len(list(parts.blocks())) == 2 * 4
@@ -313,7 +313,7 @@ def test_memory_bounds_the_groups_that_are_held_together(tmp_path: Path) -> None
 def test_reductions_are_those_of_the_whole_matrix(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run, "MOST_ROWS_PER_BLOCK", 10)
+    monkeypatch.setattr(streaming, "MOST_ROWS_PER_BLOCK", 10)
     monkeypatch.setattr(run, "_chunks", lambda groups, *_: [groups[:4], groups[4:]])
     found = influence(tmp_path / "out", small(), {"kind": "finite"}, batch_size=5)
     scores, ids = matrix(found), frame(37, 1)["row_id"].to_numpy()
@@ -376,7 +376,7 @@ def test_auto_chooses_by_counts_and_says_why(
     assert few["kind"] == "finite"
     assert few["reason"] == "finite: 9 groups take 10 forward passes of each row, at most 200"
     assert few["forward_passes"]["finite"] == 37 * 10 + 3 * 9
-    assert set(few["seconds_predicted"]) == set(few["seconds"]) == {"scoring", "steps"}
+    assert set(few["seconds_predicted"]) == set(few["seconds"]) == {"rows", "steps"}
     last = influence(tmp_path / "last", small(), {"parameters": "last"}).description
     assert last["kind"] == "head"
     monkeypatch.setattr(cost, "MOST_FORWARD_PASSES", 5)

@@ -27,6 +27,8 @@ from dataaudit.models.trained import Inputs, TrainedModel
 MOST_FORWARD_PASSES = 200
 """Forward passes of each row that `auto` spends on `finite`; beyond, `head` stands in for it."""
 BATCHES_MEASURED = 3
+FEW_GROUPS = 8
+"""Groups that are tried; what one more costs is projected."""
 
 
 @dataclass(frozen=True)
@@ -107,16 +109,29 @@ def _size(module: nn.Module) -> int:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the run will take, from a short measurement, in seconds.
+    """What a run will take, from a short measurement, in seconds.
 
     Attributes
     ----------
-    scoring, steps : float
-        The forward passes over the rows, with loading them; and the queries' steps.
+    loading : float
+        Reading and preprocessing the rows.
+    scoring : float
+        The forward passes over them.
+    steps : float
+        The queries' steps.
     """
 
+    loading: float
     scoring: float
     steps: float
+
+    def rows(self, device: torch.device) -> float:
+        """Return the seconds until all rows are scored.
+
+        They are loaded by a thread ahead, which needs a core that torch leaves it.
+        """
+        beside = torch.get_num_threads() < (os.cpu_count() or 1) or device.type != "cpu"
+        return max(self.loading, self.scoring) if beside else self.loading + self.scoring
 
 
 def predict(
@@ -126,6 +141,7 @@ def predict(
     ready: Callable[[Sequence[QueryGroup]], Mirrored],
     batch_size: int,
     chunks: int,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Prediction:
     """Measure loading, the queries' steps and scoring on a few batches, and project them.
 
@@ -136,32 +152,33 @@ def predict(
         Makes groups ready; it is tried on one group, and on a few.
     batch_size, chunks : int
         Rows in a batch, and how often the rows are gone through.
+    clock : callable
+        Returns seconds.
     """
-    loading, batches = _loaded(model, rows, batch_size)
-    few = list(groups[: min(len(groups), 3)])
-    started = time.perf_counter()
+    loading, batches = _loaded(model, rows, batch_size, clock)
+    few = list(groups[: min(len(groups), FEW_GROUPS)])
+    started = clock()
     several = ready(few)
-    steps = (time.perf_counter() - started) / len(few) * len(groups)
-    all_of_few = _seconds(several, batches)
-    one = all_of_few if len(few) == 1 else _seconds(ready(few[:1]), batches)
+    steps = (clock() - started) / len(few) * len(groups)
+    all_of_few = _seconds(several, batches, clock)
+    one = all_of_few if len(few) == 1 else _seconds(ready(few[:1]), batches, clock)
     each = 0.0 if len(few) == 1 else max(0.0, (all_of_few - one) / (len(few) - 1))
+    count = len(rows) / len(batches[0][1])
     scoring = chunks * (one - each) + each * len(groups)
-    count = -(-len(rows) // batch_size)
-    # Rows are loaded by a thread ahead, which needs a core that torch leaves it.
-    beside = torch.get_num_threads() < (os.cpu_count() or 1) or model.device.type != "cpu"
-    longer = max(scoring, chunks * loading) if beside else scoring + chunks * loading
-    return Prediction(count * longer, steps)
+    return Prediction(count * chunks * loading, count * scoring, steps)
 
 
-def _loaded(model: TrainedModel, rows: Samples, batch_size: int) -> tuple[float, list[Part]]:
+def _loaded(
+    model: TrainedModel, rows: Samples, batch_size: int, clock: Callable[[], float]
+) -> tuple[float, list[Part]]:
     """Return the seconds that a batch takes to load, and the first batches."""
     batches: list[Part] = []
     seconds: list[float] = []
-    started = time.perf_counter()
+    started = clock()
     for batch in rows.batches(batch_size):
         labels = torch.as_tensor(batch.labels, device=model.device)
         batches.append((model.inputs(batch, rows), labels))
-        now = time.perf_counter()
+        now = clock()
         seconds.append(now - started)
         started = now
         if len(batches) == BATCHES_MEASURED:
@@ -169,11 +186,11 @@ def _loaded(model: TrainedModel, rows: Samples, batch_size: int) -> tuple[float,
     return statistics.median(seconds), batches
 
 
-def _seconds(mirrored: Mirrored, batches: Sequence[Part]) -> float:
+def _seconds(mirrored: Mirrored, batches: Sequence[Part], clock: Callable[[], float]) -> float:
     """Return the seconds that a batch takes, the median after one that warms up."""
     found = []
     for inputs, labels in [batches[0], *batches]:
-        started = time.perf_counter()
+        started = clock()
         mirrored.changes(inputs, labels)[1].cpu()
-        found.append(time.perf_counter() - started)
+        found.append(clock() - started)
     return statistics.median(found[1:])

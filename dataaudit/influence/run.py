@@ -7,8 +7,8 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,30 +18,21 @@ from numpy.typing import NDArray
 
 from dataaudit.atomic import write_atomically
 from dataaudit.config import AuditConfig, config_from_python
-from dataaudit.datasets.samples import Batch, Samples
-from dataaudit.engines.prefetch import prefetched
-from dataaudit.errors import ModelError, RunDirectoryError
+from dataaudit.errors import RunDirectoryError
 from dataaudit.influence.blocks import (
     DESCRIPTION,
     SCORES,
     Influence,
-    InfluenceBlock,
     write_block,
 )
-from dataaudit.influence.cost import Prediction, choose, predict
+from dataaudit.influence.cost import choose, predict
 from dataaudit.influence.groups import QueryGroup, query_groups
 from dataaudit.influence.ready import Maker
 from dataaudit.influence.settings import InfluenceSettings, influence_settings
+from dataaudit.influence.streaming import joined_blocks, rows_per_block, scored_batches
 from dataaudit.loading import Loaded, load_objects
 from dataaudit.manifest import versions
-from dataaudit.mirror.mirrored import Mirrored
 from dataaudit.models.numerics import Numerics
-from dataaudit.models.trained import Inputs, TrainedModel
-from dataaudit.progress import track
-
-BLOCK_BYTES = 16 << 20
-"""Of the scores that are written together."""
-MOST_ROWS_PER_BLOCK = 4096
 
 log = logging.getLogger("dataaudit")
 
@@ -130,20 +121,20 @@ def influence_of(
     log.info(
         "%s; about %.0f s for the rows and %.0f s for the queries' steps",
         choice.reason,
-        expected.scoring,
+        expected.rows(model.device),
         expected.steps,
     )
     steps, scoring = _score(loaded, chunks, maker, config.batch_size, out)
     description = {
         "groups": [group.name for group in found],
         "rows": len(rows),
-        "row_starts": list(range(0, len(rows), _rows_per_block(chunks, config.batch_size))),
+        "row_starts": list(range(0, len(rows), rows_per_block(len(chunks[0]), config.batch_size))),
         "group_starts": np.cumsum([0, *map(len, chunks)])[:-1].tolist(),
         "kind": choice.kind,
         "reason": choice.reason,
         "forward_passes": choice.forward_passes,
-        "seconds_predicted": asdict(expected),
-        "seconds": asdict(Prediction(scoring, steps)),
+        "seconds_predicted": {"rows": expected.rows(model.device), "steps": expected.steps},
+        "seconds": {"rows": scoring, "steps": steps},
         "mirror": settings.model_dump(mode="json"),
         "precision": config.precision,
         "compile": config.compile,
@@ -217,11 +208,6 @@ def _chunks(
     return [groups[start : start + count] for start in range(0, len(groups), count)]
 
 
-def _rows_per_block(chunks: Sequence[Sequence[QueryGroup]], batch_size: int) -> int:
-    rows = min(MOST_ROWS_PER_BLOCK, BLOCK_BYTES // (4 * len(chunks[0])))
-    return max(1, rows // batch_size) * batch_size
-
-
 def _score(
     loaded: Loaded,
     chunks: Sequence[Sequence[QueryGroup]],
@@ -230,7 +216,7 @@ def _score(
     out: Path,
 ) -> tuple[float, float]:
     """Write all blocks; return the seconds of the queries' steps and of the rows."""
-    rows_per_block = _rows_per_block(chunks, batch_size)
+    length = rows_per_block(len(chunks[0]), batch_size)
     losses: NDArray[np.float64] | None = None
     if len(chunks) > 1:
         # One number a row, like ids and labels, so that later chunks need no base pass.
@@ -240,70 +226,10 @@ def _score(
         started = time.perf_counter()
         mirrored = maker.ready(chunk)
         learned = time.perf_counter()
-        batches = _scored(loaded.model, loaded.train, mirrored, batch_size, losses)
-        for block in _blocks(batches, rows_per_block, group_start, len(loaded.train)):
+        batches = scored_batches(loaded.model, loaded.train, mirrored, batch_size, losses)
+        for block in joined_blocks(batches, length, group_start, len(loaded.train)):
             write_block(out, block)
         steps += learned - started
         scoring += time.perf_counter() - learned
         group_start += len(chunk)
     return steps, scoring
-
-
-def _scored(
-    model: TrainedModel,
-    rows: Samples,
-    mirrored: Mirrored,
-    batch_size: int,
-    losses: NDArray[np.float64] | None,
-) -> Iterator[InfluenceBlock]:
-    """Yield the scores of each batch; keep the rows' own losses for the chunks that follow."""
-
-    def loaded() -> Iterator[tuple[Batch, Inputs]]:
-        for batch in rows.batches(batch_size):
-            yield batch, model.inputs(batch, rows)
-
-    total = -(-len(rows) // batch_size)
-    for batch, inputs in track(prefetched(loaded()), "scoring the rows", total=total):
-        labels = torch.as_tensor(batch.labels, device=model.device)
-        known = None
-        if losses is not None and not np.isnan(losses[batch.positions]).any():
-            known = torch.as_tensor(losses[batch.positions], device=model.device)
-        own, changes = mirrored.changes(inputs, labels, known)
-        values, scores = own.double().cpu().numpy(), changes.float().cpu().numpy()
-        _refuse_infinite(values, scores, batch, rows)
-        if losses is not None:
-            losses[batch.positions] = values
-        start = int(batch.positions[0])
-        yield InfluenceBlock(start, 0, batch.ids, values.astype(np.float32), scores)
-
-
-def _refuse_infinite(
-    losses: NDArray[np.float64], scores: NDArray[np.float32], batch: Batch, rows: Samples
-) -> None:
-    finite = np.isfinite(losses) & np.isfinite(scores).all(axis=1)
-    if not finite.all():
-        bad = int((~finite).argmax())
-        raise ModelError(
-            f"{rows.role} ({rows.source.description}): row {batch.positions[bad]} "
-            f"(id {batch.ids[bad]}): the loss is NaN or infinite under the model or a perturbed "
-            "one; expected finite numbers (a smaller mirror.learning_rate may help)"
-        )
-
-
-def _blocks(
-    batches: Iterator[InfluenceBlock], rows_per_block: int, group_start: int, rows: int
-) -> Iterator[InfluenceBlock]:
-    """Join batches into blocks."""
-    parts: list[InfluenceBlock] = []
-    for part in batches:
-        parts.append(part)
-        stop = part.row_start + len(part.losses)
-        if stop % rows_per_block == 0 or stop == rows:
-            yield InfluenceBlock(
-                parts[0].row_start,
-                group_start,
-                np.concatenate([each.row_ids for each in parts]),
-                np.concatenate([each.losses for each in parts]),
-                np.concatenate([each.scores for each in parts]),
-            )
-            parts = []

@@ -10,6 +10,9 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+COMPILER = "inductor"
+"""What torch.compile compiles with; on a CPU it needs a C++ compiler."""
+
 Precision = Literal["float32", "bfloat16"]
 
 
@@ -31,7 +34,7 @@ class Numerics:
 
     def runnable(self, module: nn.Module) -> Callable[..., Any]:
         """Return what to call instead of `module`; it follows the module's parameters."""
-        return torch.compile(module) if self.compiled else module
+        return torch.compile(module, backend=COMPILER) if self.compiled else module
 
     def autocast(self, device: torch.device) -> AbstractContextManager[Any]:
         """Return the context in which forward passes run."""
