@@ -7,7 +7,8 @@ A bare pass reads and preprocesses the same rows in the same batches and runs th
 mirrors do that and all that comes after: the groups' models, losses, scores to disk. Bare and
 mirror take turns (ABAB), and the median over the pairs of their ratio is shown. Times are the
 process's CPU seconds with one thread of torch, so that neighbours on a shared machine matter
-little. A cell of many groups uses fewer rows; nothing is extrapolated. The queries' steps are
+little. A cell of many groups uses fewer rows, and one pair where a pair takes long; nothing is
+extrapolated. Cells that are not asked for keep their last results. The queries' steps are
 shown apart, in bare passes of as many rows as there are queries. Also shown: the same without the
 loader (on one loaded batch, in forward passes for a group or the base), and the seconds that the
 plan predicted, as a multiple of those measured. Results go to benchmarks/results/scoring.json and
@@ -17,6 +18,7 @@ plan predicted, as a multiple of those measured. Results go to benchmarks/result
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import statistics
 import sys
@@ -58,17 +60,23 @@ def main() -> None:
     if not (options.data / "cifar10n_train.parquet").exists():
         sys.exit(f"{options.data} has no benchmark data; name its folder with --data")
     torch.set_num_threads(1)
-    results = []
+    options.out.mkdir(parents=True, exist_ok=True)
+    kept = options.out / "scoring.json"
+    results = json.loads(kept.read_text("utf-8")) if kept.exists() else []
     for model in options.models:
         bench = MODELS[model](options.data)
-        for mirror in options.mirrors:
-            for groups in options.groups:
-                result = cell(bench, mirror, groups, options.repeats)
-                results.append(result)
-                print(line(result), flush=True)
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "scoring.json").write_text(json.dumps(results, indent=1) + "\n", "utf-8")
-    (options.out / "scoring.md").write_text("\n".join([*HEADER, *map(line, results), ""]), "utf-8")
+        for mirror, groups in itertools.product(options.mirrors, options.groups):
+            result = cell(bench, mirror, groups, options.repeats)
+            print(line(result), flush=True)
+            results = [old for old in results if _place(old) != _place(result)] + [result]
+            results.sort(key=_place)
+            kept.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
+            text = "\n".join([*HEADER, *map(line, results), ""])
+            kept.with_suffix(".md").write_text(text, "utf-8")
+
+
+def _place(result: dict[str, Any]) -> tuple[str, int, int]:
+    return result["model"], list(MIRRORS).index(result["mirror"]), result["groups"]
 
 
 def _options() -> argparse.Namespace:
@@ -90,6 +98,7 @@ def cell(bench: Bench, mirror: str, groups: int, repeats: int) -> dict[str, Any]
     fewest = 2 if bench.passes < 1000 else 16
     rows = min(len(bench.rows), max(fewest, bench.passes // per_row))
     batch_size = min(rows, bench.batch_size)
+    repeats = 1 if rows * per_row > 2 * bench.passes else repeats
     loaded = load_objects(
         bench.module,
         {"train": bench.rows[:rows], "held_out": bench.queries[:groups]},
@@ -120,6 +129,7 @@ def cell(bench: Bench, mirror: str, groups: int, repeats: int) -> dict[str, Any]
         "mirror": mirror,
         "groups": groups,
         "rows": rows,
+        "pairs": repeats,
         "bare_passes": statistics.median(mine / before for before, mine in pairs),
         "steps_in_bare_passes": steps / (plain / rows * groups),
         "forward_passes_once_loaded": once_loaded(loaded, ready, batch_size, repeats),
@@ -169,9 +179,9 @@ def once_loaded(loaded: Loaded, ready: Mirrored, batch_size: int, repeats: int) 
 
 
 HEADER = [
-    "| model | mirror | groups | rows | bare passes | a group or the base | once loaded | "
+    "| model | mirror | groups | rows | pairs | bare passes | a group or the base | once loaded | "
     "steps, each | predicted / measured |",
-    "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
 ]
 
 
@@ -183,6 +193,7 @@ def line(result: dict[str, Any]) -> str:
         result["mirror"],
         f"{groups:,}",
         f"{result['rows']:,}",
+        str(result["pairs"]),
         f"{passes:.2f}",
         f"{passes / (groups + 1):.2f}",
         f"{result['forward_passes_once_loaded'] / (groups + 1):.2f}",

@@ -36,6 +36,21 @@ def __getattr__(name: str) -> Any:
     if name == "audit":
         from dataaudit.auditing import audit
 
-    "mirrored_influence",
-    "trace",
+        return audit
+    if name == "trace":
+        from dataaudit.attribution.api import trace
+
+        return trace
+    if name == "AuditResult":
+        from dataaudit.result import AuditResult
+
+        return AuditResult
+    if name == "Influence":
+        from dataaudit.influence.blocks import Influence
+
+        return Influence
+    if name == "mirrored_influence":
+        from dataaudit.influence.run import mirrored_influence
+
+        return mirrored_influence
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

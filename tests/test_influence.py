@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from conftest import CommandLine, Project
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
@@ -431,6 +432,7 @@ class Opaque(nn.Module):
         ({"kind": "head", "parameters": "last"}, {}, ConfigError, "name them with mirror.layers"),
         ({"parameters": ["x.*"]}, {}, ConfigError, r"no trainable parameter is called x.\*"),
         ({"kind": "linear"}, {"precision": "bfloat16"}, ConfigError, "precision: bfloat16 does"),
+        ({}, {"groups": "origin"}, DataError, "has no column origin; it has a, b, c, d, e, f, la"),
         ({}, {"groups": ["a"]}, DataError, "one name for each of the 9 queries, found 1"),
         ({}, {"groups": ["a"] * 8 + [None]}, DataError, "query at position 8 has no group"),
         ({"learning_rate": 1e300}, {}, DataAuditError, "a smaller mirror.learning_rate may help"),
@@ -450,3 +452,26 @@ def test_what_cannot_be_used_is_named(
 def test_linear_says_which_operation_has_no_forward_mode(tmp_path: Path) -> None:
     with pytest.raises(DataAuditError, match=r"linear cannot be used with .* use finite"):
         influence(tmp_path / "out", Opaque().double(), {"kind": "linear"})
+
+
+def test_the_command_scores_the_rows_of_an_audit(
+    project: Project, command_line: CommandLine
+) -> None:
+    out = project.folder / "influence"
+    outcome = command_line(
+        "influence", project.yaml, "--out", out, "--groups", "kind", "--kind", "linear"
+    )
+    assert (outcome.code, outcome.err) == (0, "")
+    assert "400 rows, 3 query groups; linear, as asked for" in outcome.out
+    found = Influence(out)
+    assert sorted(found.groups) == ["apple", "pear", "plum"]
+    train = pd.read_csv(project.folder / "train.csv")
+    assert found.per_row()["row_id"].tolist() == train["row_id"].tolist()
+    again = command_line("influence", project.yaml, "--out", out)
+    assert again.code == 2
+    assert "holds a finished influence" in again.err
+    assert command_line("influence", project.yaml, "--out", out, "--kind", "lin").code == 2
+    project.replace("audit.yaml", "held_out: {path: val.csv, label: kind}", "")
+    without = command_line("influence", project.yaml, "--out", out, "--overwrite")
+    assert without.code == 2
+    assert "held_out: needed, for its samples are the queries" in without.err

@@ -118,6 +118,16 @@ class Influence:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunDirectoryError(f"{self.folder / DESCRIPTION}: damaged: {error}") from None
 
+    def summary(self) -> Iterator[str]:
+        """Yield lines for the terminal: what was done, how, and what it took."""
+        seconds, planned = self.description["seconds"], self.description["seconds_predicted"]
+        yield f"{self.rows:,} rows, {len(self.groups):,} query groups; {self.description['reason']}"
+        yield (
+            f"rows: {seconds['rows']:.1f} s (predicted {planned['rows']:.1f} s); "
+            f"queries' steps: {seconds['steps']:.1f} s (predicted {planned['steps']:.1f} s)"
+        )
+        yield f"scores: {self.folder / SCORES}"
+
     def blocks(self) -> Iterator[InfluenceBlock]:
         """Yield all blocks, one in memory at a time: for each block of rows, the groups in turn.
 

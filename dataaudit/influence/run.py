@@ -17,8 +17,8 @@ import torch
 from numpy.typing import NDArray
 
 from dataaudit.atomic import write_atomically
-from dataaudit.config import AuditConfig, config_from_python
-from dataaudit.errors import RunDirectoryError
+from dataaudit.config import AuditConfig, config_from_python, load_config
+from dataaudit.errors import ConfigError, DataError, RunDirectoryError
 from dataaudit.influence.blocks import (
     DESCRIPTION,
     SCORES,
@@ -30,7 +30,7 @@ from dataaudit.influence.groups import QueryGroup, query_groups
 from dataaudit.influence.ready import Maker
 from dataaudit.influence.settings import InfluenceSettings, influence_settings
 from dataaudit.influence.streaming import joined_blocks, rows_per_block, scored_batches
-from dataaudit.loading import Loaded, load_objects
+from dataaudit.loading import Loaded, load, load_objects
 from dataaudit.manifest import versions
 from dataaudit.models.numerics import Numerics
 
@@ -96,6 +96,30 @@ def mirrored_influence(
     return influence_of(loaded, groups, asked, config, Path(out), overwrite=overwrite)
 
 
+def influence_file(
+    audit_yaml: Path,
+    out: Path,
+    groups: str | None,
+    mirror: dict[str, Any],
+    *,
+    overwrite: bool = False,
+) -> Influence:
+    """The same for the rows and held-out samples of an `audit.yaml`; `dataaudit influence`.
+
+    Raises
+    ------
+    DataAuditError
+        As `mirrored_influence`, and where the file names no held-out samples.
+    """
+    asked = influence_settings(mirror)
+    config = load_config(audit_yaml)
+    if config.held_out is None:
+        raise ConfigError(f"{audit_yaml}: held_out: needed, for its samples are the queries")
+    # Suspects are not looked at.
+    loaded = load(config.model_copy(update={"suspects": None}), audit_yaml.resolve().parent)
+    return influence_of(loaded, groups, asked, config, out, overwrite=overwrite)
+
+
 def influence_of(
     loaded: Loaded,
     groups: str | Sequence[Any] | None,
@@ -157,7 +181,13 @@ def _names(loaded: Loaded, groups: str | Sequence[Any] | None) -> Sequence[Any] 
     if groups is None:
         return None
     if isinstance(groups, str):
-        # Groups may stand in a column, as rows that belong together do.
+        columns = list(queries.take([0]).frame.columns)
+        if groups not in columns:
+            raise DataError(
+                f"groups: {queries.source.description} has no column {groups}; "
+                f"it has {', '.join(map(str, columns[:10]))}"
+            )
+        # A column of groups is read as the column of rows that belong together is.
         return replace(queries, group_column=groups).groups().tolist()
     # One name for each query that was given; some may have been set aside since.
     aside = loaded.set_aside["held_out"].positions
