@@ -6,7 +6,8 @@ The mislabel benchmark's first setting: a network that memorized 6,000 rows of C
 their noisy labels, and 1,000 held-out queries. Cost: CPU seconds with one thread of torch, in
 bare forward passes over the rows (measured before and after each method, the mean of both).
 Worth: average precision of the score at finding the wrong labels. Peers are run through their
-own packages, and left out where those are not installed. The trained model is kept under
+own packages, and left out where those are not installed. Methods that are not asked for keep their
+last results. The trained model is kept under
 benchmarks/cache. Results go to benchmarks/results/scoring_peers.json and .md.
 """
 
@@ -67,7 +68,8 @@ def main() -> None:
     models.mkdir(parents=True, exist_ok=True)
     problem = make_problem(SETTINGS[0], 0, options.data)
     bench = Workbench(problem, trained_model(problem, models), models)
-    results = []
+    kept = HERE / "results" / "scoring_peers.json"
+    results = json.loads(kept.read_text("utf-8")) if kept.exists() else []
     for name in options.methods:
         before = _seconds(lambda: predict(bench.module, problem.inputs))[1]
         try:
@@ -76,18 +78,16 @@ def main() -> None:
             print(f"{name}: not run: {reason}")
             continue
         after = _seconds(lambda: predict(bench.module, problem.inputs))[1]
-        results.append(
-            {
-                "method": name,
-                "bare_passes": 2 * seconds / (before + after),
-                "average_precision": float(average_precision_score(problem.wrong, score)),
-            }
-        )
-        print(line(results[-1]), flush=True)
+        result = {
+            "method": name,
+            "bare_passes": 2 * seconds / (before + after),
+            "average_precision": float(average_precision_score(problem.wrong, score)),
+        }
+        print(line(result), flush=True)
+        results = [old for old in results if old["method"] != name] + [result]
+        kept.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
     header = ["| method | bare passes | average precision |", "| --- | --- | --- |"]
-    out = HERE / "results"
-    (out / "scoring_peers.json").write_text(json.dumps(results, indent=1) + "\n", "utf-8")
-    (out / "scoring_peers.md").write_text("\n".join([*header, *map(line, results), ""]), "utf-8")
+    kept.with_suffix(".md").write_text("\n".join([*header, *map(line, results), ""]), "utf-8")
 
 
 def line(result: dict[str, Any]) -> str:

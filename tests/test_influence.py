@@ -19,6 +19,7 @@ import dataaudit
 from dataaudit.errors import ConfigError, DataAuditError, DataError, RunDirectoryError
 from dataaudit.influence import cost, run, streaming
 from dataaudit.influence.blocks import Influence
+from dataaudit.mirror import head
 
 COLUMNS = list("abcdef")
 CLASSES = 4
@@ -392,10 +393,10 @@ def test_auto_chooses_by_counts_and_says_why(
 
 def test_head_where_only_the_last_layer_moves_gives_what_finite_gives(tmp_path: Path) -> None:
     mirror = {"parameters": "last", "steps": 4, "learning_rate": 0.1}
-    head = influence(tmp_path / "auto", small(), mirror)
+    last = influence(tmp_path / "auto", small(), mirror)
     finite = influence(tmp_path / "finite", small(), {**mirror, "kind": "finite"})
-    assert (head.description["kind"], finite.description["kind"]) == ("head", "finite")
-    np.testing.assert_allclose(matrix(head), matrix(finite), rtol=1e-4, atol=1e-7)
+    assert (last.description["kind"], finite.description["kind"]) == ("head", "finite")
+    np.testing.assert_allclose(matrix(last), matrix(finite), rtol=1e-4, atol=1e-7)
 
 
 # Refusing
@@ -475,3 +476,17 @@ def test_the_command_scores_the_rows_of_an_audit(
     without = command_line("influence", project.yaml, "--out", out, "--overwrite")
     assert without.code == 2
     assert "held_out: needed, for its samples are the queries" in without.err
+
+
+@pytest.mark.parametrize("size", [1.0, 50.0])
+def test_losses_of_heads_are_exact_however_small_or_large(size: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    outputs = size * torch.randn(40, CLASSES, 3, generator=generator)
+    outputs[:5, 0] += 18  # Losses of 1e-8 and less where the label is 0.
+    labels = torch.arange(40) % CLASSES
+    labels[:5] = 0
+    expected = functional.cross_entropy(
+        outputs.double(), labels[:, None].expand(-1, 3), reduction="none"
+    )
+    found = head._cross_entropy(outputs.clone(), labels)
+    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-12)

@@ -71,7 +71,12 @@ def write_block(folder: Path, block: InfluenceBlock) -> None:
     def write(path: Path) -> None:
         # Scores are noise to a compressor and to a dictionary.
         pyarrow.parquet.write_table(
-            table, path, compression="none", use_dictionary=False, row_group_size=max(1, rows)
+            table,
+            path,
+            compression="none",
+            use_dictionary=False,
+            write_statistics=False,
+            row_group_size=max(1, rows),
         )
 
     try:
