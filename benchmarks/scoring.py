@@ -34,7 +34,7 @@ from scoring_models import Bench, adult, cifar, transformer
 from dataaudit.config import config_from_python
 from dataaudit.engines.prefetch import prefetched
 from dataaudit.influence.blocks import write_block
-from dataaudit.influence.cost import predict
+from dataaudit.influence.cost import GROUPS_TRIED, predict
 from dataaudit.influence.groups import query_groups
 from dataaudit.influence.ready import Maker
 from dataaudit.influence.settings import influence_settings
@@ -112,8 +112,9 @@ def cell(bench: Bench, mirror: str, groups: int, repeats: int) -> dict[str, Any]
     settings = influence_settings(MIRRORS[mirror])
     assert settings.kind != "auto"
     maker = Maker(loaded.model, loaded.task, loaded.held_out, settings, settings.kind, EXACT, trial)
+    tried = GROUPS_TRIED[settings.kind]
     expected = predict(
-        loaded.model, loaded.train, found, maker.ready, batch_size, 1, time.process_time
+        loaded.model, loaded.train, found, maker.ready, batch_size, 1, tried, time.process_time
     )
     ready, steps = _timed(lambda: maker.ready(found))
     with tempfile.TemporaryDirectory() as folder:

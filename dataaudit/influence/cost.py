@@ -27,8 +27,8 @@ from dataaudit.models.trained import Inputs, TrainedModel
 MOST_FORWARD_PASSES = 200
 """Forward passes of each row that `auto` spends on `finite`; beyond, `head` stands in for it."""
 BATCHES_MEASURED = 3
-FEW_GROUPS = 8
-"""Groups that are tried; what one more costs is projected."""
+GROUPS_TRIED: dict[Kind, int] = {"finite": 8, "linear": 8, "head": 1000}
+"""What one more costs is projected from these; of `head` it shows with many only."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +141,7 @@ def predict(
     ready: Callable[[Sequence[QueryGroup]], Mirrored],
     batch_size: int,
     chunks: int,
+    tried: int,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Prediction:
     """Measure loading, the queries' steps and scoring on a few batches, and project them.
@@ -149,14 +150,16 @@ def predict(
     ----------
     model, rows, groups
     ready : callable
-        Makes groups ready; it is tried on one group, and on a few.
+        Makes groups ready.
     batch_size, chunks : int
         Rows in a batch, and how often the rows are gone through.
+    tried : int
+        Groups that are made ready for this, at most.
     clock : callable
         Returns seconds.
     """
     loading, batches = _loaded(model, rows, batch_size, clock)
-    few = list(groups[: min(len(groups), FEW_GROUPS)])
+    few = list(groups[:tried])
     started = clock()
     several = ready(few)
     steps = (clock() - started) / len(few) * len(groups)

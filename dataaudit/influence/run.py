@@ -25,7 +25,7 @@ from dataaudit.influence.blocks import (
     Influence,
     write_block,
 )
-from dataaudit.influence.cost import choose, predict
+from dataaudit.influence.cost import GROUPS_TRIED, choose, predict
 from dataaudit.influence.groups import QueryGroup, query_groups
 from dataaudit.influence.ready import Maker
 from dataaudit.influence.settings import InfluenceSettings, influence_settings
@@ -141,7 +141,8 @@ def influence_of(
     numerics = Numerics(config.precision, config.compile)
     maker = Maker(model, loaded.task, loaded.held_out, settings, choice.kind, numerics, trial)
     chunks = _chunks(found, maker, settings, config.batch_size)
-    expected = predict(model, rows, found, maker.ready, config.batch_size, len(chunks))
+    tried = min(len(chunks[0]), GROUPS_TRIED[choice.kind])
+    expected = predict(model, rows, found, maker.ready, config.batch_size, len(chunks), tried)
     log.info(
         "%s; about %.0f s for the rows and %.0f s for the queries' steps",
         choice.reason,

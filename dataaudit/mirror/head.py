@@ -214,7 +214,9 @@ class HeadGroups:
         # Classes before groups, so that the sum over classes runs over whole lines of groups.
         self._layers = [
             (part.permute(2, 1, 0).flatten(1).contiguous(), bias.T.flatten())
-            for part, bias in zip(heads.weights.split(at_once), biases.split(at_once), strict=True)
+            for part, bias in zip(
+                torch.split(heads.weights, at_once), torch.split(biases, at_once), strict=True
+            )
         ]
         self._classes = heads.weights.shape[1]
 
