@@ -20,8 +20,8 @@ from dataaudit.errors import ModelError
 from dataaudit.influence.groups import QueryGroup
 from dataaudit.influence.settings import InfluenceSettings, Kind
 from dataaudit.mirror.finite import Part
-from dataaudit.mirror.head import find_tail
 from dataaudit.mirror.mirrored import Mirrored
+from dataaudit.mirror.tail import find_tail
 from dataaudit.models.trained import Inputs, TrainedModel
 
 MOST_FORWARD_PASSES = 200

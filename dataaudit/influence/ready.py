@@ -17,14 +17,12 @@ from dataaudit.mirror.finite import Part, finite_mirror, moving_parameters
 from dataaudit.mirror.head import (
     FirstOrderHeadGroups,
     HeadGroups,
-    Tail,
-    TailGroups,
-    find_tail,
     learned_heads,
     losses_and_residuals,
 )
 from dataaudit.mirror.linear import linear_groups, step_direction
 from dataaudit.mirror.mirrored import FiniteGroups, Mirrored
+from dataaudit.mirror.tail import Tail, TailGroups, find_tail
 from dataaudit.models.numerics import Numerics
 from dataaudit.models.trained import TrainedModel
 from dataaudit.tasks import Task

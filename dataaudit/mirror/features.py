@@ -22,7 +22,7 @@ from dataaudit.engines.prefetch import prefetched
 from dataaudit.errors import ModelError
 from dataaudit.loading import Loaded
 from dataaudit.mirror.finite import moving_parameters
-from dataaudit.mirror.head import Tail, find_tail
+from dataaudit.mirror.tail import Tail, find_tail
 from dataaudit.models.trained import Inputs, TrainedModel
 from dataaudit.progress import track
 

@@ -1,27 +1,18 @@
-"""The head mirror: only the last layers move, and what enters them is computed once for a row.
-
-Everything before the tail is the same for the trained model and for every group's. One forward
-pass through the model catches the tail's inputs, the features; where the tail is one linear
-layer, all groups together then cost a matrix product.
-"""
+"""The head mirror: only the last linear layer moves, and all groups cost a matrix product."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dataaudit.errors import ModelError
 from dataaudit.mirror.finite import FiniteSettings, make_optimizer
-from dataaudit.mirror.mirrored import FiniteGroups
-from dataaudit.mirror.perturbation import Perturbation
+from dataaudit.mirror.tail import Tail
 from dataaudit.models.numerics import EXACT, Numerics
-from dataaudit.models.trained import Inputs, forward
+from dataaudit.models.trained import Inputs
 from dataaudit.tasks import Classification, Task
 
 VALUES_AT_ONCE = 1 << 20
@@ -29,101 +20,6 @@ VALUES_AT_ONCE = 1 << 20
 ROWS_AT_ONCE = 256
 LARGEST_EXPONENT = 80.0
 """Its exponential, and a sum of such ones, is finite in float32."""
-TOLERANCE = 1e-4
-
-
-@dataclass(frozen=True)
-class Tail:
-    """The last layers of a model: a module whose output is the model's output.
-
-    Attributes
-    ----------
-    module : torch.nn.Module
-        The whole model.
-    layers : torch.nn.Module
-        The last layers, part of it.
-    name : str
-        Of the last layers in the model.
-    """
-
-    module: nn.Module
-    layers: nn.Module
-    name: str
-
-    def run(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
-        """Run the whole model; return the tail's inputs (features), and the outputs.
-
-        Raises
-        ------
-        ModelError
-            The last layers were not called exactly once with one tensor.
-        """
-        with _caught_inputs(self.layers) as caught:
-            outputs = forward(self.module, inputs)
-        if len(caught) != 1 or len(caught[0]) != 1 or not isinstance(caught[0][0], Tensor):
-            raise ModelError(
-                f"mirror.kind: head: {self.name} was called {len(caught)} times in one forward "
-                "pass; expected once, with one tensor; use finite"
-            )
-        return caught[0][0], outputs
-
-
-@contextmanager
-def _caught_inputs(layers: nn.Module) -> Iterator[list[tuple[Any, ...]]]:
-    caught: list[tuple[Any, ...]] = []
-    handle = layers.register_forward_pre_hook(lambda part, arguments: caught.append(arguments))
-    try:
-        yield caught
-    finally:
-        handle.remove()
-
-
-@torch.no_grad()
-def find_tail(module: nn.Module, inputs: Inputs, name: str | None = None) -> Tail:
-    """Find the last layers of a model, and check that nothing comes after them.
-
-    Parameters
-    ----------
-    module : torch.nn.Module
-        In eval mode.
-    inputs : Inputs
-        Some rows to check on.
-    name : str or None
-        The last layers' name in the model, for example `classifier`; None takes the last linear
-        layer.
-
-    Raises
-    ------
-    ModelError
-        There is no such part, or its output is not the model's.
-    """
-    if name is None:
-        linear = [key for key, part in module.named_modules() if isinstance(part, nn.Linear)]
-        if not linear:
-            raise ModelError("mirror.kind: head needs a linear layer; the model has none")
-        name = linear[-1]
-    parts = dict(module.named_modules())
-    if name not in parts:
-        raise ModelError(
-            f"mirror.layers: the model has no part called {name}; it has "
-            f"{', '.join(key for key, _ in module.named_children())}"
-        )
-    tail = Tail(module, parts[name], name)
-    features, outputs = tail.run(inputs)
-    again = tail.layers(features)
-    same = (
-        isinstance(again, Tensor)
-        and again.numel() == outputs.numel()
-        and len(features) == len(outputs)
-        and torch.allclose(again.reshape(outputs.shape), outputs, rtol=TOLERANCE, atol=TOLERANCE)
-    )
-    if not same:
-        raise ModelError(
-            f"mirror.kind: head: the output of {name or 'the last linear layer'} is not the "
-            "model's output, something comes after it; name the last layers with mirror.layers, "
-            "or use finite"
-        )
-    return tail
 
 
 @dataclass(frozen=True)
@@ -335,37 +231,3 @@ def losses_and_residuals(task: Task, outputs: Tensor, labels: Tensor) -> tuple[T
         losses = task.losses(values, labels)
         (residuals,) = torch.autograd.grad(losses.sum(), [values])
     return losses.detach(), residuals.flatten(1) if residuals.ndim > 1 else residuals[:, None]
-
-
-class TailGroups:
-    """Groups that differ in the last layers, whatever those are; see `Mirrored`.
-
-    Parameters
-    ----------
-    tail : Tail
-    task : Task
-    perturbations : sequence of Perturbation
-        Of the last layers.
-    numerics : Numerics
-    """
-
-    def __init__(
-        self,
-        tail: Tail,
-        task: Task,
-        perturbations: Sequence[Perturbation],
-        numerics: Numerics = EXACT,
-    ) -> None:
-        self._tail, self._task, self._numerics = tail, task, numerics
-        self._groups = FiniteGroups(tail.layers, task, perturbations)
-
-    @torch.inference_mode()
-    def changes(
-        self, inputs: Inputs, labels: Tensor, losses: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Run one forward pass, then the last layers for each group; see `Mirrored`."""
-        with self._numerics.autocast(labels.device):
-            features, _ = self._tail.run(inputs)
-        if features.dtype == torch.bfloat16:
-            features = features.float()
-        return self._groups.changes(features, labels)
