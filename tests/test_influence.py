@@ -431,7 +431,7 @@ class Opaque(nn.Module):
         ({"kind": "head", "layers": "9"}, {}, DataAuditError, "the model has no part called 9"),
         ({"kind": "head", "layers": "0"}, {}, DataAuditError, "something comes after it"),
         ({"kind": "head", "parameters": "last"}, {}, ConfigError, "name them with mirror.layers"),
-        ({"parameters": ["x.*"]}, {}, ConfigError, r"no trainable parameter is called x.\*"),
+        ({"parameters": ["x.*"]}, {}, ConfigError, r"\[x\.\*\] chooses no parameter of"),
         ({"kind": "linear"}, {"precision": "bfloat16"}, ConfigError, "precision: bfloat16 does"),
         ({}, {"groups": "origin"}, DataError, "has no column origin; it has a, b, c, d, e, f, la"),
         ({}, {"groups": ["a"]}, DataError, "one name for each of the 9 queries, found 1"),

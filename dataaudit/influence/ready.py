@@ -13,7 +13,7 @@ from dataaudit.datasets.samples import Samples
 from dataaudit.errors import ConfigError, ModelError
 from dataaudit.influence.groups import QueryGroup, QueryReader, drawn
 from dataaudit.influence.settings import InfluenceSettings, Kind
-from dataaudit.mirror.finite import Part, finite_mirror, moving_parameters
+from dataaudit.mirror.finite import Part, finite_mirror
 from dataaudit.mirror.head import (
     FirstOrderHeadGroups,
     HeadGroups,
@@ -24,6 +24,7 @@ from dataaudit.mirror.linear import linear_groups, step_direction
 from dataaudit.mirror.mirrored import FiniteGroups, Mirrored
 from dataaudit.mirror.tail import Tail, TailGroups, find_tail
 from dataaudit.models.numerics import Numerics
+from dataaudit.models.parameters import moving_parameters
 from dataaudit.models.trained import TrainedModel
 from dataaudit.tasks import Task
 
@@ -67,17 +68,12 @@ class Maker:
                 "precision: bfloat16 does not go with mirror.kind: linear, whose scores are exact; "
                 "use float32"
             )
-        if self.kind == "head":
-            self.tail()
-        elif not moving_parameters(self.model.module, self.settings.parameters):
-            raise ModelError("mirror.parameters: the model has no trainable parameters there")
+        # Refused here where nothing may move.
+        self.moving()
 
     def tail(self) -> Tail:
         """Return the last layers that `head` moves."""
-        tail = find_tail(self.model.module, self.trial[0], self.settings.layers)
-        if not moving_parameters(tail.layers, "all"):
-            raise ModelError(f"mirror.kind: head: {tail.name} has no trainable parameters")
-        return tail
+        return find_tail(self.model.module, self.trial[0], self.settings.layers)
 
     def moving(self) -> int:
         """Return how many parameters move for each group."""

@@ -21,8 +21,8 @@ from dataaudit.datasets.samples import Batch, Samples
 from dataaudit.engines.prefetch import prefetched
 from dataaudit.errors import ModelError
 from dataaudit.loading import Loaded
-from dataaudit.mirror.finite import moving_parameters
 from dataaudit.mirror.tail import Tail, find_tail
+from dataaudit.models.parameters import moving_parameters
 from dataaudit.models.trained import Inputs, TrainedModel
 from dataaudit.progress import track
 
@@ -39,14 +39,14 @@ def seen_from_last_layer(loaded: Loaded, folder: Path, batch_size: int) -> Loade
 
     Raises
     ------
-    ModelError
+    ModelError, ConfigError
         The model does not end in a linear layer that may be trained, or that layer takes more
         than one vector for a row.
     """
     model = loaded.model
     tail = find_tail(model.module, model.inputs(loaded.train.take([0]), loaded.train))
-    if not moving_parameters(tail.layers, "all"):
-        raise ModelError(f"mirror.kind: head: {tail.name} has no trainable parameters")
+    # Before any pass over the rows: whether anything in it may move.
+    moving_parameters(tail.layers, "all")
     folder.mkdir(parents=True, exist_ok=True)
 
     def seen(samples: Samples | None) -> Samples | None:

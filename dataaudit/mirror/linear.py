@@ -24,9 +24,10 @@ from torch.func import functional_call, jvp
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from dataaudit.errors import ModelError
-from dataaudit.mirror.finite import FiniteSettings, Part, finite_mirror, moving_parameters
+from dataaudit.mirror.finite import FiniteSettings, Part, finite_mirror
 from dataaudit.mirror.mirrored import Mirrored
 from dataaudit.mirror.swap import Swapper
+from dataaudit.models.parameters import moving_parameters
 from dataaudit.models.trained import Inputs, forward, map_tensors
 from dataaudit.tasks import Task
 
