@@ -14,6 +14,8 @@ from dataaudit.errors import (
 if TYPE_CHECKING:
     from dataaudit.attribution.api import trace
     from dataaudit.auditing import audit
+    from dataaudit.influence.blocks import Influence
+    from dataaudit.influence.run import mirrored_influence
     from dataaudit.memorized.check import memorization
     from dataaudit.result import AuditResult
     from dataaudit.verification.check import verify
@@ -24,11 +26,13 @@ __all__ = [
     "ConfigError",
     "DataAuditError",
     "DataError",
+    "Influence",
     "ModelError",
     "RunDirectoryError",
     "VerifySettings",
     "audit",
     "memorization",
+    "mirrored_influence",
     "trace",
     "verify",
 ]
@@ -36,9 +40,11 @@ __all__ = [
 
 _HOMES = {
     "AuditResult": "dataaudit.result",
+    "Influence": "dataaudit.influence.blocks",
     "VerifySettings": "dataaudit.verification.settings",
     "audit": "dataaudit.auditing",
     "memorization": "dataaudit.memorized.check",
+    "mirrored_influence": "dataaudit.influence.run",
     "trace": "dataaudit.attribution.api",
     "verify": "dataaudit.verification.check",
 }

@@ -18,6 +18,7 @@ from dataaudit.flagging import find_mislabels, no_pairs
 from dataaudit.leaks import find_contamination
 from dataaudit.loading import Loaded, load, load_objects
 from dataaudit.manifest import Clock, build_manifest
+from dataaudit.mirror.features import seen_from_last_layer
 from dataaudit.mirror.plan import Plan, make_plan
 from dataaudit.mirror.relearn import Mirror, relearn
 from dataaudit.mirror.stored import from_bytes, to_bytes
@@ -42,6 +43,8 @@ from dataaudit.store import (
 
 MIRROR = "mirror"
 """The name of the step that holds the mirror."""
+FEATURES = "features"
+"""The folder of what enters the last layer, where the mirror moves that layer alone."""
 
 
 def run_file(
@@ -168,11 +171,14 @@ def _run(
     clock: Clock,
 ) -> AuditResult:
     steps = directory.begin(Fingerprint.of(config, loaded, folder))
-    plan = make_plan(loaded, config)
     with clock.stage("mirror"):
-        mirror = _mirror(loaded, plan, steps)
+        seen = loaded
+        if config.mirror.kind == "head":
+            seen = seen_from_last_layer(loaded, steps.folder / FEATURES, config.batch_size)
+        plan = make_plan(seen, config)
+        mirror = _mirror(seen, plan, steps)
     with clock.stage("score"):
-        scores = score(loaded, mirror, make_engine(config), steps)
+        scores = score(seen, mirror, make_engine(config), steps)
     with clock.stage("flag mislabels"):
         mislabels = find_mislabels(loaded, mirror, scores, config)
     with clock.stage("flag contamination"):

@@ -12,6 +12,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    StrictBool,
     StrictInt,
     StrictStr,
     ValidationError,
@@ -38,6 +39,16 @@ Number = Annotated[float, BeforeValidator(_no_truth_value)]
 Count = Annotated[int, BeforeValidator(_no_truth_value), Field(ge=1)]
 Weight = Annotated[Number, Field(gt=0)]
 Share = Annotated[Number, Field(ge=0, le=1)]
+
+
+def _no_linear_audit(value: object) -> object:
+    if value == "linear":
+        raise ValueError(
+            "an audit learns again for hundreds of steps, far from the trained weights, where a "
+            "first-order change says nothing; use auto, finite or head here, and linear in "
+            "dataaudit.mirrored_influence"
+        )
+    return value
 
 
 class _Section(BaseModel):
@@ -115,7 +126,8 @@ class DataConfig(_Section):
 class MirrorConfig(_Section):
     """How a query group perturbs the model. Every setting has a default that works."""
 
-    kind: Literal["auto", "finite"] = "auto"
+    kind: Annotated[Literal["auto", "finite", "head"], BeforeValidator(_no_linear_audit)] = "auto"
+    """`head` learns again with the last linear layer alone, on its stored inputs."""
     seed: Annotated[int, BeforeValidator(_no_truth_value), Field(ge=0, lt=2**31)] = 0
     steps: Count | None = None
     learning_rate: Annotated[Number, Field(gt=0)] | None = None
@@ -273,6 +285,10 @@ class AuditConfig(_Section):
     engine: EngineConfig = EngineConfig()
     batch_size: Count = 256
     device: str = "cpu"
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of the forward passes over the rows (autocast); the mirror's steps are always exact."""
+    compile: StrictBool = False
+    """Whether torch.compile is applied to the forward passes over the rows."""
     about: About = About()
 
     @field_validator("classes", mode="before")

@@ -65,7 +65,7 @@ gates: {mislabel_rate: 5}
         "audit.yaml:",
         "  model.factory: found 'my_model', expected module:function, for example my_model:build",
         "  train.lable: unknown key; did you mean label?",
-        "  mirror.kind: found 'fast': input should be 'auto' or 'finite'",
+        "  mirror.kind: found 'fast': input should be 'auto', 'finite' or 'head'",
         "  mirror.seed: found False: a number is expected",
         "  gates.mislabel_rate: found 5: input should be less than or equal to 1",
     ]

@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+import pandas as pd
+import pytest
 import yaml
 from conftest import CommandLine, Project
 from review_examples import TEXTS, audited
@@ -58,3 +60,20 @@ def test_the_commands_of_the_round_trip_exist(command_line: CommandLine) -> None
     assert commands == ["run", "export", "relabel", "run", "compare"]
     for command in commands:
         assert command_line(command, "--help").code == 0
+
+
+def test_influence_is_computed_as_documented(
+    project: Project, monkeypatch: pytest.MonkeyPatch, command_line: CommandLine
+) -> None:
+    monkeypatch.chdir(project.folder)
+    monkeypatch.syspath_prepend(project.folder)
+    names: dict = {"train": pd.read_csv("train.csv")}
+    names["queries"] = pd.read_csv("val.csv").head(4).assign(source=["a", "b", "a", "b"])
+    exec((project.folder / "fruit_model.py").read_text(encoding="utf-8"), names)
+    names["model"] = names["build"]()
+    exec(blocks("speed.md", "python")[0], names)
+    assert names["found"].groups == ["a", "b"]
+    assert len(names["found"].top(10)) == 20
+    [command] = blocks("speed.md", "bash")
+    assert command_line(*command.split()[1:2], "--help").code == 0
+    assert command_line(*command.split()[1:], "--overwrite").code == 0

@@ -14,6 +14,8 @@ from dataaudit.engines import local
 from dataaudit.engines.local import LocalEngine
 from dataaudit.errors import DataError, ModelError
 from dataaudit.mirror.perturbation import Perturbation
+from dataaudit.models import numerics
+from dataaudit.models.numerics import Numerics
 from dataaudit.models.trained import TrainedModel
 from dataaudit.scores import ScoreBlock
 from dataaudit.tasks import Classification
@@ -146,3 +148,28 @@ def test_inputs_that_do_not_fit_name_shapes() -> None:
     trained = TrainedModel(nn.Linear(9, 4).eval(), model().preprocess, "wide")
     with pytest.raises(ModelError, match=r"the model failed on the inputs .*\(103, 3\)"):
         list(LocalEngine().score(trained, Classification(4), rows(), []))
+
+
+def test_bfloat16_gives_the_losses_to_two_digits() -> None:
+    trained, samples = model(), rows()
+    groups = perturbations(trained)
+    exact = list(LocalEngine().score(trained, Classification(4), samples, groups))
+    engine = LocalEngine(numerics=Numerics("bfloat16"))
+    rough = list(engine.score(trained, Classification(4), samples, groups))
+    found, expected = joined(rough, "losses"), joined(exact, "losses")
+    assert not np.array_equal(found, expected)
+    np.testing.assert_allclose(found, expected, rtol=0.02)
+
+
+def test_a_compiled_model_follows_the_perturbations(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Traced, but not translated into C++, which takes minutes: what matters is that the trace
+    # takes the parameters as they are at each call.
+    monkeypatch.setattr(numerics, "COMPILER", "eager")
+    trained, samples = model(), rows()
+    groups = perturbations(trained)
+    plain = list(LocalEngine(16).score(trained, Classification(4), samples, groups))
+    engine = LocalEngine(16, Numerics(compiled=True))
+    compiled = list(engine.score(trained, Classification(4), samples, groups))
+    np.testing.assert_allclose(
+        joined(compiled, "losses"), joined(plain, "losses"), rtol=1e-4, atol=1e-6
+    )

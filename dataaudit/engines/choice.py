@@ -8,6 +8,7 @@ from dataaudit.config import AuditConfig
 from dataaudit.engines.engine import Engine
 from dataaudit.engines.local import LocalEngine
 from dataaudit.errors import ConfigError
+from dataaudit.models.numerics import Numerics
 
 
 def make_engine(config: AuditConfig) -> Engine:
@@ -18,6 +19,7 @@ def make_engine(config: AuditConfig) -> Engine:
     ConfigError
         It needs a package that is not installed.
     """
+    numerics = Numerics(config.precision, config.compile)
     if config.engine.kind == "ray":
         if importlib.util.find_spec("ray") is None:
             raise ConfigError(
@@ -25,5 +27,5 @@ def make_engine(config: AuditConfig) -> Engine:
             )
         from dataaudit.engines.ray import RayEngine
 
-        return RayEngine(config.batch_size, config.engine.workers, config.engine.address)
-    return LocalEngine(config.batch_size)
+        return RayEngine(config.batch_size, config.engine.workers, config.engine.address, numerics)
+    return LocalEngine(config.batch_size, numerics)

@@ -1,13 +1,14 @@
 """The local engine: forward passes in this process.
 
-Each batch is read and preprocessed once, then run through the model itself and through every
-perturbed model back to back.
+Each batch is read and preprocessed once, by a thread that works ahead, then run through the model
+itself and through every perturbed model back to back.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from dataaudit.datasets.samples import Batch, Samples
+from dataaudit.engines.prefetch import prefetched
 from dataaudit.errors import ModelError
 from dataaudit.mirror.perturbation import Perturbation
+from dataaudit.mirror.swap import Swapper
+from dataaudit.models.numerics import EXACT, Numerics
 from dataaudit.models.parameters import last_linear
-from dataaudit.models.trained import Inputs, TrainedModel, forward
+from dataaudit.models.trained import Inputs, TrainedModel, forward, map_tensors
 from dataaudit.progress import track
 from dataaudit.scores import ScoreBlock
 from dataaudit.tasks import Task
@@ -31,6 +35,7 @@ class LocalEngine:
     """Scores rows on one device, in batches of `batch_size`."""
 
     batch_size: int = 256
+    numerics: Numerics = EXACT
 
     def score(
         self,
@@ -42,16 +47,23 @@ class LocalEngine:
     ) -> Iterator[ScoreBlock]:
         """Score all rows, block after block; see `Engine`."""
         rows_per_block = block_length(self.batch_size)
-        batches = samples.batches(self.batch_size)
         parts: list[ScoreBlock] = []
-        scorer = BatchScorer(model, task, samples, perturbations)
+        scorer = BatchScorer(model, task, samples, perturbations, self.numerics)
+        skipped = {start // rows_per_block for start in finished}
+
+        def loaded() -> Iterator[tuple[Batch, Inputs | None]]:
+            for batch in samples.batches(self.batch_size):
+                needed = int(batch.positions[0]) // rows_per_block not in skipped
+                yield batch, model.inputs(batch, samples) if needed else None
+
         expected = -(-len(samples) // self.batch_size)
-        for batch in track(batches, f"scoring {samples.role}", total=expected):
-            start = int(batch.positions[0])
-            if start // rows_per_block * rows_per_block in finished:
+        batches = track(prefetched(loaded()), f"scoring {samples.role}", total=expected)
+        for batch, inputs in batches:
+            if inputs is None:
                 continue
-            parts.append(scorer.score(batch))
-            if (start + len(batch)) % rows_per_block == 0 or start + len(batch) == len(samples):
+            stop = int(batch.positions[0]) + len(batch)
+            parts.append(scorer.score(batch, inputs))
+            if stop % rows_per_block == 0 or stop == len(samples):
                 yield joined(parts)
                 parts = []
 
@@ -69,17 +81,37 @@ class BatchScorer:
     task: Task
     samples: Samples
     perturbations: Sequence[Perturbation]
+    numerics: Numerics = field(default=EXACT)
+
+    @cached_property
+    def _run(self) -> Callable[..., Any]:
+        return self.numerics.runnable(self.model.module)
+
+    @cached_property
+    def _swapper(self) -> Swapper:
+        return Swapper(self.model.module)
 
     @torch.inference_mode()
-    def score(self, batch: Batch) -> ScoreBlock:
-        """Return the scores of a batch, as a small block."""
-        inputs = self.model.inputs(batch, self.samples)
+    def score(self, batch: Batch, inputs: Inputs | None = None) -> ScoreBlock:
+        """Return the scores of a batch, as a small block.
+
+        Parameters
+        ----------
+        batch : Batch
+        inputs : Inputs or None
+            The model's inputs, where they have been made already.
+        """
+        if inputs is None:
+            inputs = self.model.inputs(batch, self.samples)
         labels = torch.as_tensor(batch.labels, device=self.model.device)
-        with FeatureTap(self.model.module) as tap:
-            outputs = [forward(self.model.module, inputs)]
-        features = tap.features(len(batch), padding_mask(inputs))
-        for perturbation in self.perturbations:
-            outputs.append(forward(perturbation.apply(self.model.module), inputs))
+        with self.numerics.autocast(self.model.device):
+            with FeatureTap(self.model.module) as tap:
+                outputs = [forward(self.model.module, inputs)]
+            features = tap.features(len(batch), padding_mask(inputs))
+            for perturbation in self.perturbations:
+                seen = flipped(inputs) if perturbation.flip else inputs
+                with self._swapper.holding(perturbation.tensors):
+                    outputs.append(forward(self._run, seen))
         for output in outputs:
             self._refuse_infinite(output, batch)
         losses = [self.task.losses(output, labels) for output in outputs]
@@ -100,6 +132,11 @@ class BatchScorer:
                 f"{batch.positions[bad]} (id {batch.ids[bad]}): the model returned NaN or "
                 "infinite outputs; expected finite numbers"
             )
+
+
+def flipped(inputs: Inputs) -> Inputs:
+    """Mirror images left to right."""
+    return map_tensors(lambda images: images.flip(-1), inputs)
 
 
 class FeatureTap:

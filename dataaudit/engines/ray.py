@@ -25,6 +25,7 @@ from dataaudit.datasets.samples import Batch, Samples
 from dataaudit.engines.local import BatchScorer, block_length, joined
 from dataaudit.errors import ConfigError, DataAuditError, EngineError
 from dataaudit.mirror.perturbation import Perturbation
+from dataaudit.models.numerics import EXACT, Numerics
 from dataaudit.models.trained import TrainedModel
 from dataaudit.progress import track
 from dataaudit.scores import ScoreBlock
@@ -59,6 +60,7 @@ class RayEngine:
     batch_size: int = 256
     workers: int = 2
     address: str = "local"
+    numerics: Numerics = EXACT
 
     def score(
         self,
@@ -91,7 +93,7 @@ class RayEngine:
         import ray
 
         on_gpu = model.device.type == "cuda"
-        held = ray.put(_packed(model, task, _without_rows(samples), perturbations))
+        held = ray.put(_packed(model, task, _without_rows(samples), perturbations, self.numerics))
         actor = ray.remote(_Scorer).options(
             num_cpus=1,
             num_gpus=1 if on_gpu else 0,
@@ -227,6 +229,7 @@ def _packed(
     task: Task,
     samples: Samples,
     perturbations: Sequence[Perturbation],
+    numerics: Numerics,
 ) -> bytes:
     """Pickle what the actors hold, on the CPU, with the code of the user's own modules.
 
@@ -238,7 +241,7 @@ def _packed(
     cpu = torch.device("cpu")
     # Copied, because a module moves in place.
     there = replace(model, module=copy.deepcopy(model.module)).to(cpu)
-    held = (there, task, samples, [_moved(each, cpu) for each in perturbations])
+    held = (there, task, samples, [_moved(each, cpu) for each in perturbations], numerics)
     modules = {module for part in _parts_of(model) if (module := _module_of(part)) is not None}
     for module in modules:
         cloudpickle.register_pickle_by_value(module)
@@ -272,10 +275,10 @@ class _Scorer:
     def __init__(self, held: bytes, device: str, batch_size: int) -> None:
         from ray import cloudpickle
 
-        model, task, samples, perturbations = cloudpickle.loads(held)
+        model, task, samples, perturbations, numerics = cloudpickle.loads(held)
         there = torch.device(device)
         moved = [_moved(each, there) for each in perturbations]
-        self._scorer = BatchScorer(model.to(there), task, samples, moved)
+        self._scorer = BatchScorer(model.to(there), task, samples, moved, numerics)
         self._batch_size = batch_size
 
     def ready(self) -> None:

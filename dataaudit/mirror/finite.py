@@ -8,7 +8,7 @@ rows' losses need forward passes only (`dataaudit.engines`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -79,6 +79,7 @@ def finite_mirror(
     settings: FiniteSettings,
     start: Perturbation = UNPERTURBED,
     until: Callable[[nn.Module], bool] | None = None,
+    shown: bool = True,
 ) -> Perturbation:
     """Learn or unlearn a query group.
 
@@ -96,6 +97,8 @@ def finite_mirror(
     until : callable or None
         Asked every `settings.check_every` steps, with the perturbed model in eval mode, whether
         to stop there.
+    shown : bool
+        Whether a progress bar is shown.
 
     Returns
     -------
@@ -107,13 +110,14 @@ def finite_mirror(
     _set_modes(perturbed, settings)
     for name, parameter in perturbed.named_parameters():
         parameter.requires_grad_(name in moving)
-    optimizer = _optimizer(moving, settings)
+    optimizer = make_optimizer(list(moving.values()), settings)
     scheduler = _scheduler(optimizer, settings)
     sign = 1.0 if settings.direction == "learn" else -1.0
     mean = _RunningMean(perturbed, moving, settings.average)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        for step in track(range(settings.steps), f"{settings.direction}ing the queries"):
+        steps: Iterable[int] = range(settings.steps)
+        for step in track(steps, f"{settings.direction}ing the queries") if shown else steps:
             with torch.enable_grad():
                 loss = _mean_loss(perturbed, task, next(batches))
                 optimizer.zero_grad(set_to_none=True)
@@ -166,8 +170,8 @@ def _set_modes(module: nn.Module, settings: FiniteSettings) -> None:
             part.train()
 
 
-def _optimizer(moving: dict[str, nn.Parameter], settings: FiniteSettings) -> torch.optim.Optimizer:
-    parameters = list(moving.values())
+def make_optimizer(parameters: Sequence[Tensor], settings: FiniteSettings) -> torch.optim.Optimizer:
+    """Return the optimizer that the settings name."""
     if settings.optimizer == "sgd":
         return torch.optim.SGD(parameters, lr=settings.learning_rate)
     return torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=0.01)

@@ -113,8 +113,9 @@ def make_plan(loaded: Loaded, config: AuditConfig) -> Plan:
     )
     flip = augment and _may_flip(loaded)
     changes = "shifted and flipped" if flip else "shifted"
+    kind = "finite" if mirror.kind != "head" else "head (the last linear layer alone)"
     reason = (
-        f"finite, {f'{mirrors} times ' if mirrors > 1 else ''}{steps} steps, each on {batch_size} "
+        f"{kind}, {f'{mirrors} times ' if mirrors > 1 else ''}{steps} steps, each on {batch_size} "
         f"training rows and references ({len(references)} trusted samples, some under a wrong "
         f"label on purpose) and {trusted_per_step} other trusted samples"
         f"{f'; images {changes} at random' if augment else ''}"

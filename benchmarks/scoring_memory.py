@@ -1,0 +1,106 @@
+"""Does mirrored influence stream? Scores growing tables against 10 query groups, meters memory.
+
+    python benchmarks/scoring_memory.py [--rows 1000000]
+
+Each size runs in a process of its own; scores go to disk and through a reduction. The meter is
+that of benchmarks/streams.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import torch
+from streams import CLASSES, ROWS_PER_GROUP, peak_kilobytes
+from torch import nn
+
+from dataaudit.config import config_from_python
+from dataaudit.datasets.load import open_samples
+from dataaudit.influence.run import influence_of
+from dataaudit.influence.settings import influence_settings
+from dataaudit.loading import Loaded
+from dataaudit.models.inputs import default_preprocess
+from dataaudit.models.trained import TrainedModel
+from dataaudit.tasks import Classification
+
+COLUMNS = 20
+GROUPS = 10
+
+
+def write_table(path: Path, rows: int) -> None:
+    """Write `rows` rows of noise in `COLUMNS` columns, and a label."""
+    generator = np.random.default_rng(0)
+    names = [f"column {number}" for number in range(COLUMNS)]
+    fields = [(name, pa.float32()) for name in names]
+    schema = pa.schema([*fields, ("label", pa.int64())])
+    with pyarrow.parquet.ParquetWriter(path, schema) as writer:
+        for start in range(0, rows, ROWS_PER_GROUP):
+            count = min(ROWS_PER_GROUP, rows - start)
+            values = generator.normal(size=(COLUMNS, count)).astype(np.float32)
+            columns = dict(zip(names, values, strict=True))
+            labels = generator.integers(CLASSES, size=count)
+            writer.write_table(pa.table({**columns, "label": labels}, schema=schema))
+
+
+def influence(path: Path, work: Path) -> None:
+    """Score one table against 10 query groups, and print peak memory and time."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    train = open_samples(
+        path, role="train", label="label", id_column=None, classes=None, task="classification"
+    )
+    queries = open_samples(
+        path.with_name("queries.parquet"),
+        role="held_out",
+        label="label",
+        id_column=None,
+        classes=train.classes,
+        task="classification",
+    )
+    module = nn.Sequential(nn.Linear(COLUMNS, 64), nn.ReLU(), nn.Linear(64, CLASSES)).eval()
+    model = TrainedModel(module, default_preprocess(train), "trivial")
+    loaded = Loaded(model, Classification(CLASSES), train, queries, None, {})
+    settings = influence_settings({"kind": "finite"})
+    config = config_from_python("label", None, {})
+    start = time.perf_counter()
+    found = influence_of(loaded, None, settings, config, work)
+    mean = found.per_group()["mean"].mean()
+    print(found.rows, peak_kilobytes(), round(time.perf_counter() - start, 2), mean)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--score", type=Path, help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    if chosen.score:
+        with tempfile.TemporaryDirectory() as work:
+            influence(chosen.score, Path(work) / "influence")
+        return
+    smallest = 0
+    for rows in (chosen.rows // 100, chosen.rows // 10, chosen.rows):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "train.parquet"
+            write_table(path, rows)
+            write_table(path.with_name("queries.parquet"), GROUPS)
+            command = [sys.executable, __file__, "--score", str(path)]
+            result = subprocess.run(command, check=True, capture_output=True, text=True)
+        count, peak, seconds, _ = result.stdout.split()
+        smallest = smallest or int(peak)
+        print(
+            f"{int(count):>9} rows: peak {int(peak) / 1024:.0f} MiB, "
+            f"{int(peak) / smallest:.3f} of the smallest, {int(count) / float(seconds):.0f} rows/s",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Mirrored influence of any query groups on any rows, streamed to disk."""

@@ -1,0 +1,97 @@
+"""An audit seen from the last layer: what enters it is computed once for a row, and kept on disk.
+
+`mirror: {kind: head}` learns again with the last linear layer alone. To that layer a row is the
+vector that enters it; everything before stays as it was trained. So the layer becomes the model,
+the vectors become the rows, and the rest of the mirror and of the scoring does not change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from dataaudit.datasets.memory import INPUT, ArrayPair, Pairs
+from dataaudit.datasets.samples import Batch, Samples
+from dataaudit.engines.prefetch import prefetched
+from dataaudit.errors import ModelError
+from dataaudit.loading import Loaded
+from dataaudit.mirror.tail import Tail, find_tail
+from dataaudit.models.parameters import moving_parameters
+from dataaudit.models.trained import Inputs, TrainedModel
+from dataaudit.progress import track
+
+
+def seen_from_last_layer(loaded: Loaded, folder: Path, batch_size: int) -> Loaded:
+    """Return the audit of the last linear layer on the vectors that enter it.
+
+    Parameters
+    ----------
+    loaded : Loaded
+    folder : Path
+        For the vectors, one file for each split; created where it is missing.
+    batch_size : int
+
+    Raises
+    ------
+    ModelError, ConfigError
+        The model does not end in a linear layer that may be trained, or that layer takes more
+        than one vector for a row.
+    """
+    model = loaded.model
+    tail = find_tail(model.module, model.inputs(loaded.train.take([0]), loaded.train))
+    # Before any pass over the rows: whether anything in it may move.
+    moving_parameters(tail.layers, "all")
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def seen(samples: Samples | None) -> Samples | None:
+        return None if samples is None else _stored(model, tail, samples, folder, batch_size)
+
+    train = seen(loaded.train)
+    assert train is not None
+    last = TrainedModel(tail.layers, stacked, f"{tail.name} of {model.description}")
+    return replace(
+        loaded,
+        model=last,
+        train=train,
+        held_out=seen(loaded.held_out),
+        suspects=seen(loaded.suspects),
+    )
+
+
+def stacked(frame: pd.DataFrame) -> Tensor:
+    """Return the vectors of some rows, `[rows, width]`: the preprocessing of the last layer."""
+    return torch.tensor(np.stack(frame[INPUT].tolist()))
+
+
+@torch.inference_mode()
+def _stored(
+    model: TrainedModel, tail: Tail, samples: Samples, folder: Path, batch_size: int
+) -> Samples:
+    def loaded() -> Iterator[tuple[Batch, Inputs]]:
+        for batch in samples.batches(batch_size):
+            yield batch, model.inputs(batch, samples)
+
+    path = folder / f"{samples.role}.npy"
+    vectors: np.ndarray | None = None
+    total = -(-len(samples) // batch_size)
+    for batch, inputs in track(prefetched(loaded()), f"features of {samples.role}", total):
+        features = tail.run(inputs)[0].cpu().numpy()
+        if features.ndim != 2 or not np.isfinite(features).all():
+            raise ModelError(
+                f"mirror.kind: head: {samples.role} ({samples.source.description}), rows from "
+                f"{batch.positions[0]} on: {tail.name} takes an input of shape {features.shape}, "
+                "or one that is not finite; expected one finite vector a row"
+            )
+        if vectors is None:
+            shape = (len(samples), features.shape[1])
+            vectors = np.lib.format.open_memmap(path, "w+", features.dtype, shape)
+        vectors[batch.positions] = features
+    assert vectors is not None
+    source = Pairs(samples.source.description, ArrayPair(np.load(path, "r"), samples.labels))
+    return replace(samples, source=source, modality="tensor", content_column=INPUT)

@@ -1,0 +1,153 @@
+"""The tail: the last layers of a model, and groups that differ in nothing else.
+
+Everything before the tail is the same for the trained model and for every group's. One forward
+pass through the model catches the tail's inputs, the features; groups then need the tail alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dataaudit.errors import ModelError
+from dataaudit.mirror.mirrored import FiniteGroups
+from dataaudit.mirror.perturbation import Perturbation
+from dataaudit.models.numerics import EXACT, Numerics
+from dataaudit.models.trained import Inputs, forward
+from dataaudit.tasks import Task
+
+TOLERANCE = 1e-4
+"""The tail run alone must give the model's outputs so closely."""
+
+
+@dataclass(frozen=True)
+class Tail:
+    """The last layers of a model: a module whose output is the model's output.
+
+    Attributes
+    ----------
+    module : torch.nn.Module
+        The whole model.
+    layers : torch.nn.Module
+        The last layers, part of it.
+    name : str
+        Of the last layers in the model.
+    """
+
+    module: nn.Module
+    layers: nn.Module
+    name: str
+
+    def run(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        """Run the whole model; return the tail's inputs (features), and the outputs.
+
+        Raises
+        ------
+        ModelError
+            The last layers were not called exactly once with one tensor.
+        """
+        with _caught_inputs(self.layers) as caught:
+            outputs = forward(self.module, inputs)
+        if len(caught) != 1 or len(caught[0]) != 1 or not isinstance(caught[0][0], Tensor):
+            raise ModelError(
+                f"mirror.kind: head: {self.name} was called {len(caught)} times in one forward "
+                "pass; expected once, with one tensor; use finite"
+            )
+        return caught[0][0], outputs
+
+
+@contextmanager
+def _caught_inputs(layers: nn.Module) -> Iterator[list[tuple[Any, ...]]]:
+    caught: list[tuple[Any, ...]] = []
+    handle = layers.register_forward_pre_hook(lambda part, arguments: caught.append(arguments))
+    try:
+        yield caught
+    finally:
+        handle.remove()
+
+
+@torch.no_grad()
+def find_tail(module: nn.Module, inputs: Inputs, name: str | None = None) -> Tail:
+    """Find the last layers of a model, and check that nothing comes after them.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        In eval mode.
+    inputs : Inputs
+        Some rows to check on.
+    name : str or None
+        The last layers' name in the model, for example `classifier`; None takes the last linear
+        layer.
+
+    Raises
+    ------
+    ModelError
+        There is no such part, or its output is not the model's.
+    """
+    if name is None:
+        linear = [key for key, part in module.named_modules() if isinstance(part, nn.Linear)]
+        if not linear:
+            raise ModelError("mirror.kind: head needs a linear layer; the model has none")
+        name = linear[-1]
+    parts = dict(module.named_modules())
+    if name not in parts:
+        raise ModelError(
+            f"mirror.layers: the model has no part called {name}; it has "
+            f"{', '.join(key for key, _ in module.named_children())}"
+        )
+    tail = Tail(module, parts[name], name)
+    features, outputs = tail.run(inputs)
+    again = tail.layers(features)
+    same = (
+        isinstance(again, Tensor)
+        and again.numel() == outputs.numel()
+        and len(features) == len(outputs)
+        and torch.allclose(again.reshape(outputs.shape), outputs, rtol=TOLERANCE, atol=TOLERANCE)
+    )
+    if not same:
+        raise ModelError(
+            f"mirror.kind: head: the output of {name or 'the last linear layer'} is not the "
+            "model's output, something comes after it; name the last layers with mirror.layers, "
+            "or use finite"
+        )
+    return tail
+
+
+class TailGroups:
+    """Groups that differ in the last layers, whatever those are; see `Mirrored`.
+
+    Parameters
+    ----------
+    tail : Tail
+    task : Task
+    perturbations : sequence of Perturbation
+        Of the last layers.
+    numerics : Numerics
+    """
+
+    def __init__(
+        self,
+        tail: Tail,
+        task: Task,
+        perturbations: Sequence[Perturbation],
+        numerics: Numerics = EXACT,
+    ) -> None:
+        self._tail, self._task, self._numerics = tail, task, numerics
+        self._groups = FiniteGroups(tail.layers, task, perturbations)
+
+    @torch.inference_mode()
+    def changes(
+        self, inputs: Inputs, labels: Tensor, losses: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Run one forward pass, then the last layers for each group; see `Mirrored`."""
+        with self._numerics.autocast(labels.device):
+            features, _ = self._tail.run(inputs)
+        if features.dtype == torch.bfloat16:
+            features = features.float()
+        return self._groups.changes(features, labels)
