@@ -26,7 +26,8 @@ INVERSE_RIDGE = 10.0
 DISCOUNT = 0.5
 """On every signal but the last. References are learned late and briefly, so a model that has
 memorized its rows looks surer of itself on them than it is on the rows; at its full weight it cost
-up to .10 average precision, at half never more than .004 (docs/mislabels.md)."""
+up to .10 average precision, at half never more than .004 (docs/mislabels.md). A model that learned
+both together needs none."""
 EXPECTATION_STEPS = 200
 SMALLEST_RATE = 1e-7
 
@@ -43,12 +44,16 @@ class ReferenceRows:
         Whether that label is wrong.
     base_probabilities, mirrored_probabilities : `[references, C]`
         Of the model before and after it learned again.
+    learned_together : bool
+        Whether the model before learned rows and references together, from scratch, so that they
+        are as familiar to it as each other.
     """
 
     given_labels: Labels
     planted: NDArray[np.bool_]
     base_probabilities: Table
     mirrored_probabilities: Table
+    learned_together: bool = False
 
     @property
     def are_enough(self) -> bool:
@@ -111,7 +116,9 @@ def label_signals(base: Table, mirrored: Table, given: Labels) -> Values:
     return np.log1p(-np.minimum(picked, 1 - SMALLEST_RATE)) - np.log(picked)
 
 
-def fit_evidence(signals: Values, planted: NDArray[np.bool_]) -> Evidence:
+def fit_evidence(
+    signals: Values, planted: NDArray[np.bool_], discount: float = DISCOUNT
+) -> Evidence:
     """Fit a ridge logistic model on the references.
 
     A signal whose weight comes out negative is left out: more suspicion must never make a label
@@ -122,6 +129,8 @@ def fit_evidence(signals: Values, planted: NDArray[np.bool_]) -> Evidence:
     signals : `[references, signals]`
         The last column is the mirrored model's, which has forgotten the labels most.
     planted : bool `[references]`
+    discount : float
+        On the weight of every signal but the last.
     """
     center, scale = signals.mean(axis=0), signals.std(axis=0) + 1e-9
     chosen = _typical(signals[:, -1], planted)
@@ -135,7 +144,7 @@ def fit_evidence(signals: Values, planted: NDArray[np.bool_]) -> Evidence:
         used = np.delete(used, found.argmin())
     weights = np.zeros(signals.shape[1])
     weights[used] = np.maximum(found, 0)
-    weights[:-1] *= DISCOUNT
+    weights[:-1] *= discount
     prior = np.log(wrong.sum() / (~wrong).sum())
     return Evidence(center, scale, weights, float(model.intercept_[0] - prior))
 
