@@ -46,7 +46,7 @@ class Effort:
     most_steps: int
 
 
-EFFORTS = {"standard": Effort(7.0, 2, 5000), "thorough": Effort(16.0, 5, 12_500)}
+EFFORTS = {"standard": Effort(7.4, 2, 5000), "thorough": Effort(16.0, 5, 12_500)}
 PASSES = 1.25
 """Over the rows, for each mirror of data that are no images."""
 
