@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -148,6 +148,25 @@ def test_a_model_that_has_memorized_nothing_is_trusted_too() -> None:
     signals = label_signals(base, case.mirrored, case.given)
     assert 0.2 < found.mirrored_share < 0.8
     assert hits(found.score, case.wrong) > max(hits(s, case.wrong) for s in signals.T) + 0.02
+
+
+def test_a_base_that_learned_rows_and_references_together_counts_in_full() -> None:
+    case = make(memorized=0.0)
+    apart, together = (
+        judge_labels(
+            case.given,
+            case.base,
+            case.mirrored,
+            replace(case.references, learned_together=learned_together),
+            bootstrap_repeats=0,
+        )
+        for learned_together in (False, True)
+    )
+    weight = 1 - together.mirrored_share
+    assert weight > 0.05
+    assert 1 - apart.mirrored_share == pytest.approx(weight / 2 / (1 - weight / 2))
+    # What the model before says has no part in the probabilities, but for their order.
+    assert np.sort(apart.probability) == pytest.approx(np.sort(together.probability))
 
 
 def test_a_signal_that_points_the_wrong_way_is_left_out() -> None:
