@@ -79,6 +79,15 @@ def test_higher_signals_mean_more_suspicion_and_are_log_odds() -> None:
     np.testing.assert_allclose(signals, expected, rtol=1e-12)
 
 
+def test_one_strong_alternative_speaks_more_against_a_label_than_many_weak_ones() -> None:
+    one = np.array([[0.4, 0.58, 0.01, 0.01]])
+    many = np.array([[0.4, 0.2, 0.2, 0.2]])
+    strong, weak = label_signals(one, many, np.array([0]))[0]
+    assert strong == pytest.approx(0.5 * np.log(0.58**2 + 2 * 0.01**2) - np.log(0.4))
+    assert weak == pytest.approx(0.5 * np.log(3 * 0.2**2) - np.log(0.4))
+    assert strong > weak
+
+
 @pytest.mark.parametrize("memory", [0.0, 1.0])
 @pytest.mark.parametrize("rate", [0.05, 0.15, 0.4])
 def test_rate_and_claimed_precision_are_right_with_and_without_memory(

@@ -103,7 +103,12 @@ class Evidence:
 
 
 def label_signals(base: Table, mirrored: Table, given: Labels) -> Values:
-    """Return the log odds against each given label, `[rows, 2]`, nats, higher = more suspicious.
+    """Return how much speaks against each given label, `[rows, 2]`, nats, higher = more suspicious.
+
+    The log ratio of the other classes' probabilities, as the length of their vector, to the given
+    label's. For two classes these are the log odds. For more, one strong alternative counts more
+    than many weak ones with the same sum, as people take one class for another: on CIFAR-10N that
+    is .002 to .012 average precision better than log odds in 18 of 18 runs (docs/mislabels.md).
 
     Parameters
     ----------
@@ -111,9 +116,13 @@ def label_signals(base: Table, mirrored: Table, given: Labels) -> Values:
         Probabilities, none of them 0; the first column is `base`'s.
     given : int64 `[rows]`
     """
-    picked = np.stack([pick(base, given), pick(mirrored, given)], axis=1)
-    # 1 - p, from below: the other classes' probabilities never vanish either.
-    return np.log1p(-np.minimum(picked, 1 - SMALLEST_RATE)) - np.log(picked)
+    return np.stack([_suspicion(table, given) for table in (base, mirrored)], axis=1)
+
+
+def _suspicion(table: Table, given: Labels) -> Values:
+    others = table.copy()
+    others[np.arange(len(given)), given] = 0.0
+    return np.asarray(np.log(np.linalg.norm(others, axis=1)) - np.log(pick(table, given)))
 
 
 def fit_evidence(
