@@ -72,7 +72,7 @@ class Estimator:
             if name.rpartition("__")[2] == "random_state" and value is None
         }
         estimator.set_params(**open_seeds)
-        estimator.fit(_joined(inputs), self.fitted.classes_[np.concatenate(labels)])
+        estimator.fit(_joined(inputs), np.asarray(self.fitted.classes_)[np.concatenate(labels)])
         return replace(self, fitted=estimator)
 
 
