@@ -118,7 +118,7 @@ class MirrorConfig(_Section):
     kind: Literal["auto", "finite"] = "auto"
     seed: Annotated[int, BeforeValidator(_no_truth_value), Field(ge=0, lt=2**31)] = 0
     effort: Literal["standard", "thorough"] = "standard"
-    """`thorough` learns more than twice as long, and ranks better for it."""
+    """`thorough` learns more than twice as long: images rank better for it, other data hardly."""
     steps: Count | None = None
     learning_rate: Annotated[Number, Field(gt=0)] | None = None
     batch_size: Count | None = None
