@@ -18,7 +18,8 @@ from sklearn.tree import DecisionTreeClassifier
 import dataaudit
 from dataaudit.datasets.load import samples_from_object
 from dataaudit.datasets.samples import Samples
-from dataaudit.models import scikit_learn
+from dataaudit.models import distillation
+from dataaudit.models.distillation import probabilities
 from dataaudit.models.estimator import Estimator
 
 COLUMNS = ["a", "b", "c"]
@@ -47,7 +48,9 @@ def as_samples(frame: pd.DataFrame) -> Samples:
 
 
 def fitted(model: Any, frame: pd.DataFrame) -> Estimator:
-    return Estimator(model.fit(frame[COLUMNS], frame["label"]), lambda rows: rows[COLUMNS])
+    return Estimator(
+        model.fit(frame[COLUMNS], frame["label"]), lambda rows: rows[COLUMNS], probabilities
+    )
 
 
 def test_it_learns_every_split_under_the_labels_it_is_given() -> None:
@@ -64,20 +67,22 @@ def test_it_learns_every_split_under_the_labels_it_is_given() -> None:
 def test_the_seed_decides_where_the_user_left_it_open() -> None:
     rows = as_samples(table(80, 0)[0])
 
-    def probabilities(random_state: int | None, seed: int) -> NDArray[np.float64]:
+    def predicted(random_state: int | None, seed: int) -> NDArray[np.float64]:
         model = RandomForestClassifier(5, random_state=random_state)
         estimator = fitted(make_pipeline(model), table(80, 0)[0])
         return estimator.fitted_anew([(rows, rows.labels)], seed).probabilities(rows)
 
-    assert (probabilities(None, 1) == probabilities(None, 1)).all()
-    assert (probabilities(None, 1) != probabilities(None, 2)).any()
-    assert (probabilities(3, 1) == probabilities(3, 2)).all()
+    assert (predicted(None, 1) == predicted(None, 1)).all()
+    assert (predicted(None, 1) != predicted(None, 2)).any()
+    assert (predicted(3, 1) == predicted(3, 2)).all()
 
 
 def test_texts_are_joined_too() -> None:
     frame = pd.DataFrame({"text": ["free prize", "see you"] * 10, "label": ["spam", "ham"] * 10})
     model = make_pipeline(TfidfVectorizer(), DecisionTreeClassifier(random_state=0))
-    estimator = Estimator(model.fit(frame["text"], frame["label"]), lambda rows: rows["text"])
+    estimator = Estimator(
+        model.fit(frame["text"], frame["label"]), lambda rows: rows["text"], probabilities
+    )
     rows = as_samples(frame)
     anew = estimator.fitted_anew([(rows, rows.labels), (rows, rows.labels)], seed=0)
     assert (anew.probabilities(rows).argmax(axis=1) == rows.labels).all()
@@ -103,7 +108,7 @@ class FittedBefore(BaseEstimator):
 
 @pytest.fixture
 def _quick_stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scikit_learn, "_SURROGATE_STEPS", 200)
+    monkeypatch.setattr(distillation, "_SURROGATE_STEPS", 200)
 
 
 @pytest.fixture(scope="module")
