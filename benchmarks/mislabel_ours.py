@@ -19,21 +19,20 @@ from dataaudit.loading import load_objects
 from dataaudit.mirror.plan import make_plan
 from dataaudit.mirror.relearn import relearn
 from dataaudit.scoring import score
+from dataaudit.steps import Steps
 
 BUDGETS = (100, 300, 1000)
-THOROUGH = 2.5
-"""How many times the planned steps the costlier line takes."""
 
 
 def ours(bench: Workbench, meter: Meter) -> Answer:
-    return _audited(bench, meter, 1.0)
+    return _audited(bench, meter, "standard")
 
 
 def ours_thorough(bench: Workbench, meter: Meter) -> Answer:
-    return _audited(bench, meter, THOROUGH)
+    return _audited(bench, meter, "thorough")
 
 
-def _audited(bench: Workbench, meter: Meter, times: float) -> Answer:
+def _audited(bench: Workbench, meter: Meter, effort: str) -> Answer:
     problem = bench.problem
     if isinstance(bench.model, nn.Module):
         meter.attach(bench.model)
@@ -43,7 +42,7 @@ def _audited(bench: Workbench, meter: Meter, times: float) -> Answer:
         preprocess = None
     settings: dict[str, Any] = {
         "classes": list(range(len(problem.classes))),
-        "mirror": {"seed": problem.seed},
+        "mirror": {"seed": problem.seed, "effort": effort},
     }
     splits: dict[Any, Any] = {
         "train": problem.train,
@@ -53,13 +52,9 @@ def _audited(bench: Workbench, meter: Meter, times: float) -> Answer:
     config = config_from_python("label", None, settings)
     loaded = load_objects(bench.model, splits, preprocess, config)
     plan = make_plan(loaded, config)
-    if times != 1:
-        settings["mirror"]["steps"] = round(times * plan.settings.steps)
-        config = config_from_python("label", None, settings)
-        plan = make_plan(loaded, config)
     mirror = relearn(loaded, plan)
     with tempfile.TemporaryDirectory() as folder:
-        scores = score(loaded, mirror, LocalEngine(), Path(folder))
+        scores = score(loaded, mirror, LocalEngine(), Steps(Path(folder), tie=""))
         flags = find_mislabels(loaded, mirror, scores, config)
     table = flags.table
     return Answer(

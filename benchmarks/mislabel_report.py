@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import statistics
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+PACKAGE = Path(__file__).parent.parent / "dataaudit"
 Result = dict[str, Any]
 COLUMNS = {
     "auroc": "AUROC",
@@ -36,6 +39,7 @@ def table(results: list[Result]) -> str:
             "noise rate [interval]",
             "seconds",
             "forward passes",
+            "measured",
         ]
         lines = [_cells(head), _cells(["---"] * len(head))]
         lines += [
@@ -66,7 +70,24 @@ def _method_line(method: str, results: list[Result]) -> str:
     cells.append(f"{statistics.median(result['seconds'] for result in ran):.0f}")
     passes = [r["forward_passes"] for r in ran if r["forward_passes"] is not None]
     cells.append(f"{statistics.median(passes) / 1000:,.0f}k" if passes else "")
+    cells.append("; ".join(sorted({_measured(result) for result in ran})))
     return _cells(cells)
+
+
+def _measured(result: Result) -> str:
+    """Say when, and whether the package has changed since; rivals do not depend on it."""
+    measured = result["measured"]
+    older = result["method"].startswith("ours") and measured["code"] != code()
+    return f"{measured['date']}{', older code' if older else ''}"
+
+
+@cache
+def code() -> str:
+    """Return a hash of the package's sources."""
+    digest = hashlib.sha256()
+    for path in sorted(PACKAGE.rglob("*.py")):
+        digest.update(f"{path.relative_to(PACKAGE)}\n".encode() + path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def _median(results: list[Result], column: str) -> str:

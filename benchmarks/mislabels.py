@@ -4,12 +4,14 @@
     python benchmarks/mislabels.py --settings 'cifar/random_label/*' --methods ours loss --seeds 0
 
 Trained models and finished answers are kept under benchmarks/cache, so that an interrupted run
-goes on where it stopped. The table, the same as JSON and a plot go to benchmarks/results.
+goes on where it stopped; answers say when and by which code they were made. The table, the same as
+JSON and a plot go to benchmarks/results.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
 import sys
 from fnmatch import fnmatch
@@ -19,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from mislabel_ours import ours, ours_thorough
-from mislabel_report import plot, table
+from mislabel_report import code, plot, table
 from mislabel_rivals import RIVALS, Answer, Method, NotApplicableError, Workbench
 from mislabel_settings import SETTINGS, Problem, Setting, make_problem
 from mislabel_training import Meter, replaced, trained_model
@@ -41,6 +43,7 @@ def main() -> None:
             "name their folder with --data"
         )
     torch.set_num_threads(options.threads)
+    code()  # The sources may be edited while this runs.
     settings = _chosen(options.settings, {setting.name: setting for setting in SETTINGS})
     methods = _chosen(options.methods, METHODS)
     results = []
@@ -106,6 +109,8 @@ def _answers(
             results.append(result | {"not_run": str(reason)})
             continue
         result |= measured(bench.problem, answer)
+        today = datetime.datetime.now(datetime.UTC).date().isoformat()
+        result["measured"] = {"date": today, "code": code()}
         text = json.dumps(result)
         replaced(path, lambda file, text=text: file.write_text(text, encoding="utf-8"))
         results.append(result)

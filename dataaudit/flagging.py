@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,20 @@ from dataaudit.flags.results import MislabelFlags
 from dataaudit.flags.targets import ReferenceTargets, flag_targets
 from dataaudit.loading import Loaded
 from dataaudit.mirror.relearn import Mirror
+from dataaudit.models.estimator import Estimator
+from dataaudit.queries import Pool
 from dataaudit.scores import Floats
 from dataaudit.scoring import FAMILIAR, ITSELF, RELEARNED, Scores
 from dataaudit.tasks import MultiLabel, Regression
+
+REFITTED = (
+    "The model as it was is here the estimator itself, fitted anew on training rows and trusted "
+    "samples; the model that learned again is the network that imitates it."
+)
+NOT_REFITTED = (
+    "The estimator could not be fitted anew, so the network that imitates it speaks for it "
+    "throughout."
+)
 
 
 def find_mislabels(
@@ -64,9 +76,22 @@ def find_mislabels(
             **decision,
         )
     rows = None if known is None else ReferenceRows(*known)
-    return flag_mislabels(
+    estimator, said = loaded.model.estimator, ""
+    if estimator is not None:
+        own = estimator.probabilities(train)
+        if rows is None or mirror.references is None:
+            familiar = own
+        elif (anew := _fitted_anew(estimator, loaded, mirror.references.pool, config)) is None:
+            said = f" {NOT_REFITTED}"
+        else:
+            said, familiar = f" {REFITTED}", anew.probabilities(train)
+            pool = mirror.references.pool
+            base = anew.probabilities(pool.samples)[pool.positions]
+            rows = replace(rows, base_probabilities=base, learned_together=True)
+    flags = flag_mislabels(
         train.ids, classes, train.labels, own, familiar, mirrored, rows, **decision
     )
+    return replace(flags, method=flags.method + said)
 
 
 def _column(predictions: Floats) -> NDArray[np.float64]:
@@ -84,6 +109,24 @@ def _references(mirror: Mirror, scores: Scores) -> tuple[Any, Any, Floats, Float
         scores.held_out.predictions(FAMILIAR)[pool.positions],
         scores.held_out.predictions(RELEARNED)[pool.positions],
     )
+
+
+def _fitted_anew(
+    estimator: Estimator, loaded: Loaded, references: Pool, config: AuditConfig
+) -> Estimator | None:
+    """Return the estimator fitted on rows and held-out samples, references under their labels.
+
+    None where it cannot be fitted again: an ensemble of models that were fitted before, say. Then
+    its stand-in speaks for it here too.
+    """
+    labels = references.samples.labels.copy()
+    labels[references.positions] = references.labels
+    splits = [(loaded.train, loaded.train.labels), (references.samples, labels)]
+    try:
+        return estimator.fitted_anew(splits, config.mirror.seed)
+    # Anything may be wrong with a user's estimator, and the audit does not depend on it.
+    except Exception:
+        return None
 
 
 def no_pairs(loaded: Loaded) -> pd.DataFrame:

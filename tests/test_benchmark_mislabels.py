@@ -57,7 +57,25 @@ def result(seed: int, **values: Any) -> dict[str, Any]:
         "seconds": 1.0,
         "forward_passes": 2000.0,
         "claims": {},
+        "measured": {"date": "2026-11-20", "code": "an older one"},
     } | values
+
+
+def test_answers_say_whether_the_code_has_changed_since(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mislabel_report
+
+    assert mislabel_report.code() == mislabel_report.code()
+    now = result(0, measured={"date": "2026-11-20", "code": mislabel_report.code()})
+    rival = {**result(0), "method": "loss"}
+    lines = mislabel_report.table([now, rival]).splitlines()
+    assert [line.rpartition(" | ")[2] for line in lines[-2:]] == ["2026-11-20 |", "2026-11-20 |"]
+    (tmp_path / "changed.py").write_text("", encoding="utf-8")
+    monkeypatch.setattr(mislabel_report, "PACKAGE", tmp_path)
+    mislabel_report.code.cache_clear()
+    assert "2026-11-20, older code" in mislabel_report.table([now])
+    mislabel_report.code.cache_clear()
 
 
 def test_the_table_has_medians_and_says_what_did_not_run() -> None:
@@ -68,4 +86,5 @@ def test_the_table_has_medians_and_says_what_did_not_run() -> None:
     text = table(results)
     assert "10.0% wrong labels; seeds [0, 1, 2]" in text
     assert "| ours |  | 0.600 |" in text
+    assert "| 2k | 2026-11-20, older code |" in text
     assert "| dattri TRAK | not run: dattri is not installed |" in text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -79,6 +79,15 @@ def test_higher_signals_mean_more_suspicion_and_are_log_odds() -> None:
     np.testing.assert_allclose(signals, expected, rtol=1e-12)
 
 
+def test_one_strong_alternative_speaks_more_against_a_label_than_many_weak_ones() -> None:
+    one = np.array([[0.4, 0.58, 0.01, 0.01]])
+    many = np.array([[0.4, 0.2, 0.2, 0.2]])
+    strong, weak = label_signals(one, many, np.array([0]))[0]
+    assert strong == pytest.approx(0.5 * np.log(0.58**2 + 2 * 0.01**2) - np.log(0.4))
+    assert weak == pytest.approx(0.5 * np.log(3 * 0.2**2) - np.log(0.4))
+    assert strong > weak
+
+
 @pytest.mark.parametrize("memory", [0.0, 1.0])
 @pytest.mark.parametrize("rate", [0.05, 0.15, 0.4])
 def test_rate_and_claimed_precision_are_right_with_and_without_memory(
@@ -148,6 +157,25 @@ def test_a_model_that_has_memorized_nothing_is_trusted_too() -> None:
     signals = label_signals(base, case.mirrored, case.given)
     assert 0.2 < found.mirrored_share < 0.8
     assert hits(found.score, case.wrong) > max(hits(s, case.wrong) for s in signals.T) + 0.02
+
+
+def test_a_base_that_learned_rows_and_references_together_counts_in_full() -> None:
+    case = make(memorized=0.0)
+    apart, together = (
+        judge_labels(
+            case.given,
+            case.base,
+            case.mirrored,
+            replace(case.references, learned_together=learned_together),
+            bootstrap_repeats=0,
+        )
+        for learned_together in (False, True)
+    )
+    weight = 1 - together.mirrored_share
+    assert weight > 0.05
+    assert 1 - apart.mirrored_share == pytest.approx(weight / 2 / (1 - weight / 2))
+    # What the model before says has no part in the probabilities, but for their order.
+    assert np.sort(apart.probability) == pytest.approx(np.sort(together.probability))
 
 
 def test_a_signal_that_points_the_wrong_way_is_left_out() -> None:

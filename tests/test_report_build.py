@@ -212,6 +212,29 @@ def test_a_clean_audit_says_so():
     assert len(report.next_steps) == 1
 
 
+def test_nearly_clean_labels_are_said_to_be():
+    flags = mislabel_flags(400, 5)
+    rare = replace(flags, noise_rate=Interval(0.006, 0.002, 0.011))
+    finding = example_report("text", 400, 5, 0, 0, mislabels=rare).findings[0]
+    assert finding.title == "Few training labels stand out as wrong"
+    assert finding.text == (
+        "Little was found: of 400 rows, 5 rows are flagged, with a probability of 50% or more that "
+        "the label is wrong. The share of wrong labels is estimated at 0.6% "
+        "(95% interval 0.2% to 1.1%)."
+    )
+    titles = [
+        example_report("text", 400, flagged, 0, 0, mislabels=other).findings[0].title
+        for flagged, other in [
+            (5, replace(flags, noise_rate=Interval(0.02, 0.01, 0.03))),
+            (9, replace(mislabel_flags(400, 9), noise_rate=Interval(0.006, 0.002, 0.011))),
+        ]
+    ]
+    assert titles == [
+        "About 2.0% of the training labels are wrong",
+        "About 0.6% of the training labels are wrong",
+    ]
+
+
 def test_a_part_that_was_not_audited_is_said_not_to_be():
     report = example_report("text", rows=0, flagged=0, suspects=0, leaked=0)
     assert report.labels is None

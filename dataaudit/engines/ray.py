@@ -240,7 +240,7 @@ def _packed(
 
     cpu = torch.device("cpu")
     # Copied, because a module moves in place.
-    there = replace(model, module=copy.deepcopy(model.module)).to(cpu)
+    there = replace(model, module=copy.deepcopy(model.module), estimator=None).to(cpu)
     held = (there, task, samples, [_moved(each, cpu) for each in perturbations], numerics)
     modules = {module for part in _parts_of(model) if (module := _module_of(part)) is not None}
     for module in modules:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataaudit.flags.label_evidence import (
+    DISCOUNT,
     ReferenceRows,
     fit_error_rate,
     fit_evidence,
@@ -155,6 +156,7 @@ def judge_labels(
         parts=[*(given == c for c in range(classes)), *parts],
         bootstrap_repeats=bootstrap_repeats,
         seed=seed,
+        discount=1.0 if references is not None and references.learned_together else DISCOUNT,
     )
     alternatives = _alternatives(base, mirrored, given, judgement.mirrored_share)
     rates = judgement.noise_rate_per_part
@@ -177,6 +179,7 @@ def judge_signals(
     bootstrap_repeats: int = 50,
     seed: int = 0,
     calibrate: Callable[[Values, NDArray[np.bool_]], LogRatios] = fit_evidence,
+    discount: float = DISCOUNT,
 ) -> Judgement:
     """Judge given labels, of any task, by how implausible two models find them.
 
@@ -194,6 +197,8 @@ def judge_signals(
     calibrate : callable
         Fits the evidence behind the probabilities on `[references, 1]` signals of the model that
         learned again, and on which are planted.
+    discount : float
+        On the weight of the model before it learned again.
     """
     if not 0 < target_precision < 1:
         raise ValueError(
@@ -205,7 +210,7 @@ def judge_signals(
     groups = [np.ones(rows, dtype=bool), *parts]
     if references is not None:
         reference_signals, planted = references
-        weights = (joint := fit_evidence(reference_signals, planted)).weights
+        weights = (joint := fit_evidence(reference_signals, planted, discount)).weights
         mirrored_share = float(weights[1] / max(weights.sum(), 1e-9))
         score = _with_fitted_rate(joint.log_ratios(signals))
         calibration = _Calibration(signals[:, 1:], score, calibrate)

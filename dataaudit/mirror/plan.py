@@ -14,7 +14,7 @@ from dataaudit.mirror.finite import FiniteSettings
 from dataaudit.queries import Pool, Positions, endless_batches
 
 BATCH_SIZE = 64
-FEWEST_STEPS, MOST_STEPS = 120, 5000
+FEWEST_STEPS = 120
 FEWEST_STEPS_FOR_SETS = 400
 """Of label sets, which are several questions at once: with 120 steps .15 to .05 less average
 precision on small data (docs/tasks.md)."""
@@ -25,6 +25,30 @@ TRUSTED_SHARE = 0.2
 """Largest share of a batch for trusted samples that are no references."""
 MOST_EXPOSURES = 12
 """A trusted sample that is learned more often is learned by heart."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long the model learns again.
+
+    Attributes
+    ----------
+    image_passes : float
+        Passes over the rows, for images.
+    mirrors : int
+        Mirrors that are averaged, for other data.
+    most_steps : int
+        Of each mirror.
+    """
+
+    image_passes: float
+    mirrors: int
+    most_steps: int
+
+
+EFFORTS = {"standard": Effort(7.4, 2, 5000), "thorough": Effort(16.0, 5, 12_500)}
+PASSES = 1.25
+"""Over the rows, for each mirror of data that are no images."""
 
 
 @dataclass(frozen=True)
@@ -81,16 +105,22 @@ def make_plan(loaded: Loaded, config: AuditConfig) -> Plan:
 
     Images are learned longer and from more of the trained weights than other data, because
     augmentation keeps the model from memorizing them anew. Where it cannot, longer learning is no
-    use, and two short mirrors rank better than one of twice the steps.
+    use, and two short mirrors rank better than one of twice the steps. A thorough audit takes more
+    of either.
     """
     mirror = config.mirror
     rows = Pool.of(loaded.train)
     sample = next(endless_batches(loaded.model, [rows], min(64, len(rows)), mirror.seed))[0]
     augment = are_images(sample[0])
     batch_size = min(mirror.batch_size or BATCH_SIZE, len(rows))
-    passes, keep, mirrors = (7.0, 0.5, 1) if augment else (1.25, 0.25, 2)
+    effort = EFFORTS[mirror.effort]
+    passes, keep, mirrors = (
+        (effort.image_passes, 0.5, 1) if augment else (PASSES, 0.25, effort.mirrors)
+    )
     fewest = FEWEST_STEPS if loaded.train.labels.ndim == 1 else FEWEST_STEPS_FOR_SETS
-    steps = mirror.steps or int(np.clip(round(passes * len(rows) / batch_size), fewest, MOST_STEPS))
+    steps = mirror.steps or int(
+        np.clip(round(passes * len(rows) / batch_size), fewest, effort.most_steps)
+    )
     held_out = 0 if loaded.held_out is None else len(loaded.held_out)
     order = np.random.default_rng(mirror.seed).permutation(held_out)
     references, trusted = np.sort(order[:MOST_REFERENCES]), np.sort(order[MOST_REFERENCES:])
@@ -115,9 +145,9 @@ def make_plan(loaded: Loaded, config: AuditConfig) -> Plan:
     changes = "shifted and flipped" if flip else "shifted"
     kind = "finite" if mirror.kind != "head" else "head (the last linear layer alone)"
     reason = (
-        f"{kind}, {f'{mirrors} times ' if mirrors > 1 else ''}{steps} steps, each on {batch_size} "
-        f"training rows and references ({len(references)} trusted samples, some under a wrong "
-        f"label on purpose) and {trusted_per_step} other trusted samples"
+        f"{mirror.effort}: {kind}, {f'{mirrors} times ' if mirrors > 1 else ''}{steps} steps, "
+        f"each on {batch_size} training rows and references ({len(references)} trusted samples, "
+        f"some under a wrong label on purpose) and {trusted_per_step} other trusted samples"
         f"{f'; images {changes} at random' if augment else ''}"
     )
     return Plan(

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from dataaudit.datasets.samples import Samples
 from dataaudit.errors import DataError, ModelError
 from dataaudit.models.distillation import SURROGATE_WIDTH, as_probabilities, distil, probabilities
+from dataaudit.models.estimator import Estimator
 from dataaudit.models.trained import Preprocess, TrainedModel
 
 _ROWS_COMPARED = 64
@@ -99,9 +100,10 @@ def trained_model(
         f"scikit-learn {name}, through a distilled network",
         note=(
             f"{name} has no gradients. A network of one hidden layer ({SURROGATE_WIDTH} units) "
-            f"was fitted to its probabilities on training rows{taken}, and all scores are that "
-            "network's."
+            f"was fitted to its probabilities on training rows{taken}; whatever needs the model to "
+            "learn again, and all of the search for leaks, is that network's."
         ),
+        estimator=Estimator(estimator, select, probabilities),
     )
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from dataaudit.datasets.samples import Batch, Samples
 from dataaudit.errors import DataError, ModelError
+from dataaudit.models.estimator import Estimator
 
 Inputs: TypeAlias = Tensor | tuple[Tensor, ...] | dict[str, Tensor]
 Preprocess: TypeAlias = Callable[[pd.DataFrame], Any]
@@ -33,6 +34,8 @@ class TrainedModel:
         For the report, for example "SmallNet, 25,450 parameters".
     note : str
         What a reader must know, for example that the module is a surrogate; may be empty.
+    estimator : Estimator or None
+        What the module stands in for, where it is a surrogate.
     """
 
     module: nn.Module
@@ -41,6 +44,7 @@ class TrainedModel:
     note: str = ""
     original_sha256: str = ""
     """The hash of the module as it was given, where the audit works on a rewritten one."""
+    estimator: Estimator | None = None
 
     def to(self, device: torch.device) -> TrainedModel:
         """Return the model on `device`."""

@@ -25,6 +25,8 @@ from dataaudit.report.data import (
 
 SERIOUS_NOISE_RATE = 0.01
 """From one wrong label in a hundred on, label noise leads the findings even without a gate."""
+FEW_FLAGGED = 0.02
+"""Below this share of flagged rows, and below a serious noise rate, little was found."""
 KIND_WORDS = {
     "exact": ("exact copy", "exact copies"),
     "near": ("near copy", "near copies"),
@@ -180,6 +182,16 @@ def _label_finding(labels: LabelFindings | None) -> Finding:
             severity="clear",
         )
     serious = labels.noise_rate.estimate >= SERIOUS_NOISE_RATE
+    if not serious and labels.rows_flagged < FEW_FLAGGED * labels.rows_scored:
+        return Finding(
+            title="Few training labels stand out as wrong",
+            text=f"Little was found: of {formats.rows(labels.rows_scored)}, {flagged} "
+            "The share of wrong labels is estimated at "
+            f"{formats.percent(labels.noise_rate.estimate)} "
+            f"(95% interval {formats.share_interval(labels.noise_rate)}).",
+            section="labels",
+            severity="notable",
+        )
     return Finding(
         title=f"About {formats.percent(labels.noise_rate.estimate)} of the training labels "
         "are wrong",

@@ -1,0 +1,84 @@
+"""Fitted scikit-learn estimators that speak for themselves, where they need no gradients for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import sparse
+from sklearn.base import clone
+
+from dataaudit.datasets.samples import Samples
+
+_ROWS_PER_READ = 4096
+
+
+@dataclass(frozen=True)
+class Estimator:
+    """A fitted classifier and what it is given.
+
+    Attributes
+    ----------
+    fitted : classifier
+    select : callable
+        (pandas.DataFrame of raw rows) -> what it takes.
+    predict : callable
+        (classifier, what it takes) -> probabilities `[rows, C]`.
+    """
+
+    fitted: Any
+    select: Callable[[pd.DataFrame], Any]
+    predict: Callable[[Any, Any], NDArray[Any]]
+
+    def probabilities(self, samples: Samples) -> NDArray[np.float64]:
+        """Return the probabilities of all samples, `[n, C]`, in the order of its classes."""
+        parts = [
+            self.predict(self.fitted, self.select(batch.frame))
+            for batch in samples.batches(_ROWS_PER_READ)
+        ]
+        return np.concatenate(parts).astype(np.float64)
+
+    def fitted_anew(
+        self, splits: Iterable[tuple[Samples, NDArray[np.int64]]], seed: int
+    ) -> Estimator:
+        """Return the same kind of estimator, fitted from scratch.
+
+        All rows are held in memory at once, as they were when the user fitted it.
+
+        Parameters
+        ----------
+        splits : iterable of (Samples, int64 labels `[n]`)
+            What it learns, and under which class indices.
+        seed : int
+            Of its random steps, where the user left them open.
+
+        Raises
+        ------
+        Exception
+            Whatever the estimator raises where it cannot be fitted anew.
+        """
+        inputs, labels = [], []
+        for samples, indices in splits:
+            inputs += [self.select(batch.frame) for batch in samples.batches(_ROWS_PER_READ)]
+            labels.append(indices)
+        estimator = clone(self.fitted)
+        open_seeds = {
+            name: seed
+            for name, value in estimator.get_params().items()
+            if name.rpartition("__")[2] == "random_state" and value is None
+        }
+        estimator.set_params(**open_seeds)
+        estimator.fit(_joined(inputs), np.asarray(self.fitted.classes_)[np.concatenate(labels)])
+        return replace(self, fitted=estimator)
+
+
+def _joined(parts: list[Any]) -> Any:
+    if isinstance(parts[0], (pd.DataFrame, pd.Series)):
+        return pd.concat(parts)
+    if sparse.issparse(parts[0]):
+        return sparse.vstack(parts)
+    return np.concatenate([np.asarray(part) for part in parts])
