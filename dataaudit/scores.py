@@ -6,6 +6,7 @@ needs for every row, it reads block by block.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -84,8 +85,17 @@ class ScoreBlocks:
             yield ScoreBlock(start=int(name), **load(content))
 
     def predictions(self, models: slice) -> Floats:
-        """Return `[rows, width]` of all rows, the mean over some models; 0 is the trained one."""
-        return np.concatenate([block.predictions[:, models].mean(axis=1) for block in self])
+        """Return `[rows, width]` of all rows, the mean over some models; 0 is the trained one.
+
+        Read-only, and backed by a file without a name: memory that it takes can be given back.
+        """
+        with tempfile.TemporaryFile(dir=self._steps.folder) as file:
+            for block in self:
+                part = np.ascontiguousarray(block.predictions[:, models].mean(axis=1))
+                file.write(part.data)
+            width = part.shape[1]
+            file.flush()
+            return np.memmap(file, dtype=part.dtype, mode="r").reshape(-1, width)
 
     def features(self) -> Floats:
         """Return `[rows, width]` of all rows."""

@@ -8,7 +8,7 @@ error rate is sensitive to that.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -29,6 +29,8 @@ from dataaudit.flags.probabilities import (
     Values,
     checked_labels,
     checked_table,
+    refuse_shape,
+    row_blocks,
     sigmoid,
     softmax,
 )
@@ -140,17 +142,15 @@ def judge_labels(
     ValueError
         An argument has another shape or range; the message has its name.
     """
-    base = checked_table("base_probabilities", base_probabilities)
-    mirrored = checked_table("mirrored_probabilities", mirrored_probabilities, base.shape)
-    given = checked_labels("given_labels", given_labels, *base.shape)
-    classes = base.shape[1]
+    tables = _Tables(base_probabilities, mirrored_probabilities, given_labels)
+    given, classes = tables.given, tables.classes
     found = None
     if references is not None and references.are_enough:
         found = references.signals(classes), references.planted
     judgement = judge_signals(
-        label_signals(base, mirrored, given),
+        np.concatenate([label_signals(*block) for block in tables.blocks()]),
         found,
-        lambda: assumed_log_odds(mirrored, given),
+        lambda: assumed_log_odds(checked_table("mirrored", mirrored_probabilities), given),
         target_precision=target_precision,
         budget=budget,
         parts=[*(given == c for c in range(classes)), *parts],
@@ -158,14 +158,43 @@ def judge_labels(
         seed=seed,
         discount=1.0 if references is not None and references.learned_together else DISCOUNT,
     )
-    alternatives = _alternatives(base, mirrored, given, judgement.mirrored_share)
+    suggested = np.empty_like(given)
+    noise_table = np.zeros((classes, classes))
+    for rows, block in zip(row_blocks(len(given)), tables.blocks(), strict=True):
+        alternatives = _alternatives(*block, judgement.mirrored_share)
+        suggested[rows] = alternatives.argmax(axis=1)
+        noise_table += _noise_table(alternatives, given[rows], judgement.probability[rows])
     rates = judgement.noise_rate_per_part
     return LabelJudgement(
         **{**vars(judgement), "noise_rate_per_part": rates[classes:]},
-        suggested_label=alternatives.argmax(axis=1),
+        suggested_label=suggested,
         noise_rate_per_class=rates[:classes],
-        noise_table=_noise_table(alternatives, given, judgement.probability),
+        noise_table=noise_table,
     )
+
+
+class _Tables:
+    """Both models' probabilities, checked, a block of rows at a time."""
+
+    def __init__(self, base: Table, mirrored: Table, given: Labels) -> None:
+        self._base, self._mirrored = np.asarray(base), np.asarray(mirrored)
+        # The shapes are checked at once, each row's values when its turn comes.
+        refuse_shape("base_probabilities", self._base.shape)
+        self.classes = self._base.shape[1]
+        if self._mirrored.shape != self._base.shape:
+            raise ValueError(
+                f"mirrored_probabilities: found shape {self._mirrored.shape}, "
+                f"expected {self._base.shape}"
+            )
+        self.given = checked_labels("given_labels", given, *self._base.shape)
+
+    def blocks(self) -> Iterator[tuple[Values, Values, Labels]]:
+        for rows in row_blocks(len(self.given)):
+            yield (
+                checked_table("base_probabilities", self._base[rows], first_row=rows.start),
+                checked_table("mirrored_probabilities", self._mirrored[rows], first_row=rows.start),
+                self.given[rows],
+            )
 
 
 def judge_signals(

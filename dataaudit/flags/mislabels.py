@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dataaudit.flags.label_errors import Judgement, judge_labels
 from dataaudit.flags.label_evidence import ReferenceRows
-from dataaudit.flags.probabilities import Labels, Table, pick
+from dataaudit.flags.probabilities import Labels, Table, pick, row_blocks
 from dataaudit.flags.results import Interval, MislabelFlags
 
 POINTS_ON_BUDGET_CURVE = 60
@@ -103,17 +103,23 @@ def _signals(
     given_labels: Labels, own_probabilities: Table, mirrored_probabilities: Table
 ) -> pd.DataFrame:
     """Return the parts, each with higher = more suspicious; losses in nats."""
-    own = -np.log(np.maximum(pick(own_probabilities, given_labels), SMALLEST))
-    mirrored = -np.log(np.maximum(pick(mirrored_probabilities, given_labels), SMALLEST))
-    quality = get_label_quality_scores(
-        given_labels, _sums_to_one(mirrored_probabilities), method="normalized_margin"
-    )
+    blocks = [
+        _signals_of_block(given_labels[rows], own_probabilities[rows], mirrored_probabilities[rows])
+        for rows in row_blocks(len(given_labels))
+    ]
+    return pd.concat(blocks, ignore_index=True)
+
+
+def _signals_of_block(given: Labels, own: Table, mirrored: Table) -> pd.DataFrame:
+    own_loss = -np.log(np.maximum(pick(own, given), SMALLEST))
+    mirrored_loss = -np.log(np.maximum(pick(mirrored, given), SMALLEST))
+    quality = get_label_quality_scores(given, _sums_to_one(mirrored), method="normalized_margin")
     return pd.DataFrame(
         {
-            "mirrored_influence": mirrored - own,
-            "mirrored_loss": mirrored,
-            "loss": own,
-            "margin": -_margin(own_probabilities, given_labels),
+            "mirrored_influence": mirrored_loss - own_loss,
+            "mirrored_loss": mirrored_loss,
+            "loss": own_loss,
+            "margin": -_margin(own, given),
             "cleanlab": 1 - quality,
         }
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,14 @@ Values = NDArray[np.float64]
 
 SMALLEST = 1e-7
 """Probabilities are kept above it, so that logarithms stay finite."""
+
+ROWS_PER_BLOCK = 65_536
+
+
+def row_blocks(rows: int) -> Iterator[slice]:
+    """Yield consecutive slices of rows, so that no copy of a whole table has to be held."""
+    for start in range(0, rows, ROWS_PER_BLOCK):
+        yield slice(start, min(start + ROWS_PER_BLOCK, rows))
 
 
 def pick(table: Table, labels: Labels) -> Values:
@@ -32,8 +41,23 @@ def sigmoid(log_odds: Values) -> Values:
     return np.asarray(1.0 / (1.0 + np.exp(-np.clip(log_odds, -36, 36))))
 
 
-def checked_table(name: str, values: NDArray[Any], shape: tuple[int, int] | None = None) -> Values:
+def checked_table(
+    name: str,
+    values: NDArray[Any],
+    shape: tuple[int, int] | None = None,
+    first_row: int = 0,
+) -> Values:
     """Return a table of probabilities as float64, none of them 0.
+
+    Parameters
+    ----------
+    name : str
+        Of the argument, for errors.
+    values : `[rows, C]`
+    shape : tuple or None
+        The only shape that is right, where that is known.
+    first_row : int
+        Number of the first row, for errors.
 
     Raises
     ------
@@ -41,18 +65,25 @@ def checked_table(name: str, values: NDArray[Any], shape: tuple[int, int] | None
         Another shape, or a row that is no distribution; the message has the argument's name.
     """
     table = np.asarray(values, dtype=np.float64)
-    if table.ndim != 2 or table.shape[1] < 2:
-        raise ValueError(
-            f"{name}: found shape {table.shape}, expected [rows, classes] with 2 classes or more"
-        )
+    refuse_shape(name, table.shape)
     if shape is not None and table.shape != shape:
         raise ValueError(f"{name}: found shape {table.shape}, expected {shape}")
     # NaN fails both comparisons.
     good = (table >= 0).all(axis=1) & (np.abs(table.sum(axis=1) - 1) < 1e-3)
     if not good.all():
         row = int(np.argmin(good))
-        raise ValueError(f"{name}: row {row} is {table[row]}, expected probabilities, sum 1")
+        raise ValueError(
+            f"{name}: row {first_row + row} is {table[row]}, expected probabilities, sum 1"
+        )
     return _lifted(table)
+
+
+def refuse_shape(name: str, shape: tuple[int, ...]) -> None:
+    """Raise a `ValueError` with the argument's name where a table has no classes to tell apart."""
+    if len(shape) != 2 or shape[1] < 2:
+        raise ValueError(
+            f"{name}: found shape {shape}, expected [rows, classes] with 2 classes or more"
+        )
 
 
 def checked_labels(name: str, values: NDArray[Any], rows: int, classes: int) -> Labels:
