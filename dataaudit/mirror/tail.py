@@ -18,6 +18,7 @@ from dataaudit.errors import ModelError
 from dataaudit.mirror.mirrored import FiniteGroups
 from dataaudit.mirror.perturbation import Perturbation
 from dataaudit.models.numerics import EXACT, Numerics
+from dataaudit.models.parameters import last_linear
 from dataaudit.models.trained import Inputs, forward
 from dataaudit.tasks import Task
 
@@ -88,13 +89,13 @@ def find_tail(module: nn.Module, inputs: Inputs, name: str | None = None) -> Tai
     Raises
     ------
     ModelError
-        There is no such part, or its output is not the model's.
+        There is no such part, its output is not the model's, or its parameters work elsewhere too.
     """
     if name is None:
-        linear = [key for key, part in module.named_modules() if isinstance(part, nn.Linear)]
-        if not linear:
+        last = last_linear(module)
+        if last is None:
             raise ModelError("mirror.kind: head needs a linear layer; the model has none")
-        name = linear[-1]
+        name = last[0]
     parts = dict(module.named_modules())
     if name not in parts:
         raise ModelError(
@@ -102,6 +103,7 @@ def find_tail(module: nn.Module, inputs: Inputs, name: str | None = None) -> Tai
             f"{', '.join(key for key, _ in module.named_children())}"
         )
     tail = Tail(module, parts[name], name)
+    _refuse_shared(tail)
     features, outputs = tail.run(inputs)
     again = tail.layers(features)
     same = (
@@ -117,6 +119,17 @@ def find_tail(module: nn.Module, inputs: Inputs, name: str | None = None) -> Tai
             "or use finite"
         )
     return tail
+
+
+def _refuse_shared(tail: Tail) -> None:
+    inside = {id(parameter) for parameter in tail.layers.parameters()}
+    for name, parameter in tail.module.named_parameters(remove_duplicate=False):
+        own = name.startswith(f"{tail.name}.") if tail.name else True
+        if id(parameter) in inside and not own:
+            raise ModelError(
+                f"mirror.kind: head: {tail.name} shares its parameters with {name}, which would "
+                "move along; use finite"
+            )
 
 
 class TailGroups:
