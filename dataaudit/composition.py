@@ -18,8 +18,8 @@ RANGES = 4
 def composition(loaded: Loaded) -> pd.DataFrame:
     """Return `split`, `class`, `rows`.
 
-    Of label sets and tags, a row counts for each label that it carries; of regression targets, a class is
-    a range between quartiles of the training rows' targets.
+    Of label sets and tags, a row counts for each label that it carries; of regression targets, a
+    class is a range between quartiles of the training rows' targets.
     """
     splits = [s for s in (loaded.train, loaded.held_out, loaded.suspects) if s is not None]
     lines = [

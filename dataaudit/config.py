@@ -339,8 +339,8 @@ class AuditConfig(_Section):
             for name in map(str, value):
                 if name in ("", "_") or name.split() != [name]:
                     raise ValueError(
-                        f"{name!r} cannot be told apart in a list of tags such as O B-PER; expected "
-                        "names without blanks, other than _"
+                        f"{name!r} cannot be told apart in a list of tags such as O B-PER; "
+                        "expected names without blanks, other than _"
                     )
         if task == "multi-label":
             for name in map(str, value):

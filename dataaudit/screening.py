@@ -60,11 +60,11 @@ class Screening:
     def check_classes(self, classes: int) -> None:
         """Set aside rows whose class index the model has no output for."""
         if self._settings.asked:
-            beyond = np.flatnonzero(_largest(self.samples.labels) >= classes)
+            largest = _largest(self.samples.labels)
+            beyond = np.flatnonzero(largest >= classes)
             self._drop(
                 {
-                    int(line): f"the label {_largest(self.samples.labels)[line]} is beyond the model's "
-                    f"{classes} outputs"
+                    int(line): f"the label {largest[line]} is beyond the model's {classes} outputs"
                     for line in beyond
                 }
             )

@@ -90,7 +90,9 @@ def _describe(samples: Samples) -> Descriptors:
     column = samples.content_column
     frames = samples.source.frames(ROWS_PER_READ)
     if samples.modality == "text":
-        return concatenated([describe_texts([text_of(value) for value in frame[column]]) for frame in frames])
+        return concatenated(
+            [describe_texts([text_of(value) for value in frame[column]]) for frame in frames]
+        )
     small: list[SmallImageDescriptors] = []
     large: list[Descriptors] = []
     for frame in frames:

@@ -37,7 +37,6 @@ from dataaudit.datasets.tags import tags_of_values
 from dataaudit.datasets.words import is_list, words_column
 from dataaudit.errors import DataError
 
-
 TOKENS = "token-classification"
 
 

@@ -103,7 +103,9 @@ def tags_of_values(
     longest = max((len(tags) for tags in found if tags is not None), default=0)
     matrix = np.full((len(found), max(longest, 1)), NOT_JUDGED, dtype=np.int16)
     for row, tags in enumerate(found):
-        unknown = None if tags is None else next((tag for tag in tags if str(tag) not in places), ...)
+        unknown = (
+            None if tags is None else next((tag for tag in tags if str(tag) not in places), ...)
+        )
         if tags is None or unknown is not ...:
             if not tolerate:
                 shown = ", ".join(map(str, known[:20]))
@@ -129,9 +131,7 @@ def _tags(value: Any) -> list[Any] | None:
     return list(value) if plain else None
 
 
-def _numbered(
-    found: Sequence[list[Any] | None], unjudged: set[str], where: str
-) -> list[str | int]:
+def _numbered(found: Sequence[list[Any] | None], unjudged: set[str], where: str) -> list[str | int]:
     """Return 0..C-1 for tags that are whole numbers, or raise with the line to add."""
     names = {str(tag) for tags in found if tags is not None for tag in tags} - unjudged
     if names and all(name.isdecimal() for name in names):

@@ -222,7 +222,7 @@ def _tags(audit: FinishedAudit, item: Said, before: str) -> str:
             f"expected {len(given)} with blanks between them, one for each token: {before}"
         )
     for old, tag in zip(given, new, strict=True):
-        if tag not in audit.classes and tag != NO_TAG or (old == NO_TAG) != (tag == NO_TAG):
+        if (tag not in audit.classes and tag != NO_TAG) or (old == NO_TAG) != (tag == NO_TAG):
             near = close_match(tag, audit.classes)
             hint = f"; did you mean {near!r}?" if near else ""
             raise DataError(

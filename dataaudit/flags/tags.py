@@ -23,6 +23,8 @@ from dataaudit.flags.most_doubtful import (
 from dataaudit.flags.probabilities import Values
 from dataaudit.flags.results import MislabelFlags
 
+LONGEST_WORD = 40
+"""Characters of a word that is named."""
 ABOUT_TAGS = (
     "A row counts as wrong when any of its tags is; a planted error is one wrong tag. Rates by tag "
     "are those of the rows that carry it. The suggestion changes every tag that is more probably "
@@ -165,9 +167,9 @@ def _suggestions(
     worst: list[Values] = []
     notes: list[str] = []
     for part in parts:
-        weights = (1 - share, _doubts(part.tags, part.familiar)), (share, _doubts(part.tags, part.mirrored))
-        # Without the weights of 0: 0 times the minus infinity of padding is no number.
-        doubts = np.sum([weight * values for weight, values in weights if weight > 0], axis=0)
+        both = (1 - share, part.familiar), (share, part.mirrored)
+        # Without weights of 0: 0 times the minus infinity of padding is no number.
+        doubts = np.sum([w * _doubts(part.tags, found) for w, found in both if w > 0], axis=0)
         changed = doubts > 0
         changed[np.arange(len(doubts)), doubts.argmax(axis=1)] = True
         others = np.array(part.mirrored)
@@ -181,7 +183,7 @@ def _suggestions(
             places = np.flatnonzero(changed[line])
             places = places[np.argsort(-doubts[line, places], kind="stable")]
             named = [
-                f"token {place + 1}{'' if words is None else f' ({words[line][place]!r})'} is tagged "
+                f"token {place + 1}{_shown(words, line, place)} is tagged "
                 f"{classes[part.tags[line, place]]}, and {classes[row[place]]} with probability "
                 f"{part.mirrored[line, place, row[place]]:.2f}"
                 for place in places[:NAMED].tolist()
@@ -190,3 +192,7 @@ def _suggestions(
             notes.append(f"After learning again: {'; '.join(named)}{more}.")
         worst.append(doubts.max(axis=1))
     return Suggestions(np.array(labels, dtype=object), np.concatenate(worst), notes)
+
+
+def _shown(words: Sequence[Sequence[str]] | None, line: int, place: int) -> str:
+    return "" if words is None else f" ({words[line][place][:LONGEST_WORD]!r})"
