@@ -208,7 +208,9 @@ def _run(
 
 
 def _may_set_aside(config: AuditConfig) -> bool:
-    return config.bad_rows.asked or config.ignore_label is not None
+    # A row of tokens may have none to be judged, whatever is ignored.
+    may_ignore = config.ignore_label is not None or config.task == "token-classification"
+    return config.bad_rows.asked or may_ignore
 
 
 def _mirror(loaded: Loaded, plan: Plan, steps: Steps) -> Mirror:

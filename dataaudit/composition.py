@@ -18,8 +18,8 @@ RANGES = 4
 def composition(loaded: Loaded) -> pd.DataFrame:
     """Return `split`, `class`, `rows`.
 
-    Of label sets, a row counts for each label that is present; of regression targets, a class is
-    a range between quartiles of the training rows' targets.
+    Of label sets and tags, a row counts for each label that it carries; of regression targets, a
+    class is a range between quartiles of the training rows' targets.
     """
     splits = [s for s in (loaded.train, loaded.held_out, loaded.suspects) if s is not None]
     lines = [
@@ -33,7 +33,7 @@ def composition(loaded: Loaded) -> pd.DataFrame:
 def _counts(samples: Samples, train: Samples) -> list[tuple[str, int]]:
     names = [str(name) for name in samples.classes]
     if samples.labels.ndim == 2:
-        counts = (samples.labels > 0).sum(axis=0)
+        counts = samples.carried().sum(axis=0)
     elif names:
         counts = np.bincount(samples.labels, minlength=len(names))
     else:

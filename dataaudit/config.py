@@ -266,16 +266,21 @@ class AuditConfig(_Section):
     """The whole of `audit.yaml`. Paths are absolute once loaded."""
 
     name: str = "audit"
-    task: Literal["classification", "regression", "multi-label", "causal-lm", "diffusion"] = (
-        "classification"
-    )
+    task: Literal[
+        "classification",
+        "regression",
+        "multi-label",
+        "token-classification",
+        "causal-lm",
+        "diffusion",
+    ] = "classification"
     model: ModelConfig
     preprocess: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")] | None = None
     images: ImagesConfig = ImagesConfig()
     classes: Annotated[list[StrictStr | StrictInt], Field(min_length=1)] | None = None
     loss: LossConfig = LossConfig()
     ignore_label: StrictStr | StrictInt | None = None
-    """The label value of rows that are not to be judged, for example -100."""
+    """The label value of rows (or tokens) that are not to be judged, for example -100."""
     train: DataConfig
     held_out: DataConfig | None = None
     suspects: DataConfig | None = None
@@ -328,8 +333,15 @@ class AuditConfig(_Section):
             return value
         if task == "regression":
             raise ValueError("expected no classes for task regression")
-        if task == "classification" and len(value) < 2:
+        if task in ("classification", "token-classification") and len(value) < 2:
             raise ValueError("expected at least 2 classes")
+        if task == "token-classification":
+            for name in map(str, value):
+                if name in ("", "_") or name.split() != [name]:
+                    raise ValueError(
+                        f"{name!r} cannot be told apart in a list of tags such as O B-PER; "
+                        "expected names without blanks, other than _"
+                    )
         if task == "multi-label":
             for name in map(str, value):
                 if "|" in name or name in ("", "(none)") or name != name.strip():

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from dataaudit.datasets.images import thumbnail
 from dataaudit.datasets.samples import Batch, Samples
+from dataaudit.datasets.words import text_of
 from dataaudit.flags.results import MislabelFlags
 from dataaudit.scores import ScoreBlocks
 
@@ -193,15 +194,16 @@ def _against(
 ) -> list[list[Exhibit]]:
     """Return the held-out samples of the suggested label that are most alike.
 
-    Numbers hardly ever agree: of regression targets, the most alike are shown whatever theirs is.
+    Numbers and whole lists of tags hardly ever agree: the most alike are shown whatever theirs is.
     """
     alike = features @ held_out_features.T
     labels = held_out.label_values()
     shown = [_label_text(label) for label in labels]
     chosen: list[NDArray[np.int64]] = []
     notes: list[str] = []
+    any_will_do = len(held_out.classes) == 0 or held_out.tagged
     for line, suggested in enumerate(suggested_labels):
-        same = np.full(len(labels), True) if len(held_out.classes) == 0 else labels == suggested
+        same = np.full(len(labels), True) if any_will_do else labels == suggested
         opposing = np.flatnonzero(same)
         nearest = opposing[np.argsort(-alike[line, opposing], kind="stable")[:count]]
         chosen.append(nearest)
@@ -250,7 +252,7 @@ def _exhibit(samples: Samples, batch: Batch, line: int) -> Exhibit:
         sample_id=sample_id.item() if isinstance(sample_id, np.generic) else sample_id,
         role=samples.role,
         label=_label_text(samples.label_values(batch.labels[line : line + 1])[0]),
-        text=shortened(str(content), LONGEST_TEXT) if samples.modality == "text" else None,
+        text=shortened(text_of(content), LONGEST_TEXT) if samples.modality == "text" else None,
         image=_thumbnail(samples, content, sample_id) if samples.modality == "image" else None,
         fields=fields,
         note="",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,18 +12,21 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dataaudit.config import AuditConfig
+from dataaudit.datasets.samples import Samples
+from dataaudit.datasets.words import is_list
 from dataaudit.flags.label_evidence import ReferenceRows
 from dataaudit.flags.label_sets import ReferenceSets, flag_label_sets
 from dataaudit.flags.mislabels import flag_mislabels
 from dataaudit.flags.results import MislabelFlags
+from dataaudit.flags.tags import ReferenceTags, TaggedRows, flag_tags
 from dataaudit.flags.targets import ReferenceTargets, flag_targets
 from dataaudit.loading import Loaded
 from dataaudit.mirror.relearn import Mirror
 from dataaudit.models.estimator import Estimator
 from dataaudit.queries import Pool
-from dataaudit.scores import Floats
+from dataaudit.scores import Floats, ScoreBlocks
 from dataaudit.scoring import FAMILIAR, ITSELF, RELEARNED, Scores
-from dataaudit.tasks import MultiLabel, Regression
+from dataaudit.tasks import MultiLabel, Regression, TokenClassification
 
 REFITTED = (
     "The model as it was is here the estimator itself, fitted anew on training rows and trusted "
@@ -38,9 +43,6 @@ def find_mislabels(
 ) -> MislabelFlags:
     """Flag training rows that are probably mislabeled."""
     train = loaded.train
-    own, familiar, mirrored = (
-        scores.train.predictions(models) for models in (ITSELF, FAMILIAR, RELEARNED)
-    )
     decision: dict[str, Any] = {
         "target_precision": config.flags.target_precision,
         "budget": config.flags.budget,
@@ -48,6 +50,18 @@ def find_mislabels(
         "seed": config.mirror.seed,
     }
     known = _references(mirror, scores)
+    classes = list(train.classes)
+    if isinstance(loaded.task, TokenClassification):
+        tags = None
+        if known is not None:
+            labels, planted, before, after = known
+            as_tokens = loaded.task.as_tokens
+            tags = ReferenceTags(labels, planted, as_tokens(before), as_tokens(after))
+        parts = _TaggedParts(loaded.task, train, scores.train)
+        return flag_tags(train.ids, classes, train.labels, parts, tags, **decision)
+    own, familiar, mirrored = (
+        scores.train.predictions(models) for models in (ITSELF, FAMILIAR, RELEARNED)
+    )
     if isinstance(loaded.task, Regression):
         targets = None
         if known is not None:
@@ -62,7 +76,6 @@ def find_mislabels(
             targets,
             **decision,
         )
-    classes = list(train.classes)
     if isinstance(loaded.task, MultiLabel):
         return flag_label_sets(
             train.ids,
@@ -92,6 +105,36 @@ def find_mislabels(
         train.ids, classes, train.labels, own, familiar, mirrored, rows, **decision
     )
     return replace(flags, method=flags.method + said)
+
+
+@dataclass(frozen=True)
+class _TaggedParts:
+    """The training rows with what the models say of their tokens, one score block at a time."""
+
+    task: TokenClassification
+    train: Samples
+    scores: ScoreBlocks
+
+    def __iter__(self) -> Iterator[TaggedRows]:
+        has_words = _has_words(self.train)
+        for block in self.scores:
+            positions = np.arange(block.start, block.start + len(block))
+            own, familiar, mirrored = (
+                self.task.as_tokens(block.predictions[:, models].mean(axis=1))
+                for models in (ITSELF, FAMILIAR, RELEARNED)
+            )
+            words = partial(_words, self.train, positions) if has_words else None
+            yield TaggedRows(self.train.labels[positions], own, familiar, mirrored, words)
+
+
+def _has_words(train: Samples) -> bool:
+    if train.modality != "text":
+        return False
+    return is_list(train.source.take([0])[train.content_column].iloc[0])
+
+
+def _words(train: Samples, positions: NDArray[np.int64]) -> list[list[str]]:
+    return [list(words) for words in train.source.take(positions.tolist())[train.content_column]]
 
 
 def _column(predictions: Floats) -> NDArray[np.float64]:

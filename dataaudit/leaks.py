@@ -218,12 +218,8 @@ def _with_consequence(
 def _hits_per_class(suspects: Samples, flagged: NDArray[np.bool_]) -> pd.DataFrame:
     """Count suspects of each class (or that carry each label), and those flagged among them."""
     names = [str(name) for name in suspects.classes]
-    carried = suspects.labels
-    if carried.ndim == 1 and names:
-        carried = np.eye(len(names), dtype=np.int8)[carried]
+    carried = suspects.carried()
     counts = carried.sum(axis=0), carried[flagged].sum(axis=0)
-    if not names:
-        counts = np.zeros(0, np.int64), np.zeros(0, np.int64)
     return pd.DataFrame(
         {
             "class": names,

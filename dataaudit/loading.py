@@ -14,6 +14,7 @@ from dataaudit.config import AuditConfig, DataConfig
 from dataaudit.datasets.load import open_samples, samples_from_object
 from dataaudit.datasets.samples import Role, Samples
 from dataaudit.datasets.set_aside import SetAside
+from dataaudit.datasets.tags import widened
 from dataaudit.errors import ConfigError, DataError, ModelError
 from dataaudit.models.adapter import ModelAdapter
 from dataaudit.models.loading import load_function
@@ -22,8 +23,19 @@ from dataaudit.models.recognise import from_config, from_object, is_tokenizer
 from dataaudit.models.rescaled import rescaled
 from dataaudit.models.trained import Preprocess, TrainedModel, forward
 from dataaudit.screening import Screening
-from dataaudit.tasks import AuditTask, Classification, MultiLabel, Regression, Task
-from dataaudit.tasks.weighted import WeightedClassification, WeightedMultiLabel
+from dataaudit.tasks import (
+    AuditTask,
+    Classification,
+    MultiLabel,
+    Regression,
+    Task,
+    TokenClassification,
+)
+from dataaudit.tasks.weighted import (
+    WeightedClassification,
+    WeightedMultiLabel,
+    WeightedTokenClassification,
+)
 
 ROWS_PER_FORWARD = 256
 ROWS_FOR_NOISE = 2000
@@ -177,6 +189,7 @@ def assemble(
     rows.check_inputs(model)
     outputs = _sample_outputs(model, rows.samples)
     train = rows.samples
+    classifies = classifies or train.tagged
     if classes is None and classifies and isinstance(train.classes[0], int):
         rows.check_classes(_width(outputs))
         train = _with_classes_of_the_model(rows.samples, _width(outputs))
@@ -193,6 +206,9 @@ def assemble(
             others[role], set_aside[role] = screening.samples, screening.result()
             # Before hours of work: inputs of another kind than the training rows'.
             _sample_outputs(model, others[role])
+    if train.tagged:
+        train, others = _of_one_length(train, others)
+    task, learning_task = _tasks(config, outputs, train)
     if isinstance(task, Regression):
         model = rescaled(model, train)
         # Residuals of rows that the model has memorized are too small to tell the noise.
@@ -213,9 +229,25 @@ def _tasks(
         labels = MultiLabel.of(outputs, len(train.classes))
         weighted_labels = WeightedMultiLabel(labels, weights, smoothing)
         return labels, weighted_labels if config.loss.weighs else None
+    if config.task == "token-classification":
+        tags = TokenClassification.of(outputs, len(train.classes), train.labels.shape[1])
+        weighted_tags = WeightedTokenClassification(tags, weights, smoothing)
+        return tags, weighted_tags if config.loss.weighs else None
     task = Classification.of(outputs, len(train.classes))
     weighted = WeightedClassification(task, weights, smoothing)
     return task, weighted if config.loss.weighs else None
+
+
+def _of_one_length(
+    train: Samples, others: dict[Role, Samples]
+) -> tuple[Samples, dict[Role, Samples]]:
+    """Return the samples with as much padding after their tags as the longest row needs."""
+    tokens = max(samples.labels.shape[1] for samples in (train, *others.values()))
+
+    def padded(samples: Samples) -> Samples:
+        return replace(samples, labels=widened(samples.labels, tokens))
+
+    return padded(train), {role: padded(samples) for role, samples in others.items()}
 
 
 def _class_weights(config: AuditConfig, train: Samples) -> tuple[float, ...] | None:
@@ -264,16 +296,17 @@ def _sample_outputs(model: TrainedModel, train: Samples) -> torch.Tensor:
 
 def _width(outputs: torch.Tensor) -> int:
     """Return the number of classes that the outputs speak of; one logit speaks of two."""
-    return outputs.shape[1] if outputs.ndim == 2 and outputs.shape[1] > 1 else 2
+    return outputs.shape[-1] if outputs.ndim > 1 and outputs.shape[-1] > 1 else 2
 
 
 def _with_classes_of_the_model(train: Samples, width: int) -> Samples:
     """Count the classes by the model's outputs where the labels are plain numbers 0..C-1."""
-    outside = np.flatnonzero(train.labels >= width)
+    largest = train.labels.reshape(len(train), -1).max(axis=1)
+    outside = np.flatnonzero(largest >= width)
     if len(outside):
         row = outside[0]
         raise DataError(
-            f"{train.source.description}: label {train.labels[row]} in row {row} "
+            f"{train.source.description}: label {largest[row]} in row {row} "
             f"(id {train.ids[row]}) is outside the classes: the model has {width} outputs, "
             f"so labels from 0 to {width - 1} were expected"
         )

@@ -7,8 +7,10 @@ from pathlib import Path
 
 from dataaudit.atomic import write_atomically
 from dataaudit.corrections.changes import Changes
+from dataaudit.corrections.tags import corrected_tags
 from dataaudit.corrections.write import discard, refuse_unfit_target, write_corrected
 from dataaudit.datasets.label_sets import NO_LABEL, SEPARATOR
+from dataaudit.datasets.samples import Samples
 from dataaudit.decisions.check import Decided, checked
 from dataaudit.decisions.log import as_logged, earlier_decisions, joined, write_log
 from dataaudit.decisions.read import read_decisions
@@ -49,7 +51,7 @@ def relabel(
     every = joined(earlier_decisions(audit), new)
     samples = audit.training_rows(moved_to)
     refuse_unfit_target(samples, out)
-    changes = _changes(audit, every)
+    changes = _changes(audit, samples, every)
     temporary = write_corrected(samples, changes, out)
     try:
         review = measure(audit.mislabels, every)
@@ -73,7 +75,7 @@ def relabel(
     ]
 
 
-def _changes(audit: FinishedAudit, decided: Sequence[Decided]) -> Changes:
+def _changes(audit: FinishedAudit, samples: Samples, decided: Sequence[Decided]) -> Changes:
     new = {item.position: item.after for item in decided if item.outcome == "relabel"}
     if audit.task == "regression":
         return Changes.to_values({position: float(text) for position, text in new.items()})
@@ -83,6 +85,14 @@ def _changes(audit: FinishedAudit, decided: Sequence[Decided]) -> Changes:
             for position, text in new.items()
         }
         return Changes.to_values(sets)
+    if audit.task == "token-classification":
+        given = {item.position: item.before for item in decided}
+        values = samples.source.take(list(new))[samples.label_column]
+        tags = {
+            position: corrected_tags(value, given[position], new[position], audit.classes)
+            for position, value in zip(new, values, strict=True)
+        }
+        return Changes.to_values(tags)
     classes = {name: position for position, name in enumerate(audit.classes)}
     return Changes.of({position: classes[name] for position, name in new.items()})
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from dataaudit.config import BadRowsConfig
-from dataaudit.datasets.label_sets import as_text
+from dataaudit.datasets import label_sets, tags
 from dataaudit.datasets.samples import Batch, Role, Samples
 from dataaudit.datasets.set_aside import (
     IGNORE_REASON,
@@ -59,11 +60,11 @@ class Screening:
     def check_classes(self, classes: int) -> None:
         """Set aside rows whose class index the model has no output for."""
         if self._settings.asked:
-            beyond = np.flatnonzero(self.samples.labels >= classes)
+            largest = _largest(self.samples.labels)
+            beyond = np.flatnonzero(largest >= classes)
             self._drop(
                 {
-                    int(line): f"the label {self.samples.labels[line]} is beyond the model's "
-                    f"{classes} outputs"
+                    int(line): f"the label {largest[line]} is beyond the model's {classes} outputs"
                     for line in beyond
                 }
             )
@@ -97,6 +98,10 @@ class Screening:
                 f"({bad / rows:.2%}), more than bad_rows.largest_share allows ({allowed:.2%}); "
                 f"the first: row {first.positions[0]} (id {first.ids[0]}): {first.reasons[0]}"
             )
+
+
+def _largest(labels: NDArray[Any]) -> NDArray[Any]:
+    return labels if labels.ndim == 1 else labels.max(axis=1)
 
 
 def _bad_inputs(model: TrainedModel, samples: Samples, batch: Batch) -> dict[int, str]:
@@ -176,7 +181,7 @@ def with_unjudged_rows(
     if len(aside) == 0:
         return mislabels
     count = len(aside)
-    given = [_given(label, classes) for label in aside.labels]
+    given = [_given(label, classes, aside.tagged) for label in aside.labels]
     whole = bool(classes) and all(isinstance(name, int) for name in classes)
     whole = whole and aside.labels.ndim == 1
     label_type = "Int64" if whole else mislabels["given_label"].dtype
@@ -195,10 +200,10 @@ def with_unjudged_rows(
     return _in_file_order(judged, unjudged, aside)
 
 
-def _given(label: Any, classes: list[str | int]) -> Any:
+def _given(label: Any, classes: list[str | int], tagged: bool) -> Any:
     """Return the label of a row that was set aside as the table has it; None where it is bad."""
     if np.ndim(label):
-        return as_text(label, classes) or None
+        return (tags.as_text if tagged else label_sets.as_text)(label, classes) or None
     if not classes:
         return float(label) if np.isfinite(label) else None
     return classes[label] if 0 <= label < len(classes) else None

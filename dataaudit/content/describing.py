@@ -16,6 +16,7 @@ from dataaudit.content.tables import describe_table
 from dataaudit.content.texts import describe_texts
 from dataaudit.datasets.images import decode
 from dataaudit.datasets.samples import Samples
+from dataaudit.datasets.words import text_of
 from dataaudit.errors import DataError
 from dataaudit.loading import Loaded
 
@@ -89,7 +90,9 @@ def _describe(samples: Samples) -> Descriptors:
     column = samples.content_column
     frames = samples.source.frames(ROWS_PER_READ)
     if samples.modality == "text":
-        return concatenated([describe_texts(frame[column].astype(str)) for frame in frames])
+        return concatenated(
+            [describe_texts([text_of(value) for value in frame[column]]) for frame in frames]
+        )
     small: list[SmallImageDescriptors] = []
     large: list[Descriptors] = []
     for frame in frames:

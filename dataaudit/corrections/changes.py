@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from dataaudit.datasets.label_sets import SEPARATOR, from_text
 from dataaudit.datasets.samples import Samples
+from dataaudit.datasets.tags import tags_of_values, widened
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Changes:
     labels : int64 `[changes]`
         Their new class indices; of other tasks, positions in `values`.
     values : sequence or None
-        New labels that are no classes: targets, or tuples of labels.
+        New labels that are no classes: targets, or tuples of labels or tags.
     """
 
     positions: NDArray[np.int64]
@@ -41,7 +43,7 @@ class Changes:
 
     @classmethod
     def to_values(cls, labels: Mapping[int, Any]) -> Changes:
-        """Take a mapping of position to target, or to a tuple of labels."""
+        """Take a mapping of position to target, or to a tuple of labels or tags."""
         values = list(dict.fromkeys(labels.values()))
         places = {value: place for place, value in enumerate(values)}
         coded = cls.of({position: places[value] for position, value in labels.items()})
@@ -69,6 +71,15 @@ def as_labels(samples: Samples, changes: Changes) -> NDArray[Any]:
     new = [changes.values[place] for place in changes.labels]
     if samples.task == "regression":
         return np.array(new, dtype=np.float64)
+    if samples.tagged:
+        tags, _ = tags_of_values(
+            pd.Series(new, dtype=object),
+            samples.ids[changes.positions],
+            where=samples.source.description,
+            classes=samples.classes,
+            ignore=samples.ignore_label,
+        )
+        return widened(tags, samples.labels.shape[1])
     sets = [from_text(SEPARATOR.join(names), samples.classes) for names in new]
     return np.array(sets, dtype=np.int8).reshape(len(new), len(samples.classes))
 
@@ -80,7 +91,7 @@ def as_cell(samples: Samples, value: Any) -> str:
     first = samples.take([0]).frame[samples.label_column].iloc[0]
     if isinstance(first, str) and first.lstrip().startswith("["):
         return json.dumps(list(value), ensure_ascii=False)
-    return samples.separator.join(value)
+    return samples.separator.join(map(str, value))
 
 
 def first_row_of(samples: Samples, label: int) -> int | None:

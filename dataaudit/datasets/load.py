@@ -26,14 +26,18 @@ from dataaudit.datasets.identifiers import row_ids
 from dataaudit.datasets.image_folder import ImageFolder
 from dataaudit.datasets.images import encoded, image_path
 from dataaudit.datasets.label_sets import SEPARATOR, sets_of_columns, sets_of_values
-from dataaudit.datasets.labels import class_indices, targets
+from dataaudit.datasets.labels import UNUSABLE, class_indices, targets
 from dataaudit.datasets.memory import INPUT, ArrayPair, Frame, Pairs, data_set_of, is_loader
 from dataaudit.datasets.modality import ROWS_SEEN, modality_of
 from dataaudit.datasets.opening import open_source
 from dataaudit.datasets.samples import Role, Samples, Source
 from dataaudit.datasets.shards import KEY, TarShards
 from dataaudit.datasets.sources import ColumnSource
+from dataaudit.datasets.tags import tags_of_values
+from dataaudit.datasets.words import is_list, words_column
 from dataaudit.errors import DataError
+
+TOKENS = "token-classification"
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,7 @@ def open_samples(
         The label values in the order of the model's outputs. May be None where labels are the
         numbers 0..C-1, or where the data itself names its classes: the sorted folders of an
         image folder, the ClassLabel of a Hugging Face data set.
-    task : "classification", "regression" or "multi-label"
+    task : "classification", "regression", "multi-label" or "token-classification"
         What the labels are, where there are any.
     group_column : str or None
         The column that tells which rows belong together, such as the patient; not a feature.
@@ -257,6 +261,11 @@ def _column_samples(
     features = [name for name in source.columns() if name not in own]
     first_rows = next(source.frames(ROWS_SEEN))
     modality, content_column = modality_of(first_rows, features, folder)
+    if asked.task == TOKENS and isinstance(asked.label, str):
+        words = words_column(first_rows, features, known[asked.label])
+        if words is not None:
+            modality, content_column = "text", words
+            _check_words(source, words, known[asked.label], ids, labels, asked.tolerate)
     if sha256 is None:
         sha256 = _hash_of(source.stream())
     elif (
@@ -283,6 +292,7 @@ def _column_samples(
         sha256=sha256,
         folder=folder,
         group_column=asked.group_column,
+        tagged=asked.task == TOKENS and asked.label is not None,
     )
 
 
@@ -316,6 +326,8 @@ def _pair_samples(source: Pairs, asked: _Asked, class_names: Sequence[str] | Non
         modality="tensor",
         content_column=INPUT,
         sha256=sha256,
+        ignore_label=asked.ignore,
+        tagged=asked.task == TOKENS and asked.label is not None,
     )
 
 
@@ -339,6 +351,15 @@ def _labels(
             ignore=asked.ignore,
             tolerate=asked.tolerate,
         )
+    if asked.task == TOKENS:
+        return tags_of_values(
+            values,
+            ids,
+            where=where,
+            classes=asked.classes or asked.output_names,
+            ignore=asked.ignore,
+            tolerate=asked.tolerate,
+        )
     if asked.task == "classification":
         classes, names = asked.classes, class_names
         if asked.output_names is not None and classes in (None, asked.output_names):
@@ -355,7 +376,31 @@ def _labels(
             tolerate=asked.tolerate,
             ignore=asked.ignore,
         )
-    raise ValueError(f"task must be classification, regression or multi-label, not {asked.task!r}")
+    raise ValueError(f"task: no labels are read for {asked.task!r}")
+
+
+def _check_words(
+    source: ColumnSource,
+    column: str,
+    tags: pd.Series,
+    ids: NDArray[Any],
+    labels: NDArray[Any],
+    tolerate: bool,
+) -> None:
+    """Refuse rows with more or fewer words than tags, or mark them in `labels`."""
+    row = 0
+    for frame in source.stream([column]):
+        for words in frame[column]:
+            own = tags.iloc[row]
+            count = len(words) if is_list(words) else 0
+            if is_list(own) and count != len(own):
+                if not tolerate:
+                    raise DataError(
+                        f"{source.description}: row {row} (id {ids[row]}): found {len(own)} tags "
+                        f"for {count} words in column {column!r}; expected one for each word"
+                    )
+                labels[row] = UNUSABLE
+            row += 1
 
 
 def _label_columns(

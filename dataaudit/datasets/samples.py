@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dataaudit.datasets.label_sets import as_text
+from dataaudit.datasets import label_sets, tags
 
 ROWS_PER_READ = 2048
 
@@ -59,7 +59,8 @@ class Batch:
         All columns of the file, label and id included: what `preprocess` is given.
     labels : `[rows]`
         int64 class indices for classification, float64 targets for regression; of label sets
-        int8 `[rows, L]`, 1 where a label is present.
+        int8 `[rows, L]`, 1 where a label is present; of tokens int16 `[rows, tokens]`, class
+        indices and `NOT_JUDGED`.
     """
 
     positions: NDArray[np.int64]
@@ -90,7 +91,7 @@ class Samples:
         Unique ids: the id column, or the position (int64) where none is named.
     labels : `[n]`
         int64 class indices (classification) or float64 targets (regression); of label sets
-        (multi-label) int8 `[n, L]`, 1 where a label is present.
+        (multi-label) int8 `[n, L]`, 1 where a label is present; of tokens int16 `[n, tokens]`.
     classes : sequence of str or int
         The label values in the order of the model's outputs; empty for regression.
     label_column, id_column : str or None
@@ -122,7 +123,9 @@ class Samples:
     separator: str = "|"
     """Between the labels of a text."""
     ignore_label: str | int | None = None
-    """The label value of rows that are not to be judged."""
+    """The label value of rows (or tokens) that are not to be judged."""
+    tagged: bool = False
+    """Whether labels are tags, one for each token (`dataaudit.datasets.tags`)."""
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -130,7 +133,9 @@ class Samples:
 
     @property
     def task(self) -> str:
-        """What the labels are for: "classification", "regression" or "multi-label"."""
+        """What the labels are for, as `task` in audit.yaml has it."""
+        if self.tagged:
+            return "token-classification"
         if self.labels.ndim == 2:
             return "multi-label"
         return "classification" if len(self.classes) else "regression"
@@ -141,7 +146,7 @@ class Samples:
         return {name for name in named if name is not None}
 
     def label_values(self, labels: NDArray[Any] | None = None) -> NDArray[Any]:
-        """Return labels as tables show them, `[n]`: class values, numbers, or sets as text.
+        """Return labels as tables show them, `[n]`: class values, numbers, sets or tags as text.
 
         Parameters
         ----------
@@ -150,9 +155,18 @@ class Samples:
         """
         chosen = self.labels if labels is None else labels
         if chosen.ndim == 2:
-            texts = [as_text(members, self.classes) for members in chosen]
+            as_text = tags.as_text if self.tagged else label_sets.as_text
+            texts = [as_text(label, self.classes) for label in chosen]
             return np.array(texts, dtype=object)
         return np.array(list(self.classes))[chosen] if len(self.classes) else chosen
+
+    def carried(self) -> NDArray[np.bool_]:
+        """Tell which classes each row carries, `[n, C]`; of a regression, C is 0."""
+        if self.tagged:
+            return tags.carriers(self.labels, len(self.classes))
+        if self.labels.ndim == 2 or len(self.classes) == 0:
+            return self.labels.reshape(len(self), -1)[:, : len(self.classes)] > 0
+        return np.eye(len(self.classes), dtype=bool)[self.labels]
 
     def groups(self) -> NDArray[Any]:
         """Return the group of every row, `[n]`; None for those without one."""

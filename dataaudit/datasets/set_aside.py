@@ -14,6 +14,7 @@ from dataaudit.datasets.frames import rechunk
 from dataaudit.datasets.images import decode
 from dataaudit.datasets.labels import ignored, unusable
 from dataaudit.datasets.samples import Role, Samples, Source
+from dataaudit.datasets.words import is_list, text_of
 from dataaudit.errors import DataError
 from dataaudit.progress import track
 
@@ -46,6 +47,8 @@ class SetAside:
     ids: NDArray[Any]
     labels: NDArray[Any]
     reasons: list[str]
+    tagged: bool = False
+    """Whether the labels are tags, one for each token."""
 
     def __len__(self) -> int:
         """Return the number of rows that were set aside."""
@@ -123,6 +126,7 @@ def set_aside(samples: Samples, reasons: Reasons) -> SetAside:
         samples.ids[positions],
         samples.labels[positions],
         [reasons[int(position)] for position in positions],
+        samples.tagged,
     )
 
 
@@ -133,6 +137,8 @@ def bad_labels(samples: Samples) -> dict[int, str]:
         return {}
     if samples.label_columns:
         return {int(line): "a label is neither 0 nor 1" for line in lines}
+    if samples.tagged:
+        return {int(line): "it has no list of tags, one for each word" for line in lines}
     values = samples.source.take(lines.tolist())[samples.label_column]
     if len(samples.classes) == 0:
         return {
@@ -172,7 +178,7 @@ def bad_content(samples: Samples, longest_text: int | None) -> dict[int, str]:
             if samples.modality == "image":
                 reason = _bad_image(samples, value)
             else:
-                reason = _bad_text(value, longest_text)
+                reason = _bad_text(text_of(value) if is_list(value) else value, longest_text)
             if reason:
                 reasons[int(position)] = reason
     return reasons

@@ -16,6 +16,7 @@ import pandas as pd
 
 from dataaudit.datasets.files import close_match
 from dataaudit.datasets.label_sets import NO_LABEL, SEPARATOR, as_text, from_text
+from dataaudit.datasets.tags import NO_TAG
 from dataaudit.decisions.said import Said
 from dataaudit.errors import DataError
 from dataaudit.exports.rows import SHA256_DIGITS
@@ -148,7 +149,7 @@ def _position(audit: FinishedAudit, ids: pd.Index, item: Said) -> int:
 def _outcome(audit: FinishedAudit, item: Said, before: str, suggested: str) -> tuple[Outcome, str]:
     """Return the outcome, and the label that the row then has."""
     decision = item.decision.strip().lower()
-    named = _label(audit, item) if item.new_label else None
+    named = _label(audit, item, before) if item.new_label else None
     if decision and decision not in OUTCOMES:
         raise DataError(
             f"{item.where}: unknown decision {item.decision!r}; expected one of "
@@ -175,12 +176,14 @@ def _outcome(audit: FinishedAudit, item: Said, before: str, suggested: str) -> t
     return ("keep" if named == before else "relabel"), named
 
 
-def _label(audit: FinishedAudit, item: Said) -> str:
+def _label(audit: FinishedAudit, item: Said, before: str) -> str:
     """Return the new label as the audit writes labels."""
     if audit.task == "regression":
         return _target(item)
     if audit.task == "multi-label":
         return _label_set(audit, item)
+    if audit.task == "token-classification":
+        return _tags(audit, item, before)
     return _class(audit, item)
 
 
@@ -209,6 +212,25 @@ def _label_set(audit: FinishedAudit, item: Said) -> str:
             f"{SEPARATOR!r} between them, or {NO_LABEL}{hint}"
         ) from None
     return as_text(members, audit.classes)
+
+
+def _tags(audit: FinishedAudit, item: Said, before: str) -> str:
+    given, new = before.split(), as_it_was(item.new_label).split()
+    if len(new) != len(given):
+        raise DataError(
+            f"{item.where}: row {item.row_id}: found {len(new)} tags in {item.new_label!r}, "
+            f"expected {len(given)} with blanks between them, one for each token: {before}"
+        )
+    for old, tag in zip(given, new, strict=True):
+        if (tag not in audit.classes and tag != NO_TAG) or (old == NO_TAG) != (tag == NO_TAG):
+            near = close_match(tag, audit.classes)
+            hint = f"; did you mean {near!r}?" if near else ""
+            raise DataError(
+                f"{item.where}: row {item.row_id}: {tag!r} in {item.new_label!r} is none of the "
+                f"tags {', '.join(map(repr, audit.classes[:20]))}; {NO_TAG} stands for tokens that "
+                f"are not judged, and stays{hint}"
+            )
+    return " ".join(new)
 
 
 def _class(audit: FinishedAudit, item: Said) -> str:

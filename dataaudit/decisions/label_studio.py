@@ -80,10 +80,20 @@ def _result(where: str, annotation: Mapping[str, Any]) -> tuple[str, str]:
             label = _label_set(where, value.get("choices", []))
         elif result.get("from_name") == LABEL and result.get("type") == "number":
             label = str(value.get("number", ""))
+        elif result.get("from_name") == LABEL and result.get("type") == "textarea":
+            label = _only_text(where, value.get("text", ""))
         elif result.get("from_name") == COMMENT:
             text = value.get("text", "")
             comment = "\n".join(map(str, text)) if isinstance(text, list) else str(text)
     return label, comment
+
+
+def _only_text(where: str, text: Any) -> str:
+    """Return tags that were typed: one text, alone or in a list."""
+    texts = text if isinstance(text, list) else [text]
+    if len(texts) != 1 or not isinstance(texts[0], str):
+        raise DataError(f"{where}: expected one text of tags, found {text!r}")
+    return texts[0]
 
 
 def _label_set(where: str, choices: Any) -> str:

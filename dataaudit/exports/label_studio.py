@@ -47,7 +47,8 @@ def write_label_studio(
     columns : sequence of str
         Columns that a reviewer sees beside (or instead of) text or image.
     task : str
-        Of a regression a number is asked for, of label sets any number of choices.
+        Of a regression a number is asked for, of label sets any number of choices, of tokens all
+        tags as text.
 
     Returns
     -------
@@ -87,6 +88,9 @@ def labelling_configuration(
     asked = {"toName": SAMPLE, "required": "true"}
     if task == "regression":
         ElementTree.SubElement(view, "Number", {"name": LABEL, **asked})
+    elif task == "token-classification":
+        editable = {"editable": "true", "maxSubmissions": "1", "rows": "2"}
+        ElementTree.SubElement(view, "TextArea", {"name": LABEL, **asked, **editable})
     else:
         several = task == "multi-label"
         name, kind = (LABEL_SET, "multiple") if several else (LABEL, "single")
@@ -132,6 +136,9 @@ def _suggestion(row: ExportRow, task: str) -> dict[str, object]:
     if task == "regression":
         value = {"number": float(row.suggested_label)}
         return {"from_name": LABEL, "to_name": SAMPLE, "type": "number", "value": value}
+    if task == "token-classification":
+        text = {"text": [row.suggested_label]}
+        return {"from_name": LABEL, "to_name": SAMPLE, "type": "textarea", "value": text}
     if task == "multi-label":
         choices = row.suggested_label.split(SEPARATOR)
         name = LABEL_SET

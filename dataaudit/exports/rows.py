@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from dataaudit.datasets.images import thumbnail
 from dataaudit.datasets.samples import Samples
+from dataaudit.datasets.words import text_of
 from dataaudit.finished import FinishedAudit
 from dataaudit.report.samples import clean_text, plain_id
 
@@ -106,7 +107,7 @@ def _sample(samples: Samples, row_id: object, content: Mapping[str, Any]) -> dic
     column = samples.content_column
     text = image = None
     if column is not None and samples.modality == "text":
-        text = clean_text(str(content[column]))
+        text = clean_text(text_of(content[column]))
     if column is not None and samples.modality == "image":
         where = f"{samples.source.description}: image of row {row_id}"
         image = thumbnail(content[column], where=where, folder=samples.folder, side=IMAGE_SIDE)

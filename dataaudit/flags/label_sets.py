@@ -7,19 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from dataaudit.flags.label_errors import judge_signals
-from dataaudit.flags.label_evidence import FEWEST_REFERENCES, fit_error_rate
-from dataaudit.flags.mislabels import budget_curve, largest_groups, method, rates, threshold
+from dataaudit.flags.most_doubtful import (
+    NAMED,
+    SMALLEST,
+    Suggestions,
+    flag_by_the_most_doubtful,
+)
 from dataaudit.flags.probabilities import Table, Values
 from dataaudit.flags.results import MislabelFlags
 
-SMALLEST = 1e-7
-"""Probabilities are kept that far from 0 and 1."""
-NAMED = 3
-"""At most so many doubtful labels of a row are named."""
 ABOUT_SETS = (
     "A row counts as wrong when any of its labels is; a planted error is one label too many or "
     "too few. Rates by label are those of the rows that carry it. The suggested set changes every "
@@ -82,66 +80,36 @@ def flag_label_sets(
     target_precision, budget, row_groups, seed
         As for `flag_mislabels`.
     """
-    groups = largest_groups(row_groups)
     carriers = {str(name): members[:, place] > 0 for place, name in enumerate(classes)}
-    signals = set_signals(members, familiar, mirrored)
     known = None
-    if references is not None and _are_enough(references.planted):
+    if references is not None:
         found = set_signals(references.members, references.base, references.mirrored)
         known = found, references.planted
-    judgement = judge_signals(
-        signals,
+
+    def suggest(share: float) -> Suggestions:
+        doubts = (1 - share) * _doubts(members, familiar) + share * _doubts(members, mirrored)
+        suggested = _suggested(members, doubts)
+        notes = _notes(classes, members, suggested, mirrored)
+        return Suggestions(as_text(suggested), doubts.max(axis=1), notes)
+
+    return flag_by_the_most_doubtful(
+        row_ids,
+        as_text(members),
+        carriers,
+        set_signals(members, familiar, mirrored),
         known,
-        lambda: _assumed_log_odds(signals[:, 1]),
-        target_precision=target_precision,
-        budget=budget,
-        parts=[*carriers.values(), *groups.values()],
-        seed=seed,
-    )
-    share = judgement.mirrored_share
-    doubts = (1 - share) * _doubts(members, familiar) + share * _doubts(members, mirrored)
-    suggested = _suggested(members, doubts)
-    table = pd.DataFrame(
-        {
-            "row_id": row_ids,
-            "given_label": as_text(members),
-            "suggested_label": as_text(suggested),
-            "score": judgement.score,
-            "probability": judgement.probability,
-            "flagged": judgement.flagged,
-            "rank": judgement.rank,
-        }
-    )
-    losses = [_loss(members, own), _loss(members, mirrored)]
-    per_label = judgement.noise_rate_per_part[: len(carriers)]
-    return MislabelFlags(
-        table=table,
-        signals=pd.DataFrame(
-            {
-                "mirrored_influence": losses[1] - losses[0],
-                "mirrored_loss": losses[1],
-                "loss": losses[0],
-                "most_doubtful_label": doubts.max(axis=1),
-            }
-        ),
-        noise_rate=judgement.noise_rate,
-        noise_per_class=rates("class", carriers, per_label, judgement),
-        noise_table=pd.DataFrame(),
-        expected_precision=budget_curve(judgement),
-        probability_threshold=threshold(judgement, target_precision, budget),
-        method=f"{method(judgement)} {ABOUT_SETS}",
-        noise_per_group=None
-        if row_groups is None
-        else rates("group", groups, judgement.noise_rate_per_part[len(carriers) :], judgement),
-        notes=_notes(classes, members, suggested, mirrored),
+        np.stack([_loss(members, own), _loss(members, mirrored)], axis=1),
+        suggest,
+        ABOUT_SETS,
+        target_precision,
+        budget,
+        row_groups,
+        seed,
     )
 
 
 def set_signals(members: Members, base: Table, mirrored: Table) -> Values:
     """Return the log odds against each row's most doubtful label, `[rows, 2]`, nats.
-
-    Not the odds that any label is wrong, which add up small doubts about all of them: mostly a
-    single label is wrong, and its row is found by that one (docs/tasks.md has the comparison).
 
     Parameters
     ----------
@@ -173,19 +141,6 @@ def _suggested(members: Members, doubts: Values) -> Members:
     changed = doubts > 0
     changed[np.arange(len(doubts)), doubts.argmax(axis=1)] = True
     return np.where(changed, 1 - members, members)
-
-
-def _assumed_log_odds(signal: Values) -> Values:
-    """Return log odds that sets are wrong, `[rows]`, where nothing was planted to measure on.
-
-    The signal is taken at its word but for the rate, which is fitted.
-    """
-    rate = fit_error_rate(signal)
-    return np.asarray(signal + np.log(rate) - np.log1p(-rate))
-
-
-def _are_enough(planted: NDArray[np.bool_]) -> bool:
-    return min(int(planted.sum()), int((~planted).sum())) >= FEWEST_REFERENCES
 
 
 def _notes(

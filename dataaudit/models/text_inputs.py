@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -11,11 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dataaudit.datasets.samples import Samples
 from dataaudit.errors import DataError
 from dataaudit.models.trained import forward
 
-_ROWS_TRIED = 64
+SomeInputs = TypeVar("SomeInputs", bound="TextInputs")
 _TOLERANCE = 1e-3
 
 
@@ -80,15 +79,14 @@ class TextInputs:
 
 
 def padding_that_changes_nothing(
-    module: nn.Module, inputs: TextInputs, train: Samples
-) -> TextInputs:
+    module: nn.Module, inputs: SomeInputs, frame: pd.DataFrame
+) -> SomeInputs:
     """Return `inputs` with a padding under which a text's outputs do not depend on its batch.
 
     Models differ in the side that they can be padded on, and files are often wrong about it; so
     it is tried: the shortest of some texts alone and beside the longest. Where neither side will
     do, all texts are padded to the full length, alone or not.
     """
-    frame = train.take(range(min(_ROWS_TRIED, len(train)))).frame
     lengths = inputs.lengths(frame)
     short, long = int(lengths.argmin()), int(lengths.argmax())
     own = inputs.tokenizer.padding_side
@@ -96,6 +94,8 @@ def padding_that_changes_nothing(
         candidate = replace(inputs, side=side)
         alone = _outputs(module, candidate, frame.iloc[[short]])
         beside = _outputs(module, candidate, frame.iloc[[short, long]])[:1]
+        # A tagger's outputs are those of the words, and shorter texts have fewer.
+        beside = beside[:, : alone.shape[1]]
         scale = max(1.0, float(alone.abs().max()))
         if float((alone - beside).abs().max()) <= _TOLERANCE * scale:
             return candidate

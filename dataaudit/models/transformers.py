@@ -1,4 +1,4 @@
-"""Text classifiers that transformers saved in a folder: model, tokenizer and class names.
+"""Classifiers of texts or tokens that transformers saved: model, tokenizer and class names.
 
 Nothing is fetched, no code from the folder is run, and weights are read from safetensors only.
 """
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from dataaudit.datasets.samples import Samples
 from dataaudit.errors import ConfigError, ModelError
@@ -21,15 +22,18 @@ from dataaudit.models.text_inputs import TextInputs, padding_that_changes_nothin
 from dataaudit.models.torch_module import described, mirrorable
 from dataaudit.models.trained import Preprocess, TrainedModel
 from dataaudit.models.transformers_folder import load_folder
+from dataaudit.models.word_inputs import WordInputs, WordTagger
 
+TEXTS, TOKENS = "ForSequenceClassification", "ForTokenClassification"
 MOST_TOKENS = 512
 """Where nothing else is said, longer texts are cut off."""
+_ROWS_TRIED = 64
 _ROWS_MEASURED = 2048
 
 
 @dataclass(frozen=True)
 class TransformersModel:
-    """A sequence classifier and its tokenizer.
+    """A sequence or token classifier and its tokenizer.
 
     Attributes
     ----------
@@ -57,11 +61,11 @@ class TransformersModel:
         Raises
         ------
         ConfigError, ModelError
-            It is no sequence classifier, lacks trained weights or a tokenizer, is quantised, or
-            takes fewer tokens than asked for.
+            It is no classifier of texts or tokens, lacks trained weights or a tokenizer, is
+            quantised, or takes fewer tokens than asked for.
         """
         where = f"model.path: {folder}"
-        model, tokenizer = load_folder(folder, "ForSequenceClassification", where)
+        model, tokenizer = load_folder(folder, _kind(folder), where)
         problem = getattr(model.config, "problem_type", None)
         if problem in ("regression", "multi_label_classification"):
             raise ModelError(
@@ -114,17 +118,21 @@ class TransformersModel:
 
     def trained(self, train: Samples, preprocess: Preprocess | None, seed: int) -> TrainedModel:
         """Return the model; see `ModelAdapter`."""
+        tags_tokens = type(self.model).__name__.endswith(TOKENS)
+        if train.tagged != tags_tokens:
+            expected = TOKENS if train.tagged else TEXTS
+            raise ModelError(
+                f"the model is a {type(self.model).__name__}; expected one that ends in {expected} "
+                f"for task {train.task}"
+            )
+        if tags_tokens and preprocess is None:
+            return self._word_tagger(train)
         module, note = mirrorable(self.model)
         if preprocess is not None:
             return TrainedModel(module, preprocess, described(module), note)
-        columns = list(self.columns or _only_text(train))
+        columns = self._columns(train)
         inputs = TextInputs(self.tokenizer, tuple(columns), self.max_length)
-        missing = [name for name in columns if name not in train.take([0]).frame.columns]
-        if missing:
-            raise ConfigError(
-                f"model.text: {train.source.description} has no column {', '.join(missing)}"
-            )
-        inputs = padding_that_changes_nothing(module, inputs, train)
+        inputs = padding_that_changes_nothing(module, inputs, _some_rows(train))
         notes = [note, _about_cut_texts(inputs, train)]
         return TrainedModel(
             module,
@@ -134,6 +142,53 @@ class TransformersModel:
             " ".join(filter(None, notes)),
         )
 
+    def _columns(self, train: Samples) -> list[str]:
+        columns = list(self.columns or _only_text(train))
+        missing = [name for name in columns if name not in train.take([0]).frame.columns]
+        if missing:
+            raise ConfigError(
+                f"model.text: {train.source.description} has no column {', '.join(missing)}"
+            )
+        return columns
+
+    def _word_tagger(self, train: Samples) -> TrainedModel:
+        """Return the model with an output for each word."""
+        columns = self._columns(train)
+        if len(columns) != 1:
+            raise ConfigError(
+                f"model.text: found {len(columns)} columns, expected that of the words"
+            )
+        if not self.tokenizer.is_fast:
+            raise ModelError(
+                "the tokenizer cannot tell which word a token is of; expected a fast one, as "
+                "AutoTokenizer loads from a tokenizer.json"
+            )
+        module, note = mirrorable(WordTagger(self.model))
+        inputs = WordInputs(self.tokenizer, tuple(columns), self.max_length)
+        frame = _some_rows(train)
+        short_enough = inputs.lengths(frame) <= self.max_length
+        if short_enough.any():
+            # The others are refused where they are reached, or set aside.
+            frame = frame[short_enough]
+        inputs = padding_that_changes_nothing(module, inputs, frame)
+        return TrainedModel(
+            module,
+            inputs,
+            f"{described(self.model)}; the first token of each word in {columns[0]}, "
+            f"{inputs.about_padding}; tokenizer sha256 {_sha256_of(self.tokenizer)}",
+            note,
+        )
+
+
+def _kind(folder: Path) -> str:
+    """Return what the folder's model is for; of one that is for neither, texts."""
+    try:
+        named = json.loads((folder / "config.json").read_bytes()).get("architectures") or []
+    except (OSError, ValueError, AttributeError):
+        # Said better where the folder is read in earnest.
+        named = []
+    return TOKENS if any(str(name).endswith(TOKENS) for name in named) else TEXTS
+
 
 def _limit(config: Any, tokenizer: Any) -> int:
     """Return how many tokens the model takes; some state it twice, some not at all."""
@@ -141,6 +196,10 @@ def _limit(config: Any, tokenizer: Any) -> int:
     stated = [getattr(config, name, None) for name in names]
     limits = [value for value in stated if isinstance(value, int) and value > 0]
     return int(min([*limits, tokenizer.model_max_length]))
+
+
+def _some_rows(train: Samples) -> pd.DataFrame:
+    return train.take(range(min(_ROWS_TRIED, len(train)))).frame
 
 
 def _only_text(train: Samples) -> list[str]:

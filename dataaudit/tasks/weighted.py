@@ -13,8 +13,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from dataaudit.datasets.tags import NOT_JUDGED
 from dataaudit.tasks.classification import Classification
 from dataaudit.tasks.multi_label import MultiLabel
+from dataaudit.tasks.token_classification import TokenClassification, tags_of_the_batch
 
 
 @dataclass(frozen=True)
@@ -76,4 +78,41 @@ class WeightedMultiLabel:
 
     def predictions(self, outputs: Tensor) -> Tensor:
         """Return the probability that each label is present, `[rows, L]`."""
+        return self.task.predictions(outputs)
+
+
+@dataclass(frozen=True)
+class WeightedTokenClassification:
+    """Cross-entropy of tokens with weights for the classes, and labels smoothed.
+
+    Attributes
+    ----------
+    task : TokenClassification
+    class_weights : tuple of float, length C, or None
+        A token's loss is multiplied by its tag's weight.
+    label_smoothing : float
+        As for `WeightedClassification`.
+    """
+
+    task: TokenClassification
+    class_weights: tuple[float, ...] | None
+    label_smoothing: float
+
+    def losses(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Return the mean over each row's judged tokens, `[rows]`, nats."""
+        tags = tags_of_the_batch(outputs, labels)
+        values = self.task.log_probabilities(outputs).flatten(0, 1)
+        weights = None if self.class_weights is None else values.new_tensor(self.class_weights)
+        each = functional.cross_entropy(
+            values,
+            tags.flatten(),
+            weights,
+            reduction="none",
+            ignore_index=NOT_JUDGED,
+            label_smoothing=self.label_smoothing,
+        )
+        return each.reshape(tags.shape).sum(dim=1) / (tags != NOT_JUDGED).sum(dim=1).clamp_min(1)
+
+    def predictions(self, outputs: Tensor) -> Tensor:
+        """Return the probability of each class of each token, `[rows, tokens * C]`."""
         return self.task.predictions(outputs)

@@ -1,0 +1,142 @@
+"""Rows with several labels: a row is judged by the most doubtful of them.
+
+Not by the odds that any of its labels is wrong, which add up small doubts about all of them: mostly
+a single one is wrong, and its row is found by that one (docs/tasks.md has the comparison).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from dataaudit.flags.label_errors import judge_signals
+from dataaudit.flags.label_evidence import FEWEST_REFERENCES, fit_error_rate
+from dataaudit.flags.mislabels import budget_curve, largest_groups, method, rates, threshold
+from dataaudit.flags.probabilities import Values
+from dataaudit.flags.results import MislabelFlags
+
+SMALLEST = 1e-7
+"""Probabilities are kept that far from 0 and 1."""
+NAMED = 3
+"""At most so many doubtful labels of a row are named."""
+
+
+@dataclass(frozen=True)
+class Suggestions:
+    """What the rows' labels probably are.
+
+    Attributes
+    ----------
+    labels : `[rows]`
+        As tables show them, every doubtful label of a row changed.
+    doubt : float64 `[rows]`
+        Log odds against the most doubtful label of each row, nats.
+    notes : sequence of str, length rows
+        Which labels are doubtful, and why.
+    """
+
+    labels: NDArray[Any]
+    doubt: Values
+    notes: Sequence[str]
+
+
+def flag_by_the_most_doubtful(
+    row_ids: NDArray[Any],
+    given: NDArray[Any],
+    carriers: dict[str, NDArray[np.bool_]],
+    signals: Values,
+    references: tuple[Values, NDArray[np.bool_]] | None,
+    losses: Values,
+    suggest: Callable[[float], Suggestions],
+    about: str,
+    target_precision: float,
+    budget: int | None,
+    row_groups: NDArray[Any] | None,
+    seed: int,
+) -> MislabelFlags:
+    """Flag rows of whose labels at least one is probably wrong.
+
+    Parameters
+    ----------
+    row_ids : `[rows]`
+    given : `[rows]`
+        Their labels as tables show them.
+    carriers : mapping of class to bool `[rows]`
+        The rows that carry it.
+    signals : `[rows, 2]`
+        Log odds against the most doubtful label, nats; of the model before and after it learned
+        again.
+    references : (`[references, 2]`, bool `[references]`) or None
+        The same of trusted samples, and which of them have one wrong label.
+    losses : `[rows, 2]`
+        Of the trained model, and after it learned again; nats.
+    suggest : callable
+        Takes the weight of the model that learned again.
+    about : str
+        What the report says beside how labels are judged.
+    target_precision, budget, row_groups, seed
+        As for `flag_mislabels`.
+    """
+    groups = largest_groups(row_groups)
+    enough = references is not None and _are_enough(references[1])
+    judgement = judge_signals(
+        signals,
+        references if enough else None,
+        lambda: _assumed_log_odds(signals[:, 1]),
+        target_precision=target_precision,
+        budget=budget,
+        parts=[*carriers.values(), *groups.values()],
+        seed=seed,
+    )
+    suggestions = suggest(judgement.mirrored_share)
+    table = pd.DataFrame(
+        {
+            "row_id": row_ids,
+            "given_label": given,
+            "suggested_label": suggestions.labels,
+            "score": judgement.score,
+            "probability": judgement.probability,
+            "flagged": judgement.flagged,
+            "rank": judgement.rank,
+        }
+    )
+    per_label = judgement.noise_rate_per_part[: len(carriers)]
+    return MislabelFlags(
+        table=table,
+        signals=pd.DataFrame(
+            {
+                "mirrored_influence": losses[:, 1] - losses[:, 0],
+                "mirrored_loss": losses[:, 1],
+                "loss": losses[:, 0],
+                "most_doubtful_label": suggestions.doubt,
+            }
+        ),
+        noise_rate=judgement.noise_rate,
+        noise_per_class=rates("class", carriers, per_label, judgement),
+        noise_table=pd.DataFrame(),
+        expected_precision=budget_curve(judgement),
+        probability_threshold=threshold(judgement, target_precision, budget),
+        method=f"{method(judgement)} {about}",
+        noise_per_group=None
+        if row_groups is None
+        else rates("group", groups, judgement.noise_rate_per_part[len(carriers) :], judgement),
+        notes=suggestions.notes,
+    )
+
+
+def _assumed_log_odds(signal: Values) -> Values:
+    """Return log odds that labels are wrong, `[rows]`, where nothing was planted to measure on.
+
+    The signal is taken at its word but for the rate, which is fitted.
+    """
+    rate = fit_error_rate(signal)
+    return np.asarray(signal + np.log(rate) - np.log1p(-rate))
+
+
+def _are_enough(planted: NDArray[np.bool_]) -> bool:
+    return min(int(planted.sum()), int((~planted).sum())) >= FEWEST_REFERENCES
