@@ -76,7 +76,9 @@ def _method_line(method: str, results: list[Result]) -> str:
 
 def _measured(result: Result) -> str:
     """Say when, and whether the package has changed since; rivals do not depend on it."""
-    measured = result["measured"]
+    measured = result.get("measured")
+    if measured is None:
+        return "not dated"
     older = result["method"].startswith("ours") and measured["code"] != code()
     return f"{measured['date']}{', older code' if older else ''}"
 
