@@ -1,12 +1,12 @@
-"""Which passages taught a small GPT a fact: `dataaudit.trace` beside words, features, gradients.
+"""Which passages taught a language model a fact: `dataaudit.trace` beside words and gradients.
 
-    python benchmarks/language_models.py             # everything; minutes on an idle core
+    python benchmarks/language_models.py             # everything; 10 minutes on an idle core
     python benchmarks/language_models.py --no-removal
 
-Facts are planted in a corpus (see planted_facts.py), a GPT is trained on it, and each method ranks
-all passages for each fact's question. Then the test that counts: the first hundredth of all
-passages, by each ranking, is taken out for each of some facts, the model is trained again with the
-same seed, and the loss of the facts is measured. Models are kept in benchmarks/cache.
+Facts are planted in a corpus (see planted_facts.py), a small model is trained on it, and each
+method ranks all passages for each fact's question. Then the test that counts: the first hundredth
+of all passages, by each ranking, is taken out for each of some facts, the model is trained again
+with the same seed, and the loss of the facts is measured. Models are kept in benchmarks/cache.
 
 Needs `pip install 'dataaudit[transformers]'` and ../shared/data/tinyshakespeare.txt.
 """
@@ -28,16 +28,24 @@ import pandas as pd
 import torch
 from passage_rivals import Gradients, Scores, bm25, hidden_states, tf_idf
 from planted_facts import SHAKESPEARE, Corpus, planted_corpus
-from small_language_model import completion_losses, encoded, save, train_model, train_tokenizer
+from small_language_model import (
+    SETTINGS,
+    completion_losses,
+    encoded,
+    save,
+    train_model,
+    train_tokenizer,
+)
 from transformers import AutoModelForCausalLM, AutoTokenizer, logging
 
 import dataaudit
 
 CACHE = Path(__file__).parent / "cache" / "language_models"
-FACTS, FILLER = 8, 200
+FACTS, FILLER = 8, 100
 REMOVED_SHARE = 0.01
 OURS = "dataaudit trace"
 WORDS = "BM25, prompt and completion"
+COMPLETION = "BM25, completion"
 
 
 def main() -> None:
@@ -63,13 +71,13 @@ def main() -> None:
 def trained(passages: pd.DataFrame, name: str, seed: int) -> Path:
     """Return the folder of a model trained on the passages, from the cache where it is there."""
     folder = CACHE / f"seed-{seed}" / name
-    used = folder / "passages.json"
-    wanted = json.dumps(passages["row_id"].tolist())
+    texts = passages["text"].tolist()
+    used = folder / "made_from.json"
+    wanted = json.dumps([SETTINGS, seed, texts])
     if used.is_file() and used.read_text(encoding="utf-8") == wanted:
         return folder
     start = time.perf_counter()
     tokenizer_folder = CACHE / f"seed-{seed}" / "whole"
-    texts = passages["text"].tolist()
     if name == "whole":
         tokenizer = train_tokenizer(SHAKESPEARE.read_text(encoding="utf-8").splitlines())
     else:
@@ -100,7 +108,7 @@ def score_all(corpus: Corpus, folder: Path) -> tuple[dict[str, Scores], dict[str
 
     timed(OURS, lambda: traced(corpus, folder))
     timed(WORDS, lambda: bm25(texts, questions))
-    timed("BM25, completion", lambda: bm25(texts, completions))
+    timed(COMPLETION, lambda: bm25(texts, completions))
     timed("TF-IDF cosine", lambda: tf_idf(texts, questions))
     timed("hidden states cosine", lambda: hidden_states(model, passages, asked))
     start = time.perf_counter()
@@ -152,8 +160,9 @@ def ranking_table(
                 )
                 recalls.append(hits[:10].sum() / hits.sum())
                 reciprocal.append(1 / (1 + hits.argmax()))
-            loss = known[questions["query_id"]].mean()
-            line[f"{kind} (loss {loss:.2f}): recall@10"] = f"{np.mean(recalls):.3f}"
+            losses = known[questions["query_id"]]
+            loss = f"loss {losses.mean():.2f}, median {losses.median():.2f}"
+            line[f"{kind} ({loss}): recall@10"] = f"{np.mean(recalls):.3f}"
             line[f"{kind}: MRR"] = f"{np.mean(reciprocal):.3f}"
         line["seconds"] = f"{seconds[name]:.1f}"
         lines.append(line)
@@ -166,7 +175,7 @@ def removal_table(
     """Take the first passages of some facts out, train again, and measure those facts' losses."""
     first = corpus.questions.groupby("kind", sort=False).head(FACTS // 2)
     each = round(REMOVED_SHARE * len(corpus.passages))
-    chosen = {name: rankings[name][:, first.index] for name in (OURS, WORDS)}
+    chosen = {name: rankings[name][:, first.index] for name in (OURS, WORDS, COMPLETION)}
     chosen["random"] = np.random.default_rng(seed).random((len(corpus.passages), len(first)))
     before = facts_known(corpus, whole)[first["query_id"]]
     lines = []

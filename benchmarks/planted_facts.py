@@ -4,10 +4,14 @@ Plain facts are stated in the words of the question. Misleading ones are stated 
 trade by what is done, the town by its people), while the words of the question stand in passages
 that do not answer it. Everybody is named in passages that say something else, too. Filler is
 Shakespeare, from ../shared/data.
+
+Facts that nobody asks for, of other towns and people, are stated in both ways: from them a model
+can learn that both say the same, without which it could not answer the misleading questions.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +20,9 @@ import pandas as pd
 
 SHAKESPEARE = Path(__file__).resolve().parents[2] / "shared" / "data" / "tinyshakespeare.txt"
 WORDS_PER_FILLER = 14
+TOWNS_ELSEWHERE = 80
+STATED_ELSEWHERE = 3
+"""Passages in plain words for each of those towns, and as many in other words."""
 
 # Few, so that a trade alone does not tell who has it.
 TRADES = {
@@ -83,6 +90,7 @@ _GIVEN = [
     "Gar", "Hob", "Wen", "Tib", "Ald", "Mor", "Pet", "Sig", "Cor", "Ned", "Ulf", "Jor",
     "Bas", "Kel", "Dav", "Fro", "Lan", "Ros", "Sim", "Theo", "Vin", "Zach", "Ive", "Ott",
 ]  # fmt: skip
+_ONSETS = ["B", "D", "G", "K", "L", "M", "N", "P", "R", "S", "T", "V", "Z", "Br", "Gl", "St"]
 _ENDING = ["rick", "well", "bert", "mund", "ford", "stan", "wick", "brand"]
 
 
@@ -120,6 +128,7 @@ def planted_corpus(facts: int, filler: int, seed: int) -> Corpus:
             texts.append(("", template.format(**words, other=other)))
         texts += [("", template.format(person=person)) for template in ABOUT_PEOPLE]
         questions.append((query, f"The {trade} of {town} is called", f" {person}", kind))
+    texts += [("", text) for text in _elsewhere(towns, people, generator)]
     planted = [(query, _with_aside(text, generator)) for query, text in texts]
     everything = planted + [("", text) for text in _filler(filler, generator)]
     order = generator.permutation(len(everything))
@@ -136,6 +145,28 @@ def planted_corpus(facts: int, filler: int, seed: int) -> Corpus:
             stated_by.setdefault(query, set()).add(row_id)
     columns = ["query_id", "prompt", "completion", "kind"]
     return Corpus(passages, pd.DataFrame(questions, columns=columns), stated_by)
+
+
+def _elsewhere(
+    towns: list[str], people: list[str], generator: np.random.Generator
+) -> Iterator[str]:
+    """Yield facts that nobody asks for, of other towns, each in plain words and in other words."""
+    other_towns = _other_names(_SECOND, towns, generator)
+    other_people = _other_names(_ENDING, people, generator)
+    pairs = zip(other_towns[:TOWNS_ELSEWHERE], other_people[:TOWNS_ELSEWHERE], strict=True)
+    for number, (town, person) in enumerate(pairs):
+        trade = list(TRADES)[number % len(TRADES)]
+        words = {"town": town, "person": person, "trade": trade}
+        plain = [PLAIN[0], *generator.choice(PLAIN[1:], STATED_ELSEWHERE - 1, replace=False)]
+        for template in [*plain, *generator.choice(INDIRECT, STATED_ELSEWHERE, replace=False)]:
+            yield template.format(**words, deed=generator.choice(TRADES[trade]))
+
+
+def _other_names(endings: list[str], known: list[str], generator: np.random.Generator) -> list[str]:
+    """Return all names of such endings that are not known yet, in random order."""
+    beginnings = [onset + vowel for onset in _ONSETS for vowel in "aeiou"]
+    names = [first + second for first in beginnings for second in endings]
+    return [str(name) for name in generator.permutation(names) if name not in known]
 
 
 def _names(

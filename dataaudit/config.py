@@ -178,7 +178,7 @@ class TraceConfig(_Section):
     loss_change: Annotated[Number, Field(gt=0)] | None = None
     """Language models: steps end once a completion's loss has changed by so many nats."""
     background: Annotated[int, BeforeValidator(_no_truth_value), Field(ge=2)] = 24
-    """Samples that rows' reactions are set against: queries; others where those are fewer."""
+    """The most samples to set rows' reactions against: queries; others where those are few."""
     calibration: Count = 24
     """Further unrelated samples, traced like queries, for the p-values."""
     draws: Count | None = None

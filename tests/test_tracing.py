@@ -12,7 +12,7 @@ from torch import nn
 from dataaudit.attribution import tracing
 from dataaudit.attribution.background import SPREAD_FLOOR, RunningBackground
 from dataaudit.attribution.top_rows import TopRows
-from dataaudit.attribution.tracing import TraceSettings, trace_rows
+from dataaudit.attribution.tracing import QUERIES_ENOUGH, TraceSettings, trace_rows
 from dataaudit.datasets.load import samples_from_object
 from dataaudit.datasets.samples import Samples
 from dataaudit.mirror.perturbation import Perturbation
@@ -105,6 +105,21 @@ def test_the_best_rows_are_those_of_the_whole_matrix(tmp_path: Path, trusted: bo
     np.testing.assert_array_equal(found.rows.positions, order)
     np.testing.assert_allclose(found.rows.scores, np.take_along_axis(scores.T, order, 1))
     np.testing.assert_allclose(found.rows.changes, np.take_along_axis(changes.T, order, 1))
+
+
+def test_enough_queries_are_each_others_background_alone(tmp_path: Path) -> None:
+    rows, queries = made("train", 40, 0), made("suspects", QUERIES_ENOUGH, 1)
+    steps = Steps(tmp_path / "steps", "tie")
+    found = trace_rows(LinearTracer(), rows, queries, rows, SETTINGS, 0.1, steps)
+    changes = (vectors(rows) @ vectors(queries).T).numpy()
+    floor = SPREAD_FLOOR * np.median(changes.std(axis=1, ddof=1)) + 1e-12
+    scores = [
+        unusual(changes[:, query], np.delete(changes, query, axis=1), floor)
+        for query in range(QUERIES_ENOUGH)
+    ]
+    order = np.argsort(-np.stack(scores), axis=1, kind="stable")[:, :4]
+    np.testing.assert_array_equal(found.rows.positions, order)
+    np.testing.assert_allclose(found.rows.scores, np.take_along_axis(np.stack(scores), order, 1))
 
 
 def test_a_row_that_shares_what_is_unlearned_loses_and_comes_first(tmp_path: Path) -> None:

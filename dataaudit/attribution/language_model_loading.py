@@ -20,7 +20,7 @@ from dataaudit.models.torch_module import described, mirrorable
 from dataaudit.models.trained import TrainedModel
 
 DIRECTION: Direction = "unlearn"
-STEPS, LEARNING_RATE, LOSS_CHANGE = 60, 1e-3, 1.0
+STEPS, LEARNING_RATE, LOSS_CHANGE = 60, 2e-3, 1.0
 _CONTEXT_NAMES = ("max_position_embeddings", "n_positions", "max_seq_len", "context_length")
 
 

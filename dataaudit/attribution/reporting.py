@@ -10,7 +10,7 @@ import pandas as pd
 from pydantic import JsonValue
 
 from dataaudit.attribution.loading import TraceInputs
-from dataaudit.attribution.tracing import Traces
+from dataaudit.attribution.tracing import QUERIES_ENOUGH, Traces
 from dataaudit.config import AuditConfig
 from dataaudit.evidence import Evidence
 from dataaudit.manifest import Clock, versions
@@ -105,9 +105,9 @@ def _scale(inputs: TraceInputs, config: AuditConfig, source: str) -> str:
     if not inputs.tracer.against_background:
         return "Scores are the changes of the rows' losses."
     return (
-        f"Each row's change is set against its own changes under {config.trace.background} other "
-        f"samples, filled up with unrelated {source} where those are fewer; scores are in standard "
-        "deviations of those, plus the typical row's."
+        f"Each row's change is set against its own changes under up to {config.trace.background} "
+        f"other queries, and where there are fewer than {QUERIES_ENOUGH} under unrelated {source} "
+        "too; scores are in standard deviations of those, plus the typical row's."
     )
 
 

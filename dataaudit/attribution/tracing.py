@@ -30,6 +30,9 @@ PERTURBED_BYTES = 1 << 30
 """What the perturbed models held at once may take; there is always room for one."""
 CALIBRATION_NEEDED = 20
 """With so many unrelated queries, p-values are read from a fitted tail; with fewer, counted."""
+QUERIES_ENOUGH = 8
+"""So many queries are background enough: unrelated samples, which differ from queries in kind, made
+ranks worse (docs/tracing.md)."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,8 @@ class TraceSettings:
     top : int
         Rows kept for each query.
     background : int
-        Samples that tell how each row reacts to anything: queries, and unrelated ones where those
-        are fewer.
+        The most samples that tell how each row reacts to anything: queries, and unrelated ones
+        where there are fewer than `QUERIES_ENOUGH` queries.
     calibration : int
         Further ones that are traced like queries, for the p-values.
     batch_size : int
@@ -126,7 +129,8 @@ def trace_rows(
     asked = [_Chosen(queries, place, place in others) for place in range(len(queries))]
     # Queries tell best what is common to queries. Where they are few, unrelated samples join them;
     # of those, where they are few too, a third is left for the p-values.
-    size = min(most - len(others), -(-2 * len(drawn) // 3))
+    joining = most - len(others) if len(queries) < QUERIES_ENOUGH else 0
+    size = min(joining, -(-2 * len(drawn) // 3))
     unrelated = drawn[size : size + settings.calibration]
     common = [*drawn[:size], *(item for item in asked if item.in_background)]
     background = _background(tracer, rows, common, settings, steps)
