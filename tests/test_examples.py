@@ -13,17 +13,10 @@ from conftest import CommandLine
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "examples.md"
 SHARED, *SECTIONS = PAGE.read_text(encoding="utf-8").split("\n## ")
 EXAMPLES = {section.partition("\n")[0]: section for section in SECTIONS if "```python" in section}
-MISSED = {"transformers"}
-"""Those of which the page says that they find fewer than 80 %; they must not get worse."""
 
 
 def blocks(text: str, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
-
-
-def test_the_page_says_which_examples_miss_the_goal() -> None:
-    page = PAGE.read_text(encoding="utf-8")
-    assert set(re.findall(r"^\| ([\w ]+) \|.*: missed \|", page, flags=re.MULTILINE)) == MISSED
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -49,5 +42,5 @@ def test_an_example_finds_what_was_planted(
     flags = pd.read_parquet("audit/mislabels.parquet") if result is None else result.mislabels
     recall, precision = names["measured"](flags, names["wrong"])
     print(f"{name}: {len(names['wrong'])} planted, recall {recall:.3f}, precision {precision:.3f}")
-    assert recall >= (0.7 if name in MISSED else 0.8)
+    assert recall >= 0.8
     assert precision >= 0.7
