@@ -53,7 +53,8 @@ def test_an_audit_by_the_head_flags_wrong_labels(
     table = pd.read_parquet(out / "mislabels.parquet").sort_values("rank")
     found = set(table["row_id"].head(40)) & project.mislabeled
     assert len(found) > 25
-    assert '"mirror": "standard: head (the last linear layer alone), ' in (out / "audit.json").read_text()
+    written = (out / "audit.json").read_text(encoding="utf-8")
+    assert '"mirror": "standard: head (the last linear layer alone), ' in written
 
 
 def test_a_model_that_does_not_end_in_a_linear_layer_is_refused() -> None:

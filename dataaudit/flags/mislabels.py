@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from cleanlab.rank import get_label_quality_scores
 from numpy.typing import NDArray
 
 from dataaudit.flags.label_errors import Judgement, judge_labels
@@ -111,6 +110,9 @@ def _signals(
 
 
 def _signals_of_block(given: Labels, own: Table, mirrored: Table) -> pd.DataFrame:
+    # Here, because cleanlab imports Hugging Face datasets where they are installed.
+    from cleanlab.rank import get_label_quality_scores
+
     own_loss = -np.log(np.maximum(pick(own, given), SMALLEST))
     mirrored_loss = -np.log(np.maximum(pick(mirrored, given), SMALLEST))
     quality = get_label_quality_scores(given, _sums_to_one(mirrored), method="normalized_margin")
