@@ -344,7 +344,13 @@ def test_control_c_in_a_real_process(small: Project) -> None:
     small.replace("audit.yaml", "seed: 0", "seed: 0, steps: 5000")
     out = small.folder / "audit"
     command = [sys.executable, "-m", "dataaudit", "run", str(small.yaml), "--out", str(out)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell that starts the tests in the background has them ignore interrupts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     deadline = time.monotonic() + 60
     while not (out / "work" / "fingerprint.json").exists():
         assert time.monotonic() < deadline
