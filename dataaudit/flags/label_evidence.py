@@ -23,11 +23,11 @@ and Mueller, NeurIPS Datasets 2021). A few of them flatten the evidence just whe
 decided, so the references that most look the other way are left out."""
 INVERSE_RIDGE = 10.0
 """On standardized signals."""
-DISCOUNT = 0.5
+DISCOUNT = 0.25
 """On every signal but the last. References are learned late and briefly, so a model that has
 memorized its rows looks surer of itself on them than it is on the rows; at its full weight it cost
-up to .10 average precision, at half never more than .004 (docs/mislabels.md). A model that learned
-both together needs none."""
+up to .35 average precision, at a quarter never more than .002 (docs/mislabels.md). A model that
+learned both together needs none."""
 EXPECTATION_STEPS = 200
 SMALLEST_RATE = 1e-7
 

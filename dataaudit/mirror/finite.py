@@ -15,6 +15,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from dataaudit.mirror.muon import Muon, hidden_matrices
 from dataaudit.mirror.perturbation import UNPERTURBED, Perturbation
 from dataaudit.models.parameters import Parameters, moving_parameters
 from dataaudit.models.trained import Inputs, forward, named_tensors
@@ -24,6 +25,8 @@ from dataaudit.tasks import Task
 Direction = Literal["learn", "unlearn"]
 Part = tuple[Inputs, Tensor]
 """Inputs and labels of some queries."""
+MUON_RATE = 5.0
+"""Muon's rate is the size of a step along each direction, Adam's along each number."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +41,9 @@ class FiniteSettings:
         Optimizer steps.
     learning_rate : float
         The largest one, where there is a schedule.
-    optimizer : "adamw" or "sgd"
-        Adam with decoupled weight decay of .01, or plain gradient descent.
+    optimizer : "adamw", "muon" or "sgd"
+        Adam with decoupled weight decay of .01; the same, but for hidden matrices and
+        convolutions, which Muon moves at `MUON_RATE` times the rate; or plain gradient descent.
     schedule : "constant" or "one cycle"
         One cycle warms up for a quarter of the steps and then cools down to nearly nothing
         (Smith and Topin, 2018).
@@ -62,7 +66,7 @@ class FiniteSettings:
     direction: Direction = "learn"
     steps: int = 1
     learning_rate: float = 1e-3
-    optimizer: Literal["adamw", "sgd"] = "adamw"
+    optimizer: Literal["adamw", "muon", "sgd"] = "adamw"
     schedule: Literal["constant", "one cycle"] = "constant"
     average: float = 0.0
     parameters: Parameters = "all"
@@ -110,8 +114,8 @@ def finite_mirror(
     _set_modes(perturbed, settings)
     for name, parameter in perturbed.named_parameters():
         parameter.requires_grad_(name in moving)
-    optimizer = make_optimizer(list(moving.values()), settings)
-    scheduler = _scheduler(optimizer, settings)
+    optimizers = _optimizers(perturbed, moving, settings)
+    schedulers = _schedulers(optimizers, settings)
     sign = 1.0 if settings.direction == "learn" else -1.0
     mean = _RunningMean(perturbed, moving, settings.average)
     with torch.random.fork_rng(devices=[]):
@@ -120,10 +124,11 @@ def finite_mirror(
         for step in track(steps, f"{settings.direction}ing the queries") if shown else steps:
             with torch.enable_grad():
                 loss = _mean_loss(perturbed, task, next(batches))
-                optimizer.zero_grad(set_to_none=True)
+                perturbed.zero_grad(set_to_none=True)
                 (sign * loss).backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            if scheduler is not None:
+            for optimizer in optimizers:
+                optimizer.step()
+            for scheduler in schedulers:
                 scheduler.step()
             mean.update(step)
             if until is not None and (step + 1) % settings.check_every == 0:
@@ -177,19 +182,37 @@ def make_optimizer(parameters: Sequence[Tensor], settings: FiniteSettings) -> to
     return torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=0.01)
 
 
-def _scheduler(
-    optimizer: torch.optim.Optimizer, settings: FiniteSettings
-) -> torch.optim.lr_scheduler.OneCycleLR | None:
+def _optimizers(
+    module: nn.Module, moving: dict[str, nn.Parameter], settings: FiniteSettings
+) -> list[torch.optim.Optimizer]:
+    matrices = hidden_matrices(module, moving) if settings.optimizer == "muon" else []
+    if not matrices:
+        return [make_optimizer(list(moving.values()), settings)]
+    theirs = {id(matrix) for matrix in matrices}
+    others = [value for value in moving.values() if id(value) not in theirs]
+    return [
+        Muon(matrices, lr=MUON_RATE * settings.learning_rate),
+        make_optimizer(others, settings),
+    ]
+
+
+def _schedulers(
+    optimizers: Sequence[torch.optim.Optimizer], settings: FiniteSettings
+) -> list[torch.optim.lr_scheduler.OneCycleLR]:
     if settings.schedule == "constant":
-        return None
-    return torch.optim.lr_scheduler.OneCycleLR(
-        optimizer,
-        settings.learning_rate,
-        total_steps=settings.steps,
-        # A warm-up of exactly one step makes torch divide by zero.
-        pct_start=0.3 if settings.steps == 4 else 0.25,
-        final_div_factor=100,
-    )
+        return []
+    return [
+        torch.optim.lr_scheduler.OneCycleLR(
+            optimizer,
+            optimizer.defaults["lr"],
+            total_steps=settings.steps,
+            # A warm-up of exactly one step makes torch divide by zero.
+            pct_start=0.3 if settings.steps == 4 else 0.25,
+            final_div_factor=100,
+            cycle_momentum=not isinstance(optimizer, Muon),
+        )
+        for optimizer in optimizers
+    ]
 
 
 class _RunningMean:

@@ -134,6 +134,9 @@ def make_plan(loaded: Loaded, config: AuditConfig) -> Plan:
     settings = FiniteSettings(
         steps=steps,
         learning_rate=attempts[0].learning_rate,
+        # Of the same passes it learns more: .672 for .643 average precision on memorized CIFAR-10N
+        # (docs/mislabels.md). A pass over texts and tables is too short for it to matter.
+        optimizer="muon" if augment else "adamw",
         schedule="one cycle",
         average=max(0.0, 1 - 10 / steps),
         parameters=mirror.parameters,
