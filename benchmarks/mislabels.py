@@ -24,6 +24,7 @@ from mislabel_ours import ours, ours_thorough
 from mislabel_report import code, plot, table
 from mislabel_rivals import RIVALS, Answer, Method, NotApplicableError, Workbench
 from mislabel_settings import SETTINGS, Problem, Setting, make_problem
+from mislabel_summary import summary
 from mislabel_training import Meter, replaced, trained_model
 from sklearn.compose import make_column_selector, make_column_transformer
 from sklearn.ensemble import HistGradientBoostingClassifier
@@ -51,7 +52,7 @@ def main() -> None:
         for seed in options.seeds:
             results += _answers(setting, seed, methods, options)
     options.out.mkdir(parents=True, exist_ok=True)
-    text = table(results)
+    text = f"{summary(results)}\n{table(results)}"
     (options.out / "mislabels.md").write_text(text, encoding="utf-8")
     (options.out / "mislabels.json").write_text(
         json.dumps(results, indent=1) + "\n", encoding="utf-8"

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from dataaudit.flags.label_errors import LabelJudgement, judge_labels
 from dataaudit.flags.label_evidence import (
-    DISCOUNT,
     ReferenceRows,
+    discount_of,
     fit_error_rate,
     fit_evidence,
     label_signals,
@@ -174,10 +174,20 @@ def test_a_base_that_learned_rows_and_references_together_counts_in_full() -> No
     )
     weight = 1 - together.mirrored_share
     assert weight > 0.05
-    discounted = DISCOUNT * weight
+    discounted = discount_of(case.references.planted) * weight
     assert 1 - apart.mirrored_share == pytest.approx(discounted / (discounted + 1 - weight))
     # What the model before says has no part in the probabilities, but for their order.
     assert np.sort(apart.probability) == pytest.approx(np.sort(together.probability))
+
+
+def test_few_planted_labels_say_little_of_a_memorized_model() -> None:
+    assert discount_of(np.ones(200, dtype=bool)) == discount_of(np.ones(100, dtype=bool)) == 0.5
+    assert discount_of(np.arange(48) % 4 == 0) == pytest.approx(0.06)
+    generator = np.random.default_rng(0)
+    planted = np.arange(400) % 4 == 0
+    signals = generator.normal(size=(400, 2)) + planted[:, None]
+    weights = [fit_evidence(signals, planted, discount).weights for discount in (1.0, None)]
+    assert weights[1] == pytest.approx(weights[0] * [0.5, 1.0])
 
 
 def test_a_signal_that_points_the_wrong_way_is_left_out() -> None:

@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataaudit.flags.label_evidence import (
-    DISCOUNT,
     ReferenceRows,
     fit_error_rate,
     fit_evidence,
@@ -156,7 +155,7 @@ def judge_labels(
         parts=[*(given == c for c in range(classes)), *parts],
         bootstrap_repeats=bootstrap_repeats,
         seed=seed,
-        discount=1.0 if references is not None and references.learned_together else DISCOUNT,
+        discount=1.0 if references is not None and references.learned_together else None,
     )
     suggested = np.empty_like(given)
     noise_table = np.zeros((classes, classes))
@@ -208,7 +207,7 @@ def judge_signals(
     bootstrap_repeats: int = 50,
     seed: int = 0,
     calibrate: Callable[[Values, NDArray[np.bool_]], LogRatios] = fit_evidence,
-    discount: float = DISCOUNT,
+    discount: float | None = None,
 ) -> Judgement:
     """Judge given labels, of any task, by how implausible two models find them.
 
@@ -226,8 +225,8 @@ def judge_signals(
     calibrate : callable
         Fits the evidence behind the probabilities on `[references, 1]` signals of the model that
         learned again, and on which are planted.
-    discount : float
-        On the weight of the model before it learned again.
+    discount : float or None
+        On the weight of the model before it learned again; None: `discount_of` the references.
     """
     if not 0 < target_precision < 1:
         raise ValueError(
