@@ -106,7 +106,7 @@ def test_both_optimizers_go_through_the_cycle() -> None:
         found = finite_mirror(module, Classification(3), iter([[part]] * steps), settings)
         return dict(found.tensors)
 
-    before = dict(module.named_parameters())
+    before = {name: value.detach() for name, value in module.named_parameters()}
     slow, fast = learned(1e-4), learned(1e-3)
     for name, value in before.items():
         # The first steps are those of the sign of the gradient, or nearly.
