@@ -27,7 +27,6 @@ RIVALS = [
     "dattri TracIn, opponents",
     "dattri EK-FAC, last layer",
     "dattri DataInf, last layer",
-    "dattri representer points",
     "traker TRAK, 512",
     "Kronfluence EK-FAC, self",
     "Kronfluence EK-FAC, opponents",
@@ -87,7 +86,7 @@ def scored(bench: Any, name: str) -> np.ndarray:
             answer = methods[name](bench, meter)
         except NotApplicableError as reason:
             pytest.skip(str(reason))
-    assert answer.cost.forward_passes > ROWS
+    assert answer.cost.forward_passes >= 3 * ROWS
     return answer.score
 
 
@@ -136,7 +135,7 @@ def test_a_package_that_is_missing_is_named(bench: Any, monkeypatch: pytest.Monk
     for name, package in {
         "Captum TracInCP, self": "captum",
         "dattri TRAK": "dattri",
-        "traker TRAK, 512": "trak",
+        "traker TRAK, 512": "traker",
         "Kronfluence EK-FAC, self": "kronfluence",
     }.items():
         with Meter() as meter, pytest.raises(NotApplicableError) as raised:
