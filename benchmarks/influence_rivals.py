@@ -4,46 +4,31 @@ Two scores: a row's influence on itself where a package offers it as its way of 
 labels, and the mean influence of the held-out samples that speak most against a row. The trained
 model is the only checkpoint. Models are copied, because packages change what they are given.
 
-Left out: dattri's representer points, which look at the model's predictions and never at a row's
-label; dattri's Arnoldi, which took more than 9 GB for 128 images; Captum's TracInCPFastRandProj,
-which speeds up searches for the nearest rows and otherwise gives the scores of TracInCPFast.
+Left out: Captum's TracInCPFastRandProj, which speeds up searches for the nearest rows and otherwise
+gives the scores of TracInCPFast.
 """
 
 from __future__ import annotations
 
 import copy
-import importlib.util
 import tempfile
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from mislabel_methods import (
-    Answer,
-    Method,
-    NotApplicableError,
-    Workbench,
-    answer,
-    last_layer,
-    need_trusted,
-)
+from influence_dattri import dattri_influence, dattri_tracin, dattri_trak
+from influence_methods import BATCH, LARGE_BATCH, count_gradients, loader, need_package, opposition
+from mislabel_methods import Answer, Method, Workbench, answer, last_layer, need_trusted
 from mislabel_training import Meter
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.data import DataLoader, TensorDataset
-
-OPPONENTS = 20
-"""Held-out samples that speak most against a row; all together they cancel out."""
-BATCH = 250
-LARGE_BATCH = 1000
-"""For packages that redo work for each batch: random projections, gradients of all queries."""
+from torch.utils.data import TensorDataset
 
 
 def captum_fast(bench: Workbench, meter: Meter, of_itself: bool) -> Answer:
     """TracInCPFast: the last layer's gradients."""
-    _need_package("captum")
+    need_package("captum")
     from captum.influence import TracInCPFast
 
     attributor = TracInCPFast(*_captum_arguments(bench, meter), **_captum_options(200))
@@ -52,7 +37,7 @@ def captum_fast(bench: Workbench, meter: Meter, of_itself: bool) -> Answer:
 
 def captum_all_layers(bench: Workbench, meter: Meter, of_itself: bool) -> Answer:
     """TracInCP: all layers' gradients; the fast way knows linear layers and convolutions only."""
-    _need_package("captum")
+    need_package("captum")
     from captum.influence import TracInCP
 
     module, _, rows, checkpoints = _captum_arguments(bench, meter)
@@ -72,100 +57,14 @@ def captum_all_layers(bench: Workbench, meter: Meter, of_itself: bool) -> Answer
     return _captum(bench, meter, attributor, of_itself)
 
 
-def dattri_trak(bench: Workbench, meter: Meter) -> Answer:
-    """TRAK of dattri: gradients of all parameters, projected on 512 directions."""
-    need_trusted(bench)
-    _need_package("dattri")
-    from dattri.algorithm.trak import TRAKAttributor
-    from dattri.task import AttributionTask
-
-    problem, module = bench.problem, copy.deepcopy(bench.module)
-
-    def chance(parameters: dict[str, Tensor], sample: tuple[Tensor, Tensor]) -> Tensor:
-        return torch.exp(-_loss(module, parameters, sample[0][None], sample[1][None]))
-
-    def log_odds(parameters: dict[str, Tensor], sample: tuple[Tensor, Tensor]) -> Tensor:
-        likely = chance(parameters, sample).clamp(1e-6, 1 - 1e-6)
-        return torch.log(likely) - torch.log1p(-likely)
-
-    attributor = TRAKAttributor(
-        AttributionTask(log_odds, module, [dict(module.state_dict())]),
-        chance,
-        projector_kwargs={"proj_dim": 512, "device": "cpu"},
-        regularization=1e-3,
-    )
-    attributor.cache(_loader(problem.inputs, problem.labels, LARGE_BATCH))
-    _count_gradients(meter, len(problem.inputs) + len(problem.trusted))
-    influence = attributor.attribute(_loader(problem.trusted, problem.trusted_labels, LARGE_BATCH))
-    return answer(bench, meter, _opposition(influence.detach()))
-
-
-def dattri_tracin(bench: Workbench, meter: Meter, of_itself: bool) -> Answer:
-    """TracIn of dattri: products of the gradients of all parameters, not projected."""
-    _need_package("dattri")
-    from dattri.algorithm.tracin import TracInAttributor
-    from dattri.task import AttributionTask
-
-    problem, module = bench.problem, copy.deepcopy(bench.module)
-
-    def loss(parameters: dict[str, Tensor], sample: tuple[Tensor, Tensor]) -> Tensor:
-        return _loss(module, parameters, sample[0][None], sample[1][None])
-
-    attributor = TracInAttributor(
-        AttributionTask(loss, module, [dict(module.state_dict())]),
-        weight_list=torch.ones(1),
-        normalized_grad=False,
-        projector_kwargs={"proj_type": "identity", "device": "cpu"},
-    )
-    rows = _loader(problem.inputs, problem.labels, LARGE_BATCH)
-    if of_itself:
-        _count_gradients(meter, len(problem.inputs))
-        return answer(bench, meter, attributor.self_attribute(rows).detach().double().numpy())
-    need_trusted(bench)
-    queries = _loader(problem.trusted, problem.trusted_labels, LARGE_BATCH)
-    # Queries are differentiated again for each batch of rows.
-    _count_gradients(meter, len(problem.inputs) + len(rows) * len(problem.trusted))
-    return answer(bench, meter, _opposition(attributor.attribute(rows, queries).detach()))
-
-
-def dattri_influence(bench: Workbench, meter: Meter, kind: str) -> Answer:
-    """Influence functions of dattri on the last layer, damped as in the package's own tests."""
-    need_trusted(bench)
-    _need_package("dattri")
-    from dattri.algorithm import influence_function
-    from dattri.task import AttributionTask
-
-    problem, module = bench.problem, copy.deepcopy(bench.module)
-    name, _ = last_layer(module)
-
-    def loss(parameters: dict[str, Tensor], samples: tuple[Tensor, Tensor]) -> Tensor:
-        return _loss(module, parameters, *samples)
-
-    task = AttributionTask(loss, module, [dict(module.state_dict())])
-    layers = [f"{name}.weight", f"{name}.bias"]
-    attributor = {
-        "EK-FAC": lambda: influence_function.IFAttributorEKFAC(task, module_name=name, damping=0.1),
-        "DataInf": lambda: influence_function.IFAttributorDataInf(
-            task, layer_name=layers, regularization=1e-3
-        ),
-    }[kind]()
-    rows = _loader(problem.inputs, problem.labels, LARGE_BATCH)
-    queries = _loader(problem.trusted, problem.trusted_labels, BATCH)
-    attributor.cache(rows)
-    # Queries are differentiated again for each batch of rows, rows once or twice for the factors.
-    passes = 3 if kind == "EK-FAC" else 2
-    _count_gradients(meter, passes * len(problem.inputs) + len(rows) * len(problem.trusted))
-    return answer(bench, meter, _opposition(attributor.attribute(rows, queries).detach()))
-
-
 def traker_trak(bench: Workbench, meter: Meter, dimensions: int) -> Answer:
-    """TRAK of its authors; a model's size of projection is 2,048 by default."""
+    """TRAK by its authors; gradients are projected on 2,048 directions by default."""
     need_trusted(bench)
-    _need_package("trak", "traker")
+    need_package("trak", "traker")
     from trak import TRAKer
 
     problem, module = bench.problem, copy.deepcopy(bench.module)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, torch.no_grad():
         traker = TRAKer(
             module,
             "image_classification",  # The margin of any classifier that takes one tensor.
@@ -177,21 +76,26 @@ def traker_trak(bench: Workbench, meter: Meter, dimensions: int) -> Answer:
             logging_level=30,
         )
         traker.load_checkpoint(module.state_dict(), model_id=0)
-        for batch in _loader(problem.inputs, problem.labels, LARGE_BATCH):
+        for batch in loader(problem.inputs, problem.labels, LARGE_BATCH):
             traker.featurize(batch, num_samples=len(batch[0]))
         traker.finalize_features()
         targets = len(problem.trusted)
         traker.start_scoring_checkpoint("held_out", module.state_dict(), 0, num_targets=targets)
-        for batch in _loader(problem.trusted, problem.trusted_labels, LARGE_BATCH):
+        for batch in loader(problem.trusted, problem.trusted_labels, LARGE_BATCH):
             traker.score(batch, num_samples=len(batch[0]))
         influence = torch.tensor(np.asarray(traker.finalize_scores("held_out")))
-    _count_gradients(meter, len(problem.inputs) + targets)
-    return answer(bench, meter, _opposition(influence))
+    count_gradients(meter, len(problem.inputs) + targets)
+    return answer(bench, meter, opposition(influence))
 
 
 def kronfluence(bench: Workbench, meter: Meter, of_itself: bool, damping: float | None) -> Answer:
-    """EK-FAC of Kronfluence; layers other than linear ones and 2-D convolutions are left out."""
-    _need_package("kronfluence")
+    """EK-FAC of Kronfluence; layers other than linear ones and 2-D convolutions are left out.
+
+    Damping is 1e-8 by default; with None it is a tenth of the mean eigenvalue.
+    """
+    if not of_itself:
+        need_trusted(bench)
+    need_package("kronfluence")
     from kronfluence.analyzer import Analyzer, prepare_model
     from kronfluence.arguments import ScoreArguments
     from kronfluence.task import Task
@@ -217,8 +121,8 @@ def kronfluence(bench: Workbench, meter: Meter, of_itself: bool, damping: float 
     arguments = ScoreArguments(
         damping_factor=damping, query_gradient_accumulation_steps=max(together, 1)
     )
-    torch.manual_seed(problem.seed)  # Of the labels that the Fisher matrix is sampled with.
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng():
+        torch.manual_seed(problem.seed)  # Of the labels that the Fisher matrix is sampled with.
         analyzer = Analyzer(
             "rows",
             prepare_model(module, task),
@@ -234,7 +138,6 @@ def kronfluence(bench: Workbench, meter: Meter, of_itself: bool, damping: float 
             )
             scores = analyzer.load_self_scores("scores")["all_modules"]
             return answer(bench, meter, scores.double().numpy())
-        need_trusted(bench)
         analyzer.compute_pairwise_scores(
             "scores",
             "factors",
@@ -245,7 +148,7 @@ def kronfluence(bench: Workbench, meter: Meter, of_itself: bool, damping: float 
             score_args=arguments,
         )
         influence = analyzer.load_pairwise_scores("scores")["all_modules"]
-    return answer(bench, meter, _opposition(influence.T))
+    return answer(bench, meter, opposition(influence.T))
 
 
 INFLUENCE_RIVALS: dict[str, Method] = {
@@ -265,26 +168,6 @@ INFLUENCE_RIVALS: dict[str, Method] = {
     "Kronfluence EK-FAC damped, self": partial(kronfluence, of_itself=True, damping=None),
     "Kronfluence EK-FAC damped, opponents": partial(kronfluence, of_itself=False, damping=None),
 }
-
-
-def _need_package(module: str, package: str | None = None) -> None:
-    if importlib.util.find_spec(module) is None:
-        raise NotApplicableError(f"{package or module} is not installed")
-
-
-def _loader(inputs: Tensor, labels: NDArray[np.int64], batch_size: int) -> DataLoader:
-    return DataLoader(TensorDataset(inputs, torch.tensor(labels)), batch_size=batch_size)
-
-
-def _loss(
-    module: nn.Module, parameters: dict[str, Tensor], inputs: Tensor, labels: Tensor
-) -> Tensor:
-    return functional.cross_entropy(torch.func.functional_call(module, parameters, inputs), labels)
-
-
-def _count_gradients(meter: Meter, count: int) -> None:
-    """Count gradients of single samples, three passes each: vmap hides them from the meter."""
-    meter.cost.forward_passes += 3 * count
 
 
 def _layers(module: nn.Module, kinds: tuple[type[nn.Module], ...]) -> list[str]:
@@ -311,10 +194,4 @@ def _captum(bench: Workbench, meter: Meter, attributor: Any, of_itself: bool) ->
         return answer(bench, meter, attributor.self_influence().detach().double().numpy())
     need_trusted(bench)
     queries = (bench.problem.trusted, torch.tensor(bench.problem.trusted_labels))
-    return answer(bench, meter, _opposition(attributor.influence(queries).detach().T))
-
-
-def _opposition(influence: Tensor) -> NDArray[np.float64]:
-    """Return minus the mean of the most negative influences, from `[rows, held_out]`."""
-    count = min(OPPONENTS, influence.shape[1])
-    return -influence.double().topk(count, dim=1, largest=False).values.mean(dim=1).numpy()
+    return answer(bench, meter, opposition(attributor.influence(queries).detach().T))
