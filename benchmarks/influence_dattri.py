@@ -9,7 +9,15 @@ from __future__ import annotations
 import copy
 
 import torch
-from influence_methods import BATCH, LARGE_BATCH, count_gradients, loader, need_package, opposition
+from influence_methods import (
+    BATCH,
+    LARGE_BATCH,
+    SMALL_BATCH,
+    count_gradients,
+    loader,
+    need_package,
+    opposition,
+)
 from mislabel_methods import Answer, Workbench, answer, last_layer, need_trusted
 from mislabel_training import Meter
 from torch import Tensor, nn
@@ -63,7 +71,7 @@ def dattri_tracin(bench: Workbench, meter: Meter, of_itself: bool) -> Answer:
         normalized_grad=False,
         projector_kwargs={"proj_type": "identity", "device": "cpu"},
     )
-    rows = loader(problem.inputs, problem.labels, LARGE_BATCH)
+    rows = loader(problem.inputs, problem.labels, SMALL_BATCH if of_itself else LARGE_BATCH)
     if of_itself:
         count_gradients(meter, len(problem.inputs))
         with torch.no_grad():
