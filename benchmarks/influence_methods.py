@@ -16,7 +16,7 @@ OPPONENTS = 20
 """Held-out samples that speak most against a row; all together they cancel out."""
 BATCH = 250
 SMALL_BATCH = 25
-"""For dattri's single gradients: with 50 images and more it took three times as long, memory being
+"""For dattri's single gradients: with 50 images and more it took over twice as long, memory being
 taken and given back each time."""
 LARGE_BATCH = 500
 """For packages that redo work for each batch: random projections, gradients of all queries."""
