@@ -6,8 +6,8 @@ The mislabel benchmark's first setting: a network that memorized 6,000 rows of C
 their noisy labels, and 1,000 held-out queries. Cost: CPU seconds with one thread of torch, in
 bare forward passes over the rows (measured before and after each method, the mean of both).
 Worth: average precision of the score at finding the wrong labels. Peers are run through their
-own packages, and left out where those are not installed. Methods that are not asked for keep their
-last results. The trained model is kept under
+own packages, and left out where those are not installed (docs/mislabels.md says how to install
+them). Methods that are not asked for keep their last results. The trained model is kept under
 benchmarks/cache. Results go to benchmarks/results/scoring_peers.json and .md.
 """
 
