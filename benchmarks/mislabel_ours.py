@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mislabel_rivals import Answer, Workbench
+from mislabel_methods import Answer, Workbench
 from mislabel_training import Meter
 from torch import nn
 

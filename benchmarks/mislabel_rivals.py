@@ -1,21 +1,16 @@
-"""Rivals of the mislabel benchmark, through their own packages."""
+"""Rivals of the mislabel benchmark that look at losses, folds, trusted samples or features."""
 
 from __future__ import annotations
 
 import copy
-import importlib.util
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from cleanlab.filter import find_label_issues
 from cleanlab.rank import get_label_quality_scores
-from mislabel_settings import Problem
+from mislabel_methods import Answer, Method, Workbench, answer, last_layer, need_trusted
 from mislabel_training import Cost, Meter, predict, replaced, train
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
@@ -23,80 +18,23 @@ from sklearn.base import clone
 from sklearn.model_selection import StratifiedKFold
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.data import TensorDataset
 
 FOLDS = 5
 TRUSTED_EPOCHS = 40
 NEIGHBOURS = 10
-OPPONENTS = 20
-"""Held-out samples that speak most against a row; all together they cancel out."""
 FORWARD_INF_LEARNING_RATE = 5e-3
-PROJECTION = 512
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a method says.
-
-    Attributes
-    ----------
-    score : `[rows]`, higher = more suspicious
-    flagged : bool `[rows]` or None
-        None where the method gives scores only.
-    suggested : int64 `[rows]` or None
-    cost : Cost
-        Forward passes are NaN where the model is not made of them.
-    claims : mapping
-        What the method says of itself: precision at budgets, the noise rate and its interval.
-    """
-
-    score: NDArray[np.floating]
-    flagged: NDArray[np.bool_] | None
-    suggested: NDArray[np.int64] | None
-    cost: Cost
-    claims: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Workbench:
-    """The problem, its trained model (a module or an estimator), and where things are kept."""
-
-    problem: Problem
-    model: Any
-    cache: Path
-
-    @property
-    def module(self) -> nn.Module:
-        if not isinstance(self.model, nn.Module):
-            raise NotApplicableError("needs gradients or features")
-        return self.model
-
-    def probabilities(self, meter: Meter) -> NDArray[np.float64]:
-        """Return the trained model's, in-sample, `[rows, C]`."""
-        if not isinstance(self.model, nn.Module):
-            meter.cost.forward_passes = float("nan")
-            return self.model.predict_proba(self.problem.train.drop(columns="label"))
-        meter.attach(self.model)
-        return predict(self.model, self.problem.inputs).numpy()
-
-
-class NotApplicableError(Exception):
-    """The method cannot work on this setting; the message says why."""
-
-
-Method = Callable[[Workbench, Meter], Answer]
 
 
 def loss(bench: Workbench, meter: Meter) -> Answer:
     found = bench.probabilities(meter)
-    return _answer(bench, meter, -np.log(_given(found, bench) + 1e-30), found)
+    return answer(bench, meter, -np.log(_given(found, bench) + 1e-30), found)
 
 
 def margin(bench: Workbench, meter: Meter) -> Answer:
     found = bench.probabilities(meter)
     others = found.copy()
     others[np.arange(len(found)), bench.problem.labels] = -1
-    return _answer(bench, meter, others.max(axis=1) - _given(found, bench), found)
+    return answer(bench, meter, others.max(axis=1) - _given(found, bench), found)
 
 
 def cleanlab_in_sample(bench: Workbench, meter: Meter) -> Answer:
@@ -108,13 +46,13 @@ def cleanlab_folds(bench: Workbench, meter: Meter) -> Answer:
 
 
 def cleanlab_folds_with_trusted(bench: Workbench, meter: Meter) -> Answer:
-    _need_trusted(bench)
+    need_trusted(bench)
     return _cleanlab(bench, meter, _out_of_sample(bench, meter, with_trusted=True))
 
 
 def trusted_only(bench: Workbench, meter: Meter) -> Answer:
     """A model that learned the trusted samples and nothing else, 40 epochs."""
-    _need_trusted(bench)
+    need_trusted(bench)
     problem = bench.problem
     if problem.training is None:
         model = clone(bench.model).fit(
@@ -130,12 +68,12 @@ def trusted_only(bench: Workbench, meter: Meter) -> Answer:
         labels = torch.tensor(problem.trusted_labels)
         module = train(training, problem.trusted, labels, problem.seed, meter)
         found = predict(module, problem.inputs).numpy()
-    return _answer(bench, meter, -np.log(_given(found, bench) + 1e-30), found)
+    return answer(bench, meter, -np.log(_given(found, bench) + 1e-30), found)
 
 
 def nearest_neighbours(bench: Workbench, meter: Meter) -> Answer:
     """The share of the nearest held-out samples, in the model's features, with other labels."""
-    _need_trusted(bench)
+    need_trusted(bench)
     meter.attach(bench.module)
     rows, trusted = (
         functional.normalize(_features(bench.module, inputs))
@@ -147,12 +85,12 @@ def nearest_neighbours(bench: Workbench, meter: Meter) -> Answer:
     votes = functional.one_hot(labels, len(bench.problem.classes)) * weights
     found = votes.sum(dim=1).double().numpy() + 1e-9
     found /= found.sum(axis=1, keepdims=True)
-    return _answer(bench, meter, 1 - _given(found, bench), found)
+    return answer(bench, meter, 1 - _given(found, bench), found)
 
 
 def forward_inf(bench: Workbench, meter: Meter) -> Answer:
     """The published recipe: one Adam step on the queries, in train mode; loss after - before."""
-    _need_trusted(bench)
+    need_trusted(bench)
     problem, labels = bench.problem, torch.tensor(bench.problem.labels)
     meter.attach(bench.module)
     before = predict(bench.module, problem.inputs)
@@ -165,66 +103,7 @@ def forward_inf(bench: Workbench, meter: Meter) -> Answer:
     after = predict(stepped.eval(), problem.inputs)
     lines = torch.arange(len(labels))
     change = (before[lines, labels] + 1e-30).log() - (after[lines, labels] + 1e-30).log()
-    return _answer(bench, meter, change.numpy(), after.numpy())
-
-
-def captum_self_influence(bench: Workbench, meter: Meter) -> Answer:
-    """TracInCPFast: how much each row matters to itself."""
-    attributor = _captum(bench, meter)
-    return _answer(bench, meter, attributor.self_influence().detach().double().numpy())
-
-
-def captum_opponents(bench: Workbench, meter: Meter) -> Answer:
-    """TracInCPFast: the mean influence of the held-out samples that speak most against a row."""
-    _need_trusted(bench)
-    problem = bench.problem
-    queries = (problem.trusted, torch.tensor(problem.trusted_labels))
-    influence = _captum(bench, meter).influence(queries).detach()
-    return _answer(bench, meter, _opposition(influence.T))
-
-
-def dattri_trak(bench: Workbench, meter: Meter) -> Answer:
-    """TRAK, one checkpoint: the held-out samples that speak most against a row."""
-    _need_trusted(bench)
-    _need_package("dattri")
-    from dattri.algorithm.trak import TRAKAttributor
-    from dattri.task import AttributionTask
-    from torch.utils.data import DataLoader
-
-    module = bench.module
-    problem = bench.problem
-
-    def loss_of(parameters: dict[str, Tensor], sample: tuple[Tensor, Tensor]) -> Tensor:
-        inputs, label = sample
-        outputs = torch.func.functional_call(module, parameters, inputs[None])
-        likelihood = torch.exp(-functional.cross_entropy(outputs, label[None])).clamp(
-            1e-6, 1 - 1e-6
-        )
-        return torch.log(likelihood) - torch.log1p(-likelihood)
-
-    def probability(parameters: dict[str, Tensor], sample: tuple[Tensor, Tensor]) -> Tensor:
-        inputs, label = sample
-        outputs = torch.func.functional_call(module, parameters, inputs[None])
-        return torch.exp(-functional.cross_entropy(outputs, label[None]))
-
-    task = AttributionTask(loss_of, module, [dict(module.state_dict())])
-    attributor = TRAKAttributor(
-        task,
-        probability,
-        projector_kwargs={"proj_dim": PROJECTION, "proj_max_batch_size": 32, "device": "cpu"},
-        regularization=1e-3,
-    )
-
-    def loader(inputs: Tensor, labels: NDArray[np.int64]) -> DataLoader:
-        return DataLoader(TensorDataset(inputs, torch.tensor(labels)), batch_size=64)
-
-    rows = loader(problem.inputs, problem.labels)
-    queries = loader(problem.trusted, problem.trusted_labels)
-    # A gradient of a row costs three forward passes; vmap hides the module from the meter.
-    meter.cost.forward_passes += 4 * (len(problem.inputs) + len(problem.trusted))
-    attributor.cache(rows)
-    influence = attributor.attribute(queries, rows)
-    return _answer(bench, meter, _opposition(influence.detach()))
+    return answer(bench, meter, change.numpy(), after.numpy())
 
 
 RIVALS: dict[str, Method] = {
@@ -236,9 +115,6 @@ RIVALS: dict[str, Method] = {
     "trusted samples only": trusted_only,
     "nearest trusted neighbours": nearest_neighbours,
     "Forward-INF, one step": forward_inf,
-    "Captum TracInCPFast, self": captum_self_influence,
-    "Captum TracInCPFast, opponents": captum_opponents,
-    "dattri TRAK": dattri_trak,
 }
 
 
@@ -246,36 +122,11 @@ def _given(probabilities: NDArray[np.float64], bench: Workbench) -> NDArray[np.f
     return probabilities[np.arange(len(probabilities)), bench.problem.labels]
 
 
-def _answer(
-    bench: Workbench,
-    meter: Meter,
-    score: NDArray[np.floating],
-    probabilities: NDArray[np.float64] | None = None,
-    flagged: NDArray[np.bool_] | None = None,
-) -> Answer:
-    suggested = None
-    if probabilities is not None:
-        others = probabilities.copy()
-        others[np.arange(len(others)), bench.problem.labels] = -1
-        suggested = others.argmax(axis=1)
-    return Answer(score, flagged, suggested, meter.cost, {})
-
-
 def _cleanlab(bench: Workbench, meter: Meter, probabilities: NDArray[np.float64]) -> Answer:
     labels = bench.problem.labels
     score = 1 - get_label_quality_scores(labels, probabilities)
     flagged = find_label_issues(labels, probabilities, n_jobs=1)
-    return _answer(bench, meter, score, probabilities, flagged)
-
-
-def _need_trusted(bench: Workbench) -> None:
-    if bench.problem.setting.held_out == 0:
-        raise NotApplicableError("needs trusted samples")
-
-
-def _need_package(name: str) -> None:
-    if importlib.util.find_spec(name) is None:
-        raise NotApplicableError(f"{name} is not installed")
+    return answer(bench, meter, score, probabilities, flagged)
 
 
 def _out_of_sample(bench: Workbench, meter: Meter, with_trusted: bool) -> NDArray[np.float64]:
@@ -324,40 +175,11 @@ def _fold(
     return predict(module, problem.inputs[left_out]).numpy()
 
 
-def _last_layer(module: nn.Module) -> tuple[str, nn.Linear]:
-    linear = [(name, part) for name, part in module.named_modules() if isinstance(part, nn.Linear)]
-    return linear[-1]
-
-
 @torch.no_grad()
 def _features(module: nn.Module, inputs: Tensor) -> Tensor:
     caught: list[Tensor] = []
-    _, layer = _last_layer(module)
+    _, layer = last_layer(module)
     handle = layer.register_forward_pre_hook(lambda layer, arguments: caught.append(arguments[0]))
     predict(module, inputs)
     handle.remove()
     return torch.cat(caught)
-
-
-def _captum(bench: Workbench, meter: Meter) -> Any:
-    _need_package("captum")
-    from captum.influence import TracInCPFast
-
-    module, problem = bench.module, bench.problem
-    meter.attach(module)
-    name, _ = _last_layer(module)
-    return TracInCPFast(
-        module,
-        name,
-        TensorDataset(problem.inputs, torch.tensor(problem.labels)),
-        [module.state_dict()],
-        checkpoints_load_func=lambda model, state: 1.0,  # The model holds it already.
-        loss_fn=nn.CrossEntropyLoss(reduction="sum"),
-        batch_size=200,
-    )
-
-
-def _opposition(influence: Tensor) -> NDArray[np.float64]:
-    """Return minus the mean of the most negative influences, from `[rows, held_out]`."""
-    count = min(OPPONENTS, influence.shape[1])
-    return -influence.double().topk(count, dim=1, largest=False).values.mean(dim=1).numpy()

@@ -20,9 +20,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from influence_rivals import INFLUENCE_RIVALS
+from mislabel_methods import Answer, Method, NotApplicableError, Workbench
 from mislabel_ours import ours, ours_thorough
 from mislabel_report import code, plot, table
-from mislabel_rivals import RIVALS, Answer, Method, NotApplicableError, Workbench
+from mislabel_rivals import RIVALS
 from mislabel_settings import SETTINGS, Problem, Setting, make_problem
 from mislabel_summary import summary
 from mislabel_training import Meter, replaced, trained_model
@@ -33,7 +35,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OrdinalEncoder
 
 HERE = Path(__file__).parent
-METHODS: dict[str, Method] = {"ours": ours, "ours, thorough": ours_thorough, **RIVALS}
+METHODS: dict[str, Method] = (
+    {"ours": ours, "ours, thorough": ours_thorough} | RIVALS | INFLUENCE_RIVALS
+)
 
 
 def main() -> None:

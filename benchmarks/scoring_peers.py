@@ -6,8 +6,8 @@ The mislabel benchmark's first setting: a network that memorized 6,000 rows of C
 their noisy labels, and 1,000 held-out queries. Cost: CPU seconds with one thread of torch, in
 bare forward passes over the rows (measured before and after each method, the mean of both).
 Worth: average precision of the score at finding the wrong labels. Peers are run through their
-own packages, and left out where those are not installed. Methods that are not asked for keep their
-last results. The trained model is kept under
+own packages, and left out where those are not installed (docs/mislabels.md says how to install
+them). Methods that are not asked for keep their last results. The trained model is kept under
 benchmarks/cache. Results go to benchmarks/results/scoring_peers.json and .md.
 """
 
@@ -23,7 +23,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mislabel_rivals import RIVALS, NotApplicableError, Workbench
+from influence_rivals import INFLUENCE_RIVALS
+from mislabel_methods import Method, NotApplicableError, Workbench
+from mislabel_ours import ours
+from mislabel_rivals import trusted_only
 from mislabel_settings import SETTINGS, make_problem
 from mislabel_training import Meter, predict, trained_model
 from numpy.typing import NDArray
@@ -51,7 +54,10 @@ MIRRORS: dict[str, tuple[dict[str, Any], list[str] | None]] = {
         ALL,
     ),
 }
-PEERS = ("Captum TracInCPFast, opponents", "dattri TRAK")
+METHODS: dict[str, Method] = INFLUENCE_RIVALS | {
+    "a model of the trusted samples only": trusted_only,
+    "an audit's mislabel score": ours,
+}
 
 
 def main() -> None:
@@ -59,7 +65,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, default=HERE.parent.parent / "shared" / "data")
-    parser.add_argument("--methods", nargs="+", default=[*MIRRORS, *PEERS])
+    parser.add_argument("--methods", nargs="+", default=[*MIRRORS, *METHODS])
     options = parser.parse_args()
     if not (options.data / "cifar10n_train.parquet").exists():
         sys.exit(f"{options.data} has no benchmark data; name its folder with --data")
@@ -85,6 +91,7 @@ def main() -> None:
         }
         print(line(result), flush=True)
         results = [old for old in results if old["method"] != name] + [result]
+        results.sort(key=lambda result: list(MIRRORS | METHODS).index(result["method"]))
         kept.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
     header = ["| method | bare passes | average precision |", "| --- | --- | --- |"]
     kept.with_suffix(".md").write_text("\n".join([*header, *map(line, results), ""]), "utf-8")
@@ -104,9 +111,9 @@ def _seconds(function: Callable[[], Any]) -> tuple[Any, float]:
 
 def scored(bench: Workbench, name: str) -> NDArray[Any]:
     """Return how suspicious each row is, by one method, loading of the rows included."""
-    if name in RIVALS:
+    if name in METHODS:
         with Meter() as meter:
-            return RIVALS[name](bench, meter).score
+            return METHODS[name](bench, meter).score
     mirror, groups = MIRRORS[name]
     problem = bench.problem
     with tempfile.TemporaryDirectory() as folder:
