@@ -57,6 +57,50 @@ def test_clean_targets_get_hardly_a_flag() -> None:
     assert found.noise_rate.low == 0
 
 
+def drawn(
+    rows: int, outliers: float, generator: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Noise of size 1, of which a share lies far off by nature; and which does."""
+    noise = generator.standard_t(20, rows)
+    far = generator.random(rows) < outliers
+    sign = generator.choice([-1, 1], rows)
+    return np.where(far, sign * np.exp(generator.normal(1.6, 0.4, rows)), noise), far
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.06])
+def test_what_lies_far_off_by_nature_is_no_error(rate: float) -> None:
+    generator = np.random.default_rng(7)
+    targets, far = drawn(ROWS, 0.08, generator)
+    wrong = np.arange(ROWS) < rate * ROWS
+    targets[wrong] = 60 * np.exp(generator.normal(0, 0.2, wrong.sum()))
+    given, _ = drawn(400, 0.08, generator)
+    planted = np.arange(400) < 100
+    given[planted] += generator.choice([-1, 1], 100) * generator.uniform(2, 8, 100)
+    nothing = np.zeros(ROWS)
+    known = ReferenceTargets(given, planted, nothing[:400], nothing[:400])
+    found = flag_targets(np.arange(ROWS), targets, nothing, nothing, nothing, known)
+    flagged = found.table["flagged"].to_numpy()
+    assert flagged[far & ~wrong].mean() < 0.15
+    assert flagged[~wrong].mean() < 0.02
+    assert flagged[wrong].all()
+    assert found.noise_rate.low <= rate <= found.noise_rate.high
+
+
+def test_planted_errors_that_look_right_do_not_stand_in_for_right_targets() -> None:
+    # Hours of work: nearly all right targets are about equally far off, as no Student's t has it.
+    generator = np.random.default_rng(8)
+    targets = generator.choice([-1, 1], ROWS) * generator.uniform(0.6, 1.1, ROWS)
+    wrong = np.arange(ROWS) < 0.08 * ROWS
+    targets[wrong] = 9.0
+    given = generator.choice([-1, 1], 400) * generator.uniform(0.6, 1.1, 400)
+    planted = np.arange(400) < 100
+    nothing = np.zeros(ROWS)
+    known = ReferenceTargets(given, planted, nothing[:400], nothing[:400])
+    found = flag_targets(np.arange(ROWS), targets, nothing, nothing, nothing, known)
+    assert found.table["flagged"].to_numpy().tolist() == wrong.tolist()
+    assert found.noise_rate.estimate == pytest.approx(0.08, abs=0.01)
+
+
 def test_the_interval_counts_slips_that_the_noise_hides() -> None:
     generator = np.random.default_rng(5)
     size = np.abs(generator.standard_t(10, 1000))
@@ -121,6 +165,11 @@ def test_the_evidence_is_the_ratio_of_the_two_densities() -> None:
     wrong += 0.25 * lognorm.pdf(size, 0.5, scale=np.exp(2.0))
     found = evidence.log_ratios(np.log1p(size**2)[:, None])
     np.testing.assert_allclose(found, np.log(wrong / right), rtol=0, atol=5e-3)
+    natural = TargetEvidence(0.8, 6.0, kinds, (0.03, 0.01), Sizes(1.5, 0.4), 0.1)
+    right = 0.9 * right + 0.1 * lognorm.pdf(size, 0.4, scale=np.exp(1.5))
+    found = natural.log_ratios(np.log1p(size**2)[:, None])
+    np.testing.assert_allclose(found[:2], np.log(wrong / right)[:2], rtol=0, atol=5e-3)
+    assert found[2] > found[1]  # Where the ratio of the densities falls already.
 
 
 def test_the_fit_finds_the_distributions_that_residuals_came_from() -> None:

@@ -1,12 +1,12 @@
 """Evidence against given targets: how residuals are distributed where targets are right, and wrong.
 
 Right targets scatter around the prediction, with tails as heavy as the data have them (Student's
-t). How far off wrong ones lie depends on what went wrong. Slips within the range of the targets
-are like the planted errors; gross ones (a decimal point, a unit) are not, so the rows themselves
-tell how gross, by expectation maximization (Dempster, Laird and Rubin, JRSS B 1977; for Student's
-t: Peel and McLachlan, Statistics and Computing 2000). The sizes of either kind are taken as
-log-normal: they differ by factors, and none of them is near 0, because what lies within the noise
-is not called an error.
+t), and some lie further off by nature, as right references show. How far off wrong ones lie depends
+on what went wrong. Slips within the range of the targets are like the planted errors; gross ones (a
+decimal point, a unit) are not, so the rows themselves tell how gross, by expectation maximization
+(Dempster, Laird and Rubin, JRSS B 1977; for Student's t: Peel and McLachlan, Statistics and
+Computing 2000). The sizes of either kind are taken as log-normal: they differ by factors, and none
+of them is near 0, because what lies within the noise is not called an error.
 """
 
 from __future__ import annotations
@@ -35,6 +35,9 @@ STEPS = 60
 BINS = 600
 """Squared residuals are counted in so many bins, each 9 % wider than the one before."""
 FIRST_RATE = 0.05
+SLIPS_BEYOND = 0.9
+"""Quantile of the right references that most planted errors have to exceed. Otherwise they say
+nothing of what is wrong, and would only fill in for what Student's t misses of what is right."""
 SMALLEST = 1e-9
 TINY = 1e-300
 LIKELIHOOD_DROP = 1.92
@@ -70,12 +73,18 @@ class TargetEvidence:
         The kinds of errors.
     rates : tuple of float
         Share of rows with each kind of error.
+    outliers : Sizes
+        Right targets that lie far off by nature.
+    outlier_share : float
+        Of the right targets.
     """
 
     scale: float
     tail: float
     kinds: tuple[Sizes, ...]
     rates: tuple[float, ...]
+    outliers: Sizes = Sizes(0.0, 1.0)
+    outlier_share: float = 0.0
 
     def log_ratios(self, signals: Values) -> Values:
         """Return the log likelihood ratio "wrong : right" of each row, `[rows]`, nats.
@@ -120,10 +129,22 @@ class TargetEvidence:
         return float(known + trials[found >= found.max() - LIKELIHOOD_DROP].max())
 
     def _right(self, squares: Values) -> Values:
+        return np.asarray(np.logaddexp.reduce(self._kinds_of_right(squares), axis=1))
+
+    def _kinds_of_right(self, squares: Values) -> Values:
+        """Return the log density times share of usual right targets and of outliers, `[n, 2]`."""
         tail, scale = self.tail, self.scale
         constant = gammaln((tail + 1) / 2) - gammaln(tail / 2) - 0.5 * np.log(tail * np.pi)
         falling = (tail + 1) / 2 * np.log1p(squares / (tail * scale**2))
-        return np.asarray(np.log(2) + constant - np.log(scale) - falling)
+        usual = np.log(2) + constant - np.log(scale) - falling
+        share = self.outlier_share
+        return np.stack(
+            [
+                usual + np.log1p(-share),
+                self.outliers.log_density(squares) + np.log(share + TINY),
+            ],
+            axis=1,
+        )
 
     def _joint(self, squares: Values) -> Values:
         """Return the log density times rate of being right and of each kind, `[n, 1 + kinds]`."""
@@ -164,7 +185,8 @@ def fit_target_evidence(
         logs = np.log(np.maximum(np.expm1(references[planted]), SMALLEST)) / 2
         # By quantiles: a planted error may happen to hit the prediction.
         low, middle, high = np.quantile(logs, [0.16, 0.5, 0.84])
-        slips = (Sizes(float(middle), max(float(high - low) / 2, LEAST_SPREAD)),)
+        if middle > np.log(np.quantile(right, SLIPS_BEYOND)) / 2:
+            slips = (Sizes(float(middle), max(float(high - low) / 2, LEAST_SPREAD)),)
     counts = _counted(np.expm1(rows)), _counted(right)
     fits = [_fit(*counts, slips, tail) for tail in tails]
     return max(fits, key=lambda fit: fit[0])[1]
@@ -183,17 +205,29 @@ def _fit(
     scale = float(np.sqrt(middle)) / 0.75
     gross = Sizes(float(np.log(GROSS_SIZE * scale)), GROSS_SPREAD)
     kinds = (*slips, gross)
-    fit = TargetEvidence(scale, tail, kinds, (FIRST_RATE / len(kinds),) * len(kinds))
+    rates = (FIRST_RATE / len(kinds),) * len(kinds)
+    share = FIRST_RATE if right.any() else 0.0
+    fit = TargetEvidence(scale, tail, kinds, rates, gross, share)
     for _ in range(STEPS):
         joint = fit._joint(GRID)
         shares = np.exp(joint - np.logaddexp.reduce(joint, axis=1, keepdims=True))
         shares *= rows[:, None]
-        rates = np.clip(shares[:, 1:].sum(axis=0) / rows.sum(), 1e-6, 0.4)
+        found = np.clip(shares[:, 1:].sum(axis=0) / rows.sum(), 1e-6, 0.4)
+        kinds_of_right = fit._kinds_of_right(GRID)
+        usual = np.exp(kinds_of_right[:, 0] - np.logaddexp.reduce(kinds_of_right, axis=1))
         pull = (tail + 1) / (tail + GRID / fit.scale**2)
-        weights = shares[:, 0] + right
+        weights = usual * (shares[:, 0] + right)
         scale = float(np.sqrt((weights * pull * GRID).sum() / weights.sum()))
-        gross = _gross(logs, shares[:, -1], scale)
-        fit = TargetEvidence(scale, tail, (*slips, gross), tuple(rates.tolist()))
+        # Only references say what is right and far off: of rows nobody knows.
+        far = (1 - usual) * right
+        fit = TargetEvidence(
+            scale,
+            tail,
+            (*slips, _gross(logs, shares[:, -1], scale)),
+            tuple(found.tolist()),
+            _gross(logs, far, scale),
+            float(far.sum() / right.sum()) if right.any() else 0.0,
+        )
     return fit.likelihood(rows, right), fit
 
 
@@ -206,7 +240,7 @@ def _counted(squares: Values) -> Values:
 
 
 def _gross(logs: Values, weights: Values, scale: float) -> Sizes:
-    """Return the sizes of gross errors, from rows that seem to have one and assumptions."""
+    """Return the sizes of what is far off, from rows that seem to be and assumptions."""
     total = float(weights.sum()) + GROSS_ROWS
     assumed = float(np.log(GROSS_SIZE * scale))
     mean = (float(weights @ logs) + GROSS_ROWS * assumed) / total
