@@ -52,7 +52,7 @@ def _line(setting: str, results: list[Result]) -> list[str]:
         f"{_median(ours):.3f}",
         *(f"{rivals[name]:.3f}" if name in rivals else "" for name in SHOWN.values()),
         f"{best} {rivals[best]:.3f}" if best else "",
-        " / ".join(f"{statistics.median(gap[b] for gap in claims):+.2f}" for b in claims[0]),
+        " / ".join(_signed(statistics.median(gap[b] for gap in claims)) for b in claims[0]),
         f"{sum(inside)} of {len(inside)}",
         f"{statistics.median(cost) / 1000:,.0f}k" if cost else "",
         f"{statistics.median(cost) / statistics.median(five):.2f}"
@@ -106,6 +106,10 @@ def _reached(results: list[Result]) -> list[str]:
             for r in clean
         ),
     ]
+
+
+def _signed(value: float) -> str:
+    return f"{round(value, 2) or 0.0:+.2f}"  # Not -0.00.
 
 
 def _median(results: list[Result]) -> float:
