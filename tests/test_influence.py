@@ -479,14 +479,18 @@ def test_the_command_scores_the_rows_of_an_audit(
 
 
 @pytest.mark.parametrize("size", [1.0, 50.0])
-def test_losses_of_heads_are_exact_however_small_or_large(size: float) -> None:
+def test_changes_by_heads_are_exact_however_small_or_large_the_losses(size: float) -> None:
     generator = torch.Generator().manual_seed(0)
-    outputs = size * torch.randn(40, CLASSES, 3, generator=generator)
+    outputs = size * torch.randn(40, CLASSES, generator=generator, dtype=torch.float64)
     outputs[:5, 0] += 18  # Losses of 1e-8 and less where the label is 0.
+    moved = size * torch.randn(40, CLASSES, 3, generator=generator)
+    moved[:, :, 0] *= 1e-4
     labels = torch.arange(40) % CLASSES
     labels[:5] = 0
-    expected = functional.cross_entropy(
-        outputs.double(), labels[:, None].expand(-1, 3), reduction="none"
+    before = functional.cross_entropy(outputs, labels, reduction="none")[:, None]
+    after = functional.cross_entropy(
+        outputs[:, :, None] + moved, labels[:, None].expand(-1, 3), reduction="none"
     )
-    found = head._cross_entropy(outputs.clone(), labels)
-    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-12)
+    found = head.cross_entropy_changes(moved.clone(), outputs, labels)
+    error = (found - (after - before)).abs()
+    assert (error <= 1e-12 + 1e-6 * torch.maximum(before, after)).all()
