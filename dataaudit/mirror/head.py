@@ -89,6 +89,66 @@ def learned_heads(
     return Heads(weights.detach(), None if biases is None else biases.detach())
 
 
+@dataclass(frozen=True)
+class Moves:
+    """What some groups added to the last layer.
+
+    Classes come before groups, so that sums over classes run over whole lines of groups.
+
+    Attributes
+    ----------
+    weights : `[width, classes × groups]`
+    biases : `[classes × groups]`
+    groups : int
+    """
+
+    weights: Tensor
+    biases: Tensor
+    groups: int
+
+    @classmethod
+    def of(cls, weights: Tensor, biases: Tensor) -> Moves:
+        """Return those of `[groups, classes, width]` and `[groups, classes]`."""
+        return cls(
+            weights.permute(2, 1, 0).flatten(1).contiguous(), biases.T.flatten(), len(weights)
+        )
+
+    def of_outputs(self, features: Tensor) -> Tensor:
+        """Return what is added to the outputs of rows, `[rows, classes, groups]`."""
+        moved = torch.addmm(self.biases, features.to(self.weights), self.weights)
+        return moved.view(len(features), -1, self.groups)
+
+
+@dataclass(frozen=True)
+class RankOneMoves:
+    """What some groups added to the last layer, each along the features of one query.
+
+    Attributes
+    ----------
+    learned : `[width, groups]`
+    along : `[classes, groups]`
+        How far along those features the weights of a class moved.
+    biases : `[classes, groups]`
+    """
+
+    learned: Tensor
+    along: Tensor
+    biases: Tensor
+
+    @classmethod
+    def of(cls, weights: Tensor, biases: Tensor, learned: Tensor) -> RankOneMoves:
+        """Return those of `[groups, classes, width]`, `[groups, classes]`, `[groups, width]`."""
+        squares = learned.square().sum(dim=1, keepdim=True)
+        tiny = torch.finfo(squares.dtype).tiny
+        along = torch.bmm(weights, learned[:, :, None])[:, :, 0] / squares.clamp_min(tiny)
+        return cls(learned.T.contiguous(), along.T.contiguous(), biases.T.contiguous())
+
+    def of_outputs(self, features: Tensor) -> Tensor:
+        """Return what is added to the outputs of rows, `[rows, classes, groups]`."""
+        products = features.to(self.learned) @ self.learned
+        return torch.addcmul(self.biases, products[:, None], self.along)
+
+
 class HeadGroups:
     """Groups that differ in their last linear layer; see `Mirrored`.
 
@@ -99,9 +159,20 @@ class HeadGroups:
     task : Task
     heads : Heads
     numerics : Numerics
+    learned : `[groups, width]` or None
+        The features of each group's query, where each group has learned one query by plain
+        gradient descent. Every step then moves the weights along these features, so that one
+        number for each class says what the group learned, and not one for each weight.
     """
 
-    def __init__(self, tail: Tail, task: Task, heads: Heads, numerics: Numerics = EXACT) -> None:
+    def __init__(
+        self,
+        tail: Tail,
+        task: Task,
+        heads: Heads,
+        numerics: Numerics = EXACT,
+        learned: Tensor | None = None,
+    ) -> None:
         self._tail, self._task, self._numerics = tail, task, numerics
         layer = tail.layers
         assert isinstance(layer, nn.Linear)
@@ -110,15 +181,14 @@ class HeadGroups:
         biases = weights.new_zeros(weights.shape[:2])
         if heads.biases is not None:
             biases = heads.biases - layer.bias.detach()
-        self._classes = weights.shape[1]
-        at_once = max(1, VALUES_AT_ONCE // (ROWS_AT_ONCE * self._classes))
-        # Classes before groups, so that sums over classes run over whole lines of groups.
-        self._moves = [
-            (part.permute(2, 1, 0).flatten(1).contiguous(), bias.T.flatten())
-            for part, bias in zip(
-                torch.split(weights, at_once), torch.split(biases, at_once), strict=True
-            )
-        ]
+        at_once = max(1, VALUES_AT_ONCE // (ROWS_AT_ONCE * weights.shape[1]))
+        kind, values = (
+            (Moves, [weights, biases])
+            if learned is None
+            else (RankOneMoves, [weights, biases, learned])
+        )
+        parts = zip(*(torch.split(value, at_once) for value in values), strict=True)
+        self._moves: list[Moves | RankOneMoves] = [kind.of(*part) for part in parts]
 
     @torch.inference_mode()
     def changes(
@@ -129,20 +199,18 @@ class HeadGroups:
             features, outputs = self._tail.run(inputs)
         outputs = outputs.double()
         found = self._task.losses(outputs, labels)
-        features = features.to(self._moves[0][0].dtype)
         parts = [
-            self._changes(torch.addmm(biases, features, weights), outputs, labels, found)
-            for weights, biases in self._moves
+            self._changes(moves.of_outputs(features), outputs, labels, found)
+            for moves in self._moves
         ]
         return found, torch.cat(parts, dim=1)
 
     def _changes(self, moved: Tensor, outputs: Tensor, labels: Tensor, losses: Tensor) -> Tensor:
-        """Return `[rows, groups]` of what moves the outputs, `[rows, classes × groups]`."""
-        moved = moved.view(len(moved), self._classes, -1)
+        """Return `[rows, groups]` of what is added to the outputs, `[rows, classes, groups]`."""
         if isinstance(self._task, Classification) and self._task.outputs == "logits":
             return cross_entropy_changes(moved, outputs, labels)
         groups = moved.shape[2]
-        rows = outputs.view(len(outputs), 1, self._classes) + moved.transpose(1, 2)
+        rows = outputs.view(len(outputs), 1, -1) + moved.transpose(1, 2)
         found = self._task.losses(
             rows.reshape(-1, *outputs.shape[1:]), labels.repeat_interleave(groups, dim=0)
         )
