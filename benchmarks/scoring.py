@@ -113,7 +113,7 @@ def cell(bench: Bench, mirror: str, groups: int, repeats: int) -> dict[str, Any]
     assert settings.kind != "auto"
     maker = Maker(loaded.model, loaded.task, loaded.held_out, settings, settings.kind, EXACT, trial)
     tried = GROUPS_TRIED[settings.kind]
-    expected = predict(
+    expected, _ = predict(
         loaded.model, loaded.train, found, maker.ready, batch_size, 1, tried, time.process_time
     )
     ready, steps = _timed(lambda: maker.ready(found))

@@ -26,7 +26,9 @@ from dataaudit.models.trained import Inputs, TrainedModel
 
 MOST_FORWARD_PASSES = 200
 """Forward passes of each row that `auto` spends on `finite`; beyond, `head` stands in for it."""
-BATCHES_MEASURED = 3
+BATCHES_MEASURED = 8
+SECONDS_MEASURED = 0.1
+"""Loading and scoring are measured on fewer batches where these take longer."""
 GROUPS_TRIED: dict[Kind, int] = {"finite": 8, "linear": 8, "head": 1000}
 """What one more costs is projected from these; of `head` it shows with many only."""
 
@@ -130,7 +132,7 @@ class Prediction:
 
         They are loaded by a thread ahead, which needs a core that torch leaves it.
         """
-        beside = torch.get_num_threads() < (os.cpu_count() or 1) or device.type != "cpu"
+        beside = torch.get_num_threads() < _cores() or device.type != "cpu"
         return max(self.loading, self.scoring) if beside else self.loading + self.scoring
 
 
@@ -143,7 +145,7 @@ def predict(
     chunks: int,
     tried: int,
     clock: Callable[[], float] = time.perf_counter,
-) -> Prediction:
+) -> tuple[Prediction, Mirrored]:
     """Measure loading, the queries' steps and scoring on a few batches, and project them.
 
     Parameters
@@ -157,24 +159,33 @@ def predict(
         Groups that are made ready for this, at most.
     clock : callable
         Returns seconds.
+
+    Returns
+    -------
+    Prediction
+    Mirrored
+        The groups that were tried, ready.
     """
     loading, batches = _loaded(model, rows, batch_size, clock)
     few = list(groups[:tried])
     started = clock()
     several = ready(few)
     steps = (clock() - started) / len(few) * len(groups)
-    all_of_few = _seconds(several, batches, clock)
-    one = all_of_few if len(few) == 1 else _seconds(ready(few[:1]), batches, clock)
-    each = 0.0 if len(few) == 1 else max(0.0, (all_of_few - one) / (len(few) - 1))
-    count = len(rows) / len(batches[0][1])
-    scoring = chunks * (one - each) + each * len(groups)
-    return Prediction(count * chunks * loading, count * scoring, steps)
+    all_of_few = _seconds_a_row(several, batches, clock)
+    if len(few) == len(groups) and chunks == 1:
+        scoring = all_of_few
+    else:
+        one = all_of_few if len(few) == 1 else _seconds_a_row(ready(few[:1]), batches, clock)
+        each = 0.0 if len(few) == 1 else max(0.0, (all_of_few - one) / (len(few) - 1))
+        scoring = chunks * (one - each) + each * len(groups)
+    count = len(rows)
+    return Prediction(count * chunks * loading, count * scoring, steps), several
 
 
 def _loaded(
     model: TrainedModel, rows: Samples, batch_size: int, clock: Callable[[], float]
 ) -> tuple[float, list[Part]]:
-    """Return the seconds that a batch takes to load, and the first batches."""
+    """Return the seconds that a row takes to load, and the first batches."""
     batches: list[Part] = []
     seconds: list[float] = []
     started = clock()
@@ -182,18 +193,34 @@ def _loaded(
         labels = torch.as_tensor(batch.labels, device=model.device)
         batches.append((model.inputs(batch, rows), labels))
         now = clock()
-        seconds.append(now - started)
+        seconds.append((now - started) / len(labels))
         started = now
-        if len(batches) == BATCHES_MEASURED:
+        if len(batches) == BATCHES_MEASURED or sum(seconds) * batch_size > SECONDS_MEASURED:
             break
     return statistics.median(seconds), batches
 
 
-def _seconds(mirrored: Mirrored, batches: Sequence[Part], clock: Callable[[], float]) -> float:
-    """Return the seconds that a batch takes, the median after one that warms up."""
-    found = []
-    for inputs, labels in [batches[0], *batches]:
+def _seconds_a_row(
+    mirrored: Mirrored, batches: Sequence[Part], clock: Callable[[], float]
+) -> float:
+    """Return the seconds that a row takes: the median over batches, after one that warms up.
+
+    A last batch is left out where it is shorter, for its rows take longer.
+    """
+    size = len(batches[0][1])
+    whole = [batch for batch in batches if len(batch[1]) == size]
+    found: list[float] = []
+    for inputs, labels in [whole[0], *whole]:
         started = clock()
         mirrored.changes(inputs, labels)[1].cpu()
         found.append(clock() - started)
-    return statistics.median(found[1:])
+        if sum(found) > SECONDS_MEASURED:
+            break
+    return statistics.median(found[1:] or found) / size
+
+
+def _cores() -> int:
+    """Return the cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
