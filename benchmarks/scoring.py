@@ -113,6 +113,7 @@ def cell(bench: Bench, mirror: str, groups: int, repeats: int) -> dict[str, Any]
     assert settings.kind != "auto"
     maker = Maker(loaded.model, loaded.task, loaded.held_out, settings, settings.kind, EXACT, trial)
     tried = min(groups, GROUPS_TRIED[settings.kind])
+    maker.ready(found[:1])  # The first steps of a process import what they need.
     ready, steps = _timed(lambda: maker.ready(found))
     with tempfile.TemporaryDirectory() as folder:
         loops = max(1, round(SECONDS / max(1e-3, _timed(lambda: bare(loaded, batch_size))[1])))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import dataaudit
+from dataaudit.datasets.load import samples_from_object
 from dataaudit.errors import ConfigError, DataAuditError, DataError, RunDirectoryError
 from dataaudit.influence import cost, run, streaming
 from dataaudit.influence.blocks import Influence
+from dataaudit.influence.groups import QueryGroup
+from dataaudit.influence.ready import Maker
 from dataaudit.mirror import head
+from dataaudit.mirror.mirrored import Mirrored
+from dataaudit.models.trained import Inputs, TrainedModel
 
 COLUMNS = list("abcdef")
 CLASSES = 4
@@ -377,6 +383,75 @@ def test_an_unfinished_or_damaged_influence_is_not_read(tmp_path: Path) -> None:
 
 
 # Choosing
+
+
+class Watch:
+    """A clock that goes only where it is told to."""
+
+    seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+class Slow:
+    """Groups that take a second a row for the model itself, and two for each of them."""
+
+    def __init__(self, watch: Watch, groups: int) -> None:
+        self._watch, self._groups = watch, groups
+
+    def changes(
+        self, inputs: Inputs, labels: Tensor, losses: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        self._watch.seconds += len(labels) * (1.0 + 2.0 * self._groups)
+        return torch.zeros(len(labels)), torch.zeros(len(labels), self._groups)
+
+
+@pytest.mark.parametrize(("rows", "chunks"), [(5, 1), (37, 1), (37, 3)])
+def test_the_cost_is_predicted_by_rows_and_groups(
+    rows: int, chunks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cost, "SECONDS_MEASURED", np.inf)
+    train = samples_from_object(
+        frame(rows, 1),
+        role="train",
+        label="label",
+        id_column=None,
+        classes=list(range(CLASSES)),
+        task="classification",
+    )
+    model, watch = TrainedModel(small(), preprocess, "small"), Watch()
+    groups = [QueryGroup(str(number), np.array([number])) for number in range(9)]
+
+    def ready(chosen: Sequence[QueryGroup]) -> Slow:
+        watch.seconds += 10 * len(chosen)
+        return Slow(watch, len(chosen))
+
+    for tried in (3, 9):
+        # The last batch is shorter than the others, and must not count as much.
+        found, few = cost.predict(model, train, groups, ready, 4, chunks, tried, watch)
+        assert found.steps == pytest.approx(10 * 9)
+        assert found.loading == 0
+        assert found.scoring == pytest.approx(rows * (chunks + 2.0 * 9))
+        assert few.changes(torch.zeros(2, 6), torch.zeros(2))[1].shape == (2, tried)
+
+
+def test_steps_that_were_tried_are_not_taken_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    ready = Maker.ready
+
+    def counted(maker: Maker, groups: Sequence[QueryGroup]) -> Mirrored:
+        asked.append(len(groups))
+        return ready(maker, groups)
+
+    monkeypatch.setattr(Maker, "ready", counted)
+    influence(tmp_path / "head", small(), {"kind": "head"})
+    assert asked == [9]
+    asked.clear()
+    influence(tmp_path / "finite", small(), {"kind": "finite"})
+    assert asked == [8, 1, 9]
 
 
 def test_auto_chooses_by_counts_and_says_why(
