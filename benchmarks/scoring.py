@@ -127,6 +127,7 @@ def cell(bench: Bench, mirror: str, groups: int, repeats: int) -> dict[str, Any]
                 batch_size,
                 1,
                 tried,
+                Path(folder),
                 time.process_time,
             )
             plain = _timed(lambda: [bare(loaded, batch_size) for _ in range(loops)])[1] / loops

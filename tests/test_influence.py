@@ -20,7 +20,7 @@ import dataaudit
 from dataaudit.datasets.load import samples_from_object
 from dataaudit.errors import ConfigError, DataAuditError, DataError, RunDirectoryError
 from dataaudit.influence import cost, run, streaming
-from dataaudit.influence.blocks import Influence
+from dataaudit.influence.blocks import Influence, InfluenceBlock
 from dataaudit.influence.groups import QueryGroup
 from dataaudit.influence.ready import Maker
 from dataaudit.mirror import head
@@ -409,7 +409,7 @@ class Slow:
 
 @pytest.mark.parametrize(("rows", "chunks"), [(5, 1), (37, 1), (37, 3)])
 def test_the_cost_is_predicted_by_rows_and_groups(
-    rows: int, chunks: int, monkeypatch: pytest.MonkeyPatch
+    rows: int, chunks: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cost, "SECONDS_MEASURED", np.inf)
     train = samples_from_object(
@@ -427,12 +427,17 @@ def test_the_cost_is_predicted_by_rows_and_groups(
         watch.seconds += 10 * len(chosen)
         return Slow(watch, len(chosen))
 
+    def written(folder: Path, block: InfluenceBlock) -> None:
+        assert folder == tmp_path
+        watch.seconds += 0.5 * block.scores.size
+
+    monkeypatch.setattr(cost, "write_block", written)
     for tried in (3, 9):
         # The last batch is shorter than the others, and must not count as much.
-        found, few = cost.predict(model, train, groups, ready, 4, chunks, tried, watch)
+        found, few = cost.predict(model, train, groups, ready, 4, chunks, tried, tmp_path, watch)
         assert found.steps == pytest.approx(10 * 9)
         assert found.loading == 0
-        assert found.scoring == pytest.approx(rows * (chunks + 2.0 * 9))
+        assert found.scoring == pytest.approx(rows * (chunks + 2.0 * 9 + 0.5 * 9))
         assert few.changes(torch.zeros(2, 6), torch.zeros(2))[1].shape == (2, tried)
 
 

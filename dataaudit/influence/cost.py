@@ -11,14 +11,18 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
 from dataaudit.datasets.samples import Samples
 from dataaudit.errors import ModelError
+from dataaudit.influence.blocks import InfluenceBlock, write_block
 from dataaudit.influence.groups import QueryGroup
 from dataaudit.influence.settings import InfluenceSettings, Kind
+from dataaudit.influence.streaming import rows_per_block
 from dataaudit.mirror.finite import Part
 from dataaudit.mirror.mirrored import Mirrored
 from dataaudit.mirror.tail import find_tail
@@ -118,7 +122,7 @@ class Prediction:
     loading : float
         Reading and preprocessing the rows.
     scoring : float
-        The forward passes over them.
+        The forward passes over them, and their scores to disk.
     steps : float
         The queries' steps.
     """
@@ -144,9 +148,10 @@ def predict(
     batch_size: int,
     chunks: int,
     tried: int,
+    folder: Path,
     clock: Callable[[], float] = time.perf_counter,
 ) -> tuple[Prediction, Mirrored]:
-    """Measure loading, the queries' steps and scoring on a few batches, and project them.
+    """Measure loading, the queries' steps, scoring and writing on a little, and project them.
 
     Parameters
     ----------
@@ -157,6 +162,8 @@ def predict(
         Rows in a batch, and how often the rows are gone through.
     tried : int
         Groups that are made ready for this, at most.
+    folder : Path
+        Where blocks are written. One is, with no scores in it, which the first of the run replaces.
     clock : callable
         Returns seconds.
 
@@ -178,6 +185,9 @@ def predict(
         one = all_of_few if len(few) == 1 else _seconds_a_row(ready(few[:1]), batches, clock)
         each = 0.0 if len(few) == 1 else max(0.0, (all_of_few - one) / (len(few) - 1))
         scoring = chunks * (one - each) + each * len(groups)
+    scoring += chunks * _seconds_to_write(
+        rows, -(-len(groups) // chunks), batch_size, folder, clock
+    )
     count = len(rows)
     return Prediction(count * chunks * loading, count * scoring, steps), several
 
@@ -217,6 +227,18 @@ def _seconds_a_row(
         if sum(found) > SECONDS_MEASURED:
             break
     return statistics.median(found[1:] or found) / size
+
+
+def _seconds_to_write(
+    rows: Samples, groups: int, batch_size: int, folder: Path, clock: Callable[[], float]
+) -> float:
+    """Return the seconds that a row takes to be written, in a block of the run's length."""
+    length = min(len(rows), rows_per_block(groups, batch_size))
+    scores = np.full((length, groups), np.nan, dtype=np.float32)
+    block = InfluenceBlock(0, 0, rows.ids[:length], scores[:, 0], scores)
+    started = clock()
+    write_block(folder, block)
+    return (clock() - started) / length
 
 
 def _cores() -> int:

@@ -143,7 +143,9 @@ def influence_of(
     maker = Maker(model, loaded.task, loaded.held_out, settings, choice.kind, numerics, trial)
     chunks = _chunks(found, maker, settings, config.batch_size)
     tried = min(len(chunks[0]), GROUPS_TRIED[choice.kind])
-    expected, few = predict(model, rows, found, maker.ready, config.batch_size, len(chunks), tried)
+    expected, few = predict(
+        model, rows, found, maker.ready, config.batch_size, len(chunks), tried, out
+    )
     # Where all groups were tried, their steps need not be taken again.
     made = few if tried == len(found) else None
     del few
