@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import dataaudit
+from dataaudit.datasets.load import samples_from_object
 from dataaudit.errors import ConfigError, DataAuditError, DataError, RunDirectoryError
 from dataaudit.influence import cost, run, streaming
-from dataaudit.influence.blocks import Influence
+from dataaudit.influence.blocks import Influence, InfluenceBlock
+from dataaudit.influence.groups import QueryGroup
+from dataaudit.influence.ready import Maker
 from dataaudit.mirror import head
+from dataaudit.mirror.mirrored import Mirrored
+from dataaudit.models.trained import Inputs, TrainedModel
 
 COLUMNS = list("abcdef")
 CLASSES = 4
@@ -141,18 +147,23 @@ def first_order(module: nn.Module, rate: float, names: str = "") -> NDArray[np.f
     return torch.stack([-rate * steps @ gradient(module, loss, names) for loss in rows]).numpy()
 
 
-def brute_force(module: nn.Module, rate: float, steps: int, names: str = "") -> NDArray[Any]:
+def brute_force(
+    module: nn.Module, rate: float, steps: int, names: str = "", optimizer: str = "adamw"
+) -> NDArray[Any]:
     """The oracle: a copy of the model is trained on each query, and asked for all rows."""
     columns = []
     rows, queries = frame(37, 1), frame(9, 2)
     for number in range(9):
         trained = copy.deepcopy(module).eval()
         moving = [value for name, value in trained.named_parameters() if name.startswith(names)]
-        optimizer = torch.optim.AdamW(moving, lr=rate, weight_decay=0.01)
+        if optimizer == "adamw":
+            stepper: Any = torch.optim.AdamW(moving, lr=rate, weight_decay=0.01)
+        else:
+            stepper = torch.optim.SGD(moving, lr=rate)
         for _ in range(steps):
-            optimizer.zero_grad()
+            stepper.zero_grad()
             losses(trained, queries.iloc[[number]]).sum().backward()
-            optimizer.step()
+            stepper.step()
         columns.append((losses(trained, rows) - losses(module.eval(), rows)).detach())
     return torch.stack(columns, dim=1).numpy()
 
@@ -181,11 +192,14 @@ def test_finite_with_a_small_step_is_linear(tmp_path: Path) -> None:
     np.testing.assert_allclose(matrix(found), first_order(small(), 1e-5), rtol=1e-3, atol=1e-8)
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
 @pytest.mark.parametrize("steps", [1, 7])
-def test_head_is_a_last_layer_trained_for_each_group(steps: int, tmp_path: Path) -> None:
-    mirror = {"kind": "head", "steps": steps, "learning_rate": 0.05, "optimizer": "adamw"}
+def test_head_is_a_last_layer_trained_for_each_group(
+    steps: int, optimizer: str, tmp_path: Path
+) -> None:
+    mirror = {"kind": "head", "steps": steps, "learning_rate": 0.05, "optimizer": optimizer}
     found = influence(tmp_path / "out", small(), mirror)
-    expected = brute_force(small(), 0.05, steps, names="4.")
+    expected = brute_force(small(), 0.05, steps, "4.", optimizer)
     np.testing.assert_allclose(matrix(found), expected, rtol=1e-5, atol=1e-7)
 
 
@@ -371,6 +385,80 @@ def test_an_unfinished_or_damaged_influence_is_not_read(tmp_path: Path) -> None:
 # Choosing
 
 
+class Watch:
+    """A clock that goes only where it is told to."""
+
+    seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+class Slow:
+    """Groups that take a second a row for the model itself, and two for each of them."""
+
+    def __init__(self, watch: Watch, groups: int) -> None:
+        self._watch, self._groups = watch, groups
+
+    def changes(
+        self, inputs: Inputs, labels: Tensor, losses: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        self._watch.seconds += len(labels) * (1.0 + 2.0 * self._groups)
+        return torch.zeros(len(labels)), torch.zeros(len(labels), self._groups)
+
+
+@pytest.mark.parametrize(("rows", "chunks"), [(5, 1), (37, 1), (37, 3)])
+def test_the_cost_is_predicted_by_rows_and_groups(
+    rows: int, chunks: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cost, "SECONDS_MEASURED", np.inf)
+    train = samples_from_object(
+        frame(rows, 1),
+        role="train",
+        label="label",
+        id_column=None,
+        classes=list(range(CLASSES)),
+        task="classification",
+    )
+    model, watch = TrainedModel(small(), preprocess, "small"), Watch()
+    groups = [QueryGroup(str(number), np.array([number])) for number in range(9)]
+
+    def ready(chosen: Sequence[QueryGroup]) -> Slow:
+        watch.seconds += 10 * len(chosen)
+        return Slow(watch, len(chosen))
+
+    def written(folder: Path, block: InfluenceBlock) -> None:
+        assert folder == tmp_path
+        watch.seconds += 0.5 * block.scores.size
+
+    monkeypatch.setattr(cost, "write_block", written)
+    for tried in (3, 9):
+        # The last batch is shorter than the others, and must not count as much.
+        found, few = cost.predict(model, train, groups, ready, 4, chunks, tried, tmp_path, watch)
+        assert found.steps == pytest.approx(10 * 9)
+        assert found.loading == 0
+        assert found.scoring == pytest.approx(rows * (chunks + 2.0 * 9 + 0.5 * 9))
+        assert few.changes(torch.zeros(2, 6), torch.zeros(2))[1].shape == (2, tried)
+
+
+def test_steps_that_were_tried_are_not_taken_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    ready = Maker.ready
+
+    def counted(maker: Maker, groups: Sequence[QueryGroup]) -> Mirrored:
+        asked.append(len(groups))
+        return ready(maker, groups)
+
+    monkeypatch.setattr(Maker, "ready", counted)
+    influence(tmp_path / "head", small(), {"kind": "head"})
+    assert asked == [9]
+    asked.clear()
+    influence(tmp_path / "finite", small(), {"kind": "finite"})
+    assert asked == [8, 1, 9]
+
+
 def test_auto_chooses_by_counts_and_says_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -479,14 +567,18 @@ def test_the_command_scores_the_rows_of_an_audit(
 
 
 @pytest.mark.parametrize("size", [1.0, 50.0])
-def test_losses_of_heads_are_exact_however_small_or_large(size: float) -> None:
+def test_changes_by_heads_are_exact_however_small_or_large_the_losses(size: float) -> None:
     generator = torch.Generator().manual_seed(0)
-    outputs = size * torch.randn(40, CLASSES, 3, generator=generator)
+    outputs = size * torch.randn(40, CLASSES, generator=generator, dtype=torch.float64)
     outputs[:5, 0] += 18  # Losses of 1e-8 and less where the label is 0.
+    moved = size * torch.randn(40, CLASSES, 3, generator=generator)
+    moved[:, :, 0] *= 1e-4
     labels = torch.arange(40) % CLASSES
     labels[:5] = 0
-    expected = functional.cross_entropy(
-        outputs.double(), labels[:, None].expand(-1, 3), reduction="none"
+    before = functional.cross_entropy(outputs, labels, reduction="none")[:, None]
+    after = functional.cross_entropy(
+        outputs[:, :, None] + moved, labels[:, None].expand(-1, 3), reduction="none"
     )
-    found = head._cross_entropy(outputs.clone(), labels)
-    torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-12)
+    found = head.cross_entropy_changes(moved.clone(), outputs, labels)
+    error = (found - (after - before)).abs()
+    assert (error <= 1e-12 + 1e-6 * torch.maximum(before, after)).all()

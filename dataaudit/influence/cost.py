@@ -11,14 +11,18 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
 from dataaudit.datasets.samples import Samples
 from dataaudit.errors import ModelError
+from dataaudit.influence.blocks import InfluenceBlock, write_block
 from dataaudit.influence.groups import QueryGroup
 from dataaudit.influence.settings import InfluenceSettings, Kind
+from dataaudit.influence.streaming import rows_per_block
 from dataaudit.mirror.finite import Part
 from dataaudit.mirror.mirrored import Mirrored
 from dataaudit.mirror.tail import find_tail
@@ -26,7 +30,9 @@ from dataaudit.models.trained import Inputs, TrainedModel
 
 MOST_FORWARD_PASSES = 200
 """Forward passes of each row that `auto` spends on `finite`; beyond, `head` stands in for it."""
-BATCHES_MEASURED = 3
+BATCHES_MEASURED = 8
+SECONDS_MEASURED = 0.1
+"""Loading and scoring are measured on fewer batches where these take longer."""
 GROUPS_TRIED: dict[Kind, int] = {"finite": 8, "linear": 8, "head": 1000}
 """What one more costs is projected from these; of `head` it shows with many only."""
 
@@ -116,7 +122,7 @@ class Prediction:
     loading : float
         Reading and preprocessing the rows.
     scoring : float
-        The forward passes over them.
+        The forward passes over them, and their scores to disk.
     steps : float
         The queries' steps.
     """
@@ -130,7 +136,7 @@ class Prediction:
 
         They are loaded by a thread ahead, which needs a core that torch leaves it.
         """
-        beside = torch.get_num_threads() < (os.cpu_count() or 1) or device.type != "cpu"
+        beside = torch.get_num_threads() < _cores() or device.type != "cpu"
         return max(self.loading, self.scoring) if beside else self.loading + self.scoring
 
 
@@ -142,9 +148,10 @@ def predict(
     batch_size: int,
     chunks: int,
     tried: int,
+    folder: Path,
     clock: Callable[[], float] = time.perf_counter,
-) -> Prediction:
-    """Measure loading, the queries' steps and scoring on a few batches, and project them.
+) -> tuple[Prediction, Mirrored]:
+    """Measure loading, the queries' steps, scoring and writing on a little, and project them.
 
     Parameters
     ----------
@@ -155,26 +162,40 @@ def predict(
         Rows in a batch, and how often the rows are gone through.
     tried : int
         Groups that are made ready for this, at most.
+    folder : Path
+        Where blocks are written. One is, with no scores in it, which the first of the run replaces.
     clock : callable
         Returns seconds.
+
+    Returns
+    -------
+    Prediction
+    Mirrored
+        The groups that were tried, ready.
     """
     loading, batches = _loaded(model, rows, batch_size, clock)
     few = list(groups[:tried])
     started = clock()
     several = ready(few)
     steps = (clock() - started) / len(few) * len(groups)
-    all_of_few = _seconds(several, batches, clock)
-    one = all_of_few if len(few) == 1 else _seconds(ready(few[:1]), batches, clock)
-    each = 0.0 if len(few) == 1 else max(0.0, (all_of_few - one) / (len(few) - 1))
-    count = len(rows) / len(batches[0][1])
-    scoring = chunks * (one - each) + each * len(groups)
-    return Prediction(count * chunks * loading, count * scoring, steps)
+    all_of_few = _seconds_a_row(several, batches, clock)
+    if len(few) == len(groups) and chunks == 1:
+        scoring = all_of_few
+    else:
+        one = all_of_few if len(few) == 1 else _seconds_a_row(ready(few[:1]), batches, clock)
+        each = 0.0 if len(few) == 1 else max(0.0, (all_of_few - one) / (len(few) - 1))
+        scoring = chunks * (one - each) + each * len(groups)
+    scoring += chunks * _seconds_to_write(
+        rows, -(-len(groups) // chunks), batch_size, folder, clock
+    )
+    count = len(rows)
+    return Prediction(count * chunks * loading, count * scoring, steps), several
 
 
 def _loaded(
     model: TrainedModel, rows: Samples, batch_size: int, clock: Callable[[], float]
 ) -> tuple[float, list[Part]]:
-    """Return the seconds that a batch takes to load, and the first batches."""
+    """Return the seconds that a row takes to load, and the first batches."""
     batches: list[Part] = []
     seconds: list[float] = []
     started = clock()
@@ -182,18 +203,46 @@ def _loaded(
         labels = torch.as_tensor(batch.labels, device=model.device)
         batches.append((model.inputs(batch, rows), labels))
         now = clock()
-        seconds.append(now - started)
+        seconds.append((now - started) / len(labels))
         started = now
-        if len(batches) == BATCHES_MEASURED:
+        if len(batches) == BATCHES_MEASURED or sum(seconds) * batch_size > SECONDS_MEASURED:
             break
     return statistics.median(seconds), batches
 
 
-def _seconds(mirrored: Mirrored, batches: Sequence[Part], clock: Callable[[], float]) -> float:
-    """Return the seconds that a batch takes, the median after one that warms up."""
-    found = []
-    for inputs, labels in [batches[0], *batches]:
+def _seconds_a_row(
+    mirrored: Mirrored, batches: Sequence[Part], clock: Callable[[], float]
+) -> float:
+    """Return the seconds that a row takes: the median over batches, after one that warms up.
+
+    A last batch is left out where it is shorter, for its rows take longer.
+    """
+    size = len(batches[0][1])
+    whole = [batch for batch in batches if len(batch[1]) == size]
+    found: list[float] = []
+    for inputs, labels in [whole[0], *whole]:
         started = clock()
         mirrored.changes(inputs, labels)[1].cpu()
         found.append(clock() - started)
-    return statistics.median(found[1:])
+        if sum(found) > SECONDS_MEASURED:
+            break
+    return statistics.median(found[1:] or found) / size
+
+
+def _seconds_to_write(
+    rows: Samples, groups: int, batch_size: int, folder: Path, clock: Callable[[], float]
+) -> float:
+    """Return the seconds that a row takes to be written, in a block of the run's length."""
+    length = min(len(rows), rows_per_block(groups, batch_size))
+    scores = np.full((length, groups), np.nan, dtype=np.float32)
+    block = InfluenceBlock(0, 0, rows.ids[:length], scores[:, 0], scores)
+    started = clock()
+    write_block(folder, block)
+    return (clock() - started) / length
+
+
+def _cores() -> int:
+    """Return the cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -132,7 +132,9 @@ class Maker:
             )
         together = ([next(lines) for lines in steps] for _ in range(settings.steps))
         heads = learned_heads(layer, self.task, features, labels, together, len(groups), settings)
-        return HeadGroups(tail, self.task, heads, self.numerics)
+        alone = settings.optimizer == "sgd" and len(features) == len(groups)
+        learned = features if alone else None
+        return HeadGroups(tail, self.task, heads, self.numerics, learned)
 
     def _lines(self, groups: Sequence[QueryGroup]) -> list[Iterator[Tensor]]:
         """Return for each group which lines of the features its steps learn."""

@@ -32,6 +32,7 @@ from dataaudit.influence.settings import InfluenceSettings, influence_settings
 from dataaudit.influence.streaming import joined_blocks, rows_per_block, scored_batches
 from dataaudit.loading import Loaded, load, load_objects
 from dataaudit.manifest import versions
+from dataaudit.mirror.mirrored import Mirrored
 from dataaudit.models.numerics import Numerics
 
 log = logging.getLogger("dataaudit")
@@ -142,14 +143,21 @@ def influence_of(
     maker = Maker(model, loaded.task, loaded.held_out, settings, choice.kind, numerics, trial)
     chunks = _chunks(found, maker, settings, config.batch_size)
     tried = min(len(chunks[0]), GROUPS_TRIED[choice.kind])
-    expected = predict(model, rows, found, maker.ready, config.batch_size, len(chunks), tried)
+    expected, few = predict(
+        model, rows, found, maker.ready, config.batch_size, len(chunks), tried, out
+    )
+    # Where all groups were tried, their steps need not be taken again.
+    made = few if tried == len(found) else None
+    del few
     log.info(
         "%s; about %.0f s for the rows and %.0f s for the queries' steps",
         choice.reason,
         expected.rows(model.device),
         expected.steps,
     )
-    steps, scoring = _score(loaded, chunks, maker, config.batch_size, out)
+    steps, scoring = _score(loaded, chunks, maker, config.batch_size, out, made)
+    if made is not None:
+        steps = expected.steps
     description = {
         "groups": [group.name for group in found],
         "rows": len(rows),
@@ -245,8 +253,12 @@ def _score(
     maker: Maker,
     batch_size: int,
     out: Path,
+    made: Mirrored | None,
 ) -> tuple[float, float]:
-    """Write all blocks; return the seconds of the queries' steps and of the rows."""
+    """Write all blocks; return the seconds of the queries' steps and of the rows.
+
+    `made` are the groups of the only chunk, where they are ready.
+    """
     length = rows_per_block(len(chunks[0]), batch_size)
     losses: NDArray[np.float64] | None = None
     if len(chunks) > 1:
@@ -255,7 +267,7 @@ def _score(
     steps, scoring, group_start = 0.0, 0.0, 0
     for chunk in chunks:
         started = time.perf_counter()
-        mirrored = maker.ready(chunk)
+        mirrored = made or maker.ready(chunk)
         learned = time.perf_counter()
         batches = scored_batches(loaded.model, loaded.train, mirrored, batch_size, losses)
         for block in joined_blocks(batches, length, group_start, len(loaded.train)):

@@ -183,7 +183,10 @@ class LayerwiseGroups:
                 continue
             with self._swappers[call.layer].holding(steps[call.layer]):
                 moved = call.layer.forward(*call.arguments, **call.named)
-            change = (moved * call.gradient).reshape(rows, -1).sum(dim=1).double()
+            # Summed as it lies in memory: reshaping images with channels last would copy them.
+            product = moved.mul_(call.gradient)
+            change = product.sum(dim=tuple(range(1, product.ndim))) if product.ndim > 1 else product
+            change = change.view(rows, -1).sum(dim=1).double()
             total = change if total is None else total + change
         if total is None:
             raise ModelError("mirror: none of the parameters that move is used in a forward pass")
