@@ -110,7 +110,7 @@ def _seconds(function: Callable[[], Any]) -> tuple[Any, float]:
 
 
 def scored(bench: Workbench, name: str) -> NDArray[Any]:
-    """Return how suspicious each row is, by one method, loading of the rows included."""
+    """Return how suspicious each row is, by one method; inputs are ready to be run for all."""
     if name in METHODS:
         with Meter() as meter:
             return METHODS[name](bench, meter).score
@@ -119,12 +119,11 @@ def scored(bench: Workbench, name: str) -> NDArray[Any]:
     with tempfile.TemporaryDirectory() as folder:
         found = dataaudit.mirrored_influence(
             bench.module,
-            problem.train,
-            problem.held_out,
+            (problem.inputs, torch.tensor(problem.labels)),
+            (problem.trusted, torch.tensor(problem.trusted_labels)),
             out=Path(folder) / "influence",
             groups=groups,
             mirror=mirror,
-            preprocess=problem.preprocess,
             classes=list(range(10)),
         )
         return found.per_row(strongest=STRONGEST)["score"].to_numpy()

@@ -17,6 +17,8 @@ from dataaudit.errors import DataError
 
 INPUT = "input"
 """The only column of pairs."""
+PAIRS_HELD = 64
+"""Inputs in memory while they are hashed: a frame for each takes longer than hashing it."""
 
 
 @dataclass(frozen=True)
@@ -101,13 +103,14 @@ class Pairs:
         return item[0], label
 
     def read(self) -> tuple[list[Any], str]:
-        """Return all labels and the hash of all pairs, one pair in memory at a time."""
-        labels = []
+        """Return all labels and the hash of all pairs, a few pairs in memory at a time."""
+        labels: list[Any] = []
         content = ContentHash()
-        for position in range(len(self)):
-            value, label = self.pair(position)
-            labels.append(label)
-            content.add(_objects([value], [position]).assign(label=[label]))
+        for start in range(0, len(self), PAIRS_HELD):
+            positions = range(start, min(start + PAIRS_HELD, len(self)))
+            values, few = zip(*(self.pair(position) for position in positions), strict=True)
+            labels += few
+            content.add(_objects(list(values), positions).assign(label=list(few)))
         return labels, content.hexdigest()
 
 
