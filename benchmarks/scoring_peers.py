@@ -45,6 +45,10 @@ MIRRORS: dict[str, tuple[dict[str, Any], list[str] | None]] = {
         None,
     ),
     "linear, one group": ({"kind": "linear", "batch_size": 1000}, ALL),
+    "finite, 20 steps, one group": (
+        {"kind": "finite", "steps": 20, "optimizer": "adamw", "learning_rate": 1e-3},
+        ALL,
+    ),
     "finite, 60 steps, one group": (
         {"kind": "finite", "steps": 60, "optimizer": "adamw", "learning_rate": 1e-3},
         ALL,
