@@ -24,6 +24,7 @@ from torch import nn
 
 from dataaudit.config import config_from_python
 from dataaudit.datasets.load import open_samples
+from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.influence.run import influence_of
 from dataaudit.influence.settings import influence_settings
 from dataaudit.loading import Loaded
@@ -54,16 +55,9 @@ def influence(path: Path, work: Path) -> None:
     """Score one table against 10 query groups, and print peak memory and time."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    train = open_samples(
-        path, role="train", label="label", id_column=None, classes=None, task="classification"
-    )
+    train = open_samples(path, ReadSettings("train", "label"))
     queries = open_samples(
-        path.with_name("queries.parquet"),
-        role="held_out",
-        label="label",
-        id_column=None,
-        classes=train.classes,
-        task="classification",
+        path.with_name("queries.parquet"), ReadSettings("held_out", "label", classes=train.classes)
     )
     module = nn.Sequential(nn.Linear(COLUMNS, 64), nn.ReLU(), nn.Linear(64, CLASSES)).eval()
     model = TrainedModel(module, default_preprocess(train), "trivial")

@@ -31,6 +31,7 @@ from torch import nn
 
 from dataaudit.config import config_from_python
 from dataaudit.datasets.load import open_samples
+from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.engines.choice import make_engine
 from dataaudit.flags.label_evidence import ReferenceRows
 from dataaudit.flags.mislabels import flag_mislabels
@@ -78,9 +79,7 @@ def score(path: Path, work: Path) -> None:
     """Load and score one file, and print peak memory and time."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    train = open_samples(
-        path, role="train", label="label", id_column=None, classes=None, task="classification"
-    )
+    train = open_samples(path, ReadSettings("train", "label"))
     module = nn.Sequential(nn.Flatten(), nn.Linear(SIDE * SIDE, CLASSES)).eval()
     model = TrainedModel(module, default_preprocess(train), "trivial")
     moved = Perturbation({name: value + 0.01 for name, value in module.named_parameters()})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,24 +19,19 @@ from PIL import Image
 
 from dataaudit.datasets.images import decode, thumbnail
 from dataaudit.datasets.load import open_samples, samples_from_object
+from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Samples
 from dataaudit.errors import DataError
 
-DEFAULTS: dict[str, Any] = {
-    "role": "train",
-    "label": "label",
-    "id_column": None,
-    "classes": None,
-    "task": "classification",
-}
+SETTINGS = ReadSettings("train", "label")
 
 
 def opened(path: Path, **changes: Any) -> Samples:
-    return open_samples(path, **(DEFAULTS | changes))
+    return open_samples(path, replace(SETTINGS, **changes))
 
 
 def taken(obj: Any, **changes: Any) -> Samples:
-    return samples_from_object(obj, **(DEFAULTS | changes))
+    return samples_from_object(obj, replace(SETTINGS, **changes))
 
 
 def message(path: Path, **changes: Any) -> str:
@@ -446,10 +442,7 @@ def test_a_data_loader_gives_the_rows_of_its_data_set() -> None:
     rows = TensorDataset(inputs, labels)
 
     def opened(loader: object) -> Samples:
-        return samples_from_object(
-            loader, role="train", label="label", id_column=None, classes=None,
-            task="classification",
-        )  # fmt: skip
+        return samples_from_object(loader, ReadSettings("train", "label"))
 
     for loader in (DataLoader(rows, batch_size=4), DataLoader(rows, shuffle=True)):
         samples = opened(loader)

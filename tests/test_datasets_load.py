@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ import pandas as pd
 import pytest
 
 from dataaudit.datasets.load import open_samples, samples_from_object
+from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Samples
 from dataaudit.errors import DataError
 
+SETTINGS = ReadSettings("train", "label")
 ROWS = pd.DataFrame(
     {
         "row_id": [10, 11, 12, 13, 14],
@@ -36,25 +39,11 @@ WRITERS = {
 
 
 def opened(path: Path, **changes: Any) -> Samples:
-    settings: dict[str, Any] = {
-        "role": "train",
-        "label": "label",
-        "id_column": None,
-        "classes": None,
-        "task": "classification",
-    }
-    return open_samples(path, **(settings | changes))
+    return open_samples(path, replace(SETTINGS, **changes))
 
 
 def taken(obj: Any, **changes: Any) -> Samples:
-    settings: dict[str, Any] = {
-        "role": "train",
-        "label": "label",
-        "id_column": None,
-        "classes": None,
-        "task": "classification",
-    }
-    return samples_from_object(obj, **(settings | changes))
+    return samples_from_object(obj, replace(SETTINGS, **changes))
 
 
 def message(path: Path, **changes: Any) -> str:

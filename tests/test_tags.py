@@ -1,6 +1,7 @@
 """Tags: read, written as text, their losses, and what flags make of them."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch.nn import functional
 
 from dataaudit.corrections.tags import corrected_tags
 from dataaudit.datasets.load import samples_from_object
+from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Samples
 from dataaudit.datasets.tags import as_text, carriers, tags_of_values, widened
 from dataaudit.errors import DataError, ModelError
@@ -86,11 +88,8 @@ def test_only_tags_that_change_are_written_anew() -> None:
 
 
 def samples_of(frame: pd.DataFrame, **settings: Any) -> Samples:
-    common: dict[str, Any] = {
-        "role": "train", "label": "tags", "id_column": None, "classes": CLASSES,
-        "task": "token-classification",
-    }  # fmt: skip
-    return samples_from_object(frame, **{**common, **settings})
+    common = ReadSettings("train", "tags", classes=CLASSES, task="token-classification")
+    return samples_from_object(frame, replace(common, **settings))
 
 
 def test_words_are_the_text_of_a_row() -> None:

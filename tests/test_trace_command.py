@@ -15,6 +15,7 @@ import dataaudit
 from dataaudit.attribution.language_models import Columns, LanguageModelTracer
 from dataaudit.attribution.tokens import user_tokenize
 from dataaudit.datasets.load import samples_from_object
+from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.mirror.finite import FiniteSettings
 from dataaudit.mirror.perturbation import UNPERTURBED
 from dataaudit.models.trained import TrainedModel
@@ -149,9 +150,7 @@ def a_tracer(settings: FiniteSettings) -> LanguageModelTracer:
 
 
 def samples(role: str, frame: pd.DataFrame):
-    return samples_from_object(
-        frame, role=role, label=None, id_column=None, classes=None, task="causal-lm"
-    )
+    return samples_from_object(frame, ReadSettings(role, label=None, task="causal-lm"))
 
 
 @pytest.mark.parametrize(("direction", "sign"), [("unlearn", 1.0), ("learn", -1.0)])
