@@ -13,8 +13,8 @@ from sklearn.linear_model import LogisticRegression
 
 import dataaudit
 from dataaudit.errors import ConfigError
+from dataaudit.report.charts.scatter import MOST_POINTS, scatter
 from dataaudit.report.data import Estimate
-from dataaudit.report.scatter import MOST_POINTS, scatter
 from dataaudit.verification.conclusion import conclusion
 from dataaudit.verification.data import MirrorAgreement, Verification
 from dataaudit.verification.page import render_verification

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dataaudit.memorized.data import MemorizationReport, MemorizedRow
-from dataaudit.report import charts, formats
-from dataaudit.report.histogram import histogram
+from dataaudit.report import formats
+from dataaudit.report.charts.bars import count_bars
+from dataaudit.report.charts.histogram import histogram
 from dataaudit.report.page import KeyFigure
 from dataaudit.report.page_parts import ROLE_WORDS, Fact, Figure, Table
 from dataaudit.report.render import render_template
@@ -117,7 +118,7 @@ def _figures(report: MemorizationReport) -> list[Figure]:
             Figure(
                 "Classes",
                 "Rows memorized in each class, those with the highest mean first.",
-                charts.count_bars(
+                count_bars(
                     "classes",
                     "Memorized rows by class",
                     [formats.label(item.label) for item in report.classes[:CLASSES_ON_PAGE]],

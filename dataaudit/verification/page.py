@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import pandas as pd
 
 from dataaudit.report import formats
+from dataaudit.report.charts.scatter import scatter
 from dataaudit.report.data import Estimate
 from dataaudit.report.page import KeyFigure
 from dataaudit.report.page_parts import ROLE_WORDS, Fact, Figure, Table
 from dataaudit.report.render import render_template
-from dataaudit.report.scatter import scatter
 from dataaudit.verification.data import Design, MirrorAgreement, MirrorKind, Trust, Verification
 
 DESIGN_WORDS: dict[Design, str] = {
