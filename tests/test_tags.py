@@ -17,6 +17,7 @@ from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Samples
 from dataaudit.datasets.tags import as_text, carriers, tags_of_values, widened
 from dataaudit.errors import DataError, ModelError
+from dataaudit.flags.tables import FlagSettings
 from dataaudit.flags.tags import ReferenceTags, TaggedRows, flag_tags, tag_signals
 from dataaudit.tasks import Classification, TokenClassification
 from dataaudit.tasks.weighted import WeightedTokenClassification
@@ -239,7 +240,7 @@ def test_without_references_rows_are_ranked_all_the_same() -> None:
     tags = np.zeros((3, 3), dtype=np.int16)
     after = said(0.9, 3, [(1, 1)])
     parts = [TaggedRows(tags, after, after, after)]
-    found = flag_tags(np.arange(3), CLASSES, tags, parts, None, budget=1)
+    found = flag_tags(np.arange(3), CLASSES, tags, parts, None, FlagSettings(budget=1))
     assert found.table["flagged"].tolist() == [False, True, False]
     assert found.notes is not None
     assert "token 2 is tagged O, and LOC" in found.notes[1]

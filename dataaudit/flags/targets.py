@@ -11,9 +11,18 @@ from numpy.typing import NDArray
 
 from dataaudit.flags.label_errors import judge_signals
 from dataaudit.flags.label_evidence import FEWEST_REFERENCES, fit_error_rate
-from dataaudit.flags.mislabels import budget_curve, largest_groups, method, rates, threshold
 from dataaudit.flags.probabilities import Values
 from dataaudit.flags.results import Interval, MislabelFlags
+from dataaudit.flags.tables import (
+    DEFAULTS,
+    FlagSettings,
+    budget_curve,
+    flagged_table,
+    largest_groups,
+    method,
+    rates,
+    threshold,
+)
 from dataaudit.flags.target_evidence import TAILS, TargetEvidence, fit_target_evidence
 
 NORMAL_MEDIAN = 0.6745
@@ -47,10 +56,7 @@ def flag_targets(
     familiar: Values,
     mirrored: Values,
     references: ReferenceTargets | None,
-    target_precision: float = 0.5,
-    budget: int | None = None,
-    row_groups: NDArray[Any] | None = None,
-    seed: int = 0,
+    settings: FlagSettings = DEFAULTS,
 ) -> MislabelFlags:
     """Flag rows whose target is probably wrong: much further off than right targets are.
 
@@ -63,10 +69,9 @@ def flag_targets(
         rows; and of the model that learned again, which is the suggested value.
     references : ReferenceTargets or None
         The same for trusted samples with right and with displaced targets.
-    target_precision, budget, row_groups, seed
-        As for `flag_mislabels`.
+    settings : FlagSettings
     """
-    groups = largest_groups(row_groups)
+    groups = largest_groups(settings.row_groups)
     scales = _scales(targets, familiar, mirrored, references)
     signals = target_signals(targets, familiar, mirrored, scales)
     known = None
@@ -77,25 +82,15 @@ def flag_targets(
         signals,
         known,
         lambda: _assumed_log_odds(signals[:, 1:]),
-        target_precision=target_precision,
-        budget=budget,
+        target_precision=settings.target_precision,
+        budget=settings.budget,
         parts=list(groups.values()),
-        seed=seed,
+        seed=settings.seed,
         calibrate=_Calibrator(signals[:, 1]),
     )
     suggested = np.asarray(mirrored, dtype=np.float64)
     residuals = targets - suggested
-    table = pd.DataFrame(
-        {
-            "row_id": row_ids,
-            "given_label": targets,
-            "suggested_label": suggested,
-            "score": judgement.score,
-            "probability": judgement.probability,
-            "flagged": judgement.flagged,
-            "rank": judgement.rank,
-        }
-    )
+    table = flagged_table(row_ids, targets, suggested, judgement)
     return MislabelFlags(
         table=table,
         signals=pd.DataFrame(
@@ -109,10 +104,10 @@ def flag_targets(
         noise_per_class=rates("class", {}, (), judgement),
         noise_table=pd.DataFrame(),
         expected_precision=budget_curve(judgement),
-        probability_threshold=threshold(judgement, target_precision, budget),
+        probability_threshold=threshold(judgement, settings),
         method=f"{method(judgement)} {_about_targets(scales[1])}",
         noise_per_group=None
-        if row_groups is None
+        if settings.row_groups is None
         else rates("group", groups, judgement.noise_rate_per_part, judgement),
         notes=[
             f"The target {_amount(given)} lies {_amount(abs(off))} "
