@@ -189,11 +189,15 @@ def _made_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return Project(folder, mislabeled, set(range(1000, 1006)))
 
 
+def fresh_copy(folder: Path, tmp_path: Path) -> Path:
+    """Return a copy of a user's folder, without what an earlier test's run left there."""
+    copied = tmp_path / "project"
+    shutil.copytree(folder, copied, ignore=shutil.ignore_patterns("__pycache__", "audit"))
+    return copied
+
+
 @pytest.fixture
 def project(_made_project: Project, tmp_path: Path) -> Project:
     """A fresh copy of the user's folder, to be run or to be broken."""
-    folder = tmp_path / "project"
-    shutil.copytree(
-        _made_project.folder, folder, ignore=shutil.ignore_patterns("__pycache__", "audit")
-    )
+    folder = fresh_copy(_made_project.folder, tmp_path)
     return Project(folder, _made_project.mislabeled, _made_project.leaked)

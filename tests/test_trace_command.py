@@ -1,14 +1,13 @@
 """`dataaudit trace` end to end: on a tiny model of the user's own, and on a transformers folder."""
 
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import CommandLine
+from conftest import CommandLine, fresh_copy
 from language_examples import ANIMALS, MODEL_SOURCE, language_project
 
 import dataaudit
@@ -23,16 +22,12 @@ from dataaudit.models.trained import TrainedModel
 
 @pytest.fixture(scope="session")
 def _made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("language")
-    language_project(folder)
-    return folder
+    return language_project(tmp_path_factory.mktemp("language"))
 
 
 @pytest.fixture
 def audit_yaml(_made: Path, tmp_path: Path) -> Path:
-    folder = tmp_path / "project"
-    shutil.copytree(_made, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    return folder / "audit.yaml"
+    return fresh_copy(_made.parent, tmp_path) / "audit.yaml"
 
 
 def test_passages_behind_each_prompt_come_first(

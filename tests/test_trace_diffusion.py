@@ -2,14 +2,13 @@
 
 import json
 import re
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import CommandLine
+from conftest import CommandLine, fresh_copy
 from diffusion_examples import FAMILIES, MODEL_SOURCE, diffusion_project
 from safetensors.torch import load_file
 
@@ -22,16 +21,12 @@ from dataaudit.errors import ModelError
 
 @pytest.fixture(scope="session")
 def _made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("diffusion")
-    diffusion_project(folder)
-    return folder
+    return diffusion_project(tmp_path_factory.mktemp("diffusion"))
 
 
 @pytest.fixture
 def audit_yaml(_made: Path, tmp_path: Path) -> Path:
-    folder = tmp_path / "project"
-    shutil.copytree(_made, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    return folder / "audit.yaml"
+    return fresh_copy(_made.parent, tmp_path) / "audit.yaml"
 
 
 def test_the_rows_of_its_own_family_come_first(audit_yaml: Path, command_line: CommandLine) -> None:
