@@ -90,7 +90,7 @@ class Loaded:
     learning_task: Task | None = None
 
 
-def load(config: AuditConfig, folder: Path) -> Loaded:
+def load(config: AuditConfig, folder: Path, built: Any = None) -> Loaded:
     """Open what an `audit.yaml` names.
 
     Parameters
@@ -98,6 +98,8 @@ def load(config: AuditConfig, folder: Path) -> Loaded:
     config : AuditConfig
     folder : Path
         The folder of `audit.yaml`, where the user's own module is looked for first.
+    built : torch.nn.Module, fitted scikit-learn estimator, or None
+        What the model's factory returned, where it has been called already.
 
     Raises
     ------
@@ -105,7 +107,10 @@ def load(config: AuditConfig, folder: Path) -> Loaded:
         Something is missing, unreadable, or does not fit the rest.
     """
     preprocess = preprocess_of(config, folder)
-    adapter = from_config(config.model, config.images, folder)
+    if built is None:
+        adapter = from_config(config.model, config.images, folder)
+    else:
+        adapter = from_object(built, config.images)
     return assemble(adapter, preprocess, split_paths(config), open_samples, config)
 
 
