@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,16 +14,7 @@ from dataaudit.flags.label_errors import judge_labels
 from dataaudit.flags.label_evidence import ReferenceRows
 from dataaudit.flags.probabilities import Labels, Table, pick, row_blocks
 from dataaudit.flags.results import MislabelFlags
-from dataaudit.flags.tables import (
-    DEFAULTS,
-    FlagSettings,
-    budget_curve,
-    flagged_table,
-    largest_groups,
-    method,
-    rates,
-    threshold,
-)
+from dataaudit.flags.tables import DEFAULTS, FlagSettings, flagged_table, flags_of, largest_groups
 
 SMALLEST = 1e-12
 
@@ -65,24 +57,16 @@ def flag_mislabels(
     names = np.array(list(classes))
     table = flagged_table(row_ids, names[given_labels], names[judgement.suggested_label], judgement)
     titles = [str(name) for name in classes]
-    return MislabelFlags(
-        table=table,
-        signals=_signals(given_labels, own_probabilities, mirrored_probabilities),
-        noise_rate=judgement.noise_rate,
-        noise_per_class=rates(
-            "class",
-            {title: given_labels == index for index, title in enumerate(titles)},
-            judgement.noise_rate_per_class,
-            judgement,
-        ),
-        noise_per_group=None
-        if settings.row_groups is None
-        else rates("group", groups, judgement.noise_rate_per_part, judgement),
-        noise_table=pd.DataFrame(judgement.noise_table, index=titles, columns=titles),
-        expected_precision=budget_curve(judgement),
-        probability_threshold=threshold(judgement, settings),
-        method=method(judgement),
+    flags = flags_of(
+        table,
+        _signals(given_labels, own_probabilities, mirrored_probabilities),
+        judgement,
+        settings,
+        {title: given_labels == index for index, title in enumerate(titles)},
+        judgement.noise_rate_per_class,
     )
+    noise_table = pd.DataFrame(judgement.noise_table, index=titles, columns=titles)
+    return replace(flags, noise_table=noise_table)
 
 
 def _signals(

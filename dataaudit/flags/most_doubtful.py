@@ -7,7 +7,7 @@ a single one is wrong, and its row is found by that one (docs/tasks.md has the c
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,15 +18,7 @@ from dataaudit.flags.label_errors import judge_signals
 from dataaudit.flags.label_evidence import FEWEST_REFERENCES, fit_error_rate
 from dataaudit.flags.probabilities import Values
 from dataaudit.flags.results import MislabelFlags
-from dataaudit.flags.tables import (
-    FlagSettings,
-    budget_curve,
-    flagged_table,
-    largest_groups,
-    method,
-    rates,
-    threshold,
-)
+from dataaudit.flags.tables import FlagSettings, flagged_table, flags_of, largest_groups
 
 NAMED = 3
 """At most so many doubtful labels of a row are named."""
@@ -96,29 +88,21 @@ def flag_by_the_most_doubtful(
         seed=settings.seed,
     )
     suggestions = suggest(judgement.mirrored_share)
-    table = flagged_table(row_ids, given, suggestions.labels, judgement)
-    per_label = judgement.noise_rate_per_part[: len(carriers)]
-    return MislabelFlags(
-        table=table,
-        signals=pd.DataFrame(
-            {
-                "mirrored_influence": losses[:, 1] - losses[:, 0],
-                "mirrored_loss": losses[:, 1],
-                "loss": losses[:, 0],
-                "most_doubtful_label": suggestions.doubt,
-            }
-        ),
-        noise_rate=judgement.noise_rate,
-        noise_per_class=rates("class", carriers, per_label, judgement),
-        noise_table=pd.DataFrame(),
-        expected_precision=budget_curve(judgement),
-        probability_threshold=threshold(judgement, settings),
-        method=f"{method(judgement)} {about}",
-        noise_per_group=None
-        if settings.row_groups is None
-        else rates("group", groups, judgement.noise_rate_per_part[len(carriers) :], judgement),
-        notes=suggestions.notes,
+    columns = {
+        "mirrored_influence": losses[:, 1] - losses[:, 0],
+        "mirrored_loss": losses[:, 1],
+        "loss": losses[:, 0],
+        "most_doubtful_label": suggestions.doubt,
+    }
+    flags = flags_of(
+        flagged_table(row_ids, given, suggestions.labels, judgement),
+        pd.DataFrame(columns),
+        judgement,
+        settings,
+        carriers,
+        judgement.noise_rate_per_part[: len(carriers)],
     )
+    return replace(flags, method=f"{flags.method} {about}", notes=suggestions.notes)
 
 
 def doubted(doubts: Values) -> NDArray[np.bool_]:

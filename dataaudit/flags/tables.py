@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dataaudit.flags.label_errors import Judgement
-from dataaudit.flags.results import Interval
+from dataaudit.flags.results import Interval, MislabelFlags
 
 POINTS_ON_BUDGET_CURVE = 60
 MOST_GROUPS = 30
@@ -60,6 +60,45 @@ def flagged_table(
     )
 
 
+def flags_of(
+    table: pd.DataFrame,
+    signals: pd.DataFrame,
+    judgement: Judgement,
+    settings: FlagSettings,
+    carriers: Mapping[str, NDArray[np.bool_]],
+    per_class: Sequence[Interval],
+) -> MislabelFlags:
+    """Return what all kinds of labels have in common of their flags.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        From `flagged_table`.
+    signals : pandas.DataFrame, aligned with `table`
+    judgement : Judgement
+        Its last parts are the largest groups, if any.
+    settings : FlagSettings
+    carriers : mapping of class to bool `[rows]`
+        The rows that carry it; empty where labels are no classes.
+    per_class : sequence of Interval, one for each of `carriers`
+    """
+    groups = largest_groups(settings.row_groups)
+    per_group = judgement.noise_rate_per_part[len(judgement.noise_rate_per_part) - len(groups) :]
+    return MislabelFlags(
+        table=table,
+        signals=signals,
+        noise_rate=judgement.noise_rate,
+        noise_per_class=_rates("class", carriers, per_class, judgement),
+        noise_per_group=None
+        if settings.row_groups is None
+        else _rates("group", groups, per_group, judgement),
+        noise_table=pd.DataFrame(),
+        expected_precision=_budget_curve(judgement),
+        probability_threshold=_threshold(judgement, settings),
+        method=_method(judgement),
+    )
+
+
 def largest_groups(row_groups: NDArray[Any] | None) -> dict[str, NDArray[np.bool_]]:
     """Return which rows belong to each of the largest groups, the largest first."""
     if row_groups is None:
@@ -69,7 +108,7 @@ def largest_groups(row_groups: NDArray[Any] | None) -> dict[str, NDArray[np.bool
     return {str(name): np.asarray(row_groups == name) for name in largest}
 
 
-def rates(
+def _rates(
     name: str,
     members: Mapping[str, NDArray[np.bool_]],
     estimates: Sequence[Interval],
@@ -91,7 +130,7 @@ def rates(
     return pd.DataFrame(lines, columns=columns)
 
 
-def budget_curve(judgement: Judgement) -> pd.DataFrame:
+def _budget_curve(judgement: Judgement) -> pd.DataFrame:
     """Return what review finds: `budget`, `expected_found`, `expected_precision`."""
     rows = len(judgement.rank)
     budgets = np.unique(np.geomspace(1, rows, POINTS_ON_BUDGET_CURVE).round().astype(np.int64))
@@ -102,7 +141,7 @@ def budget_curve(judgement: Judgement) -> pd.DataFrame:
     )
 
 
-def threshold(judgement: Judgement, settings: FlagSettings) -> float:
+def _threshold(judgement: Judgement, settings: FlagSettings) -> float:
     """Return the probability from which on rows are flagged."""
     if settings.budget is None:
         return settings.target_precision
@@ -110,7 +149,7 @@ def threshold(judgement: Judgement, settings: FlagSettings) -> float:
     return float(flagged.min()) if len(flagged) else 1.0
 
 
-def method(judgement: Judgement) -> str:
+def _method(judgement: Judgement) -> str:
     """Return the paragraph of the report that says how labels were judged."""
     share = judgement.mirrored_share
     basis = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,16 +13,7 @@ from dataaudit.flags.label_errors import judge_signals
 from dataaudit.flags.label_evidence import FEWEST_REFERENCES, fit_error_rate
 from dataaudit.flags.probabilities import Values
 from dataaudit.flags.results import Interval, MislabelFlags
-from dataaudit.flags.tables import (
-    DEFAULTS,
-    FlagSettings,
-    budget_curve,
-    flagged_table,
-    largest_groups,
-    method,
-    rates,
-    threshold,
-)
+from dataaudit.flags.tables import DEFAULTS, FlagSettings, flagged_table, flags_of, largest_groups
 from dataaudit.flags.target_evidence import TAILS, TargetEvidence, fit_target_evidence
 
 NORMAL_MEDIAN = 0.6745
@@ -91,24 +82,16 @@ def flag_targets(
     suggested = np.asarray(mirrored, dtype=np.float64)
     residuals = targets - suggested
     table = flagged_table(row_ids, targets, suggested, judgement)
-    return MislabelFlags(
-        table=table,
-        signals=pd.DataFrame(
-            {
-                "residual": np.abs(targets - own),
-                "mirrored_residual": np.abs(residuals),
-                "mirrored_influence": _loss(residuals, scales[1]) - _loss(targets - own, scales[1]),
-            }
-        ),
+    columns = {
+        "residual": np.abs(targets - own),
+        "mirrored_residual": np.abs(residuals),
+        "mirrored_influence": _loss(residuals, scales[1]) - _loss(targets - own, scales[1]),
+    }
+    flags = flags_of(table, pd.DataFrame(columns), judgement, settings, {}, ())
+    return replace(
+        flags,
         noise_rate=_with_what_noise_hides(judgement.noise_rate, signals[:, 1], known),
-        noise_per_class=rates("class", {}, (), judgement),
-        noise_table=pd.DataFrame(),
-        expected_precision=budget_curve(judgement),
-        probability_threshold=threshold(judgement, settings),
-        method=f"{method(judgement)} {_about_targets(scales[1])}",
-        noise_per_group=None
-        if settings.row_groups is None
-        else rates("group", groups, judgement.noise_rate_per_part, judgement),
+        method=f"{flags.method} {_about_targets(scales[1])}",
         notes=[
             f"The target {_amount(given)} lies {_amount(abs(off))} "
             f"{'above' if off > 0 else 'below'} what the model expects, {abs(off) / scales[1]:.1f} "
