@@ -52,6 +52,20 @@ def command_line(
     return run
 
 
+def trace_refuses(
+    command_line: CommandLine, audit_yaml: Path, faults: list[tuple[str, str, str]]
+) -> None:
+    """Put the second text of each fault for the first, and expect the third as the message."""
+    content = audit_yaml.read_text(encoding="utf-8")
+    for number, (old, new, message) in enumerate(faults):
+        assert old in content
+        audit_yaml.write_text(content.replace(old, new), encoding="utf-8")
+        outcome = command_line("trace", audit_yaml, "--out", audit_yaml.parent / f"out-{number}")
+        assert outcome.code == 2
+        assert message in outcome.err
+        assert "Traceback" not in outcome.err
+
+
 CHROMIUM_ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from reading import message, opened, taken
 
-from dataaudit.datasets.load import open_samples, samples_from_object
-from dataaudit.datasets.read_settings import ReadSettings
-from dataaudit.datasets.samples import Samples
-from dataaudit.errors import DataError
-
-SETTINGS = ReadSettings("train", "label")
 ROWS = pd.DataFrame(
     {
         "row_id": [10, 11, 12, 13, 14],
@@ -36,20 +29,6 @@ WRITERS = {
     "parquet": lambda frame, path: frame.to_parquet(path, index=False, row_group_size=2),
     "jsonl": lambda frame, path: frame.to_json(path, orient="records", lines=True),
 }
-
-
-def opened(path: Path, **changes: Any) -> Samples:
-    return open_samples(path, replace(SETTINGS, **changes))
-
-
-def taken(obj: Any, **changes: Any) -> Samples:
-    return samples_from_object(obj, replace(SETTINGS, **changes))
-
-
-def message(path: Path, **changes: Any) -> str:
-    with pytest.raises(DataError) as caught:
-        opened(path, **changes)
-    return str(caught.value).replace(str(path.parent), "")
 
 
 @pytest.fixture(params=list(WRITERS))

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import CommandLine, fresh_copy
+from conftest import CommandLine, fresh_copy, trace_refuses
 from language_examples import ANIMALS, MODEL_SOURCE, language_project
 
 import dataaudit
@@ -87,7 +87,6 @@ def test_run_does_the_same_as_trace(audit_yaml: Path, command_line: CommandLine)
 
 def test_bad_input_is_named(audit_yaml: Path, command_line: CommandLine) -> None:
     folder = audit_yaml.parent
-    content = audit_yaml.read_text(encoding="utf-8")
     train = "train: {path: train.jsonl, id: row_id}"
     suspects = "suspects: {path: prompts.jsonl, id: query_id}"
     model = "model: {factory: tiny_model:build, weights: model.safetensors}"
@@ -112,13 +111,7 @@ def test_bad_input_is_named(audit_yaml: Path, command_line: CommandLine) -> None
         ),
         ("task: causal-lm", "task: classification", "task: found classification, expected causal"),
     ]
-    for number, (old, new, message) in enumerate(faults):
-        assert old in content
-        audit_yaml.write_text(content.replace(old, new), encoding="utf-8")
-        outcome = command_line("trace", audit_yaml, "--out", folder / f"out-{number}")
-        assert outcome.code == 2
-        assert message in outcome.err
-        assert "Traceback" not in outcome.err
+    trace_refuses(command_line, audit_yaml, faults)
     outcome = command_line("trace", "--model", folder, "--train", folder / "train.jsonl")
     assert outcome.code == 2
     assert "expected either AUDIT_YAML, or all of --model, --train and --queries" in outcome.err

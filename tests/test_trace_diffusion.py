@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import CommandLine, fresh_copy
+from conftest import CommandLine, fresh_copy, trace_refuses
 from diffusion_examples import FAMILIES, MODEL_SOURCE, diffusion_project
 from safetensors.torch import load_file
 
@@ -87,8 +87,6 @@ def test_the_python_call_gives_the_same(audit_yaml: Path, command_line: CommandL
 
 
 def test_bad_input_is_named(audit_yaml: Path, command_line: CommandLine) -> None:
-    folder = audit_yaml.parent
-    content = audit_yaml.read_text(encoding="utf-8")
     trace = "trace: {top: 6, calibration: 4, draws: 20, steps: 6, fisher_images: 120}"
     faults = [
         (trace, "trace: {direction: learn}", "trace.direction: images are unlearned"),
@@ -98,13 +96,7 @@ def test_bad_input_is_named(audit_yaml: Path, command_line: CommandLine) -> None
         ("tiny_denoiser:preprocess", "tiny_denoiser:build", "preprocess failed on rows 0 to 0"),
         ("suspects: {path: generated.csv, id: query_id}", "", "suspects: needed for task diffus"),
     ]
-    for number, (old, new, message) in enumerate(faults):
-        assert old in content
-        audit_yaml.write_text(content.replace(old, new), encoding="utf-8")
-        outcome = command_line("trace", audit_yaml, "--out", folder / f"out-{number}")
-        assert outcome.code == 2
-        assert message in outcome.err
-        assert "Traceback" not in outcome.err
+    trace_refuses(command_line, audit_yaml, faults)
 
 
 def test_images_of_another_shape_are_named(audit_yaml: Path, command_line: CommandLine) -> None:
