@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
-import typer
-
-from dataaudit.commands.shared import interruptible, print_lines, print_summary
+from dataaudit.commands.shared import Out, interruptible, print_lines, print_summary
 
 
-def demo(
-    out: Annotated[Path, typer.Option(help="Directory for the report and the tables.")] = Path(
-        "audit-demo"
-    ),
-) -> None:
+def demo(out: Out = Path("audit-demo")) -> None:
     """Audit the handwritten digits that come with dataaudit, and count the planted faults found."""
     with interruptible():
         from dataaudit.demo import run_demo

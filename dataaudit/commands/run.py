@@ -7,18 +7,12 @@ from typing import Annotated
 
 import typer
 
-from dataaudit.commands.shared import (
-    EXIT_GATE_FAILED,
-    Overwrite,
-    Resume,
-    interruptible,
-    print_summary,
-)
+from dataaudit.commands.shared import Out, Overwrite, Resume, conclude, interruptible
 
 
 def run(
     audit_yaml: Annotated[Path, typer.Argument(help="What to audit; see README.")],
-    out: Annotated[Path, typer.Option(help="Directory for the report and the tables.")],
+    out: Out,
     overwrite: Overwrite = False,
     resume: Resume = False,
 ) -> None:
@@ -31,6 +25,4 @@ def run(
         from dataaudit.auditing import run_file
 
         result = run_file(audit_yaml, out, overwrite=overwrite, resume=resume)
-    print_summary(result.report, out)
-    if not result.passed:
-        raise typer.Exit(EXIT_GATE_FAILED)
+    conclude(result, out)

@@ -14,11 +14,13 @@ from dataaudit.inert import one_line, printable
 
 if TYPE_CHECKING:
     from dataaudit.report.data import AuditReport
+    from dataaudit.result import AuditResult
 
 EXIT_GATE_FAILED = 1
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
 
+Out = Annotated[Path, typer.Option(help="Directory for the report and the tables.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the audit in the directory.")]
 OverwriteResults = Annotated[bool, typer.Option("--overwrite", help="Replace earlier results.")]
 Resume = Annotated[
@@ -42,6 +44,13 @@ def print_summary(audit_report: AuditReport, out: Path) -> None:
 
     print_lines(summary_lines(audit_report))
     typer.echo(f"report: {(out / 'report.html').absolute()}")
+
+
+def conclude(result: AuditResult, out: Path) -> None:
+    """Print the summary of an audit, and exit with 1 where a gate in its file failed."""
+    print_summary(result.report, out)
+    if not result.passed:
+        raise typer.Exit(EXIT_GATE_FAILED)
 
 
 def print_error(message: str, error: BaseException) -> None:

@@ -7,13 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dataaudit.commands.shared import (
-    EXIT_GATE_FAILED,
-    Overwrite,
-    Resume,
-    interruptible,
-    print_summary,
-)
+from dataaudit.commands.shared import Out, Overwrite, Resume, conclude, interruptible
 from dataaudit.errors import ConfigError
 
 
@@ -21,9 +15,7 @@ def trace(
     audit_yaml: Annotated[
         Path | None, typer.Argument(help="What to trace, as for run; or give the options below.")
     ] = None,
-    out: Annotated[Path, typer.Option(help="Directory for the report and the tables.")] = Path(
-        "traced"
-    ),
+    out: Out = Path("traced"),
     task: Annotated[str | None, typer.Option(help="causal-lm or diffusion.")] = None,
     model: Annotated[
         Path | None, typer.Option(help="A local folder of the trained model, safetensors.")
@@ -67,6 +59,4 @@ def trace(
                 overwrite=overwrite,
                 resume=resume,
             )
-    print_summary(result.report, out)
-    if not result.passed:
-        raise typer.Exit(EXIT_GATE_FAILED)
+    conclude(result, out)
