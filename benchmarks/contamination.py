@@ -25,7 +25,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
@@ -48,6 +48,7 @@ from dataaudit.content.matching import Matcher, Matches
 from dataaudit.content.tables import describe_table
 from dataaudit.content.texts import describe_texts
 from dataaudit.datasets.load import samples_from_object
+from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.flags.contamination import (
     ExactCopies,
     PairDecisions,
@@ -241,11 +242,10 @@ def influence(
 
     Clean queries are drawn from suspects that no list names.
     """
-    common: Any = {"label": "label", "id_column": None, "classes": list(range(10))}
-    common["task"] = "classification"
+    settings = ReadSettings("train", "label", classes=list(range(10)))
     training = rows[["image"]].assign(label=rows["random_label"])
-    train = samples_from_object(training, role="train", **common)
-    suspects = samples_from_object(tests[["image", "label"]], role="suspects", **common)
+    train = samples_from_object(training, settings)
+    suspects = samples_from_object(tests[["image", "label"]], replace(settings, role="suspects"))
     audited = TrainedModel(model, lambda frame: to_tensor(decode(frame["image"])), "residual")
     task = Classification(10)
     drawn = np.random.default_rng(0).choice(

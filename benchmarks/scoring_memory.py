@@ -3,14 +3,12 @@
     python benchmarks/scoring_memory.py [--rows 1000000]
 
 Each size runs in a process of its own; scores go to disk and through a reduction. The meter is
-that of benchmarks/streams.py.
+that of benchmarks/memory_meter.py.
 """
 
 from __future__ import annotations
 
 import argparse
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -19,11 +17,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import torch
-from streams import CLASSES, ROWS_PER_GROUP, peak_kilobytes
+from memory_meter import peak_kilobytes, print_growth
+from streams import CLASSES, ROWS_PER_GROUP
 from torch import nn
 
 from dataaudit.config import config_from_python
 from dataaudit.datasets.load import open_samples
+from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.influence.run import influence_of
 from dataaudit.influence.settings import influence_settings
 from dataaudit.loading import Loaded
@@ -50,20 +50,19 @@ def write_table(path: Path, rows: int) -> None:
             writer.write_table(pa.table({**columns, "label": labels}, schema=schema))
 
 
+def write_tables(path: Path, rows: int) -> None:
+    """Write the training rows, and the queries beside them."""
+    write_table(path, rows)
+    write_table(path.with_name("queries.parquet"), GROUPS)
+
+
 def influence(path: Path, work: Path) -> None:
     """Score one table against 10 query groups, and print peak memory and time."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    train = open_samples(
-        path, role="train", label="label", id_column=None, classes=None, task="classification"
-    )
+    train = open_samples(path, ReadSettings("train", "label"))
     queries = open_samples(
-        path.with_name("queries.parquet"),
-        role="held_out",
-        label="label",
-        id_column=None,
-        classes=train.classes,
-        task="classification",
+        path.with_name("queries.parquet"), ReadSettings("held_out", "label", classes=train.classes)
     )
     module = nn.Sequential(nn.Linear(COLUMNS, 64), nn.ReLU(), nn.Linear(64, CLASSES)).eval()
     model = TrainedModel(module, default_preprocess(train), "trivial")
@@ -85,21 +84,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as work:
             influence(chosen.score, Path(work) / "influence")
         return
-    smallest = 0
-    for rows in (chosen.rows // 100, chosen.rows // 10, chosen.rows):
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "train.parquet"
-            write_table(path, rows)
-            write_table(path.with_name("queries.parquet"), GROUPS)
-            command = [sys.executable, __file__, "--score", str(path)]
-            result = subprocess.run(command, check=True, capture_output=True, text=True)
-        count, peak, seconds, _ = result.stdout.split()
-        smallest = smallest or int(peak)
-        print(
-            f"{int(count):>9} rows: peak {int(peak) / 1024:.0f} MiB, "
-            f"{int(peak) / smallest:.3f} of the smallest, {int(count) / float(seconds):.0f} rows/s",
-            flush=True,
-        )
+    print_growth(__file__, write_tables, chosen.rows)
 
 
 if __name__ == "__main__":

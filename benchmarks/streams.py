@@ -3,10 +3,9 @@
     python benchmarks/streams.py [--rows 1000000]
     python benchmarks/streams.py --flags [--rows 1000000]
 
-Each size runs in a process of its own, from a Parquet file of encoded images. The meter is VmHWM
-of /proc/self/status, the most memory that the process has held; ru_maxrss is no good here, because
-a child starts with its parent's. Prints the peak of each size, the ratio to the smallest, and rows
-a second. What must grow with the rows, ids and labels, is 16 bytes a row.
+Each size runs in a process of its own, from a Parquet file of encoded images. Prints the peak of
+each size, the ratio to the smallest, and rows a second (benchmarks/memory_meter.py). What must grow
+with the rows, ids and labels, is 16 bytes a row.
 
 With `--flags`, the same for the judgement of labels, which holds the probabilities of all rows:
 from random tables of 10 classes and 2,000 references, it prints what a row costs there.
@@ -16,8 +15,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -26,11 +23,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import torch
+from memory_meter import measured, peak_kilobytes, print_growth, sizes
 from PIL import Image
 from torch import nn
 
 from dataaudit.config import config_from_python
 from dataaudit.datasets.load import open_samples
+from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.engines.choice import make_engine
 from dataaudit.flags.label_evidence import ReferenceRows
 from dataaudit.flags.mislabels import flag_mislabels
@@ -67,20 +66,11 @@ def write_rows(path: Path, rows: int) -> None:
             writer.write_table(pa.table(columns, schema=schema))
 
 
-def peak_kilobytes() -> int:
-    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-        if line.startswith("VmHWM"):
-            return int(line.split()[1])
-    raise RuntimeError("no VmHWM in /proc/self/status")
-
-
 def score(path: Path, work: Path) -> None:
     """Load and score one file, and print peak memory and time."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    train = open_samples(
-        path, role="train", label="label", id_column=None, classes=None, task="classification"
-    )
+    train = open_samples(path, ReadSettings("train", "label"))
     module = nn.Sequential(nn.Flatten(), nn.Linear(SIDE * SIDE, CLASSES)).eval()
     model = TrainedModel(module, default_preprocess(train), "trivial")
     moved = Perturbation({name: value + 0.01 for name, value in module.named_parameters()})
@@ -130,10 +120,8 @@ def main() -> None:
         flag(chosen.flag)
         return
     if chosen.flags:
-        for rows in (chosen.rows // 100, chosen.rows // 10, chosen.rows):
-            command = [sys.executable, __file__, "--flag", str(rows)]
-            result = subprocess.run(command, check=True, capture_output=True, text=True)
-            count, peak, seconds, added = result.stdout.split()
+        for rows in sizes(chosen.rows):
+            count, peak, seconds, added = measured(__file__, "--flag", str(rows))
             print(
                 f"{int(count):>9} rows: peak {int(peak) / 1024:.0f} MiB, {seconds} s, "
                 f"{added} bytes a row beside the three tables",
@@ -144,20 +132,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as work:
             score(chosen.score, Path(work) / "train")
         return
-    smallest = 0
-    for rows in (chosen.rows // 100, chosen.rows // 10, chosen.rows):
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "train.parquet"
-            write_rows(path, rows)
-            command = [sys.executable, __file__, "--score", str(path)]
-            result = subprocess.run(command, check=True, capture_output=True, text=True)
-        count, peak, seconds, _ = result.stdout.split()
-        smallest = smallest or int(peak)
-        print(
-            f"{int(count):>9} rows: peak {int(peak) / 1024:.0f} MiB, "
-            f"{int(peak) / smallest:.3f} of the smallest, {int(count) / float(seconds):.0f} rows/s",
-            flush=True,
-        )
+    print_growth(__file__, write_rows, chosen.rows)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from pydantic import (
     model_validator,
 )
 
+from dataaudit.config_errors import explained
 from dataaudit.errors import ConfigError
 from dataaudit.report.data import About
 
@@ -409,7 +410,7 @@ def load_config(path: Path) -> AuditConfig:
     try:
         config = AuditConfig.model_validate(content)
     except ValidationError as error:
-        raise ConfigError(_describe(path, error)) from None
+        raise ConfigError(explained(path, error, AuditConfig)) from None
     return _with_absolute_paths(config, path.resolve().parent)
 
 
@@ -436,7 +437,7 @@ def config_from_python(
     try:
         return AuditConfig.model_validate(content)
     except ValidationError as error:
-        raise ConfigError(_describe("audit()", error)) from None
+        raise ConfigError(explained("audit()", error, AuditConfig)) from None
 
 
 def _with_absolute_paths(config: AuditConfig, folder: Path) -> AuditConfig:
@@ -458,47 +459,3 @@ def _similar_file(path: Path) -> str:
         return f" (nor a folder {path.parent})"
     close = difflib.get_close_matches(path.name, names, n=1)
     return f"; did you mean {path.parent / close[0]}?" if close else ""
-
-
-def _describe(where: Path | str, error: ValidationError) -> str:
-    lines = []
-    for problem in error.errors(include_url=False):
-        key = ".".join(str(part) for part in problem["loc"]) or "(top level)"
-        lines.append(f"  {key}: {_explain(problem)}")
-    # A union reports each of its members; the same line twice helps nobody.
-    return f"{where}:\n" + "\n".join(dict.fromkeys(lines))
-
-
-def _explain(problem: Any) -> str:
-    kind, found = problem["type"], problem["input"]
-    if kind == "extra_forbidden":
-        known = _known_keys(problem["loc"][:-1])
-        close = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
-        hint = f"; did you mean {close[0]}?" if close else f"; expected one of {', '.join(known)}"
-        return f"unknown key{hint}"
-    if kind == "missing":
-        return "this key is required"
-    if kind == "string_pattern_mismatch":
-        return f"found {_short(found)}, expected module:function, for example my_model:build"
-    if kind == "value_error":
-        return f"found {_short(found)}: {problem['ctx']['error']}"
-    message = problem["msg"]
-    return f"found {_short(found)}: {message[:1].lower()}{message[1:]}"
-
-
-def _known_keys(location: tuple[Any, ...]) -> list[str]:
-    section: Any = AuditConfig
-    for part in location:
-        annotation = section.model_fields[part].annotation
-        options = [annotation, *getattr(annotation, "__args__", ())]
-        section = next(
-            option
-            for option in options
-            if isinstance(option, type) and issubclass(option, BaseModel)
-        )
-    return list(section.model_fields)
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

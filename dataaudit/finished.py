@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from dataaudit.datasets.files import readable
 from dataaudit.datasets.label_sets import SEPARATOR
 from dataaudit.datasets.load import open_samples
+from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Samples
 from dataaudit.datasets.shard_paths import shard_paths
 from dataaudit.errors import DataError, RunDirectoryError
@@ -115,14 +116,16 @@ class FinishedAudit:
             )
         samples = open_samples(
             path,
-            role="train",
-            label=settings["train"]["label"],
-            id_column=settings["train"]["id"],
-            classes=self.classes or None,
-            task=str(settings["task"]),
-            tolerate=self.tolerates_bad_rows,
-            ignore=settings.get("ignore_label"),
-            separator=settings["train"].get("separator", SEPARATOR),
+            ReadSettings(
+                "train",
+                settings["train"]["label"],
+                id_column=settings["train"]["id"],
+                classes=self.classes or None,
+                task=str(settings["task"]),
+                tolerate=self.tolerates_bad_rows,
+                ignore=settings.get("ignore_label"),
+                separator=settings["train"].get("separator", SEPARATOR),
+            ),
         )
         if samples.sha256 != self.train_sha256:
             raise DataError(

@@ -18,6 +18,7 @@ from dataaudit.flags.label_evidence import ReferenceRows
 from dataaudit.flags.label_sets import ReferenceSets, flag_label_sets
 from dataaudit.flags.mislabels import flag_mislabels
 from dataaudit.flags.results import MislabelFlags
+from dataaudit.flags.tables import FlagSettings
 from dataaudit.flags.tags import ReferenceTags, TaggedRows, flag_tags
 from dataaudit.flags.targets import ReferenceTargets, flag_targets
 from dataaudit.loading import Loaded
@@ -43,12 +44,12 @@ def find_mislabels(
 ) -> MislabelFlags:
     """Flag training rows that are probably mislabeled."""
     train = loaded.train
-    decision: dict[str, Any] = {
-        "target_precision": config.flags.target_precision,
-        "budget": config.flags.budget,
-        "row_groups": train.groups() if train.group_column else None,
-        "seed": config.mirror.seed,
-    }
+    settings = FlagSettings(
+        target_precision=config.flags.target_precision,
+        budget=config.flags.budget,
+        row_groups=train.groups() if train.group_column else None,
+        seed=config.mirror.seed,
+    )
     known = _references(mirror, scores)
     classes = list(train.classes)
     if isinstance(loaded.task, TokenClassification):
@@ -58,7 +59,7 @@ def find_mislabels(
             as_tokens = loaded.task.as_tokens
             tags = ReferenceTags(labels, planted, as_tokens(before), as_tokens(after))
         parts = _TaggedParts(loaded.task, train, scores.train)
-        return flag_tags(train.ids, classes, train.labels, parts, tags, **decision)
+        return flag_tags(train.ids, classes, train.labels, parts, tags, settings)
     own, familiar, mirrored = (
         scores.train.predictions(models) for models in (ITSELF, FAMILIAR, RELEARNED)
     )
@@ -74,7 +75,7 @@ def find_mislabels(
             _column(familiar),
             _column(mirrored),
             targets,
-            **decision,
+            settings,
         )
     if isinstance(loaded.task, MultiLabel):
         return flag_label_sets(
@@ -86,7 +87,7 @@ def find_mislabels(
             mirrored,
             None if known is None else ReferenceSets(*known),
             train.label_values,
-            **decision,
+            settings,
         )
     rows = None if known is None else ReferenceRows(*known)
     estimator, said = loaded.model.estimator, ""
@@ -102,7 +103,7 @@ def find_mislabels(
             base = anew.probabilities(pool.samples)[pool.positions]
             rows = replace(rows, base_probabilities=base, learned_together=True)
     flags = flag_mislabels(
-        train.ids, classes, train.labels, own, familiar, mirrored, rows, **decision
+        train.ids, classes, train.labels, own, familiar, mirrored, rows, settings
     )
     return replace(flags, method=flags.method + said)
 

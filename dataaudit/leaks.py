@@ -24,10 +24,10 @@ from dataaudit.flags.consequence import (
 from dataaudit.flags.contamination import (
     ExactCopies,
     PairDecisions,
-    fit_null,
     flag_contamination,
     influence_scores,
 )
+from dataaudit.flags.null_distribution import fit_null
 from dataaudit.flags.results import ContaminationFlags
 from dataaudit.loading import Loaded
 from dataaudit.mirror.unlearning import reactions, unlearned

@@ -12,6 +12,7 @@ import torch
 
 from dataaudit.config import AuditConfig, DataConfig
 from dataaudit.datasets.load import open_samples, samples_from_object
+from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Role, Samples
 from dataaudit.datasets.set_aside import SetAside
 from dataaudit.datasets.tags import widened
@@ -89,7 +90,7 @@ class Loaded:
     learning_task: Task | None = None
 
 
-def load(config: AuditConfig, folder: Path) -> Loaded:
+def load(config: AuditConfig, folder: Path, built: Any = None) -> Loaded:
     """Open what an `audit.yaml` names.
 
     Parameters
@@ -97,39 +98,37 @@ def load(config: AuditConfig, folder: Path) -> Loaded:
     config : AuditConfig
     folder : Path
         The folder of `audit.yaml`, where the user's own module is looked for first.
+    built : torch.nn.Module, fitted scikit-learn estimator, or None
+        What the model's factory returned, where it has been called already.
 
     Raises
     ------
     ConfigError, DataError, ModelError
         Something is missing, unreadable, or does not fit the rest.
     """
-    preprocess = (
-        load_function(config.preprocess, folder, "preprocess") if config.preprocess else None
-    )
-    adapter = from_config(config.model, config.images, folder)
+    preprocess = preprocess_of(config, folder)
+    if built is None:
+        adapter = from_config(config.model, config.images, folder)
+    else:
+        adapter = from_object(built, config.images)
+    return assemble(adapter, preprocess, split_paths(config), open_samples, config)
 
-    def open_split(split: DataConfig, role: Role, classes: Classes) -> Samples:
-        return open_samples(
-            split.path,
-            role=role,
-            label=split.label,
-            id_column=split.id,
-            group_column=split.group,
-            classes=classes,
-            task=config.task,
-            tolerate=config.bad_rows.asked,
-            ignore=config.ignore_label,
-            separator=split.separator,
-            output_names=adapter.class_names,
-        )
 
-    return assemble(
-        adapter,
-        preprocess,
-        {"train": config.train, "held_out": config.held_out, "suspects": config.suspects},
-        open_split,
-        config,
-    )
+def preprocess_of(config: AuditConfig, folder: Path) -> Preprocess | None:
+    """Return the user's own preprocess, or None where `audit.yaml` names none."""
+    if config.preprocess is None:
+        return None
+    return load_function(config.preprocess, folder, "preprocess")
+
+
+def split_paths(config: AuditConfig) -> dict[Role, Path | None]:
+    """Return where each split lies, or None for those that `audit.yaml` leaves out."""
+    splits: dict[Role, DataConfig | None] = {
+        "train": config.train,
+        "held_out": config.held_out,
+        "suspects": config.suspects,
+    }
+    return {role: None if split is None else split.path for role, split in splits.items()}
 
 
 def load_objects(
@@ -152,12 +151,23 @@ def load_objects(
     if is_tokenizer(preprocess):
         adapter, preprocess = from_object(built, config.images, tokenizer=preprocess), None
 
-    def open_split(split: Any, role: Role, classes: Classes) -> Samples:
+    return assemble(adapter, preprocess, splits, samples_from_object, config)
+
+
+def assemble(
+    adapter: ModelAdapter,
+    preprocess: Preprocess | None,
+    splits: Mapping[Role, Any],
+    opened: Callable[[Any, ReadSettings], Samples],
+    config: AuditConfig,
+) -> Loaded:
+    """Open the splits with one set of classes, and join them with the model."""
+
+    def open_split(role: Role, classes: Classes) -> Samples:
         columns: DataConfig = getattr(config, role) or config.train
-        return samples_from_object(
-            split,
-            role=role,
-            label=columns.label,
+        settings = ReadSettings(
+            role,
+            columns.label,
             id_column=columns.id,
             group_column=columns.group,
             classes=classes,
@@ -167,22 +177,12 @@ def load_objects(
             separator=columns.separator,
             output_names=adapter.class_names,
         )
+        return opened(splits[role], settings)
 
-    return assemble(adapter, preprocess, splits, open_split, config)
-
-
-def assemble(
-    adapter: ModelAdapter,
-    preprocess: Preprocess | None,
-    splits: dict[Any, Any],
-    open_split: Callable[[Any, Role, Classes], Samples],
-    config: AuditConfig,
-) -> Loaded:
-    """Open the splits with one set of classes, and join them with the model."""
     device = device_of(config.device)
     classifies = config.task == "classification"
     classes: Classes = config.classes or (adapter.label_values if classifies else None)
-    rows = Screening(open_split(splits["train"], "train", classes), config.bad_rows)
+    rows = Screening(open_split("train", classes), config.bad_rows)
     model = adapter.trained(rows.samples, preprocess, config.mirror.seed).to(device)
     # Refused now, not after the rows have been read: a choice of parameters that has none.
     moving_parameters(model.module, config.mirror.parameters)
@@ -200,8 +200,7 @@ def assemble(
     for role in roles:
         if splits.get(role) is not None:
             known = list(train.classes) or None
-            samples = open_split(splits[role], role, known)
-            screening = Screening(samples, config.bad_rows)
+            screening = Screening(open_split(role, known), config.bad_rows)
             screening.check_inputs(model)
             others[role], set_aside[role] = screening.samples, screening.result()
             # Before hours of work: inputs of another kind than the training rows'.

@@ -12,7 +12,7 @@ from dataaudit.composition import composition
 from dataaudit.config import AuditConfig
 from dataaudit.evidence import Evidence, pair_evidence, row_evidence
 from dataaudit.flags.results import ContaminationFlags, MislabelFlags
-from dataaudit.loading import Loaded
+from dataaudit.loading import AuditInputs, Loaded
 from dataaudit.manifest import Clock, versions
 from dataaudit.mirror.plan import Plan
 from dataaudit.mirror.relearn import Mirror
@@ -40,7 +40,7 @@ def make_report(
         name=config.name,
         task=config.task,
         date=datetime.now(UTC).isoformat(timespec="seconds"),
-        splits=_splits(loaded),
+        splits=splits_of(loaded),
         mislabels=mislabels,
         contamination=contamination,
         evidence=_evidence(loaded, scores, mislabels, contamination),
@@ -52,7 +52,8 @@ def make_report(
     )
 
 
-def _splits(loaded: Loaded) -> list[Split]:
+def splits_of(inputs: AuditInputs) -> list[Split]:
+    """Return what the report says of the data sets that went in."""
     return [
         Split(
             role=samples.role,
@@ -62,7 +63,7 @@ def _splits(loaded: Loaded) -> list[Split]:
             id_column=samples.id_column,
             label_column=samples.label_column,
         )
-        for samples in (loaded.train, loaded.held_out, loaded.suspects)
+        for samples in (inputs.train, inputs.held_out, inputs.suspects)
         if samples is not None
     ]
 

@@ -52,6 +52,20 @@ def command_line(
     return run
 
 
+def trace_refuses(
+    command_line: CommandLine, audit_yaml: Path, faults: list[tuple[str, str, str]]
+) -> None:
+    """Put the second text of each fault for the first, and expect the third as the message."""
+    content = audit_yaml.read_text(encoding="utf-8")
+    for number, (old, new, message) in enumerate(faults):
+        assert old in content
+        audit_yaml.write_text(content.replace(old, new), encoding="utf-8")
+        outcome = command_line("trace", audit_yaml, "--out", audit_yaml.parent / f"out-{number}")
+        assert outcome.code == 2
+        assert message in outcome.err
+        assert "Traceback" not in outcome.err
+
+
 CHROMIUM_ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -189,11 +203,15 @@ def _made_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return Project(folder, mislabeled, set(range(1000, 1006)))
 
 
+def fresh_copy(folder: Path, tmp_path: Path) -> Path:
+    """Return a copy of a user's folder, without what an earlier test's run left there."""
+    copied = tmp_path / "project"
+    shutil.copytree(folder, copied, ignore=shutil.ignore_patterns("__pycache__", "audit"))
+    return copied
+
+
 @pytest.fixture
 def project(_made_project: Project, tmp_path: Path) -> Project:
     """A fresh copy of the user's folder, to be run or to be broken."""
-    folder = tmp_path / "project"
-    shutil.copytree(
-        _made_project.folder, folder, ignore=shutil.ignore_patterns("__pycache__", "audit")
-    )
+    folder = fresh_copy(_made_project.folder, tmp_path)
     return Project(folder, _made_project.mislabeled, _made_project.leaked)

@@ -17,6 +17,7 @@ from PIL import Image
 from report_examples import example_report
 
 from dataaudit.datasets.load import open_samples
+from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.report.data import AuditReport
 
 CLASSES = ["cat", "dog", "owl"]
@@ -149,9 +150,8 @@ def audited(
     is_folder_of_images = data.is_dir() and not (data / "state.json").exists()
     id_column = None if is_folder_of_images else "key"
     samples = open_samples(
-        data, role="train", label="label", id_column=id_column, classes=classes,
-        task="classification",
-    )  # fmt: skip
+        data, ReadSettings("train", "label", id_column=id_column, classes=classes)
+    )
     count = len(samples)
     given = [classes[label] for label in samples.labels]
     is_flagged = np.isin(np.arange(count), flagged)

@@ -15,6 +15,7 @@ from torch import nn
 import dataaudit
 from dataaudit.auditing import run_file
 from dataaudit.datasets.load import samples_from_object
+from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.set_aside import Kept, without
 from dataaudit.errors import DataError
 
@@ -217,9 +218,7 @@ def test_texts_that_are_too_long_or_missing() -> None:
 
 def test_kept_rows_are_read_like_any_others() -> None:
     frame = pd.DataFrame({"a": np.arange(50.0), "label": np.arange(50) % 2})
-    samples = samples_from_object(
-        frame, role="train", label="label", id_column=None, classes=None, task="classification"
-    )
+    samples = samples_from_object(frame, ReadSettings("train", "label"))
     once = without(samples, dict.fromkeys((0, 10, 11, 12, 13, 49), ""))
     twice = without(once, {0: "", 43: ""})
     expected = [n for n in range(50) if n not in (0, 1, 10, 11, 12, 13, 48, 49)]

@@ -15,6 +15,7 @@ from torch import nn
 from dataaudit.datasets import parquet
 from dataaudit.datasets.images import decode
 from dataaudit.datasets.load import open_samples
+from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.errors import DataError, ModelError
 from dataaudit.models.loading import load_weights
 
@@ -65,9 +66,7 @@ def test_a_parquet_file_of_rows_without_end(
     pyarrow.parquet.write_table(table, path)
     assert path.stat().st_size < 20_000
     with pytest.raises(DataError, match="announces 2000000 rows in"):
-        open_samples(
-            path, role="train", label="label", id_column=None, classes=None, task="classification"
-        )
+        open_samples(path, ReadSettings("train", "label"))
 
 
 def test_a_link_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:
@@ -78,11 +77,4 @@ def test_a_link_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:
     (folder / "b.png").write_bytes(png(1, 1))
     (folder / "c.png").symlink_to(tmp_path / "secret" / "a.png")
     with pytest.raises(DataError, match="is a link that leads nowhere or out of the folder"):
-        open_samples(
-            tmp_path / "images",
-            role="train",
-            label="label",
-            id_column=None,
-            classes=None,
-            task="classification",
-        )
+        open_samples(tmp_path / "images", ReadSettings("train", "label"))

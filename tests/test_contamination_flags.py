@@ -8,13 +8,11 @@ from scipy import stats
 
 from dataaudit.flags.contamination import (
     ExactCopies,
-    benjamini_hochberg,
     combined_p_values,
-    fit_null,
     flag_contamination,
     influence_scores,
-    p_values,
 )
+from dataaudit.flags.null_distribution import benjamini_hochberg, fit_null, p_values
 
 
 def flag(content, calibration, **more):

@@ -21,6 +21,7 @@ from PIL import Image
 
 from dataaudit.datasets.images import decode, thumbnail
 from dataaudit.datasets.load import open_samples
+from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.errors import DataError
 
 ROWS = 40
@@ -102,9 +103,7 @@ def damaged(content: bytes, cut: float | None, flips: list[tuple[float, int]]) -
 
 
 def read_all(path: Path) -> Iterator[pd.DataFrame]:
-    samples = open_samples(
-        path, role="train", label="label", id_column=None, classes=None, task="classification"
-    )
+    samples = open_samples(path, ReadSettings("train", "label"))
     for batch in samples.batches(16):
         yield batch.frame
     yield samples.take([len(samples) - 1, 0]).frame

@@ -15,39 +15,11 @@ import pyarrow.feather
 import pytest
 import torch
 from PIL import Image
+from reading import message, object_message, opened, taken
 
 from dataaudit.datasets.images import decode, thumbnail
-from dataaudit.datasets.load import open_samples, samples_from_object
 from dataaudit.datasets.samples import Samples
 from dataaudit.errors import DataError
-
-DEFAULTS: dict[str, Any] = {
-    "role": "train",
-    "label": "label",
-    "id_column": None,
-    "classes": None,
-    "task": "classification",
-}
-
-
-def opened(path: Path, **changes: Any) -> Samples:
-    return open_samples(path, **(DEFAULTS | changes))
-
-
-def taken(obj: Any, **changes: Any) -> Samples:
-    return samples_from_object(obj, **(DEFAULTS | changes))
-
-
-def message(path: Path, **changes: Any) -> str:
-    with pytest.raises(DataError) as caught:
-        opened(path, **changes)
-    return str(caught.value).replace(str(path.parent), "")
-
-
-def object_message(obj: Any, **changes: Any) -> str:
-    with pytest.raises(DataError) as caught:
-        taken(obj, **changes)
-    return str(caught.value)
 
 
 def png(shade: int, size: tuple[int, int] = (4, 3), mode: str = "RGB") -> bytes:
@@ -445,17 +417,11 @@ def test_a_data_loader_gives_the_rows_of_its_data_set() -> None:
     inputs, labels = torch.arange(12.0).reshape(6, 2), torch.tensor([0, 1, 0, 1, 1, 0])
     rows = TensorDataset(inputs, labels)
 
-    def opened(loader: object) -> Samples:
-        return samples_from_object(
-            loader, role="train", label="label", id_column=None, classes=None,
-            task="classification",
-        )  # fmt: skip
-
     for loader in (DataLoader(rows, batch_size=4), DataLoader(rows, shuffle=True)):
-        samples = opened(loader)
+        samples = taken(loader)
         assert samples.labels.tolist() == labels.tolist()
         assert torch.equal(samples.take([5]).frame["input"].iloc[0], inputs[5])
     with pytest.raises(DataError, match=r"joins rows by its own function <lambda>; pass load"):
-        opened(DataLoader(rows, collate_fn=lambda pairs: pairs))
+        taken(DataLoader(rows, collate_fn=lambda pairs: pairs))
     with pytest.raises(DataError, match="draws its rows by SubsetRandomSampler, so that some may"):
-        opened(DataLoader(rows, sampler=SubsetRandomSampler([0, 1])))
+        taken(DataLoader(rows, sampler=SubsetRandomSampler([0, 1])))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from dataaudit.datasets.labels import class_indices
 from dataaudit.datasets.load import samples_from_object
+from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Samples
 from dataaudit.errors import DataError
 
@@ -20,14 +22,8 @@ from dataaudit.errors import DataError
 def taken(labels: Any, **changes: Any) -> Samples:
     frame = pd.DataFrame({"x": range(len(labels)), "y": labels})
     frame["name"] = [f"r{row}" for row in range(len(labels))]
-    settings: dict[str, Any] = {
-        "role": "train",
-        "label": "y",
-        "id_column": "name",
-        "classes": None,
-        "task": "classification",
-    }
-    return samples_from_object(frame, **(settings | changes))
+    settings = ReadSettings("train", "y", id_column="name")
+    return samples_from_object(frame, replace(settings, **changes))
 
 
 def message(labels: Any, **changes: Any) -> str:
@@ -194,9 +190,7 @@ def test_any_labels_are_taken_or_refused(labels: list[Any], task: str) -> None:
 def test_any_ids_are_taken_or_refused(ids: list[Any]) -> None:
     frame = pd.DataFrame({"id": pd.Series(ids, dtype=object), "y": 0})
     try:
-        samples = samples_from_object(
-            frame, role="train", label="y", id_column="id", classes=None, task="classification"
-        )
+        samples = samples_from_object(frame, ReadSettings("train", "y", id_column="id"))
     except DataError:
         return
     assert len(set(samples.ids.tolist())) == len(ids)
@@ -218,18 +212,14 @@ def test_indices_point_at_the_label(labels: list[int]) -> None:
 def ids_message(ids: Any) -> str:
     frame = pd.DataFrame({"id": ids, "y": 0})
     with pytest.raises(DataError) as caught:
-        samples_from_object(
-            frame, role="train", label="y", id_column="id", classes=None, task="classification"
-        )
+        samples_from_object(frame, ReadSettings("train", "y", id_column="id"))
     return str(caught.value).removeprefix("train (DataFrame): column 'id': ")
 
 
 def test_ids_keep_their_type() -> None:
     def ids(values: Any) -> Any:
         frame = pd.DataFrame({"id": values, "y": 0})
-        return samples_from_object(
-            frame, role="train", label="y", id_column="id", classes=None, task="classification"
-        ).ids
+        return samples_from_object(frame, ReadSettings("train", "y", id_column="id")).ids
 
     assert ids([3, 1]).dtype == np.int64
     assert ids([3.0, 1.0]).tolist() == [3, 1]

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-
-from dataaudit.datasets.load import open_samples, samples_from_object
-from dataaudit.datasets.samples import Samples
-from dataaudit.errors import DataError
+from reading import message, opened, taken
 
 ROWS = pd.DataFrame(
     {
@@ -33,34 +29,6 @@ WRITERS = {
     "parquet": lambda frame, path: frame.to_parquet(path, index=False, row_group_size=2),
     "jsonl": lambda frame, path: frame.to_json(path, orient="records", lines=True),
 }
-
-
-def opened(path: Path, **changes: Any) -> Samples:
-    settings: dict[str, Any] = {
-        "role": "train",
-        "label": "label",
-        "id_column": None,
-        "classes": None,
-        "task": "classification",
-    }
-    return open_samples(path, **(settings | changes))
-
-
-def taken(obj: Any, **changes: Any) -> Samples:
-    settings: dict[str, Any] = {
-        "role": "train",
-        "label": "label",
-        "id_column": None,
-        "classes": None,
-        "task": "classification",
-    }
-    return samples_from_object(obj, **(settings | changes))
-
-
-def message(path: Path, **changes: Any) -> str:
-    with pytest.raises(DataError) as caught:
-        opened(path, **changes)
-    return str(caught.value).replace(str(path.parent), "")
 
 
 @pytest.fixture(params=list(WRITERS))

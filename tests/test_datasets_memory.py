@@ -19,6 +19,7 @@ MEASURE = """
 import sys
 from pathlib import Path
 from dataaudit.datasets.load import open_samples
+from dataaudit.datasets.read_settings import ReadSettings
 
 def peak():
     # Not getrusage: its peak is inherited from the process that started this one.
@@ -26,10 +27,7 @@ def peak():
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 before = peak()
-samples = open_samples(
-    Path(sys.argv[1]), role="train", label="label", id_column=None, classes=None,
-    task="classification",
-)
+samples = open_samples(Path(sys.argv[1]), ReadSettings("train", "label"))
 rows = sum(len(batch) for batch in samples.batches(1000))
 assert rows == len(samples), rows
 print(peak() - before)

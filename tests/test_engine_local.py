@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from dataaudit.datasets.load import samples_from_object
+from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Samples
 from dataaudit.engines import local
 from dataaudit.engines.local import LocalEngine
@@ -33,9 +34,7 @@ def rows(count: int = 103) -> Samples:
     generator = np.random.default_rng(0)
     frame = pd.DataFrame(generator.normal(size=(count, 3)), columns=COLUMNS)
     frame["label"] = np.arange(count) % 4
-    return samples_from_object(
-        frame, role="train", label="label", id_column=None, classes=None, task="classification"
-    )
+    return samples_from_object(frame, ReadSettings("train", "label"))
 
 
 def perturbations(trained: TrainedModel, count: int = 3) -> list[Perturbation]:
@@ -124,9 +123,7 @@ def test_features_are_the_inputs_of_the_last_linear_layer() -> None:
 
 def test_missing_input_values_are_named_with_row_and_column() -> None:
     frame = pd.DataFrame({"a": [1.0, 2.0], "b": [1.0, np.nan], "c": [0.0, 0.0], "label": [0, 1]})
-    samples = samples_from_object(
-        frame, role="train", label="label", id_column=None, classes=None, task="classification"
-    )
+    samples = samples_from_object(frame, ReadSettings("train", "label"))
     with pytest.raises(DataError) as caught:
         list(LocalEngine().score(model(), Classification(4), samples, []))
     assert str(caught.value) == (

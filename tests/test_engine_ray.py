@@ -15,6 +15,7 @@ from conftest import CommandLine, Project
 from torch import nn
 
 from dataaudit.datasets.load import samples_from_object
+from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Samples
 from dataaudit.engines import local
 from dataaudit.engines.local import LocalEngine
@@ -84,9 +85,7 @@ def rows(count: int = 1000) -> Samples:
     generator = np.random.default_rng(0)
     frame = pd.DataFrame(generator.normal(size=(count, 3)), columns=["a", "b", "c"])
     frame["label"] = np.arange(count) % 4
-    return samples_from_object(
-        frame, role="train", label="label", id_column=None, classes=None, task="classification"
-    )
+    return samples_from_object(frame, ReadSettings("train", "label"))
 
 
 def assert_same(found: list[ScoreBlock], expected: list[ScoreBlock]) -> None:
@@ -151,9 +150,7 @@ def test_a_killed_worker_costs_only_its_block(seed: int) -> None:
 
 def test_errors_of_rows_arrive_as_they_are() -> None:
     frame = pd.DataFrame({"a": [1.0, np.nan], "b": 1.0, "c": 0.0, "label": [0, 1]})
-    samples = samples_from_object(
-        frame, role="train", label="label", id_column=None, classes=None, task="classification"
-    )
+    samples = samples_from_object(frame, ReadSettings("train", "label"))
     with pytest.raises(DataError) as caught:
         list(ENGINE.score(model(), Classification(4), samples, []))
     assert str(caught.value) == (

@@ -17,6 +17,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 import dataaudit
 from dataaudit.datasets.load import samples_from_object
+from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Samples
 from dataaudit.models import distillation
 from dataaudit.models.distillation import probabilities
@@ -38,12 +39,7 @@ def table(count: int, seed: int, wrong: float = 0.0) -> tuple[pd.DataFrame, NDAr
 
 def as_samples(frame: pd.DataFrame) -> Samples:
     return samples_from_object(
-        frame,
-        role="train",
-        label="label",
-        id_column=None,
-        classes=sorted(set(frame["label"])),
-        task="classification",
+        frame, ReadSettings("train", "label", classes=sorted(set(frame["label"])))
     )
 
 

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from dataaudit.datasets.load import samples_from_object
+from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Samples
 from dataaudit.evidence import pair_evidence, row_evidence, shortened
 from dataaudit.flags.results import Interval, MislabelFlags
@@ -24,9 +25,8 @@ def samples(role: str, labels: list[str], prefix: str) -> Samples:
         }
     )
     return samples_from_object(
-        frame, role=role, label="kind", id_column="id", classes=["cat", "dog"],
-        task="classification",
-    )  # fmt: skip
+        frame, ReadSettings(role, "kind", id_column="id", classes=["cat", "dog"])
+    )
 
 
 @pytest.mark.parametrize("rows_per_block", [2, 3, 100])

@@ -16,9 +16,9 @@ from conftest import CommandLine, Project
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dataaudit.cli import one_line, printable
 from dataaudit.config import AuditConfig, load_config
 from dataaudit.errors import ConfigError
+from dataaudit.inert import one_line, printable
 
 ROOT = Path(__file__).resolve().parent.parent
 FAULTS = ROOT / "benchmarks" / "faults.py"

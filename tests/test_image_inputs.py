@@ -13,6 +13,7 @@ from torch import nn
 
 from dataaudit.config import ImagesConfig, config_from_python, load_config
 from dataaudit.datasets.load import samples_from_object
+from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Samples
 from dataaudit.errors import ConfigError, DataError
 from dataaudit.loading import load_objects
@@ -35,9 +36,7 @@ def colours(height: int = 8, width: int = 8) -> np.ndarray:
 
 def pictures(*images: bytes) -> Samples:
     frame = pd.DataFrame({"image": list(images), "label": [0, 1] * (len(images) // 2)})
-    return samples_from_object(
-        frame, role="train", label="label", id_column=None, classes=None, task="classification"
-    )
+    return samples_from_object(frame, ReadSettings("train", "label"))
 
 
 def made(samples: Samples, module: nn.Module | None = None, **settings: Any) -> torch.Tensor:

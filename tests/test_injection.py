@@ -90,10 +90,10 @@ def test_json_holds_every_text_unchanged(hostile: Path) -> None:
 
 def test_the_summary_is_inert(hostile: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from dataaudit.auditing import read_report
-    from dataaudit.cli import _print_summary
+    from dataaudit.commands.shared import print_summary
 
     report = read_report(hostile)
-    _print_summary(report, hostile)
+    print_summary(report, hostile)
     out = capsys.readouterr().out
     assert is_inert(out)
     assert out.count("\n") == 2 + len(report.findings)

@@ -15,6 +15,7 @@ from torch import nn
 
 import dataaudit
 from dataaudit.datasets.load import samples_from_object
+from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.engines.local import LocalEngine
 from dataaudit.errors import ConfigError, DataError
 from dataaudit.memorized.data import MemorizationReport
@@ -89,10 +90,7 @@ def test_the_same_seed_gives_the_same_and_the_model_is_left_alone(memorized) -> 
 
 def test_each_row_is_asked_of_the_models_that_did_not_relearn_it(memorized) -> None:
     module, frame, _ = memorized
-    rows = samples_from_object(
-        frame, role="train", label="kind", id_column=None, group_column=None,
-        classes=CLASSES, task="classification", tolerate=False,
-    )  # fmt: skip
+    rows = samples_from_object(frame, ReadSettings("train", "kind", classes=CLASSES))
     model = TrainedModel(module, preprocess, "a network")
     task = Classification(3)
     blocks = [estimate(model, task, rows, LocalEngine(size), QUICK, seed=3) for size in (16, 200)]
@@ -128,10 +126,7 @@ def test_relearning_never_looks_at_the_rows_left_out(memorized) -> None:
     spoiled.loc[left_out, FEATURES] = 1e6
     tensors = []
     for content in (frame, spoiled):
-        rows = samples_from_object(
-            content, role="train", label="kind", id_column=None, group_column=None,
-            classes=CLASSES, task="classification", tolerate=False,
-        )  # fmt: skip
+        rows = samples_from_object(content, ReadSettings("train", "kind", classes=CLASSES))
         model = TrainedModel(module, preprocess, "a network")
         tensors.append(
             relearn_without(model, Classification(3), rows, left_out, QUICK, seed=0).tensors

@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 
 from dataaudit.flags.label_evidence import ReferenceRows
-from dataaudit.flags.mislabels import MOST_GROUPS, flag_mislabels
+from dataaudit.flags.mislabels import flag_mislabels
 from dataaudit.flags.results import MislabelFlags
+from dataaudit.flags.tables import MOST_GROUPS, FlagSettings
 
 ROWS = 600
 
@@ -41,8 +42,7 @@ def flags(row_groups: np.ndarray | None = None, budget: int | None = None) -> Mi
         own,
         probabilities(given, wrong, 4),
         references,
-        budget=budget,
-        row_groups=row_groups,
+        FlagSettings(budget=budget, row_groups=row_groups),
     )
 
 

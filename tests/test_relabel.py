@@ -25,6 +25,7 @@ from review_examples import (
 
 from dataaudit.corrections.json_lines import value_span
 from dataaudit.datasets.load import open_samples
+from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.precision import wilson
 
 
@@ -154,9 +155,8 @@ def test_an_export_that_a_person_filled_comes_back(
         writer.writerows(records)
     out = tmp_path / f"corrected{audit.data.suffix}"
     relabel(command_line, audit, filled, out)
-    given = {"label": "label", "task": "classification", "classes": CLASSES, "role": "train"}
     id_column = None if name == "image folder" else "key"
-    again = open_samples(out, id_column=id_column, **given)  # type: ignore[arg-type]
+    again = open_samples(out, ReadSettings("train", "label", id_column=id_column, classes=CLASSES))
     suggested = audit.mislabels.assign(now=audit.mislabels["given_label"])
     suggested.loc[suggested["flagged"], "now"] = suggested["suggested_label"]
     assert sorted(CLASSES[label] for label in again.labels) == sorted(suggested["now"])

@@ -4,7 +4,12 @@ from xml.etree import ElementTree
 
 import pytest
 
-from dataaudit.report import charts
+from dataaudit.report.charts.bars import count_bars
+from dataaudit.report.charts.drawing import NARROW, ticks
+from dataaudit.report.charts.heat import noise_heat
+from dataaudit.report.charts.histogram import score_distribution
+from dataaudit.report.charts.intervals import metric_comparison, noise_rates
+from dataaudit.report.charts.review import expected_found
 from dataaudit.report.data import Estimate
 
 HOSTILE = "<script>alert(1)</script>&\"'"
@@ -20,16 +25,14 @@ def parsed(markup):
 def all_charts():
     estimate = Estimate(estimate=0.2, low=0.1, high=0.3)
     return {
-        "distribution": charts.score_distribution(
+        "distribution": score_distribution(
             "a", HOSTILE, [0, 0.5, 1], [3, 1], [0, 2], threshold=0.5
         ),
-        "heat": charts.noise_heat(
-            "b", HOSTILE, [HOSTILE, "x"], [HOSTILE, "x"], [[9.0, 2.0], [0.0, 7.0]]
-        ),
-        "per class": charts.noise_rates("c", HOSTILE, [HOSTILE, "x"], [estimate, None], estimate),
-        "metric": charts.metric_comparison("d", HOSTILE, HOSTILE, estimate, estimate),
-        "found": charts.expected_found("e", HOSTILE, [10, 20], [8.0, 9.0], 12)[0],
-        "counts": charts.count_bars("f", HOSTILE, [HOSTILE], [3], [HOSTILE], "leak"),
+        "heat": noise_heat("b", HOSTILE, [HOSTILE, "x"], [HOSTILE, "x"], [[9.0, 2.0], [0.0, 7.0]]),
+        "per class": noise_rates("c", HOSTILE, [HOSTILE, "x"], [estimate, None], estimate),
+        "metric": metric_comparison("d", HOSTILE, HOSTILE, estimate, estimate),
+        "found": expected_found("e", HOSTILE, [10, 20], [8.0, 9.0], 12)[0],
+        "counts": count_bars("f", HOSTILE, [HOSTILE], [3], [HOSTILE], "leak"),
     }
 
 
@@ -46,26 +49,26 @@ def test_every_chart_is_a_named_image_that_escapes_its_words(kind, markup):
 
 
 def test_each_group_is_drawn_to_the_same_total():
-    markup = charts.score_distribution("a", "t", [0, 1, 2], [500, 500], [1, 1])
+    markup = score_distribution("a", "t", [0, 1, 2], [500, 500], [1, 1])
     paths = [path.get("d") for path in parsed(markup).iter(f"{SVG}path")]
     assert len(paths) == 2
     assert paths[0] == paths[1]
 
 
 def test_the_threshold_lies_where_the_axis_says():
-    svg = parsed(charts.score_distribution("a", "t", [0, 1], [1], [1], threshold=0.25))
+    svg = parsed(score_distribution("a", "t", [0, 1], [1], [1], threshold=0.25))
     line = next(e for e in svg.iter(f"{SVG}line") if e.get("class") == "threshold")
-    assert float(line.get("x1")) == pytest.approx(10 + 0.25 * (charts.NARROW - 20))
+    assert float(line.get("x1")) == pytest.approx(10 + 0.25 * (NARROW - 20))
 
 
 def test_the_darkest_cell_is_the_most_frequent_error_and_the_diagonal_is_pale():
-    svg = parsed(charts.noise_heat("a", "t", ["x", "y"], ["x", "y"], [[90, 4], [1, 80]]))
+    svg = parsed(noise_heat("a", "t", ["x", "y"], ["x", "y"], [[90, 4], [1, 80]]))
     styles = [cell.get("class") for cell in svg.iter(f"{SVG}rect")]
     assert styles == ["right", "heat-6", "heat-3", "right"]
 
 
 def test_the_marker_places_follow_the_curve():
-    _, places = charts.expected_found("a", "t", [0, 50, 100], [0.0, 40.0, 40.0], 50)
+    _, places = expected_found("a", "t", [0, 50, 100], [0.0, 40.0, 40.0], 50)
     assert places == [(50, 176), (238, 18), (426, 18)]
 
 
@@ -74,11 +77,11 @@ def test_the_marker_places_follow_the_curve():
     [(0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1]), (0, 2000, [0, 500, 1000, 1500, 2000]), (3, 3, [3])],
 )
 def test_ticks_are_round(low, high, expected):
-    assert charts.ticks(low, high) == expected
+    assert ticks(low, high) == expected
 
 
 def test_numbers_without_spread_still_draw():
     same = Estimate(estimate=1.0, low=1.0, high=1.0)
-    assert parsed(charts.metric_comparison("a", "t", "accuracy", same, same)) is not None
-    assert parsed(charts.noise_heat("b", "t", ["x"], ["x"], [[0.0]])) is not None
-    assert parsed(charts.expected_found("c", "t", [1], [0.0], 0)[0]) is not None
+    assert parsed(metric_comparison("a", "t", "accuracy", same, same)) is not None
+    assert parsed(noise_heat("b", "t", ["x"], ["x"], [[0.0]])) is not None
+    assert parsed(expected_found("c", "t", [1], [0.0], 0)[0]) is not None

@@ -27,6 +27,7 @@ from sklearn.svm import SVC, LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
 from dataaudit.datasets.load import samples_from_object
+from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Samples
 from dataaudit.errors import DataError, ModelError
 from dataaudit.models.scikit_learn import classes_of, trained_model
@@ -41,9 +42,7 @@ def flowers(classes: int = 3) -> tuple[pd.DataFrame, Samples]:
 
 
 def as_samples(frame: pd.DataFrame, classes: list[Any] | None = None) -> Samples:
-    return samples_from_object(
-        frame, role="train", label="label", id_column=None, classes=classes, task="classification"
-    )
+    return samples_from_object(frame, ReadSettings("train", "label", classes=classes))
 
 
 def probabilities(estimator: Any, samples: Samples) -> np.ndarray:

@@ -22,6 +22,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from dataaudit.datasets.load import samples_from_object
+from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Samples
 from dataaudit.errors import ModelError
 from dataaudit.models.rescaled import Rescaled, rescaled
@@ -35,9 +36,7 @@ TARGETS = 5000 + 30 * (FEATURES["a"] - 100) + 2 * FEATURES["b"] + generator.norm
 
 def samples() -> Samples:
     table = FEATURES.assign(price=TARGETS)
-    return samples_from_object(
-        table, role="train", label="price", id_column=None, classes=None, task="regression"
-    )
+    return samples_from_object(table, ReadSettings("train", "price", task="regression"))
 
 
 def outputs(model: TrainedModel) -> np.ndarray:

@@ -17,6 +17,7 @@ from PIL import Image
 
 from dataaudit.datasets import tar_members
 from dataaudit.datasets.load import open_samples
+from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Samples
 from dataaudit.datasets.shard_paths import shard_paths
 from dataaudit.errors import DataError
@@ -56,10 +57,7 @@ def pictures(numbers: range) -> Content:
 
 
 def opened(path: Path, label: str = "cls", **changes: Any) -> Samples:
-    defaults: dict[str, Any] = {
-        "role": "train", "id_column": None, "classes": None, "task": "classification",
-    }  # fmt: skip
-    return open_samples(path, label=label, **(defaults | changes))
+    return open_samples(path, ReadSettings("train", label, **changes))
 
 
 def message(path: Path, **changes: Any) -> str:

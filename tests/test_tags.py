@@ -1,6 +1,7 @@
 """Tags: read, written as text, their losses, and what flags make of them."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,11 @@ from torch.nn import functional
 
 from dataaudit.corrections.tags import corrected_tags
 from dataaudit.datasets.load import samples_from_object
+from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Samples
 from dataaudit.datasets.tags import as_text, carriers, tags_of_values, widened
 from dataaudit.errors import DataError, ModelError
+from dataaudit.flags.tables import FlagSettings
 from dataaudit.flags.tags import ReferenceTags, TaggedRows, flag_tags, tag_signals
 from dataaudit.tasks import Classification, TokenClassification
 from dataaudit.tasks.weighted import WeightedTokenClassification
@@ -86,11 +89,8 @@ def test_only_tags_that_change_are_written_anew() -> None:
 
 
 def samples_of(frame: pd.DataFrame, **settings: Any) -> Samples:
-    common: dict[str, Any] = {
-        "role": "train", "label": "tags", "id_column": None, "classes": CLASSES,
-        "task": "token-classification",
-    }  # fmt: skip
-    return samples_from_object(frame, **{**common, **settings})
+    common = ReadSettings("train", "tags", classes=CLASSES, task="token-classification")
+    return samples_from_object(frame, replace(common, **settings))
 
 
 def test_words_are_the_text_of_a_row() -> None:
@@ -240,7 +240,7 @@ def test_without_references_rows_are_ranked_all_the_same() -> None:
     tags = np.zeros((3, 3), dtype=np.int16)
     after = said(0.9, 3, [(1, 1)])
     parts = [TaggedRows(tags, after, after, after)]
-    found = flag_tags(np.arange(3), CLASSES, tags, parts, None, budget=1)
+    found = flag_tags(np.arange(3), CLASSES, tags, parts, None, FlagSettings(budget=1))
     assert found.table["flagged"].tolist() == [False, True, False]
     assert found.notes is not None
     assert "token 2 is tagged O, and LOC" in found.notes[1]

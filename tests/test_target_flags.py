@@ -6,6 +6,7 @@ from scipy.stats import lognorm, t
 
 from dataaudit.flags.label_sets import ReferenceSets, flag_label_sets
 from dataaudit.flags.results import MislabelFlags
+from dataaudit.flags.tables import FlagSettings
 from dataaudit.flags.target_evidence import Sizes, TargetEvidence, fit_target_evidence
 from dataaudit.flags.targets import ReferenceTargets, flag_targets, target_signals
 
@@ -32,7 +33,13 @@ def flags(
     ids = np.arange(ROWS)
     predictions = truth * unit
     found = flag_targets(
-        ids, targets * unit, predictions, predictions, predictions, known, budget=budget
+        ids,
+        targets * unit,
+        predictions,
+        predictions,
+        predictions,
+        known,
+        FlagSettings(budget=budget),
     )
     return found, wrong
 

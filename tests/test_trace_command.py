@@ -1,20 +1,20 @@
 """`dataaudit trace` end to end: on a tiny model of the user's own, and on a transformers folder."""
 
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import CommandLine
+from conftest import CommandLine, fresh_copy, trace_refuses
 from language_examples import ANIMALS, MODEL_SOURCE, language_project
 
 import dataaudit
 from dataaudit.attribution.language_models import Columns, LanguageModelTracer
 from dataaudit.attribution.tokens import user_tokenize
 from dataaudit.datasets.load import samples_from_object
+from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.mirror.finite import FiniteSettings
 from dataaudit.mirror.perturbation import UNPERTURBED
 from dataaudit.models.trained import TrainedModel
@@ -22,16 +22,12 @@ from dataaudit.models.trained import TrainedModel
 
 @pytest.fixture(scope="session")
 def _made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("language")
-    language_project(folder)
-    return folder
+    return language_project(tmp_path_factory.mktemp("language"))
 
 
 @pytest.fixture
 def audit_yaml(_made: Path, tmp_path: Path) -> Path:
-    folder = tmp_path / "project"
-    shutil.copytree(_made, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    return folder / "audit.yaml"
+    return fresh_copy(_made.parent, tmp_path) / "audit.yaml"
 
 
 def test_passages_behind_each_prompt_come_first(
@@ -91,7 +87,6 @@ def test_run_does_the_same_as_trace(audit_yaml: Path, command_line: CommandLine)
 
 def test_bad_input_is_named(audit_yaml: Path, command_line: CommandLine) -> None:
     folder = audit_yaml.parent
-    content = audit_yaml.read_text(encoding="utf-8")
     train = "train: {path: train.jsonl, id: row_id}"
     suspects = "suspects: {path: prompts.jsonl, id: query_id}"
     model = "model: {factory: tiny_model:build, weights: model.safetensors}"
@@ -116,13 +111,7 @@ def test_bad_input_is_named(audit_yaml: Path, command_line: CommandLine) -> None
         ),
         ("task: causal-lm", "task: classification", "task: found classification, expected causal"),
     ]
-    for number, (old, new, message) in enumerate(faults):
-        assert old in content
-        audit_yaml.write_text(content.replace(old, new), encoding="utf-8")
-        outcome = command_line("trace", audit_yaml, "--out", folder / f"out-{number}")
-        assert outcome.code == 2
-        assert message in outcome.err
-        assert "Traceback" not in outcome.err
+    trace_refuses(command_line, audit_yaml, faults)
     outcome = command_line("trace", "--model", folder, "--train", folder / "train.jsonl")
     assert outcome.code == 2
     assert "expected either AUDIT_YAML, or all of --model, --train and --queries" in outcome.err
@@ -149,9 +138,7 @@ def a_tracer(settings: FiniteSettings) -> LanguageModelTracer:
 
 
 def samples(role: str, frame: pd.DataFrame):
-    return samples_from_object(
-        frame, role=role, label=None, id_column=None, classes=None, task="causal-lm"
-    )
+    return samples_from_object(frame, ReadSettings(role, label=None, task="causal-lm"))
 
 
 @pytest.mark.parametrize(("direction", "sign"), [("unlearn", 1.0), ("learn", -1.0)])

@@ -2,14 +2,13 @@
 
 import json
 import re
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import CommandLine
+from conftest import CommandLine, fresh_copy, trace_refuses
 from diffusion_examples import FAMILIES, MODEL_SOURCE, diffusion_project
 from safetensors.torch import load_file
 
@@ -22,16 +21,12 @@ from dataaudit.errors import ModelError
 
 @pytest.fixture(scope="session")
 def _made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("diffusion")
-    diffusion_project(folder)
-    return folder
+    return diffusion_project(tmp_path_factory.mktemp("diffusion"))
 
 
 @pytest.fixture
 def audit_yaml(_made: Path, tmp_path: Path) -> Path:
-    folder = tmp_path / "project"
-    shutil.copytree(_made, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    return folder / "audit.yaml"
+    return fresh_copy(_made.parent, tmp_path) / "audit.yaml"
 
 
 def test_the_rows_of_its_own_family_come_first(audit_yaml: Path, command_line: CommandLine) -> None:
@@ -92,8 +87,6 @@ def test_the_python_call_gives_the_same(audit_yaml: Path, command_line: CommandL
 
 
 def test_bad_input_is_named(audit_yaml: Path, command_line: CommandLine) -> None:
-    folder = audit_yaml.parent
-    content = audit_yaml.read_text(encoding="utf-8")
     trace = "trace: {top: 6, calibration: 4, draws: 20, steps: 6, fisher_images: 120}"
     faults = [
         (trace, "trace: {direction: learn}", "trace.direction: images are unlearned"),
@@ -103,13 +96,7 @@ def test_bad_input_is_named(audit_yaml: Path, command_line: CommandLine) -> None
         ("tiny_denoiser:preprocess", "tiny_denoiser:build", "preprocess failed on rows 0 to 0"),
         ("suspects: {path: generated.csv, id: query_id}", "", "suspects: needed for task diffus"),
     ]
-    for number, (old, new, message) in enumerate(faults):
-        assert old in content
-        audit_yaml.write_text(content.replace(old, new), encoding="utf-8")
-        outcome = command_line("trace", audit_yaml, "--out", folder / f"out-{number}")
-        assert outcome.code == 2
-        assert message in outcome.err
-        assert "Traceback" not in outcome.err
+    trace_refuses(command_line, audit_yaml, faults)
 
 
 def test_images_of_another_shape_are_named(audit_yaml: Path, command_line: CommandLine) -> None:

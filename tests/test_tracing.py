@@ -14,6 +14,7 @@ from dataaudit.attribution.background import SPREAD_FLOOR, RunningBackground
 from dataaudit.attribution.top_rows import TopRows
 from dataaudit.attribution.tracing import QUERIES_ENOUGH, TraceSettings, trace_rows
 from dataaudit.datasets.load import samples_from_object
+from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Samples
 from dataaudit.mirror.perturbation import Perturbation
 from dataaudit.models.trained import TrainedModel
@@ -55,9 +56,7 @@ def vectors(samples: Samples) -> torch.Tensor:
 def made(role: str, count: int, seed: int) -> Samples:
     values = np.random.default_rng(seed).normal(size=(count, 3))
     frame = pd.DataFrame(values, columns=["a", "b", "c"])
-    return samples_from_object(
-        frame, role=role, label=None, id_column=None, classes=None, task="causal-lm"
-    )
+    return samples_from_object(frame, ReadSettings(role, label=None, task="causal-lm"))
 
 
 def traced(tmp_path: Path, tracer=None, settings=SETTINGS, references=None, name="steps"):

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from dataaudit.config import AuditConfig, ImagesConfig, ModelConfig, config_from_python
 from dataaudit.datasets.load import samples_from_object
+from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Samples
 from dataaudit.engines.local import LocalEngine, joined
 from dataaudit.errors import ConfigError, DataError, ModelError
@@ -92,10 +93,7 @@ def opened(folder: Path, **settings: Any) -> ModelAdapter:
 
 def messages(**columns: Any) -> Samples:
     frame = pd.DataFrame({"text": TEXTS, "label": LABELS, **columns})
-    return samples_from_object(
-        frame, role="train", label="label", id_column=None, classes=["ham", "spam"],
-        task="classification",
-    )  # fmt: skip
+    return samples_from_object(frame, ReadSettings("train", "label", classes=["ham", "spam"]))
 
 
 def outputs(model: TrainedModel, samples: Samples, positions: list[int]) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from dataaudit.datasets.load import samples_from_object
+from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Samples
 from dataaudit.flags.contamination import influence_scores
 from dataaudit.mirror import unlearning
@@ -30,9 +31,7 @@ def samples(count: int, seed: int) -> Samples:
     generator = np.random.default_rng(seed)
     frame = pd.DataFrame(generator.normal(size=(count, 4)), columns=COLUMNS)
     frame["label"] = generator.integers(3, size=count)
-    return samples_from_object(
-        frame, role="train", label="label", id_column=None, classes=[0, 1, 2], task="classification"
-    )
+    return samples_from_object(frame, ReadSettings("train", "label", classes=[0, 1, 2]))
 
 
 def test_the_step_is_the_first_ascending_step_of_adam() -> None:

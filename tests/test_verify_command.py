@@ -13,8 +13,8 @@ from sklearn.linear_model import LogisticRegression
 
 import dataaudit
 from dataaudit.errors import ConfigError
+from dataaudit.report.charts.scatter import MOST_POINTS, scatter
 from dataaudit.report.data import Estimate
-from dataaudit.report.scatter import MOST_POINTS, scatter
 from dataaudit.verification.conclusion import conclusion
 from dataaudit.verification.data import MirrorAgreement, Verification
 from dataaudit.verification.page import render_verification
@@ -61,10 +61,13 @@ def test_points_hold_what_the_correlations_say(verified) -> None:
 
 
 def test_the_command(project: Project, command_line: CommandLine, tmp_path) -> None:
-    out = tmp_path / "verified"
+    out, calls = tmp_path / "verified", tmp_path / "calls"
+    counting = f"def build():\n    open({str(calls)!r}, 'a').write('called ')\n"
+    project.replace("fruit_model.py", "def build():\n", counting)
     small = ("--groups", 4, "--group-size", 20, "--rows", 120, "--epochs", 1, "--repeats", 1)
     outcome = command_line("verify", project.yaml, "--out", out, *small)
     assert (outcome.code, outcome.err) == (0, "")
+    assert calls.read_text(encoding="utf-8") == "called "
     assert outcome.out.splitlines()[-1] == f"verification: {out / 'verify.html'}"
     content = json.loads((out / "verify.json").read_text(encoding="utf-8"))
     jsonschema.validate(content, json.loads(SCHEMA_PATH.read_text(encoding="utf-8")))

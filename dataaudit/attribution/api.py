@@ -10,6 +10,7 @@ from typing import Any
 from dataaudit.attribution.loading import load_for_tracing, objects_for_tracing
 from dataaudit.attribution.run import run_tracing
 from dataaudit.config import GENERATIVE, AuditConfig, config_from_python, load_config
+from dataaudit.datasets.samples import Role
 from dataaudit.errors import ConfigError
 from dataaudit.manifest import Clock
 from dataaudit.result import AuditResult
@@ -83,7 +84,7 @@ def trace(
         config = config.model_copy(update={"suspects": named})
     if resume and out is None:
         raise ConfigError("resume: needs `out`, the directory of the interrupted trace")
-    splits = {"train": train, "held_out": held_out, "suspects": queries}
+    splits: dict[Role, Any] = {"train": train, "held_out": held_out, "suspects": queries}
     with contextlib.ExitStack() as stack:
         if out is None:
             out = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "trace"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,11 @@ from dataaudit.attribution.language_model_loading import language_model_tracer
 from dataaudit.attribution.tracer import Tracer
 from dataaudit.config import AuditConfig, DataConfig
 from dataaudit.datasets.load import open_samples, samples_from_object
+from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Role, Samples
 from dataaudit.datasets.set_aside import SetAside
 from dataaudit.errors import ConfigError, ModelError
-from dataaudit.loading import device_of
-from dataaudit.models.loading import load_function
+from dataaudit.loading import device_of, preprocess_of, split_paths
 from dataaudit.models.recognise import build_model
 from dataaudit.models.trained import TrainedModel
 
@@ -72,62 +72,29 @@ def load_for_tracing(config: AuditConfig, folder: Path) -> TraceInputs:
     ConfigError, DataError, ModelError
         Something is missing, unreadable, or does not fit the rest.
     """
-    preprocess = (
-        load_function(config.preprocess, folder, "preprocess") if config.preprocess else None
-    )
+    preprocess = preprocess_of(config, folder)
     built = None if config.model.path is not None else build_model(config.model, folder)
-    splits = {"train": config.train, "held_out": config.held_out, "suspects": config.suspects}
-
-    def open_split(split: DataConfig, role: Role) -> Samples:
-        return open_samples(
-            split.path, role=role, label=None, id_column=split.id, classes=None, task=config.task
-        )
-
-    return _assemble(config, built, preprocess, splits, open_split)
+    return objects_for_tracing(config, built, preprocess, split_paths(config))
 
 
 def objects_for_tracing(
-    config: AuditConfig, built: Any, preprocess: Any, splits: dict[str, Any]
+    config: AuditConfig, built: Any, preprocess: Any, splits: Mapping[Role, Any]
 ) -> TraceInputs:
     """The same from Python objects: a module (None: of `model.path`), data frames or data sets.
 
     A path stands for the file it leads to.
     """
-
-    def open_split(split: Any, role: Role) -> Samples:
-        columns: DataConfig = getattr(config, role) or config.train
-        is_path = isinstance(split, str | Path)
-        opened = open_samples if is_path else samples_from_object
-        return opened(
-            Path(split) if is_path else split,
-            role=role,
-            label=None,
-            id_column=columns.id,
-            classes=None,
-            task=config.task,
-        )
-
-    return _assemble(config, built, preprocess, splits, open_split)
-
-
-def _assemble(
-    config: AuditConfig,
-    built: Any,
-    preprocess: Any,
-    splits: dict[str, Any],
-    open_split: Callable[[Any, Role], Samples],
-) -> TraceInputs:
     if splits["suspects"] is None:
         raise ConfigError(f"suspects: needed for task {config.task}: what the model generated")
     if config.bad_rows.asked:
         raise ConfigError(f"bad_rows: not for task {config.task}; leave it out")
     if built is not None and not isinstance(built, nn.Module):
         raise ModelError(f"the model is a {type(built).__name__}; expected a torch.nn.Module")
-    train = open_split(splits["train"], "train")
-    suspects = open_split(splits["suspects"], "suspects")
+    train = _open_split(splits["train"], "train", config)
+    suspects = _open_split(splits["suspects"], "suspects", config)
     held_out = None
     if splits["held_out"] is not None:
-        held_out = open_split(splits["held_out"], "held_out")
+        held_out = _open_split(splits["held_out"], "held_out", config)
     device: torch.device = device_of(config.device)
     tracer = TRACERS[config.task](
         config, None if built is None else built.eval().to(device), preprocess, train, suspects
@@ -137,3 +104,11 @@ def _assemble(
             # Before hours of work: rows that the model cannot take.
             tracer.check(samples)
     return TraceInputs(tracer, train, held_out, suspects)
+
+
+def _open_split(data: Any, role: Role, config: AuditConfig) -> Samples:
+    columns: DataConfig = getattr(config, role) or config.train
+    settings = ReadSettings(role, label=None, id_column=columns.id, task=config.task)
+    if isinstance(data, str | Path):
+        return open_samples(Path(data), settings)
+    return samples_from_object(data, settings)

@@ -20,11 +20,11 @@ from dataaudit.report.data import (
     Coverage,
     Gate,
     Method,
-    Split,
     TracedQuery,
     TracedRow,
     Tracing,
 )
+from dataaudit.reporting import splits_of
 
 QUERIES_ON_PAGE = 40
 ROWS_ON_PAGE = 5
@@ -40,23 +40,12 @@ def make_trace_report(
     clock: Clock,
 ) -> AuditReport:
     """Show the queries with the rows behind them, and put the report together."""
-    splits = [inputs.train, inputs.held_out, inputs.suspects]
     tracing = _tracing(inputs, config, traces)
     return build_report(
         name=config.name,
         task=config.task,
         date=datetime.now(UTC).isoformat(timespec="seconds"),
-        splits=[
-            Split(
-                role=samples.role,
-                source=samples.source.description,
-                rows=len(samples),
-                sha256=samples.sha256,
-                id_column=samples.id_column,
-            )
-            for samples in splits
-            if samples is not None
-        ],
+        splits=splits_of(inputs),
         mislabels=None,
         contamination=None,
         tracing=tracing,

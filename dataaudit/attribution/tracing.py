@@ -19,7 +19,7 @@ from dataaudit.attribution.background import RunningBackground
 from dataaudit.attribution.top_rows import TopRows
 from dataaudit.attribution.tracer import Tracer
 from dataaudit.datasets.samples import Samples
-from dataaudit.flags.contamination import benjamini_hochberg, fit_null, p_values
+from dataaudit.flags.null_distribution import benjamini_hochberg, fit_null, p_values
 from dataaudit.mirror.perturbation import UNPERTURBED, Perturbation
 from dataaudit.progress import track
 from dataaudit.steps import Steps

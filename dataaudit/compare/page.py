@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dataaudit.compare.data import AuditSide, ChangedRow, ChangedSuspect, Comparison, GateChange
-from dataaudit.report import charts, formats
+from dataaudit.report import formats
+from dataaudit.report.charts.intervals import noise_rates
 from dataaudit.report.data import Estimate
 from dataaudit.report.page import GATE_WORDS, KeyFigure
 from dataaudit.report.page_parts import Figure, Table
@@ -136,7 +137,7 @@ def _figures(comparison: Comparison) -> list[Figure]:
     labels, leaks = comparison.labels, comparison.leaks
     figures = []
     if labels.rate_old is not None and labels.rate_new is not None:
-        chart = charts.noise_rates(
+        chart = noise_rates(
             "rates",
             "Estimated share of wrong labels before and now",
             ["before", "now"],
@@ -148,7 +149,7 @@ def _figures(comparison: Comparison) -> list[Figure]:
         figures.append(Figure("Wrong labels before and now", caption, chart, table))
     if leaks is not None and leaks.metric_old is not None and leaks.metric_new is not None:
         name = leaks.metric_name
-        chart = charts.noise_rates(
+        chart = noise_rates(
             "metric",
             f"{name} without leaks, before and now",
             ["before", "now"],

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from dataaudit.compare.data import Comparison
+from dataaudit.report.schema import published
 
 SCHEMA_PATH = Path(__file__).with_name("compare.schema.json")
 
 
 def schema_text() -> str:
     """Return the JSON schema of `compare.json` as the text that is published."""
-    schema = {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **Comparison.model_json_schema(mode="serialization"),
-    }
-    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+    return published(Comparison)
 
 
 if __name__ == "__main__":

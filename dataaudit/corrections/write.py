@@ -24,6 +24,7 @@ from dataaudit.datasets.images import image_path
 from dataaudit.datasets.json_lines import JsonLines
 from dataaudit.datasets.load import open_samples
 from dataaudit.datasets.parquet import Parquet
+from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Samples
 from dataaudit.datasets.shards import TarShards
 from dataaudit.errors import DataError
@@ -127,14 +128,16 @@ def _check(samples: Samples, changes: Changes, written: Path) -> None:
     """Read the labels again: a data set is not worth a silent mistake."""
     again = open_samples(
         written,
-        role="train",
-        label=str(samples.label_column),
-        id_column=samples.id_column,
-        classes=list(samples.classes) or None,
-        task=samples.task,
-        tolerate=True,
-        ignore=samples.ignore_label,
-        separator=samples.separator,
+        ReadSettings(
+            "train",
+            str(samples.label_column),
+            id_column=samples.id_column,
+            classes=list(samples.classes) or None,
+            task=samples.task,
+            tolerate=True,
+            ignore=samples.ignore_label,
+            separator=samples.separator,
+        ),
     )
     expected = samples.labels.copy()
     expected[changes.positions] = as_labels(samples, changes)

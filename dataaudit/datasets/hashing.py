@@ -1,14 +1,19 @@
-"""Hashes of data in memory: the same values give the same hash, in every process."""
+"""Hashes of data: the same values give the same hash, in every process."""
 
 from __future__ import annotations
 
 import hashlib
 import pickle
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+
+from dataaudit.datasets.images import encoded, image_path
+from dataaudit.datasets.sources import ColumnSource
+from dataaudit.errors import DataError
 
 
 class ContentHash:
@@ -37,6 +42,44 @@ class ContentHash:
             _feed(whole, name)
             whole.update(running.digest())
         return whole.hexdigest()
+
+
+def hash_of_rows(frames: Iterable[pd.DataFrame]) -> str:
+    """Return the hash of the rows of all frames, hex."""
+    content = ContentHash()
+    for frame in frames:
+        content.add(frame)
+    return content.hexdigest()
+
+
+def hash_with_images(
+    sha256: str, source: ColumnSource, column: str, folder: Path, tolerate: bool
+) -> str:
+    """Return the hash of a data file together with the images that its paths lead to.
+
+    Raises
+    ------
+    DataError
+        When one of the paths leads nowhere or out of the folder, unless that is tolerated.
+    """
+    whole = hashlib.sha256(sha256.encode())
+    outside = False
+    row = 0
+    for frame in source.stream([column]):
+        for value in frame[column]:
+            path = image_path(value)
+            if path is not None:
+                outside = True
+                where = f"{source.description}: column {column!r}: row {row}"
+                try:
+                    content = encoded(path, where=where, folder=folder)
+                except DataError:
+                    if not tolerate:
+                        raise
+                    content = b""
+                whole.update(hashlib.sha256(content).digest())
+            row += 1
+    return whole.hexdigest() if outside else sha256
 
 
 def _feed(running: Any, value: Any) -> None:

@@ -8,9 +8,23 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from dataaudit.datasets.samples import Source
 from dataaudit.errors import DataError
 
 _SHOWN = 3
+
+
+def positions(source: Source) -> NDArray[np.int64]:
+    """Return the positions of all rows, which are their ids where no column holds ids.
+
+    Raises
+    ------
+    DataError
+        When there are no rows.
+    """
+    if len(source) == 0:
+        raise DataError(f"{source.description}: there are no rows")
+    return np.arange(len(source), dtype=np.int64)
 
 
 def row_ids(values: pd.Series, *, where: str) -> NDArray[Any]:

@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 
 from dataaudit.flags.most_doubtful import (
     NAMED,
-    SMALLEST,
     Suggestions,
+    doubted,
     flag_by_the_most_doubtful,
+    note,
 )
-from dataaudit.flags.probabilities import Table, Values
+from dataaudit.flags.probabilities import SMALLEST, Table, Values
 from dataaudit.flags.results import MislabelFlags
+from dataaudit.flags.tables import DEFAULTS, FlagSettings
 
 ABOUT_SETS = (
     "A row counts as wrong when any of its labels is; a planted error is one label too many or "
@@ -57,10 +59,7 @@ def flag_label_sets(
     mirrored: Table,
     references: ReferenceSets | None,
     as_text: Callable[[Members], NDArray[Any]],
-    target_precision: float = 0.5,
-    budget: int | None = None,
-    row_groups: NDArray[Any] | None = None,
-    seed: int = 0,
+    settings: FlagSettings = DEFAULTS,
 ) -> MislabelFlags:
     """Flag rows of whose labels at least one is probably wrong.
 
@@ -77,8 +76,7 @@ def flag_label_sets(
         The same for trusted samples with right and with wrong sets.
     as_text : callable
         Turns sets `[rows, L]` into the text that tables show, `[rows]`.
-    target_precision, budget, row_groups, seed
-        As for `flag_mislabels`.
+    settings : FlagSettings
     """
     carriers = {str(name): members[:, place] > 0 for place, name in enumerate(classes)}
     known = None
@@ -88,7 +86,7 @@ def flag_label_sets(
 
     def suggest(share: float) -> Suggestions:
         doubts = (1 - share) * _doubts(members, familiar) + share * _doubts(members, mirrored)
-        suggested = _suggested(members, doubts)
+        suggested = np.where(doubted(doubts), 1 - members, members)
         notes = _notes(classes, members, suggested, mirrored)
         return Suggestions(as_text(suggested), doubts.max(axis=1), notes)
 
@@ -101,10 +99,7 @@ def flag_label_sets(
         np.stack([_loss(members, own), _loss(members, mirrored)], axis=1),
         suggest,
         ABOUT_SETS,
-        target_precision,
-        budget,
-        row_groups,
-        seed,
+        settings,
     )
 
 
@@ -133,16 +128,6 @@ def _doubts(members: Members, probabilities: Table) -> Values:
     return np.asarray(np.where(members > 0, -odds, odds))
 
 
-def _suggested(members: Members, doubts: Values) -> Members:
-    """Return the sets with every label changed that is more probably wrong than right.
-
-    At least one is changed, the most doubtful: a suggestion is for a row whose set is wrong.
-    """
-    changed = doubts > 0
-    changed[np.arange(len(doubts)), doubts.argmax(axis=1)] = True
-    return np.where(changed, 1 - members, members)
-
-
 def _notes(
     classes: Sequence[str | int], members: Members, suggested: Members, mirrored: Table
 ) -> list[str]:
@@ -159,6 +144,5 @@ def _notes(
             f"{opposite[line, place]:.2f}"
             for place in worst
         ]
-        more = f"; and {len(changed) - NAMED} more" if len(changed) > NAMED else ""
-        notes.append(f"After learning again: {'; '.join(parts)}{more}.")
+        notes.append(note(parts, len(changed)))
     return notes

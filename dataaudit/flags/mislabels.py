@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dataaudit.flags.label_errors import Judgement, judge_labels
+from dataaudit.flags.label_errors import judge_labels
 from dataaudit.flags.label_evidence import ReferenceRows
 from dataaudit.flags.probabilities import Labels, Table, pick, row_blocks
-from dataaudit.flags.results import Interval, MislabelFlags
+from dataaudit.flags.results import MislabelFlags
+from dataaudit.flags.tables import DEFAULTS, FlagSettings, flagged_table, flags_of, largest_groups
 
-POINTS_ON_BUDGET_CURVE = 60
-MOST_GROUPS = 30
 SMALLEST = 1e-12
 
 
@@ -27,10 +27,7 @@ def flag_mislabels(
     familiar_probabilities: Table,
     mirrored_probabilities: Table,
     references: ReferenceRows | None,
-    target_precision: float = 0.5,
-    budget: int | None = None,
-    row_groups: NDArray[Any] | None = None,
-    seed: int = 0,
+    settings: FlagSettings = DEFAULTS,
 ) -> MislabelFlags:
     """Flag rows whose given label is probably wrong.
 
@@ -44,58 +41,32 @@ def flag_mislabels(
         the model that learned again.
     references : ReferenceRows or None
         The same for trusted samples with right and with planted labels.
-    target_precision : float
-        Rows are flagged from this probability on.
-    budget : int or None
-        Flag exactly so many rows instead, the most suspicious first.
-    row_groups : `[rows]` or None
-        The group of each row (a site, an annotator), None where it has none; the noise of the
-        largest groups is estimated.
-    seed : int
-        Of the bootstrap behind the intervals.
+    settings : FlagSettings
     """
-    groups = largest_groups(row_groups)
+    groups = largest_groups(settings.row_groups)
     judgement = judge_labels(
         given_labels,
         familiar_probabilities,
         mirrored_probabilities,
         references,
-        target_precision=target_precision,
-        budget=budget,
+        target_precision=settings.target_precision,
+        budget=settings.budget,
         parts=list(groups.values()),
-        seed=seed,
+        seed=settings.seed,
     )
     names = np.array(list(classes))
-    table = pd.DataFrame(
-        {
-            "row_id": row_ids,
-            "given_label": names[given_labels],
-            "suggested_label": names[judgement.suggested_label],
-            "score": judgement.score,
-            "probability": judgement.probability,
-            "flagged": judgement.flagged,
-            "rank": judgement.rank,
-        }
-    )
+    table = flagged_table(row_ids, names[given_labels], names[judgement.suggested_label], judgement)
     titles = [str(name) for name in classes]
-    return MislabelFlags(
-        table=table,
-        signals=_signals(given_labels, own_probabilities, mirrored_probabilities),
-        noise_rate=judgement.noise_rate,
-        noise_per_class=rates(
-            "class",
-            {title: given_labels == index for index, title in enumerate(titles)},
-            judgement.noise_rate_per_class,
-            judgement,
-        ),
-        noise_per_group=None
-        if row_groups is None
-        else rates("group", groups, judgement.noise_rate_per_part, judgement),
-        noise_table=pd.DataFrame(judgement.noise_table, index=titles, columns=titles),
-        expected_precision=budget_curve(judgement),
-        probability_threshold=threshold(judgement, target_precision, budget),
-        method=method(judgement),
+    flags = flags_of(
+        table,
+        _signals(given_labels, own_probabilities, mirrored_probabilities),
+        judgement,
+        settings,
+        {title: given_labels == index for index, title in enumerate(titles)},
+        judgement.noise_rate_per_class,
     )
+    noise_table = pd.DataFrame(judgement.noise_table, index=titles, columns=titles)
+    return replace(flags, noise_table=noise_table)
 
 
 def _signals(
@@ -138,74 +109,3 @@ def _margin(probabilities: Table, labels: Labels) -> NDArray[np.float64]:
     others = probabilities.copy()
     others[np.arange(len(labels)), labels] = -1
     return np.asarray(given - others.max(axis=1), dtype=np.float64)
-
-
-def largest_groups(row_groups: NDArray[Any] | None) -> dict[str, NDArray[np.bool_]]:
-    """Return which rows belong to each of the largest groups, the largest first."""
-    if row_groups is None:
-        return {}
-    known = pd.Series(row_groups, dtype=object).dropna()
-    largest = known.value_counts().head(MOST_GROUPS).index
-    return {str(name): np.asarray(row_groups == name) for name in largest}
-
-
-def rates(
-    name: str,
-    members: Mapping[str, NDArray[np.bool_]],
-    estimates: Sequence[Interval],
-    judgement: Judgement,
-) -> pd.DataFrame:
-    """Return a line for each set of rows, with its estimated share of wrong labels."""
-    lines = [
-        {
-            name: title,
-            "rows": int(inside.sum()),
-            "flagged": int(judgement.flagged[inside].sum()),
-            "noise_rate": estimate.estimate,
-            "low": estimate.low,
-            "high": estimate.high,
-        }
-        for (title, inside), estimate in zip(members.items(), estimates, strict=True)
-    ]
-    columns = [name, "rows", "flagged", "noise_rate", "low", "high"]
-    return pd.DataFrame(lines, columns=columns)
-
-
-def budget_curve(judgement: Judgement) -> pd.DataFrame:
-    """Return what review finds: `budget`, `expected_found`, `expected_precision`."""
-    rows = len(judgement.rank)
-    budgets = np.unique(np.geomspace(1, rows, POINTS_ON_BUDGET_CURVE).round().astype(np.int64))
-    by_rank = judgement.probability[np.argsort(judgement.rank)]
-    found = np.cumsum(by_rank)[budgets - 1]
-    return pd.DataFrame(
-        {"budget": budgets, "expected_found": found, "expected_precision": found / budgets}
-    )
-
-
-def threshold(judgement: Judgement, target_precision: float, budget: int | None) -> float:
-    """Return the probability from which on rows are flagged."""
-    if budget is None:
-        return target_precision
-    flagged = judgement.probability[judgement.flagged]
-    return float(flagged.min()) if len(flagged) else 1.0
-
-
-def method(judgement: Judgement) -> str:
-    """Return the paragraph of the report that says how labels were judged."""
-    share = judgement.mirrored_share
-    basis = (
-        f"the yardstick is {judgement.reference_rows} trusted samples that were learned like "
-        "training rows, a quarter of them under a wrong label on purpose: what the models say "
-        "about the right and the wrong ones sets how far each signal is trusted, and the "
-        "probability"
-        if judgement.reference_rows
-        else "there were too few trusted samples to measure against, so the probabilities rest on "
-        "assumptions and the intervals are wide"
-    )
-    return (
-        "The model learned training rows and trusted samples again for a few steps, from weights "
-        "moved part of the way to fresh ones. What they share comes back at once; single wrong "
-        "labels do not, and come out with a high loss. The score joins that loss (weight "
-        f"{share:.0%}) with the loss under the model as it was (weight {1 - share:.0%}), as log "
-        f"odds that the label is wrong; {basis}."
-    )

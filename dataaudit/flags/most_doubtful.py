@@ -7,7 +7,7 @@ a single one is wrong, and its row is found by that one (docs/tasks.md has the c
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,12 +16,10 @@ from numpy.typing import NDArray
 
 from dataaudit.flags.label_errors import judge_signals
 from dataaudit.flags.label_evidence import FEWEST_REFERENCES, fit_error_rate
-from dataaudit.flags.mislabels import budget_curve, largest_groups, method, rates, threshold
 from dataaudit.flags.probabilities import Values
 from dataaudit.flags.results import MislabelFlags
+from dataaudit.flags.tables import FlagSettings, flagged_table, flags_of, largest_groups
 
-SMALLEST = 1e-7
-"""Probabilities are kept that far from 0 and 1."""
 NAMED = 3
 """At most so many doubtful labels of a row are named."""
 
@@ -54,10 +52,7 @@ def flag_by_the_most_doubtful(
     losses: Values,
     suggest: Callable[[float], Suggestions],
     about: str,
-    target_precision: float,
-    budget: int | None,
-    row_groups: NDArray[Any] | None,
-    seed: int,
+    settings: FlagSettings,
 ) -> MislabelFlags:
     """Flag rows of whose labels at least one is probably wrong.
 
@@ -79,54 +74,57 @@ def flag_by_the_most_doubtful(
         Takes the weight of the model that learned again.
     about : str
         What the report says beside how labels are judged.
-    target_precision, budget, row_groups, seed
-        As for `flag_mislabels`.
+    settings : FlagSettings
     """
-    groups = largest_groups(row_groups)
+    groups = largest_groups(settings.row_groups)
     enough = references is not None and _are_enough(references[1])
     judgement = judge_signals(
         signals,
         references if enough else None,
         lambda: _assumed_log_odds(signals[:, 1]),
-        target_precision=target_precision,
-        budget=budget,
+        target_precision=settings.target_precision,
+        budget=settings.budget,
         parts=[*carriers.values(), *groups.values()],
-        seed=seed,
+        seed=settings.seed,
     )
     suggestions = suggest(judgement.mirrored_share)
-    table = pd.DataFrame(
-        {
-            "row_id": row_ids,
-            "given_label": given,
-            "suggested_label": suggestions.labels,
-            "score": judgement.score,
-            "probability": judgement.probability,
-            "flagged": judgement.flagged,
-            "rank": judgement.rank,
-        }
+    columns = {
+        "mirrored_influence": losses[:, 1] - losses[:, 0],
+        "mirrored_loss": losses[:, 1],
+        "loss": losses[:, 0],
+        "most_doubtful_label": suggestions.doubt,
+    }
+    flags = flags_of(
+        flagged_table(row_ids, given, suggestions.labels, judgement),
+        pd.DataFrame(columns),
+        judgement,
+        settings,
+        carriers,
+        judgement.noise_rate_per_part[: len(carriers)],
     )
-    per_label = judgement.noise_rate_per_part[: len(carriers)]
-    return MislabelFlags(
-        table=table,
-        signals=pd.DataFrame(
-            {
-                "mirrored_influence": losses[:, 1] - losses[:, 0],
-                "mirrored_loss": losses[:, 1],
-                "loss": losses[:, 0],
-                "most_doubtful_label": suggestions.doubt,
-            }
-        ),
-        noise_rate=judgement.noise_rate,
-        noise_per_class=rates("class", carriers, per_label, judgement),
-        noise_table=pd.DataFrame(),
-        expected_precision=budget_curve(judgement),
-        probability_threshold=threshold(judgement, target_precision, budget),
-        method=f"{method(judgement)} {about}",
-        noise_per_group=None
-        if row_groups is None
-        else rates("group", groups, judgement.noise_rate_per_part[len(carriers) :], judgement),
-        notes=suggestions.notes,
-    )
+    return replace(flags, method=f"{flags.method} {about}", notes=suggestions.notes)
+
+
+def doubted(doubts: Values) -> NDArray[np.bool_]:
+    """Return which labels of each row a suggestion changes, `[rows, labels]`.
+
+    Every label that is more probably wrong than right, and at least the most doubtful one: a
+    suggestion is for a row that has a wrong label.
+
+    Parameters
+    ----------
+    doubts : `[rows, labels]`
+        Log odds that each label is wrong.
+    """
+    changed = doubts > 0
+    changed[np.arange(len(doubts)), doubts.argmax(axis=1)] = True
+    return changed
+
+
+def note(named: Sequence[str], doubtful: int) -> str:
+    """Return what is said of a row of which the first few doubtful labels are named in words."""
+    more = f"; and {doubtful - len(named)} more" if doubtful > len(named) else ""
+    return f"After learning again: {'; '.join(named)}{more}."
 
 
 def _assumed_log_odds(signal: Values) -> Values:

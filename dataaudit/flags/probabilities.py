@@ -14,7 +14,7 @@ Table = NDArray[np.floating]
 Values = NDArray[np.float64]
 
 SMALLEST = 1e-7
-"""Probabilities are kept above it, so that logarithms stay finite."""
+"""Probabilities are kept that far from 0, so that logarithms stay finite."""
 
 ROWS_PER_BLOCK = 65_536
 

@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 from dataaudit.datasets.tags import NOT_JUDGED, Tags, as_text, carriers
 from dataaudit.flags.most_doubtful import (
     NAMED,
-    SMALLEST,
     Suggestions,
+    doubted,
     flag_by_the_most_doubtful,
+    note,
 )
-from dataaudit.flags.probabilities import Values
+from dataaudit.flags.probabilities import SMALLEST, Values
 from dataaudit.flags.results import MislabelFlags
+from dataaudit.flags.tables import DEFAULTS, FlagSettings
 
 LONGEST_WORD = 40
 """Characters of a word that is named."""
@@ -83,10 +85,7 @@ def flag_tags(
     tags: Tags,
     parts: Iterable[TaggedRows],
     references: ReferenceTags | None,
-    target_precision: float = 0.5,
-    budget: int | None = None,
-    row_groups: NDArray[Any] | None = None,
-    seed: int = 0,
+    settings: FlagSettings = DEFAULTS,
 ) -> MislabelFlags:
     """Flag rows of whose tags at least one is probably wrong.
 
@@ -99,8 +98,7 @@ def flag_tags(
     parts : iterable of TaggedRows
         All rows in order; it is gone through twice.
     references : ReferenceTags or None
-    target_precision, budget, row_groups, seed
-        As for `flag_mislabels`.
+    settings : FlagSettings
     """
     signals, losses = [], []
     for part in parts:
@@ -120,10 +118,7 @@ def flag_tags(
         np.concatenate(losses),
         lambda share: _suggestions(classes, parts, share),
         ABOUT_TAGS,
-        target_precision,
-        budget,
-        row_groups,
-        seed,
+        settings,
     )
 
 
@@ -170,8 +165,7 @@ def _suggestions(
         both = (1 - share, part.familiar), (share, part.mirrored)
         # Without weights of 0: 0 times the minus infinity of padding is no number.
         doubts = np.sum([w * _doubts(part.tags, found) for w, found in both if w > 0], axis=0)
-        changed = doubts > 0
-        changed[np.arange(len(doubts)), doubts.argmax(axis=1)] = True
+        changed = doubted(doubts)
         others = np.array(part.mirrored)
         rows, tokens = np.nonzero(part.tags != NOT_JUDGED)
         others[rows, tokens, part.tags[rows, tokens]] = -1
@@ -188,8 +182,7 @@ def _suggestions(
                 f"{part.mirrored[line, place, row[place]]:.2f}"
                 for place in places[:NAMED].tolist()
             ]
-            more = f"; and {len(places) - NAMED} more" if len(places) > NAMED else ""
-            notes.append(f"After learning again: {'; '.join(named)}{more}.")
+            notes.append(note(named, len(places)))
         worst.append(doubts.max(axis=1))
     return Suggestions(np.array(labels, dtype=object), np.concatenate(worst), notes)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from dataaudit.flags.label_errors import judge_signals
 from dataaudit.flags.label_evidence import FEWEST_REFERENCES, fit_error_rate
-from dataaudit.flags.mislabels import budget_curve, largest_groups, method, rates, threshold
 from dataaudit.flags.probabilities import Values
 from dataaudit.flags.results import Interval, MislabelFlags
+from dataaudit.flags.tables import DEFAULTS, FlagSettings, flagged_table, flags_of, largest_groups
 from dataaudit.flags.target_evidence import TAILS, TargetEvidence, fit_target_evidence
 
 NORMAL_MEDIAN = 0.6745
@@ -47,10 +47,7 @@ def flag_targets(
     familiar: Values,
     mirrored: Values,
     references: ReferenceTargets | None,
-    target_precision: float = 0.5,
-    budget: int | None = None,
-    row_groups: NDArray[Any] | None = None,
-    seed: int = 0,
+    settings: FlagSettings = DEFAULTS,
 ) -> MislabelFlags:
     """Flag rows whose target is probably wrong: much further off than right targets are.
 
@@ -63,10 +60,9 @@ def flag_targets(
         rows; and of the model that learned again, which is the suggested value.
     references : ReferenceTargets or None
         The same for trusted samples with right and with displaced targets.
-    target_precision, budget, row_groups, seed
-        As for `flag_mislabels`.
+    settings : FlagSettings
     """
-    groups = largest_groups(row_groups)
+    groups = largest_groups(settings.row_groups)
     scales = _scales(targets, familiar, mirrored, references)
     signals = target_signals(targets, familiar, mirrored, scales)
     known = None
@@ -77,43 +73,25 @@ def flag_targets(
         signals,
         known,
         lambda: _assumed_log_odds(signals[:, 1:]),
-        target_precision=target_precision,
-        budget=budget,
+        target_precision=settings.target_precision,
+        budget=settings.budget,
         parts=list(groups.values()),
-        seed=seed,
+        seed=settings.seed,
         calibrate=_Calibrator(signals[:, 1]),
     )
     suggested = np.asarray(mirrored, dtype=np.float64)
     residuals = targets - suggested
-    table = pd.DataFrame(
-        {
-            "row_id": row_ids,
-            "given_label": targets,
-            "suggested_label": suggested,
-            "score": judgement.score,
-            "probability": judgement.probability,
-            "flagged": judgement.flagged,
-            "rank": judgement.rank,
-        }
-    )
-    return MislabelFlags(
-        table=table,
-        signals=pd.DataFrame(
-            {
-                "residual": np.abs(targets - own),
-                "mirrored_residual": np.abs(residuals),
-                "mirrored_influence": _loss(residuals, scales[1]) - _loss(targets - own, scales[1]),
-            }
-        ),
+    table = flagged_table(row_ids, targets, suggested, judgement)
+    columns = {
+        "residual": np.abs(targets - own),
+        "mirrored_residual": np.abs(residuals),
+        "mirrored_influence": _loss(residuals, scales[1]) - _loss(targets - own, scales[1]),
+    }
+    flags = flags_of(table, pd.DataFrame(columns), judgement, settings, {}, ())
+    return replace(
+        flags,
         noise_rate=_with_what_noise_hides(judgement.noise_rate, signals[:, 1], known),
-        noise_per_class=rates("class", {}, (), judgement),
-        noise_table=pd.DataFrame(),
-        expected_precision=budget_curve(judgement),
-        probability_threshold=threshold(judgement, target_precision, budget),
-        method=f"{method(judgement)} {_about_targets(scales[1])}",
-        noise_per_group=None
-        if row_groups is None
-        else rates("group", groups, judgement.noise_rate_per_part, judgement),
+        method=f"{flags.method} {_about_targets(scales[1])}",
         notes=[
             f"The target {_amount(given)} lies {_amount(abs(off))} "
             f"{'above' if off > 0 else 'below'} what the model expects, {abs(off) / scales[1]:.1f} "

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dataaudit.memorized.data import MemorizationReport, MemorizedRow
-from dataaudit.report import charts, formats
-from dataaudit.report.histogram import histogram
+from dataaudit.report import formats
+from dataaudit.report.charts.bars import count_bars
+from dataaudit.report.charts.histogram import histogram
 from dataaudit.report.page import KeyFigure
-from dataaudit.report.page_parts import ROLE_WORDS, Fact, Figure, Table
+from dataaudit.report.page_parts import Fact, Figure, Table, inputs_table
 from dataaudit.report.render import render_template
 
 CLASSES_ON_PAGE = 30
@@ -82,15 +83,7 @@ def build_memorization_page(report: MemorizationReport) -> MemorizationPage:
                 "versions", ", ".join(f"{name} {value}" for name, value in report.versions.items())
             ),
         ],
-        inputs=Table(
-            "Data",
-            ["data set", "source", "rows", "content hash (SHA-256)"],
-            [
-                [ROLE_WORDS[split.role], split.source, formats.count(split.rows), split.sha256]
-                for split in report.splits
-            ],
-            frozenset({2}),
-        ),
+        inputs=inputs_table(report.splits),
         date=formats.long_date(report.date),
     )
 
@@ -117,7 +110,7 @@ def _figures(report: MemorizationReport) -> list[Figure]:
             Figure(
                 "Classes",
                 "Rows memorized in each class, those with the highest mean first.",
-                charts.count_bars(
+                count_bars(
                     "classes",
                     "Memorized rows by class",
                     [formats.label(item.label) for item in report.classes[:CLASSES_ON_PAGE]],

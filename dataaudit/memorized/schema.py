@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from dataaudit.memorized.data import MemorizationReport
+from dataaudit.report.schema import published
 
 SCHEMA_PATH = Path(__file__).with_name("memorization.schema.json")
 
 
 def schema_text() -> str:
     """Return the JSON schema of `memorization.json` as the text that is published."""
-    schema = {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **MemorizationReport.model_json_schema(mode="serialization"),
-    }
-    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+    return published(MemorizationReport)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
-from dataaudit.report import charts, formats
+from dataaudit.report import formats
+from dataaudit.report.charts.bars import bar
 from dataaudit.report.data import AuditReport
 from dataaudit.report.page_parts import ROLE_WORDS, Fact, Table, supplied
 from dataaudit.report.review_words import review_lines
@@ -198,7 +199,7 @@ def _composition(report: AuditReport) -> Table:
                     f"{formats.count(item.rows)} ({formats.percent(item.share)})" if item else "—"
                     for item in items
                 ),
-                charts.bar(first.share if first else 0.0, "kept"),
+                bar(first.share if first else 0.0, "kept"),
             ]
         )
     return Table(

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dataaudit.report import charts, formats
+from dataaudit.report import formats
+from dataaudit.report.charts.heat import noise_heat
+from dataaudit.report.charts.histogram import score_distribution
+from dataaudit.report.charts.intervals import noise_rates
+from dataaudit.report.charts.review import expected_found
 from dataaudit.report.data import ClassNoise, Estimate, Histogram, LabelFindings
 from dataaudit.report.page_data import budget_words, label_order
 from dataaudit.report.page_parts import Figure, Table
@@ -66,7 +70,7 @@ def view_budget(labels: LabelFindings | None) -> tuple[Budget | None, list[tuple
     if labels is None or not labels.expected_precision:
         return None, []
     points = labels.expected_precision
-    chart, places = charts.expected_found(
+    chart, places = expected_found(
         "expected-found",
         "Wrong labels found by the number of rows reviewed",
         [point.budget for point in points],
@@ -146,7 +150,7 @@ def _distribution(position: int, item: Histogram) -> Figure:
     return Figure(
         "Probability that the label is wrong" if item.name == "probability" else name.capitalize(),
         "",
-        charts.score_distribution(
+        score_distribution(
             f"distribution-{position}",
             f"Distribution of {name} among kept and flagged rows",
             item.edges,
@@ -199,7 +203,7 @@ def _noise_rates(
     return Figure(
         headline,
         caption,
-        charts.noise_rates(
+        noise_rates(
             f"noise-per-{one}",
             f"Estimated share of wrong labels by {one}",
             [formats.label(item.label) for item in drawn],
@@ -238,7 +242,7 @@ def _noise_table(labels: LabelFindings) -> Figure | None:
     return Figure(
         "What is taken for what",
         caption,
-        charts.noise_heat("noise-table", "Given and true labels", given, true, table.rows),
+        noise_heat("noise-table", "Given and true labels", given, true, table.rows),
         Table(
             "Expected rows by given (lines) and true label (columns)",
             ["given", *true],

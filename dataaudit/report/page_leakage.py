@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from dataaudit.report import charts, formats
+from dataaudit.report import formats
+from dataaudit.report.charts.bars import count_bars
+from dataaudit.report.charts.intervals import metric_comparison
 from dataaudit.report.data import Leakage, LeakPair, Sample
 from dataaudit.report.differences import FieldPair, Piece, field_pairs, text_pieces
 from dataaudit.report.page_parts import Fact, Figure, Table
@@ -164,7 +166,7 @@ def _metric(leakage: Leakage) -> Figure | None:
     return Figure(
         f"What the leaks do to {leakage.metric_name}",
         caption,
-        charts.metric_comparison(
+        metric_comparison(
             "metric",
             f"{leakage.metric_name.capitalize()} with and without the leaked samples",
             leakage.metric_name,
@@ -180,7 +182,7 @@ def _kinds(leakage: Leakage) -> Figure | None:
     return Figure(
         "How the leaks show",
         "Near copies look alike; influence means that the model's behaviour gives them away.",
-        charts.count_bars(
+        count_bars(
             "leak-kinds",
             "Leaked samples by kind",
             [KIND_TITLES[item.kind] for item in leakage.kinds],
@@ -205,7 +207,7 @@ def _classes(leakage: Leakage) -> Figure | None:
     return Figure(
         "Where the leaks are",
         caption,
-        charts.count_bars(
+        count_bars(
             "leak-classes",
             "Leaked samples by class",
             [formats.label(item.label) for item in drawn],

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from dataaudit.report.data import NOT_PROVIDED
+from dataaudit.report import formats
+from dataaudit.report.data import NOT_PROVIDED, Split
 
 ROLE_WORDS = {"train": "training", "held_out": "held-out", "suspects": "suspects"}
 
@@ -44,3 +46,16 @@ def supplied(name: str, value: str | None) -> Fact:
     """Return a fact that a person, or the audit's caller, may have left out."""
     known = value or NOT_PROVIDED
     return Fact(name, known, missing=known == NOT_PROVIDED)
+
+
+def inputs_table(splits: Sequence[Split]) -> Table:
+    """Return the table of the data sets that went in, each with its content hash."""
+    return Table(
+        "Data",
+        ["data set", "source", "rows", "content hash (SHA-256)"],
+        [
+            [ROLE_WORDS[split.role], split.source, formats.count(split.rows), split.sha256]
+            for split in splits
+        ],
+        frozenset({2}),
+    )

@@ -5,16 +5,21 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from dataaudit.report.data import AuditReport
+from dataaudit.report.data import AuditReport, Section
 
 SCHEMA_PATH = Path(__file__).with_name("audit.schema.json")
 
 
 def schema_text() -> str:
     """Return the JSON schema of `audit.json` as the text that is published."""
+    return published(AuditReport)
+
+
+def published(model: type[Section]) -> str:
+    """Return the JSON schema of files that hold one `model`, as the text that is published."""
     schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **AuditReport.model_json_schema(mode="serialization"),
+        **model.model_json_schema(mode="serialization"),
     }
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 

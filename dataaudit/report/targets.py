@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from dataaudit.flags.results import MislabelFlags
 from dataaudit.report import formats
-from dataaudit.report.charts import WIDTH, Scale, ticks
+from dataaudit.report.charts.drawing import WIDTH, Scale, svg, ticks
 from dataaudit.report.data import LabelFindings, TargetPoint
 from dataaudit.report.page_parts import Figure, Table
 
@@ -108,19 +108,7 @@ def residual_chart(
         f"Predictions from {formats.number(float(low))} to {formats.number(float(high))}; "
         f"differences up to {formats.number(largest)} either way."
     )
-    return Markup(
-        '<svg class="chart" role="img" viewBox="0 0 {width} {height}" '
-        'aria-labelledby="{name}-title {name}-description">'
-        '<title id="{name}-title">{title}</title><desc id="{name}-description">{description}'
-        "</desc>{parts}</svg>"
-    ).format(
-        width=WIDTH,
-        height=BOTTOM + 44,
-        name=name,
-        title=title,
-        description=description,
-        parts=Markup("").join(parts),
-    )
+    return svg(name, BOTTOM + 44, title, description, parts)
 
 
 def _axes(across: Scale, up: Scale) -> list[Markup]:

@@ -97,7 +97,7 @@ def verify_file(audit_yaml: Path, settings: VerifySettings) -> VerificationResul
     folder = audit_yaml.resolve().parent
     _require_task(config)
     built = build_model(config.model, folder) if config.model.factory is not None else None
-    return _verify(load(config, folder), built, config, settings)
+    return _verify(load(config, folder, built), built, config, settings)
 
 
 def verify(

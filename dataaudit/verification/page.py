@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import pandas as pd
 
 from dataaudit.report import formats
+from dataaudit.report.charts.scatter import scatter
 from dataaudit.report.data import Estimate
 from dataaudit.report.page import KeyFigure
-from dataaudit.report.page_parts import ROLE_WORDS, Fact, Figure, Table
+from dataaudit.report.page_parts import Fact, Figure, Table, inputs_table
 from dataaudit.report.render import render_template
-from dataaudit.report.scatter import scatter
 from dataaudit.verification.data import Design, MirrorAgreement, MirrorKind, Trust, Verification
 
 DESIGN_WORDS: dict[Design, str] = {
@@ -92,15 +92,7 @@ def build_verification_page(report: Verification, points: pd.DataFrame) -> Verif
             frozenset({0, 2}),
         ),
         method=_method(report),
-        inputs=Table(
-            "Data",
-            ["data set", "source", "rows", "content hash (SHA-256)"],
-            [
-                [ROLE_WORDS[split.role], split.source, formats.count(split.rows), split.sha256]
-                for split in report.splits
-            ],
-            frozenset({2}),
-        ),
+        inputs=inputs_table(report.splits),
         date=formats.long_date(report.date),
     )
 

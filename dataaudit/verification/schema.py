@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
+from dataaudit.report.schema import published
 from dataaudit.verification.data import Verification
 
 SCHEMA_PATH = Path(__file__).with_name("verify.schema.json")
@@ -12,11 +12,7 @@ SCHEMA_PATH = Path(__file__).with_name("verify.schema.json")
 
 def schema_text() -> str:
     """Return the JSON schema of `verify.json` as the text that is published."""
-    schema = {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **Verification.model_json_schema(mode="serialization"),
-    }
-    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+    return published(Verification)
 
 
 if __name__ == "__main__":

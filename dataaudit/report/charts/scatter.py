@@ -1,4 +1,4 @@
-"""A scatter chart as inline SVG: what was predicted against what was measured."""
+"""Points: what was predicted against what was measured."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from dataaudit.report import charts, formats
+from dataaudit.report import formats
+from dataaudit.report.charts.drawing import NARROW, Scale, svg, ticks
 
-SIDE = charts.NARROW
 MOST_POINTS = 800
 """More would make the page heavy and the chart a blot."""
 
@@ -32,7 +32,7 @@ def scatter(
     style : "kept", "flagged"
         Gives the points their colour.
     """
-    left, right, top, bottom = 56, SIDE - 12, 22, 232
+    left, right, top, bottom = 56, NARROW - 12, 22, 232
     (across_name, across_values), (up_name, up_values) = across, up
     horizontal = _scale(across_values, left, right)
     vertical = _scale(up_values, bottom, top)
@@ -50,20 +50,18 @@ def scatter(
         f"{across_name}, from {formats.number(horizontal.low)} to "
         f"{formats.number(horizontal.high)}."
     )
-    return charts._svg(name, bottom + 46, title, description, parts, SIDE)
+    return svg(name, bottom + 46, title, description, parts, NARROW)
 
 
-def _scale(values: Sequence[float], start: float, stop: float) -> charts.Scale:
+def _scale(values: Sequence[float], start: float, stop: float) -> Scale:
     low, high = (min(values), max(values)) if len(values) else (0.0, 1.0)
     margin = 0.04 * (high - low) or 0.5
-    return charts.Scale(low - margin, high + margin, start, stop)
+    return Scale(low - margin, high + margin, start, stop)
 
 
-def _axes(
-    horizontal: charts.Scale, vertical: charts.Scale, across_name: str, up_name: str
-) -> Markup:
+def _axes(horizontal: Scale, vertical: Scale, across_name: str, up_name: str) -> Markup:
     parts = []
-    for tick in charts.ticks(horizontal.low, horizontal.high, 4):
+    for tick in ticks(horizontal.low, horizontal.high, 4):
         x = horizontal(tick)
         parts.append(
             Markup(
@@ -77,7 +75,7 @@ def _axes(
                 value=formats.set_number(tick),
             )
         )
-    for tick in charts.ticks(vertical.low, vertical.high, 4):
+    for tick in ticks(vertical.low, vertical.high, 4):
         y = vertical(tick)
         parts.append(
             Markup(

@@ -1,0 +1,29 @@
+"""`dataaudit export`: rows of a finished audit for review."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dataaudit.commands.shared import AuditDirectory, MovedData, print_lines
+from dataaudit.exports.choices import ExportFormat, Selection
+
+
+def export(
+    directory: AuditDirectory,
+    to: Annotated[ExportFormat, typer.Option(help="The format.")],
+    out: Annotated[Path | None, typer.Option(help="The file; else beside the directory.")] = None,
+    only: Annotated[Selection, typer.Option(help="Which rows.")] = Selection.flagged,
+    data: MovedData = None,
+) -> None:
+    """Write the rows of a finished audit for review, most suspicious first.
+
+    In CSV, fill `decision` (keep, relabel, unsure), `new_label` and `reviewer`, then hand the file
+    to `dataaudit relabel`. For Label Studio, a labelling configuration is written as well.
+    """
+    from dataaudit.exports.export import export as export_audit
+
+    only_flagged = only is Selection.flagged
+    print_lines(export_audit(directory, to, out, only_flagged=only_flagged, moved_to=data))

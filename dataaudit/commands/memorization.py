@@ -1,0 +1,37 @@
+"""`dataaudit memorization`: rows whose prediction depends on having been trained on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dataaudit.commands.shared import OverwriteResults, interruptible, print_lines
+
+
+def memorization(
+    audit_yaml: Annotated[Path, typer.Argument(help="Whose training rows to look at.")],
+    out: Annotated[Path, typer.Option(help="Directory for page, JSON and table.")],
+    draws: Annotated[int, typer.Option(help="Halves of the rows that are relearned, even.")] = 8,
+    passes: Annotated[float, typer.Option(help="Over each half.")] = 5.0,
+    keep: Annotated[float, typer.Option(help="Share of the trained weights kept, 0 to 1.")] = 0.7,
+    overwrite: OverwriteResults = False,
+) -> None:
+    """Find the rows whose prediction depends on their having been trained on: the long tail.
+
+    Writes memorization.parquet with one line for every training row, and a page of the rows at
+    the top.
+    """
+    with interruptible():
+        from dataaudit.memorized.check import memorization_file
+        from dataaudit.memorized.settings import MemorizationSettings
+        from dataaudit.memorized.write import FILES, write_memorization
+        from dataaudit.outputs import check_directory
+
+        settings = MemorizationSettings(draws=draws, passes=passes, keep=keep)
+        check_directory(FILES, out, overwrite=overwrite)
+        result = memorization_file(audit_yaml, settings)
+        page = write_memorization(result, out, overwrite=overwrite)
+    print_lines([result.report.headline])
+    typer.echo(f"memorization: {page}")

@@ -1,0 +1,27 @@
+"""`dataaudit relabel`: the training data with the reviewers' labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dataaudit.commands.shared import AuditDirectory, MovedData, print_lines
+
+
+def relabel(
+    directory: AuditDirectory,
+    decisions: Annotated[
+        Path, typer.Option(help="CSV with row_id and decision or new_label; or Label Studio JSON.")
+    ],
+    out: Annotated[Path, typer.Option(help="The corrected data, in the original's format.")],
+    data: MovedData = None,
+) -> None:
+    """Write the training data with the reviewers' labels; log them, measure the precision reached.
+
+    The original is never changed. Decisions that do not fit the audit are refused.
+    """
+    from dataaudit.relabel import relabel as relabel_data
+
+    print_lines(relabel_data(directory, decisions, out, moved_to=data))

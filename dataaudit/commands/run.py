@@ -1,0 +1,28 @@
+"""`dataaudit run`: audit what an audit.yaml names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dataaudit.commands.shared import Out, Overwrite, Resume, conclude, interruptible
+
+
+def run(
+    audit_yaml: Annotated[Path, typer.Argument(help="What to audit; see README.")],
+    out: Out,
+    overwrite: Overwrite = False,
+    resume: Resume = False,
+) -> None:
+    """Audit what AUDIT_YAML names; write report and tables to the directory given by --out.
+
+    Exits with 0 when done, 1 when done and a gate in the file failed, 2 on bad input, and 130 when
+    interrupted; the same command with --resume then goes on where it stopped.
+    """
+    with interruptible():
+        from dataaudit.auditing import run_file
+
+        result = run_file(audit_yaml, out, overwrite=overwrite, resume=resume)
+    conclude(result, out)

@@ -1,0 +1,62 @@
+"""`dataaudit trace`: the training rows behind what a model generated."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dataaudit.commands.shared import Out, Overwrite, Resume, conclude, interruptible
+from dataaudit.errors import ConfigError
+
+
+def trace(
+    audit_yaml: Annotated[
+        Path | None, typer.Argument(help="What to trace, as for run; or give the options below.")
+    ] = None,
+    out: Out = Path("traced"),
+    task: Annotated[str | None, typer.Option(help="causal-lm or diffusion.")] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="A local folder of the trained model, safetensors.")
+    ] = None,
+    train: Annotated[Path | None, typer.Option(help="The training rows, with `text`.")] = None,
+    queries: Annotated[
+        Path | None, typer.Option(help="What was generated: `prompt` and `completion`, or `text`.")
+    ] = None,
+    train_id: Annotated[
+        str | None, typer.Option("--id", help="The id column of the training rows.")
+    ] = None,
+    query_id: Annotated[str | None, typer.Option(help="The id column of the queries.")] = None,
+    overwrite: Overwrite = False,
+    resume: Resume = False,
+) -> None:
+    """Find the training rows behind what a model generated; write report and tables to --out.
+
+    contamination.parquet lists, for each query, the rows it owes most to, best first.
+    """
+    options = {"--model": model, "--train": train, "--queries": queries}
+    given = [name for name, value in options.items() if value is not None]
+    if (audit_yaml is None) == (not given) or (audit_yaml is None and len(given) < len(options)):
+        raise ConfigError(
+            "expected either AUDIT_YAML, or all of --model, --train and --queries; found "
+            f"{', '.join([*(['AUDIT_YAML'] if audit_yaml else []), *given]) or 'neither'}"
+        )
+    with interruptible():
+        from dataaudit.attribution import api
+
+        if audit_yaml is not None:
+            result = api.trace_file(audit_yaml, out, task=task, overwrite=overwrite, resume=resume)
+        else:
+            result = api.trace(
+                model,
+                train,
+                queries,
+                task=task or "causal-lm",
+                id=train_id,
+                query_id=query_id,
+                out=out,
+                overwrite=overwrite,
+                resume=resume,
+            )
+    conclude(result, out)

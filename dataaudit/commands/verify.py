@@ -1,0 +1,55 @@
+"""`dataaudit verify`: how far influence can be trusted, by training again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dataaudit.commands.shared import OverwriteResults, interruptible, print_lines
+
+
+def verify(
+    audit_yaml: Annotated[Path, typer.Argument(help="What to verify; held_out are the queries.")],
+    out: Annotated[Path, typer.Option(help="Directory for page, JSON and points.")],
+    groups: Annotated[int, typer.Option(help="Groups of rows left out, of each design.")] = 16,
+    group_size: Annotated[
+        int | None, typer.Option(help="Rows left out together; 1 is leave-one-out.")
+    ] = None,
+    rows: Annotated[int, typer.Option(help="Training rows used; drawn where there are more.")] = (
+        2000
+    ),
+    repeats: Annotated[int, typer.Option(help="Trainings of each kind, from other seeds.")] = 2,
+    start: Annotated[
+        str, typer.Option(help="Train again from `fresh` or from `trained` weights.")
+    ] = "fresh",
+    epochs: Annotated[int, typer.Option(help="Of training again.")] = 10,
+    learning_rate: Annotated[float, typer.Option(help="Of training again.")] = 3e-3,
+    overwrite: OverwriteResults = False,
+) -> None:
+    """Check by training again how far influence can be trusted for this model and these data.
+
+    The model is trained again without groups of rows, and with queries added; a logistic
+    regression of scikit-learn is fitted again. Cost: repeats × (3 × groups + 14) trainings.
+    """
+    with interruptible():
+        from dataaudit.outputs import check_directory
+        from dataaudit.verification.check import verify_file
+        from dataaudit.verification.settings import VerifySettings
+        from dataaudit.verification.write import FILES, write_verification
+
+        settings = VerifySettings(
+            groups=groups,
+            group_size=group_size,
+            rows=rows,
+            repeats=repeats,
+            start=start,
+            epochs=epochs,
+            learning_rate=learning_rate,
+        )
+        check_directory(FILES, out, overwrite=overwrite)
+        result = verify_file(audit_yaml, settings)
+        page = write_verification(result, out, overwrite=overwrite)
+    print_lines([result.report.headline])
+    typer.echo(f"verification: {page}")

@@ -1,0 +1,63 @@
+"""What is wrong with settings, in words that name the key, the value and what was expected."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+
+def explained(where: Path | str, error: ValidationError, settings: type[BaseModel]) -> str:
+    """Return a message with a line for each bad setting: its key, what was found and expected.
+
+    Parameters
+    ----------
+    where : Path or str
+        The file, or the function, that the settings were given to.
+    error : pydantic.ValidationError
+    settings : type of BaseModel
+        What they were to fit; its keys are proposed for unknown ones.
+    """
+    lines = []
+    for problem in error.errors(include_url=False):
+        key = ".".join(str(part) for part in problem["loc"]) or "(top level)"
+        lines.append(f"  {key}: {_explain(problem, settings)}")
+    # A union reports each of its members; the same line twice helps nobody.
+    return f"{where}:\n" + "\n".join(dict.fromkeys(lines))
+
+
+def _explain(problem: Any, settings: type[BaseModel]) -> str:
+    kind, found = problem["type"], problem["input"]
+    if kind == "extra_forbidden":
+        known = _known_keys(problem["loc"][:-1], settings)
+        close = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
+        hint = f"; did you mean {close[0]}?" if close else f"; expected one of {', '.join(known)}"
+        return f"unknown key{hint}"
+    if kind == "missing":
+        return "this key is required"
+    if kind == "string_pattern_mismatch":
+        return f"found {_short(found)}, expected module:function, for example my_model:build"
+    if kind == "value_error":
+        return f"found {_short(found)}: {problem['ctx']['error']}"
+    message = problem["msg"]
+    return f"found {_short(found)}: {message[:1].lower()}{message[1:]}"
+
+
+def _known_keys(location: tuple[Any, ...], settings: type[BaseModel]) -> list[str]:
+    section: Any = settings
+    for part in location:
+        annotation = section.model_fields[part].annotation
+        options = [annotation, *getattr(annotation, "__args__", ())]
+        section = next(
+            option
+            for option in options
+            if isinstance(option, type) and issubclass(option, BaseModel)
+        )
+    return list(section.model_fields)
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

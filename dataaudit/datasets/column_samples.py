@@ -1,0 +1,149 @@
+"""Rows of named columns as samples: their ids, labels, modality and hash."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from numpy.typing import NDArray
+
+from dataaudit.datasets.files import close_match
+from dataaudit.datasets.hashing import hash_of_rows, hash_with_images
+from dataaudit.datasets.identifiers import positions, row_ids
+from dataaudit.datasets.labels import UNUSABLE
+from dataaudit.datasets.modality import ROWS_SEEN, modality_of
+from dataaudit.datasets.read_settings import TOKENS, ReadSettings
+from dataaudit.datasets.samples import Samples
+from dataaudit.datasets.sources import ColumnSource
+from dataaudit.datasets.task_labels import labels_of_columns, labels_of_values, no_labels
+from dataaudit.datasets.words import is_list, words_column
+from dataaudit.errors import DataError
+
+
+def column_samples(
+    source: ColumnSource,
+    sha256: str | None,
+    settings: ReadSettings,
+    *,
+    folder: Path | None = None,
+    class_names: Sequence[str] | None = None,
+) -> Samples:
+    """Return the samples of a source with columns.
+
+    Parameters
+    ----------
+    source : ColumnSource
+    sha256 : str or None
+        Hash of the files; None for what is in memory, which is hashed by its values.
+    settings : ReadSettings
+    folder : Path or None
+        What image paths in a column are relative to.
+    class_names : sequence of str or None
+        The names the data stores for its classes, in its order.
+
+    Raises
+    ------
+    DataError
+        There are no rows; a column is missing; an id, a label or an image path cannot be used.
+    """
+    ids: NDArray[Any] = positions(source)
+    for name in settings.label_columns:
+        _require_column(source, name, "label")
+    if settings.id_column is not None:
+        _require_column(source, settings.id_column, "id")
+    if settings.group_column is not None:
+        _require_column(source, settings.group_column, "group")
+    special = (*settings.label_columns, settings.id_column, settings.group_column)
+    own = [name for name in source.columns() if name in special]
+    known = pd.concat(list(source.stream(own)), ignore_index=True) if own else pd.DataFrame()
+    if settings.id_column is not None:
+        where = f"{source.description}: column {settings.id_column!r}"
+        ids = row_ids(known[settings.id_column], where=where)
+    if settings.label is None:
+        labels, classes = no_labels(source)
+    elif isinstance(settings.label, str):
+        where = f"{source.description}: column {settings.label!r}"
+        labels, classes = labels_of_values(known[settings.label], ids, where, settings, class_names)
+    else:
+        table = known[settings.label_columns]
+        labels, classes = labels_of_columns(table, ids, source.description, settings)
+
+    features = [name for name in source.columns() if name not in own]
+    first_rows = next(source.frames(ROWS_SEEN))
+    modality, content_column = modality_of(first_rows, features, folder)
+    if settings.task == TOKENS and isinstance(settings.label, str):
+        words = words_column(first_rows, features, known[settings.label])
+        if words is not None:
+            modality, content_column = "text", words
+            _check_words(source, words, known[settings.label], ids, labels, settings.tolerate)
+    if sha256 is None:
+        sha256 = hash_of_rows(source.stream())
+    elif (
+        folder is not None
+        and content_column is not None
+        and modality == "image"
+        # A column of bytes names no files.
+        and not any(isinstance(value, bytes) for value in first_rows[content_column])
+    ):
+        sha256 = hash_with_images(sha256, source, content_column, folder, settings.tolerate)
+    return Samples(
+        role=settings.role,
+        source=source,
+        ids=ids,
+        labels=labels,
+        classes=classes,
+        label_column=settings.label if isinstance(settings.label, str) else None,
+        label_columns=() if isinstance(settings.label, str) else settings.label_columns,
+        separator=settings.separator,
+        ignore_label=settings.ignore,
+        id_column=settings.id_column,
+        modality=modality,
+        content_column=content_column,
+        sha256=sha256,
+        folder=folder,
+        group_column=settings.group_column,
+        tagged=settings.tagged,
+    )
+
+
+def _check_words(
+    source: ColumnSource,
+    column: str,
+    tags: pd.Series,
+    ids: NDArray[Any],
+    labels: NDArray[Any],
+    tolerate: bool,
+) -> None:
+    """Refuse rows with more or fewer words than tags, or mark them in `labels`."""
+    row = 0
+    for frame in source.stream([column]):
+        for words in frame[column]:
+            own = tags.iloc[row]
+            count = len(words) if is_list(words) else 0
+            if is_list(own) and count != len(own):
+                if not tolerate:
+                    raise DataError(
+                        f"{source.description}: row {row} (id {ids[row]}): found {len(own)} tags "
+                        f"for {count} words in column {column!r}; expected one for each word"
+                    )
+                labels[row] = UNUSABLE
+            row += 1
+
+
+def _require_column(source: ColumnSource, name: str, purpose: str) -> None:
+    columns = source.columns()
+    if name in columns:
+        return
+    near = close_match(name, [str(column) for column in columns])
+    suggestion = f"; did you mean {near!r}?" if near else ""
+    separator = next((mark for mark in ";\t|" if len(columns) == 1 and mark in columns[0]), None)
+    if separator:
+        suggestion = f"; the fields seem to be separated by {separator!r}, expected commas"
+    shown = ", ".join(repr(column) for column in columns[:20])
+    more = f", ... ({len(columns)} in all)" if len(columns) > 20 else ""
+    raise DataError(
+        f"{source.description}: no {purpose} column {name!r}; the columns are {shown}{more}"
+        f"{suggestion}"
+    )

@@ -1,0 +1,68 @@
+"""What is asked of a data set: which columns mean what, and how its labels are read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dataaudit.datasets.label_sets import SEPARATOR
+from dataaudit.datasets.samples import Role
+
+TOKENS = "token-classification"
+
+
+@dataclass(frozen=True)
+class ReadSettings:
+    """How a data set is read as `Samples`.
+
+    Attributes
+    ----------
+    role : "train", "held_out" or "suspects"
+    label : str, sequence of str, or None
+        The column that holds the labels; of an image folder, `label`. For task multi-label also
+        several columns, each 0 or 1, one for each label. None: there are none, and all labels
+        are 0.
+    id_column : str or None
+        The column that holds the row ids. Without one, the ids are the positions 0, 1, 2, …,
+        even where a column happens to be called `row_id`: only what is named is relied on. Shards
+        have keys of their own, which are the ids then.
+    group_column : str or None
+        The column that tells which rows belong together, such as the patient; not a feature.
+    classes : sequence of str or int, or None
+        The label values in the order of the model's outputs. May be None where labels are the
+        numbers 0..C-1, or where the data itself names its classes: the sorted folders of an
+        image folder, the ClassLabel of a Hugging Face data set.
+    task : "classification", "regression", "multi-label" or "token-classification"
+        What the labels are, where there are any.
+    tolerate : bool
+        Whether rows that cannot be used are left to be set aside: a label that is missing or is
+        no class is `UNUSABLE` then, and a path may lead to no image.
+    ignore : str, int or None
+        The label value that says that a row is not to be judged.
+    separator : str
+        Between the labels of a text, for task multi-label.
+    output_names : sequence of str or None
+        The names that the model has for its outputs, in their order: labels may be these names,
+        or the numbers 0..C-1. They are used where `classes` is None.
+    """
+
+    role: Role
+    label: str | Sequence[str] | None
+    id_column: str | None = None
+    group_column: str | None = None
+    classes: Sequence[str | int] | None = None
+    task: str = "classification"
+    tolerate: bool = False
+    ignore: str | int | None = None
+    separator: str = SEPARATOR
+    output_names: Sequence[str] | None = None
+
+    @property
+    def label_columns(self) -> list[str]:
+        """The columns that hold labels."""
+        return [self.label] if isinstance(self.label, str) else list(self.label or [])
+
+    @property
+    def tagged(self) -> bool:
+        """Whether labels are tags, one for each token."""
+        return self.task == TOKENS and self.label is not None

@@ -1,0 +1,170 @@
+"""The tables and words that every kind of label is flagged with, made of a `Judgement`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from dataaudit.flags.label_errors import Judgement
+from dataaudit.flags.results import Interval, MislabelFlags
+
+POINTS_ON_BUDGET_CURVE = 60
+MOST_GROUPS = 30
+
+
+@dataclass(frozen=True)
+class FlagSettings:
+    """When rows are flagged, and which of them are looked at together.
+
+    Attributes
+    ----------
+    target_precision : float
+        Rows are flagged from this probability on.
+    budget : int or None
+        Flag exactly so many rows instead, the most suspicious first.
+    row_groups : `[rows]` or None
+        The group of each row (a site, an annotator), None where it has none; the noise of the
+        largest groups is estimated.
+    seed : int
+        Of the bootstrap behind the intervals.
+    """
+
+    target_precision: float = 0.5
+    budget: int | None = None
+    row_groups: NDArray[Any] | None = None
+    seed: int = 0
+
+
+DEFAULTS = FlagSettings()
+
+
+def flagged_table(
+    row_ids: NDArray[Any], given: NDArray[Any], suggested: NDArray[Any], judgement: Judgement
+) -> pd.DataFrame:
+    """Return `MislabelFlags.table`: a line for each row, with its labels as tables show them."""
+    return pd.DataFrame(
+        {
+            "row_id": row_ids,
+            "given_label": given,
+            "suggested_label": suggested,
+            "score": judgement.score,
+            "probability": judgement.probability,
+            "flagged": judgement.flagged,
+            "rank": judgement.rank,
+        }
+    )
+
+
+def flags_of(
+    table: pd.DataFrame,
+    signals: pd.DataFrame,
+    judgement: Judgement,
+    settings: FlagSettings,
+    carriers: Mapping[str, NDArray[np.bool_]],
+    per_class: Sequence[Interval],
+) -> MislabelFlags:
+    """Return what all kinds of labels have in common of their flags.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        From `flagged_table`.
+    signals : pandas.DataFrame, aligned with `table`
+    judgement : Judgement
+        Its last parts are the largest groups, if any.
+    settings : FlagSettings
+    carriers : mapping of class to bool `[rows]`
+        The rows that carry it; empty where labels are no classes.
+    per_class : sequence of Interval, one for each of `carriers`
+    """
+    groups = largest_groups(settings.row_groups)
+    per_group = judgement.noise_rate_per_part[len(judgement.noise_rate_per_part) - len(groups) :]
+    return MislabelFlags(
+        table=table,
+        signals=signals,
+        noise_rate=judgement.noise_rate,
+        noise_per_class=_rates("class", carriers, per_class, judgement),
+        noise_per_group=None
+        if settings.row_groups is None
+        else _rates("group", groups, per_group, judgement),
+        noise_table=pd.DataFrame(),
+        expected_precision=_budget_curve(judgement),
+        probability_threshold=_threshold(judgement, settings),
+        method=_method(judgement),
+    )
+
+
+def largest_groups(row_groups: NDArray[Any] | None) -> dict[str, NDArray[np.bool_]]:
+    """Return which rows belong to each of the largest groups, the largest first."""
+    if row_groups is None:
+        return {}
+    known = pd.Series(row_groups, dtype=object).dropna()
+    largest = known.value_counts().head(MOST_GROUPS).index
+    return {str(name): np.asarray(row_groups == name) for name in largest}
+
+
+def _rates(
+    name: str,
+    members: Mapping[str, NDArray[np.bool_]],
+    estimates: Sequence[Interval],
+    judgement: Judgement,
+) -> pd.DataFrame:
+    """Return a line for each set of rows, with its estimated share of wrong labels."""
+    lines = [
+        {
+            name: title,
+            "rows": int(inside.sum()),
+            "flagged": int(judgement.flagged[inside].sum()),
+            "noise_rate": estimate.estimate,
+            "low": estimate.low,
+            "high": estimate.high,
+        }
+        for (title, inside), estimate in zip(members.items(), estimates, strict=True)
+    ]
+    columns = [name, "rows", "flagged", "noise_rate", "low", "high"]
+    return pd.DataFrame(lines, columns=columns)
+
+
+def _budget_curve(judgement: Judgement) -> pd.DataFrame:
+    """Return what review finds: `budget`, `expected_found`, `expected_precision`."""
+    rows = len(judgement.rank)
+    budgets = np.unique(np.geomspace(1, rows, POINTS_ON_BUDGET_CURVE).round().astype(np.int64))
+    by_rank = judgement.probability[np.argsort(judgement.rank)]
+    found = np.cumsum(by_rank)[budgets - 1]
+    return pd.DataFrame(
+        {"budget": budgets, "expected_found": found, "expected_precision": found / budgets}
+    )
+
+
+def _threshold(judgement: Judgement, settings: FlagSettings) -> float:
+    """Return the probability from which on rows are flagged."""
+    if settings.budget is None:
+        return settings.target_precision
+    flagged = judgement.probability[judgement.flagged]
+    return float(flagged.min()) if len(flagged) else 1.0
+
+
+def _method(judgement: Judgement) -> str:
+    """Return the paragraph of the report that says how labels were judged."""
+    share = judgement.mirrored_share
+    basis = (
+        f"the yardstick is {judgement.reference_rows} trusted samples that were learned like "
+        "training rows, a quarter of them under a wrong label on purpose: what the models say "
+        "about the right and the wrong ones sets how far each signal is trusted, and the "
+        "probability"
+        if judgement.reference_rows
+        else "there were too few trusted samples to measure against, so the probabilities rest on "
+        "assumptions and the intervals are wide"
+    )
+    return (
+        "The model learned training rows and trusted samples again for a few steps, from weights "
+        "moved part of the way to fresh ones. What they share comes back at once; single wrong "
+        "labels do not, and come out with a high loss. The score joins that loss (weight "
+        f"{share:.0%}) with the loss under the model as it was (weight {1 - share:.0%}), as log "
+        f"odds that the label is wrong; {basis}."
+    )
