@@ -18,6 +18,7 @@ from torch.nn import functional
 
 import dataaudit
 from dataaudit.datasets.load import samples_from_object
+from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.errors import ConfigError, DataAuditError, DataError, RunDirectoryError
 from dataaudit.influence import cost, run, streaming
 from dataaudit.influence.blocks import Influence, InfluenceBlock
@@ -413,12 +414,7 @@ def test_the_cost_is_predicted_by_rows_and_groups(
 ) -> None:
     monkeypatch.setattr(cost, "SECONDS_MEASURED", np.inf)
     train = samples_from_object(
-        frame(rows, 1),
-        role="train",
-        label="label",
-        id_column=None,
-        classes=list(range(CLASSES)),
-        task="classification",
+        frame(rows, 1), ReadSettings("train", "label", classes=list(range(CLASSES)))
     )
     model, watch = TrainedModel(small(), preprocess, "small"), Watch()
     groups = [QueryGroup(str(number), np.array([number])) for number in range(9)]
