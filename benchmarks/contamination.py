@@ -41,12 +41,6 @@ from planting import IMAGE_EDITS, TABLE_EDITS, TEXT_EDITS
 from sklearn.metrics import roc_auc_score
 from small_network import CACHE, decode, features, to_tensor, trained
 
-from dataaudit.content.descriptors import Descriptors
-from dataaudit.content.identity import content_keys
-from dataaudit.content.images import describe_images
-from dataaudit.content.matching import Matcher, Matches
-from dataaudit.content.tables import describe_table
-from dataaudit.content.texts import describe_texts
 from dataaudit.datasets.load import samples_from_object
 from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.flags.contamination import (
@@ -55,9 +49,20 @@ from dataaudit.flags.contamination import (
     flag_contamination,
     influence_scores,
 )
-from dataaudit.leaks import BACKGROUNDS, INFLUENCE_CALIBRATION, INFLUENCE_SUSPECTS, exact_copies
+from dataaudit.likeness.descriptors import Descriptors
+from dataaudit.likeness.identity import content_keys
+from dataaudit.likeness.images import describe_images
+from dataaudit.likeness.matching import Matcher, Matches
+from dataaudit.likeness.tables import describe_table
+from dataaudit.likeness.texts import describe_texts
 from dataaudit.mirror.unlearning import reactions, unlearned
 from dataaudit.models.trained import TrainedModel
+from dataaudit.stages.leaks import (
+    BACKGROUNDS,
+    INFLUENCE_CALIBRATION,
+    INFLUENCE_SUSPECTS,
+    exact_copies,
+)
 from dataaudit.tasks import Classification
 
 DATA = Path(__file__).parents[1] / ".." / "shared" / "data"

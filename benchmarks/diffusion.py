@@ -25,10 +25,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from dataaudit.attribution.denoising import Denoising
-from dataaudit.attribution.diffusion import DEFAULTS, DiffusionSettings, ImageUnlearning
-from dataaudit.attribution.noise import Draws
-from dataaudit.mirror.perturbation import Perturbation
+from dataaudit.scoring.perturbation import Perturbation
+from dataaudit.studies.tracing.denoising import Denoising
+from dataaudit.studies.tracing.diffusion import DEFAULTS, DiffusionSettings, ImageUnlearning
+from dataaudit.studies.tracing.noise import Draws
 
 SHARES = (0.01, 0.05)
 RANDOM_DRAWS = 3

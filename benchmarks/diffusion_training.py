@@ -18,7 +18,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dataaudit.attribution.noise import NoiseSchedule
+from dataaudit.studies.tracing.noise import NoiseSchedule
 
 CACHE = Path(__file__).parent / "cache" / "diffusion"
 SCHEDULE = NoiseSchedule.linear(1000)

@@ -38,9 +38,9 @@ import torch
 from torch import nn
 
 from dataaudit import cli
-from dataaudit.auditing import run_file
-from dataaudit.engines import local
 from dataaudit.resources import resource_folder
+from dataaudit.scoring import local
+from dataaudit.stages.auditing import run_file
 
 TABLES = ("mislabels.parquet", "contamination.parquet")
 LONGEST = 60

@@ -20,10 +20,10 @@ import numpy as np
 import pandas as pd
 from small_network import decode
 
-from dataaudit.content.descriptors import Descriptors, ImageDescriptors, TableDescriptors
-from dataaudit.content.images import ImageRows
-from dataaudit.content.matching import Matcher
-from dataaudit.content.tables import TableRows, describe_table
+from dataaudit.likeness.descriptors import Descriptors, ImageDescriptors, TableDescriptors
+from dataaudit.likeness.images import ImageRows
+from dataaudit.likeness.matching import Matcher
+from dataaudit.likeness.tables import TableRows, describe_table
 
 DATA = Path(__file__).parents[1] / ".." / "shared" / "data"
 SUSPECTS, COMPARED, SAMPLED_ROWS = 400, 60, 8192

@@ -21,11 +21,11 @@ from scipy.stats import spearmanr
 from torch import nn
 
 import dataaudit
-from dataaudit.manifest import versions
-from dataaudit.memorized.settings import MemorizationSettings
 from dataaudit.mirror.finite import FiniteSettings, finite_mirror
-from dataaudit.verification.examples import Examples, losses
-from dataaudit.verification.retraining import Descent
+from dataaudit.run_directory.manifest import versions
+from dataaudit.studies.memorization.settings import MemorizationSettings
+from dataaudit.studies.verification.examples import Examples, losses
+from dataaudit.studies.verification.retraining import Descent
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 ROWS, MODELS = 1200, 60

@@ -18,9 +18,9 @@ from PIL import Image
 from safetensors.numpy import load_file, save_file
 from torch import nn
 
+from dataaudit.studies.verification.examples import Examples, losses
+from dataaudit.studies.verification.retraining import Descent, Recipe
 from dataaudit.tasks import Classification
-from dataaudit.verification.examples import Examples, losses
-from dataaudit.verification.retraining import Descent, Recipe
 
 CACHE = Path(__file__).parent / "cache" / "memorization"
 RECIPE = Recipe("fresh", epochs=20, learning_rate=3e-3, batch_size=100)

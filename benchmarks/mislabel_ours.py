@@ -12,14 +12,14 @@ from mislabel_training import Meter
 from torch import nn
 
 from dataaudit.config import config_from_python
-from dataaudit.engines.local import LocalEngine
-from dataaudit.flagging import find_mislabels
 from dataaudit.flags.results import MislabelFlags
-from dataaudit.loading import load_objects
 from dataaudit.mirror.plan import make_plan
 from dataaudit.mirror.relearn import relearn
-from dataaudit.scoring import score
-from dataaudit.steps import Steps
+from dataaudit.run_directory.steps import Steps
+from dataaudit.scoring.local import LocalEngine
+from dataaudit.stages.flagging import find_mislabels
+from dataaudit.stages.loading import load_objects
+from dataaudit.stages.scoring import score
 
 BUDGETS = (100, 300, 1000)
 

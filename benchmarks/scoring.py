@@ -32,16 +32,17 @@ import torch
 from scoring_models import Bench, adult, cifar, transformer
 
 from dataaudit.config import config_from_python
-from dataaudit.engines.prefetch import prefetched
-from dataaudit.influence.blocks import write_block
-from dataaudit.influence.cost import GROUPS_TRIED, predict
-from dataaudit.influence.groups import query_groups
-from dataaudit.influence.ready import Maker
-from dataaudit.influence.settings import influence_settings
-from dataaudit.influence.streaming import joined_blocks, rows_per_block, scored_batches
-from dataaudit.loading import Loaded, load_objects
-from dataaudit.mirror.mirrored import Mirrored
+from dataaudit.inputs import Loaded
 from dataaudit.models.numerics import EXACT
+from dataaudit.scoring.prefetch import prefetched
+from dataaudit.stages.loading import load_objects
+from dataaudit.studies.influence.blocks import write_block
+from dataaudit.studies.influence.cost import GROUPS_TRIED, predict
+from dataaudit.studies.influence.groups import query_groups
+from dataaudit.studies.influence.mirrored import Mirrored
+from dataaudit.studies.influence.ready import Maker
+from dataaudit.studies.influence.settings import influence_settings
+from dataaudit.studies.influence.streaming import joined_blocks, rows_per_block, scored_batches
 
 HERE = Path(__file__).parent
 MODELS = {"adult": adult, "cifar": cifar, "transformer": transformer}

@@ -24,11 +24,11 @@ from torch import nn
 from dataaudit.config import config_from_python
 from dataaudit.datasets.load import open_samples
 from dataaudit.datasets.read_settings import ReadSettings
-from dataaudit.influence.run import influence_of
-from dataaudit.influence.settings import influence_settings
-from dataaudit.loading import Loaded
+from dataaudit.inputs import Loaded
 from dataaudit.models.inputs import default_preprocess
 from dataaudit.models.trained import TrainedModel
+from dataaudit.studies.influence.run import influence_of
+from dataaudit.studies.influence.settings import influence_settings
 from dataaudit.tasks import Classification
 
 COLUMNS = 20

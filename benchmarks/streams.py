@@ -30,14 +30,14 @@ from torch import nn
 from dataaudit.config import config_from_python
 from dataaudit.datasets.load import open_samples
 from dataaudit.datasets.read_settings import ReadSettings
-from dataaudit.engines.choice import make_engine
 from dataaudit.flags.label_evidence import ReferenceRows
 from dataaudit.flags.mislabels import flag_mislabels
-from dataaudit.mirror.perturbation import Perturbation
 from dataaudit.models.inputs import default_preprocess
 from dataaudit.models.trained import TrainedModel
-from dataaudit.scores import ScoreBlocks
-from dataaudit.steps import Steps
+from dataaudit.run_directory.steps import Steps
+from dataaudit.scoring.blocks import ScoreBlocks
+from dataaudit.scoring.choice import make_engine
+from dataaudit.scoring.perturbation import Perturbation
 from dataaudit.tasks import Classification
 
 SIDE = 8

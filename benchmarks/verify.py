@@ -18,17 +18,17 @@ import torch
 from safetensors.numpy import load_file, save_file
 from verify_studies import Case, cifar_network, digits_network, logistic_regression
 
-from dataaudit.manifest import versions
 from dataaudit.mirror.finite import FiniteSettings
-from dataaudit.verification.agreement import (
+from dataaudit.run_directory.manifest import versions
+from dataaudit.studies.verification.agreement import (
     Correlation,
     agreement,
     ceiling,
     pearson,
     spearman_within,
 )
-from dataaudit.verification.examples import Examples
-from dataaudit.verification.measuring import (
+from dataaudit.studies.verification.examples import Examples
+from dataaudit.studies.verification.measuring import (
     Rehearsal,
     Study,
     predicted,

@@ -15,11 +15,11 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
+from dataaudit.studies.verification.examples import Examples, joined
+from dataaudit.studies.verification.groups import query_groups
+from dataaudit.studies.verification.measuring import Study
+from dataaudit.studies.verification.retraining import Descent, Recipe, Refit, Retrainer
 from dataaudit.tasks import Classification
-from dataaudit.verification.examples import Examples, joined
-from dataaudit.verification.groups import query_groups
-from dataaudit.verification.measuring import Study
-from dataaudit.verification.retraining import Descent, Recipe, Refit, Retrainer
 
 GROUPS, ROWS_PER_GROUP, QUERIES = 20, 40, 400
 LARGEST_NOISE = 0.8

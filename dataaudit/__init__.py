@@ -12,14 +12,14 @@ from dataaudit.errors import (
 )
 
 if TYPE_CHECKING:
-    from dataaudit.attribution.api import trace
-    from dataaudit.auditing import audit
-    from dataaudit.influence.blocks import Influence
-    from dataaudit.influence.run import mirrored_influence
-    from dataaudit.memorized.check import memorization
-    from dataaudit.result import AuditResult
-    from dataaudit.verification.check import verify
-    from dataaudit.verification.settings import VerifySettings
+    from dataaudit.report.result import AuditResult
+    from dataaudit.stages.auditing import audit
+    from dataaudit.studies.influence.blocks import Influence
+    from dataaudit.studies.influence.run import mirrored_influence
+    from dataaudit.studies.memorization.check import memorization
+    from dataaudit.studies.tracing.api import trace
+    from dataaudit.studies.verification.check import verify
+    from dataaudit.studies.verification.settings import VerifySettings
 
 __all__ = [
     "AuditResult",
@@ -39,14 +39,14 @@ __all__ = [
 
 
 _HOMES = {
-    "AuditResult": "dataaudit.result",
-    "Influence": "dataaudit.influence.blocks",
-    "VerifySettings": "dataaudit.verification.settings",
-    "audit": "dataaudit.auditing",
-    "memorization": "dataaudit.memorized.check",
-    "mirrored_influence": "dataaudit.influence.run",
-    "trace": "dataaudit.attribution.api",
-    "verify": "dataaudit.verification.check",
+    "AuditResult": "dataaudit.report.result",
+    "Influence": "dataaudit.studies.influence.blocks",
+    "VerifySettings": "dataaudit.studies.verification.settings",
+    "audit": "dataaudit.stages.auditing",
+    "memorization": "dataaudit.studies.memorization.check",
+    "mirrored_influence": "dataaudit.studies.influence.run",
+    "trace": "dataaudit.studies.tracing.api",
+    "verify": "dataaudit.studies.verification.check",
 }
 
 

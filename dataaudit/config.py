@@ -21,9 +21,9 @@ from pydantic import (
     model_validator,
 )
 
+from dataaudit.about import About
 from dataaudit.config_errors import explained
 from dataaudit.errors import ConfigError
-from dataaudit.report.data import About
 
 GENERATIVE = ("causal-lm", "diffusion")
 """Tasks whose suspects are traced to training rows; their rows have no labels."""

@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from dataaudit.attribution.noise import NoiseSchedule
+from dataaudit.studies.tracing.noise import NoiseSchedule
 
 MODEL_SOURCE = '''
 """A diffusion model of 4 x 4 images that dataaudit has never seen."""

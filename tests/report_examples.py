@@ -12,19 +12,11 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from dataaudit.evidence import Evidence, Exhibit, RowEvidence
+from dataaudit.about import About
 from dataaudit.flags.results import ContaminationFlags, Interval, MislabelFlags
 from dataaudit.report.build import build_report
-from dataaudit.report.data import (
-    About,
-    AuditReport,
-    Coverage,
-    Decision,
-    Gate,
-    Method,
-    Split,
-    Threshold,
-)
+from dataaudit.report.data import AuditReport, Coverage, Decision, Gate, Method, Split, Threshold
+from dataaudit.report.evidence import Evidence, Exhibit, RowEvidence
 from dataaudit.report.label_findings import select_rows
 from dataaudit.report.leakage import select_pairs
 

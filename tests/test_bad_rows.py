@@ -13,11 +13,11 @@ from PIL import Image
 from torch import nn
 
 import dataaudit
-from dataaudit.auditing import run_file
 from dataaudit.datasets.load import samples_from_object
 from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.set_aside import Kept, without
 from dataaudit.errors import DataError
+from dataaudit.stages.auditing import run_file
 
 
 def spoil(project: Project, file: str, row: int, column: str, value: str) -> None:

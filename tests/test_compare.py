@@ -10,10 +10,10 @@ from conftest import CommandLine
 from report_examples import HOSTILE, example_report
 from review_examples import Audited, audited, write_images
 
-from dataaudit.compare.data import Comparison
-from dataaudit.compare.schema import SCHEMA_PATH, schema_text
-from dataaudit.compare.write import render_comparison
 from dataaudit.report.data import Gate
+from dataaudit.review.comparison.data import Comparison
+from dataaudit.review.comparison.schema import SCHEMA_PATH, schema_text
+from dataaudit.review.comparison.write import render_comparison
 
 
 def change(audit: Audited, **columns: list) -> None:

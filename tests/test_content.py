@@ -8,14 +8,14 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from dataaudit.content.descriptors import ImageDescriptors, concatenated
-from dataaudit.content.identity import content_keys
-from dataaudit.content.images import describe_images
-from dataaudit.content.matching import Matcher
-from dataaudit.content.pixel_tables import pixel_grid
-from dataaudit.content.small_images import are_small, describe_small_images
-from dataaudit.content.tables import TableScheme, describe_table
-from dataaudit.content.texts import describe_texts, fold_text
+from dataaudit.likeness.descriptors import ImageDescriptors, concatenated
+from dataaudit.likeness.identity import content_keys
+from dataaudit.likeness.images import describe_images
+from dataaudit.likeness.matching import Matcher
+from dataaudit.likeness.pixel_tables import pixel_grid
+from dataaudit.likeness.small_images import are_small, describe_small_images
+from dataaudit.likeness.tables import TableScheme, describe_table
+from dataaudit.likeness.texts import describe_texts, fold_text
 
 
 @pytest.fixture(scope="module")

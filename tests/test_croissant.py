@@ -10,7 +10,7 @@ from conftest import CommandLine
 from report_examples import HOSTILE
 from review_examples import FORMATS, Audited, audited
 
-from dataaudit.report.data import About
+from dataaudit.about import About
 
 ABOUT = {
     "version": "3.0.0", "licence": "CC BY 4.0", "purpose": "telling animals apart",

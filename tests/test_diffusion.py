@@ -6,14 +6,14 @@ import torch
 from diffusion_examples import SCHEDULE, Linear
 from torch import nn
 
-from dataaudit.attribution.denoising import Denoising, predicted_noise
-from dataaudit.attribution.diffusion import DiffusionSettings, ImageUnlearning
-from dataaudit.attribution.fisher import Fisher
-from dataaudit.attribution.noise import Draws
-from dataaudit.attribution.pictures import picture
-from dataaudit.attribution.unlearn_image import Penalty, unlearn_image
 from dataaudit.errors import ModelError
-from dataaudit.mirror.perturbation import Perturbation
+from dataaudit.scoring.perturbation import Perturbation
+from dataaudit.studies.tracing.denoising import Denoising, predicted_noise
+from dataaudit.studies.tracing.diffusion import DiffusionSettings, ImageUnlearning
+from dataaudit.studies.tracing.fisher import Fisher
+from dataaudit.studies.tracing.noise import Draws
+from dataaudit.studies.tracing.pictures import picture
+from dataaudit.studies.tracing.unlearn_image import Penalty, unlearn_image
 
 SHAPE = (1, 2, 2)
 

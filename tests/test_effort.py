@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from dataaudit.config import config_from_python
 from dataaudit.errors import ConfigError
-from dataaudit.loading import Loaded, load_objects
+from dataaudit.inputs import Loaded
 from dataaudit.mirror.plan import Plan, make_plan
 from dataaudit.mirror.relearn import relearn
+from dataaudit.stages.loading import load_objects
 
 ROWS = 300
 

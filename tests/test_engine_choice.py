@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from conftest import CommandLine, Project
 
-from dataaudit import auditing
-from dataaudit.engines import choice
-from dataaudit.engines.engine import Engine
-from dataaudit.scores import ScoreBlock
+from dataaudit.scoring import choice
+from dataaudit.scoring.blocks import ScoreBlock
+from dataaudit.scoring.engine import Engine
+from dataaudit.stages import auditing
 
 
 @dataclass

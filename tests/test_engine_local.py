@@ -11,14 +11,14 @@ from torch import nn
 from dataaudit.datasets.load import samples_from_object
 from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Samples
-from dataaudit.engines import local
-from dataaudit.engines.local import LocalEngine
 from dataaudit.errors import DataError, ModelError
-from dataaudit.mirror.perturbation import Perturbation
 from dataaudit.models import numerics
 from dataaudit.models.numerics import Numerics
 from dataaudit.models.trained import TrainedModel
-from dataaudit.scores import ScoreBlock
+from dataaudit.scoring import local
+from dataaudit.scoring.blocks import ScoreBlock
+from dataaudit.scoring.local import LocalEngine
+from dataaudit.scoring.perturbation import Perturbation
 from dataaudit.tasks import Classification
 
 COLUMNS = ["a", "b", "c"]

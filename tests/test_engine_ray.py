@@ -17,13 +17,13 @@ from torch import nn
 from dataaudit.datasets.load import samples_from_object
 from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Samples
-from dataaudit.engines import local
-from dataaudit.engines.local import LocalEngine
-from dataaudit.engines.ray import RayEngine
 from dataaudit.errors import ConfigError, DataError
-from dataaudit.mirror.perturbation import Perturbation
 from dataaudit.models.trained import TrainedModel
-from dataaudit.scores import ScoreBlock
+from dataaudit.scoring import local
+from dataaudit.scoring.blocks import ScoreBlock
+from dataaudit.scoring.local import LocalEngine
+from dataaudit.scoring.perturbation import Perturbation
+from dataaudit.scoring.ray import RayEngine
 from dataaudit.tasks import Classification
 
 HAS_RAY = importlib.util.find_spec("ray") is not None

@@ -9,10 +9,10 @@ import pytest
 from dataaudit.datasets.load import samples_from_object
 from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Samples
-from dataaudit.evidence import pair_evidence, row_evidence, shortened
 from dataaudit.flags.results import Interval, MislabelFlags
-from dataaudit.scores import ScoreBlock, ScoreBlocks
-from dataaudit.steps import Steps
+from dataaudit.run_directory.steps import Steps
+from dataaudit.scoring.blocks import ScoreBlock, ScoreBlocks
+from dataaudit.stages.evidence import pair_evidence, row_evidence, shortened
 
 
 def samples(role: str, labels: list[str], prefix: str) -> Samples:

@@ -16,9 +16,9 @@ from dataaudit.datasets.load import samples_from_object
 from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Samples
 from dataaudit.errors import ConfigError, DataError
-from dataaudit.loading import load_objects
 from dataaudit.models.image_inputs import ImageInputs
 from dataaudit.models.torch_module import TorchModel
+from dataaudit.stages.loading import load_objects
 
 
 def encoded(pixels: Any, mode: str | None = None) -> bytes:

@@ -20,13 +20,12 @@ import dataaudit
 from dataaudit.datasets.load import samples_from_object
 from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.errors import ConfigError, DataAuditError, DataError, RunDirectoryError
-from dataaudit.influence import cost, run, streaming
-from dataaudit.influence.blocks import Influence, InfluenceBlock
-from dataaudit.influence.groups import QueryGroup
-from dataaudit.influence.ready import Maker
-from dataaudit.mirror import head
-from dataaudit.mirror.mirrored import Mirrored
 from dataaudit.models.trained import Inputs, TrainedModel
+from dataaudit.studies.influence import cost, head, run, streaming
+from dataaudit.studies.influence.blocks import Influence, InfluenceBlock
+from dataaudit.studies.influence.groups import QueryGroup
+from dataaudit.studies.influence.mirrored import Mirrored
+from dataaudit.studies.influence.ready import Maker
 
 COLUMNS = list("abcdef")
 CLASSES = 4

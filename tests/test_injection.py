@@ -89,8 +89,8 @@ def test_json_holds_every_text_unchanged(hostile: Path) -> None:
 
 
 def test_the_summary_is_inert(hostile: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from dataaudit.auditing import read_report
     from dataaudit.commands.shared import print_summary
+    from dataaudit.stages.auditing import read_report
 
     report = read_report(hostile)
     print_summary(report, hostile)

@@ -16,14 +16,14 @@ from torch import nn
 import dataaudit
 from dataaudit.datasets.load import samples_from_object
 from dataaudit.datasets.read_settings import ReadSettings
-from dataaudit.engines.local import LocalEngine
 from dataaudit.errors import ConfigError, DataError
-from dataaudit.memorized.data import MemorizationReport
-from dataaudit.memorized.estimate import estimate, halves, relearn_without
-from dataaudit.memorized.page import render_memorization
-from dataaudit.memorized.schema import SCHEMA_PATH, schema_text
-from dataaudit.memorized.settings import MemorizationSettings
 from dataaudit.models.trained import TrainedModel
+from dataaudit.scoring.local import LocalEngine
+from dataaudit.studies.memorization.data import MemorizationReport
+from dataaudit.studies.memorization.estimate import estimate, halves, relearn_without
+from dataaudit.studies.memorization.page import render_memorization
+from dataaudit.studies.memorization.schema import SCHEMA_PATH, schema_text
+from dataaudit.studies.memorization.settings import MemorizationSettings
 from dataaudit.tasks import Classification
 
 FEATURES = ["width", "height", "weight"]

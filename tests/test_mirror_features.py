@@ -13,11 +13,11 @@ from torch import nn
 
 import dataaudit
 from dataaudit.config import config_from_python
-from dataaudit.engines.choice import make_engine
 from dataaudit.errors import ConfigError, ModelError
-from dataaudit.loading import Loaded
+from dataaudit.inputs import Loaded
 from dataaudit.mirror.features import seen_from_last_layer
-from dataaudit.mirror.perturbation import Perturbation
+from dataaudit.scoring.choice import make_engine
+from dataaudit.scoring.perturbation import Perturbation
 
 
 def test_the_last_layer_on_stored_vectors_is_the_model(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from dataaudit.mirror.finite import FiniteSettings, finite_mirror
-from dataaudit.mirror.perturbation import Perturbation
+from dataaudit.scoring.perturbation import Perturbation
 from dataaudit.tasks import Classification
 
 TASK = Classification(classes=3)

@@ -15,14 +15,15 @@ from torch.nn.utils.parametrizations import weight_norm
 from dataaudit.config import ImagesConfig
 from dataaudit.errors import ConfigError, ModelError
 from dataaudit.mirror.finite import FiniteSettings, finite_mirror
-from dataaudit.mirror.linear import linear_groups, step_direction
-from dataaudit.mirror.perturbation import UNPERTURBED
 from dataaudit.mirror.shrink import shrunk
-from dataaudit.mirror.tail import TailGroups, find_tail
 from dataaudit.models.parameters import Parameters, last_linear, moving_parameters
 from dataaudit.models.recognise import from_object
+from dataaudit.models.tail import find_tail
 from dataaudit.models.torch_module import mirrorable
 from dataaudit.models.trained import Inputs, forward
+from dataaudit.scoring.perturbation import UNPERTURBED
+from dataaudit.studies.influence.linear import linear_groups, step_direction
+from dataaudit.studies.influence.tail_groups import TailGroups
 from dataaudit.tasks import Classification
 
 CLASSES, ROWS = 3, 6

@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch.nn import functional
 
-from dataaudit.datasets.label_sets import (
+from dataaudit.errors import DataError, ModelError
+from dataaudit.labels.sets import (
     as_text,
     from_text,
     sets_of_columns,
     sets_of_values,
 )
-from dataaudit.errors import DataError, ModelError
 from dataaudit.tasks import Classification, MultiLabel
 from dataaudit.tasks.weighted import WeightedClassification, WeightedMultiLabel
 

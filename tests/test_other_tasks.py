@@ -18,9 +18,9 @@ from torch import nn
 import dataaudit
 from dataaudit.config import config_from_python
 from dataaudit.errors import ConfigError
-from dataaudit.loading import load_objects
 from dataaudit.mirror.plan import make_plan
 from dataaudit.mirror.relearn import relearn
+from dataaudit.stages.loading import load_objects
 
 TASKS = Path(__file__).resolve().parent.parent / "docs" / "tasks.md"
 COLUMNS = [

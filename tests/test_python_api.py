@@ -45,7 +45,7 @@ def test_data_frames_give_what_the_command_line_gives(project: Project) -> None:
         gates={"contaminated": 0},
         out=project.folder / "from-python",
     )
-    from dataaudit.auditing import run_file
+    from dataaudit.stages.auditing import run_file
 
     by_file = run_file(project.yaml, project.folder / "from-file")
     pd.testing.assert_frame_equal(

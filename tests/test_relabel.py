@@ -26,7 +26,7 @@ from review_examples import (
 from dataaudit.corrections.json_lines import value_span
 from dataaudit.datasets.load import open_samples
 from dataaudit.datasets.read_settings import ReadSettings
-from dataaudit.precision import wilson
+from dataaudit.review.precision import wilson
 
 
 def relabel(

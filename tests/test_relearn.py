@@ -14,16 +14,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dataaudit import queries
 from dataaudit.config import AuditConfig, config_from_python
-from dataaudit.loading import Loaded, load_objects
-from dataaudit.mirror.perturbation import UNPERTURBED, Perturbation
+from dataaudit.inputs import Loaded
+from dataaudit.mirror import queries
 from dataaudit.mirror.plan import MOST_EXPOSURES, Attempt, Plan, make_plan
+from dataaudit.mirror.queries import Pool, endless_batches
 from dataaudit.mirror.references import familiarise, plant, pool_losses
 from dataaudit.mirror.relearn import Mirror, relearn
 from dataaudit.mirror.shrink import shrunk
 from dataaudit.models.trained import TrainedModel
-from dataaudit.queries import Pool, endless_batches
+from dataaudit.scoring.perturbation import UNPERTURBED, Perturbation
+from dataaudit.stages.loading import load_objects
 from dataaudit.tasks import Classification
 
 COLUMNS = list("abcdefgh")

@@ -14,10 +14,10 @@ from report_examples import (
     mislabel_flags,
 )
 
-from dataaudit.evidence import Evidence
 from dataaudit.flags.results import Interval
 from dataaudit.report import About, Coverage, Gate, build_report, select_pairs, select_rows
 from dataaudit.report import label_findings as bounds
+from dataaudit.report.evidence import Evidence
 from dataaudit.report.samples import SamplePool
 
 

@@ -23,8 +23,8 @@ from report_examples import (
     mislabel_flags,
 )
 
-from dataaudit.evidence import Evidence, RowEvidence
 from dataaudit.report import render
+from dataaudit.report.evidence import Evidence, RowEvidence
 from dataaudit.report.page_data import island
 from dataaudit.report.render import _environment, templates_folder
 

@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 from conftest import CommandLine, Project
 
-from dataaudit import auditing, fingerprint, steps, store
-from dataaudit.engines import local
-from dataaudit.fingerprint import Fingerprint
-from dataaudit.store import RunDirectory
+from dataaudit.run_directory import fingerprint, steps, store
+from dataaudit.run_directory.fingerprint import Fingerprint
+from dataaudit.run_directory.store import RunDirectory
+from dataaudit.scoring import local
+from dataaudit.stages import auditing
 
 TABLES = ("mislabels.parquet", "contamination.parquet")
 

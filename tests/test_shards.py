@@ -21,7 +21,7 @@ from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Samples
 from dataaudit.datasets.shard_paths import shard_paths
 from dataaudit.errors import DataError
-from dataaudit.exports.croissant import croissant
+from dataaudit.review.exports.croissant import croissant
 
 Content = dict[str, bytes]
 

@@ -13,9 +13,9 @@ from xml.etree import ElementTree
 import pytest
 from injections import FORMULAS, HTML, TERMINAL
 
-from dataaudit.exports.csv import FOUND, TO_FILL, write_csv
-from dataaudit.exports.rows import ExportRow
 from dataaudit.inert import as_it_was
+from dataaudit.review.exports.csv import FOUND, TO_FILL, write_csv
+from dataaudit.review.exports.rows import ExportRow
 
 TABLE = "{urn:oasis:names:tc:opendocument:xmlns:table:1.0}"
 OFFICE = "{urn:oasis:names:tc:opendocument:xmlns:office:1.0}"

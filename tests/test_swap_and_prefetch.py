@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from dataaudit.engines.prefetch import prefetched
-from dataaudit.mirror.perturbation import Perturbation
-from dataaudit.mirror.swap import Swapper
+from dataaudit.scoring.perturbation import Perturbation
+from dataaudit.scoring.prefetch import prefetched
+from dataaudit.scoring.swap import Swapper
 
 
 def network() -> nn.Sequential:

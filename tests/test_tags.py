@@ -15,10 +15,10 @@ from dataaudit.corrections.tags import corrected_tags
 from dataaudit.datasets.load import samples_from_object
 from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Samples
-from dataaudit.datasets.tags import as_text, carriers, tags_of_values, widened
 from dataaudit.errors import DataError, ModelError
 from dataaudit.flags.tables import FlagSettings
 from dataaudit.flags.tags import ReferenceTags, TaggedRows, flag_tags, tag_signals
+from dataaudit.labels.tags import as_text, carriers, tags_of_values, widened
 from dataaudit.tasks import Classification, TokenClassification
 from dataaudit.tasks.weighted import WeightedTokenClassification
 

@@ -12,11 +12,11 @@ from test_other_tasks import COLUMNS, found, project
 
 import dataaudit
 from dataaudit.config import config_from_python, load_config
-from dataaudit.engines.local import LocalEngine, joined
 from dataaudit.errors import ConfigError, DataError, ModelError
-from dataaudit.loading import load, load_objects
-from dataaudit.mirror.perturbation import UNPERTURBED
 from dataaudit.models.loading import load_function
+from dataaudit.scoring.local import LocalEngine, joined
+from dataaudit.scoring.perturbation import UNPERTURBED
+from dataaudit.stages.loading import load, load_objects
 
 HEADING = "One tag for each token"
 

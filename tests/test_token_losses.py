@@ -6,10 +6,10 @@ import torch
 from torch import nn
 from torch.nn.functional import log_softmax
 
-from dataaudit.attribution.token_losses import TokenTask, document_losses, token_losses
-from dataaudit.attribution.tokens import completion_start, user_tokenize
-from dataaudit.attribution.windows import NOT_SCORED, window_batches, windows
 from dataaudit.errors import DataError, ModelError
+from dataaudit.studies.tracing.token_losses import TokenTask, document_losses, token_losses
+from dataaudit.studies.tracing.tokens import completion_start, user_tokenize
+from dataaudit.studies.tracing.windows import NOT_SCORED, window_batches, windows
 
 VOCABULARY = 11
 

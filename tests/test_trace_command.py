@@ -11,13 +11,13 @@ from conftest import CommandLine, fresh_copy, trace_refuses
 from language_examples import ANIMALS, MODEL_SOURCE, language_project
 
 import dataaudit
-from dataaudit.attribution.language_models import Columns, LanguageModelTracer
-from dataaudit.attribution.tokens import user_tokenize
 from dataaudit.datasets.load import samples_from_object
 from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.mirror.finite import FiniteSettings
-from dataaudit.mirror.perturbation import UNPERTURBED
 from dataaudit.models.trained import TrainedModel
+from dataaudit.scoring.perturbation import UNPERTURBED
+from dataaudit.studies.tracing.language_models import Columns, LanguageModelTracer
+from dataaudit.studies.tracing.tokens import user_tokenize
 
 
 @pytest.fixture(scope="session")

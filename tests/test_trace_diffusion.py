@@ -13,10 +13,10 @@ from diffusion_examples import FAMILIES, MODEL_SOURCE, diffusion_project
 from safetensors.torch import load_file
 
 import dataaudit
-from dataaudit.attribution.diffusion import DEFAULTS
-from dataaudit.attribution.noise import NoiseSchedule, schedule_from_diffusers
 from dataaudit.config import ScheduleConfig, load_config
 from dataaudit.errors import ModelError
+from dataaudit.studies.tracing.diffusion import DEFAULTS
+from dataaudit.studies.tracing.noise import NoiseSchedule, schedule_from_diffusers
 
 
 @pytest.fixture(scope="session")

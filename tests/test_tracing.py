@@ -9,16 +9,16 @@ import pytest
 import torch
 from torch import nn
 
-from dataaudit.attribution import tracing
-from dataaudit.attribution.background import SPREAD_FLOOR, RunningBackground
-from dataaudit.attribution.top_rows import TopRows
-from dataaudit.attribution.tracing import QUERIES_ENOUGH, TraceSettings, trace_rows
 from dataaudit.datasets.load import samples_from_object
 from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Samples
-from dataaudit.mirror.perturbation import Perturbation
 from dataaudit.models.trained import TrainedModel
-from dataaudit.steps import Steps
+from dataaudit.run_directory.steps import Steps
+from dataaudit.scoring.perturbation import Perturbation
+from dataaudit.studies.tracing import tracing
+from dataaudit.studies.tracing.background import SPREAD_FLOOR, RunningBackground
+from dataaudit.studies.tracing.top_rows import TopRows
+from dataaudit.studies.tracing.tracing import QUERIES_ENOUGH, TraceSettings, trace_rows
 
 SETTINGS = TraceSettings(top=4, background=11, calibration=8, batch_size=7)
 """Five queries, so that six unrelated samples join them."""

@@ -17,13 +17,13 @@ from dataaudit.config import AuditConfig, ImagesConfig, ModelConfig, config_from
 from dataaudit.datasets.load import samples_from_object
 from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Samples
-from dataaudit.engines.local import LocalEngine, joined
 from dataaudit.errors import ConfigError, DataError, ModelError
-from dataaudit.loading import load_objects
-from dataaudit.mirror.perturbation import UNPERTURBED
 from dataaudit.models.adapter import ModelAdapter
 from dataaudit.models.recognise import from_path
 from dataaudit.models.trained import TrainedModel, forward
+from dataaudit.scoring.local import LocalEngine, joined
+from dataaudit.scoring.perturbation import UNPERTURBED
+from dataaudit.stages.loading import load_objects
 from dataaudit.tasks import Classification
 
 pytest.importorskip("transformers")
@@ -245,7 +245,7 @@ def test_folders_that_are_no_classifier_are_refused(tmp_path: Path) -> None:
 def test_language_models_are_read_by_the_same_rules(tmp_path: Path) -> None:
     from transformers import GPT2LMHeadModel
 
-    from dataaudit.attribution.language_model_loading import load_transformers
+    from dataaudit.studies.tracing.language_model_loading import load_transformers
 
     classifier, words = gpt2()
     model = GPT2LMHeadModel(classifier.config).eval()

@@ -6,7 +6,12 @@ import torch
 from torch import nn
 
 from dataaudit.errors import ModelError
-from dataaudit.memorized.verbatim import Windows, continuations_of, edit_distance, verbatim
+from dataaudit.studies.memorization.verbatim import (
+    Windows,
+    continuations_of,
+    edit_distance,
+    verbatim,
+)
 
 SMALL = Windows(prefix=4, continuation=4, stride=4, batch_size=2)
 

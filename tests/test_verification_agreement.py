@@ -5,8 +5,8 @@ import pytest
 from scipy.stats import pearsonr, spearmanr
 
 from dataaudit.errors import ConfigError
-from dataaudit.verification.agreement import agreement, ceiling, pearson, spearman_within
-from dataaudit.verification.groups import (
+from dataaudit.studies.verification.agreement import agreement, ceiling, pearson, spearman_within
+from dataaudit.studies.verification.groups import (
     graded_groups,
     query_groups,
     random_groups,

@@ -11,9 +11,8 @@ from torch import nn
 
 from dataaudit.errors import ModelError
 from dataaudit.mirror.finite import FiniteSettings
-from dataaudit.tasks import Classification
-from dataaudit.verification.examples import Examples, joined, losses
-from dataaudit.verification.measuring import (
+from dataaudit.studies.verification.examples import Examples, joined, losses
+from dataaudit.studies.verification.measuring import (
     Rehearsal,
     Study,
     predicted,
@@ -22,7 +21,8 @@ from dataaudit.verification.measuring import (
     row_influences,
     stepped_mirror,
 )
-from dataaudit.verification.retraining import Descent, Recipe, Refit, fresh
+from dataaudit.studies.verification.retraining import Descent, Recipe, Refit, fresh
+from dataaudit.tasks import Classification
 
 
 def points(count: int, seed: int) -> Examples:

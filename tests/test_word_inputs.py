@@ -11,8 +11,9 @@ from conftest import CommandLine
 
 from dataaudit.config import config_from_python
 from dataaudit.errors import ConfigError, DataError, ModelError
-from dataaudit.loading import Loaded, load_objects
+from dataaudit.inputs import Loaded
 from dataaudit.models.trained import forward
+from dataaudit.stages.loading import load_objects
 
 pytest.importorskip("transformers")
 pytest.importorskip("tokenizers")

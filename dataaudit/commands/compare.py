@@ -18,6 +18,6 @@ def compare(
     ] = None,
 ) -> None:
     """Say which flagged rows and leaks were fixed, which are new, and which remain."""
-    from dataaudit.compare.write import compare_directories
+    from dataaudit.review.comparison.write import compare_directories
 
     print_lines(compare_directories(old, new, out))

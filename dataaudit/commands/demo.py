@@ -10,7 +10,7 @@ from dataaudit.commands.shared import Out, interruptible, print_lines, print_sum
 def demo(out: Out = Path("audit-demo")) -> None:
     """Audit the handwritten digits that come with dataaudit, and count the planted faults found."""
     with interruptible():
-        from dataaudit.demo import run_demo
+        from dataaudit.stages.demo import run_demo
 
         result, findings = run_demo(out)
     print_summary(result.report, out)

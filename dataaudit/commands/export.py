@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from dataaudit.commands.shared import AuditDirectory, MovedData, print_lines
-from dataaudit.exports.choices import ExportFormat, Selection
+from dataaudit.review.exports.choices import ExportFormat, Selection
 
 
 def export(
@@ -23,7 +23,7 @@ def export(
     In CSV, fill `decision` (keep, relabel, unsure), `new_label` and `reviewer`, then hand the file
     to `dataaudit relabel`. For Label Studio, a labelling configuration is written as well.
     """
-    from dataaudit.exports.export import export as export_audit
+    from dataaudit.review.exports.export import export as export_audit
 
     only_flagged = only is Selection.flagged
     print_lines(export_audit(directory, to, out, only_flagged=only_flagged, moved_to=data))

@@ -28,7 +28,7 @@ def influence(
     Without --groups, each held-out sample stands alone. docs/speed.md describes the tables.
     """
     with interruptible():
-        from dataaudit.influence.run import influence_file
+        from dataaudit.studies.influence.run import influence_file
 
         mirror = {"kind": kind, "steps": steps, "learning_rate": learning_rate}
         found = influence_file(audit_yaml, out, groups, mirror, overwrite=overwrite)

@@ -24,10 +24,10 @@ def memorization(
     the top.
     """
     with interruptible():
-        from dataaudit.memorized.check import memorization_file
-        from dataaudit.memorized.settings import MemorizationSettings
-        from dataaudit.memorized.write import FILES, write_memorization
-        from dataaudit.outputs import check_directory
+        from dataaudit.run_directory.outputs import check_directory
+        from dataaudit.studies.memorization.check import memorization_file
+        from dataaudit.studies.memorization.settings import MemorizationSettings
+        from dataaudit.studies.memorization.write import FILES, write_memorization
 
         settings = MemorizationSettings(draws=draws, passes=passes, keep=keep)
         check_directory(FILES, out, overwrite=overwrite)

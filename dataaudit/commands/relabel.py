@@ -22,6 +22,6 @@ def relabel(
 
     The original is never changed. Decisions that do not fit the audit are refused.
     """
-    from dataaudit.relabel import relabel as relabel_data
+    from dataaudit.review.relabel import relabel as relabel_data
 
     print_lines(relabel_data(directory, decisions, out, moved_to=data))

@@ -9,6 +9,6 @@ from dataaudit.commands.shared import AuditDirectory
 
 def report(directory: AuditDirectory) -> None:
     """Render report.html of a finished audit again, from its audit.json."""
-    from dataaudit.auditing import render_again
+    from dataaudit.stages.auditing import render_again
 
     typer.echo(f"report: {render_again(directory)}")

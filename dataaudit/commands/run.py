@@ -22,7 +22,7 @@ def run(
     interrupted; the same command with --resume then goes on where it stopped.
     """
     with interruptible():
-        from dataaudit.auditing import run_file
+        from dataaudit.stages.auditing import run_file
 
         result = run_file(audit_yaml, out, overwrite=overwrite, resume=resume)
     conclude(result, out)

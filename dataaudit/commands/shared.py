@@ -14,7 +14,7 @@ from dataaudit.inert import one_line, printable
 
 if TYPE_CHECKING:
     from dataaudit.report.data import AuditReport
-    from dataaudit.result import AuditResult
+    from dataaudit.report.result import AuditResult
 
 EXIT_GATE_FAILED = 1
 EXIT_BAD_INPUT = 2
@@ -40,7 +40,7 @@ def print_lines(lines: Iterable[str]) -> None:
 
 def print_summary(audit_report: AuditReport, out: Path) -> None:
     """Print what an audit found, and where its report is."""
-    from dataaudit.summary import summary_lines
+    from dataaudit.report.summary import summary_lines
 
     print_lines(summary_lines(audit_report))
     typer.echo(f"report: {(out / 'report.html').absolute()}")

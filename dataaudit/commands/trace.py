@@ -43,7 +43,7 @@ def trace(
             f"{', '.join([*(['AUDIT_YAML'] if audit_yaml else []), *given]) or 'neither'}"
         )
     with interruptible():
-        from dataaudit.attribution import api
+        from dataaudit.studies.tracing import api
 
         if audit_yaml is not None:
             result = api.trace_file(audit_yaml, out, task=task, overwrite=overwrite, resume=resume)

@@ -34,10 +34,10 @@ def verify(
     regression of scikit-learn is fitted again. Cost: repeats × (3 × groups + 14) trainings.
     """
     with interruptible():
-        from dataaudit.outputs import check_directory
-        from dataaudit.verification.check import verify_file
-        from dataaudit.verification.settings import VerifySettings
-        from dataaudit.verification.write import FILES, write_verification
+        from dataaudit.run_directory.outputs import check_directory
+        from dataaudit.studies.verification.check import verify_file
+        from dataaudit.studies.verification.settings import VerifySettings
+        from dataaudit.studies.verification.write import FILES, write_verification
 
         settings = VerifySettings(
             groups=groups,

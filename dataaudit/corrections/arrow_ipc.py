@@ -8,9 +8,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.ipc
 
-from dataaudit.corrections.arrow_column import new_values, with_labels
-from dataaudit.corrections.changes import Changes
+from dataaudit.datasets.arrow_column import new_values, with_labels
 from dataaudit.datasets.arrow_ipc import ArrowFiles, opened, record_batches
+from dataaudit.datasets.changes import Changes
 from dataaudit.datasets.files import readable
 from dataaudit.datasets.samples import Samples
 

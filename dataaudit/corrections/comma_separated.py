@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from dataaudit.corrections.changes import Changes, as_cell, first_row_of
+from dataaudit.datasets.changes import Changes, as_cell, first_row_of
 from dataaudit.datasets.comma_separated import CommaSeparated
 from dataaudit.datasets.samples import Samples
 from dataaudit.datasets.text_lines import read_block

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dataaudit.corrections.arrow_ipc import write_arrow
-from dataaudit.corrections.changes import Changes
 from dataaudit.datasets.arrow_ipc import ArrowFiles
+from dataaudit.datasets.changes import Changes
 from dataaudit.datasets.hugging_face import saved_class_names
 from dataaudit.datasets.samples import Samples
 

@@ -6,7 +6,7 @@ import os
 import shutil
 from pathlib import Path, PurePosixPath
 
-from dataaudit.corrections.changes import Changes
+from dataaudit.datasets.changes import Changes
 from dataaudit.datasets.image_folder import ImageFolder
 from dataaudit.datasets.samples import Samples
 from dataaudit.errors import DataError

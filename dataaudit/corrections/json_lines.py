@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from dataaudit.corrections.changes import Changes, as_cell, first_row_of, labels_are_text
+from dataaudit.datasets.changes import Changes, as_cell, first_row_of, labels_are_text
 from dataaudit.datasets.json_lines import JsonLines
 from dataaudit.datasets.samples import Samples
 from dataaudit.datasets.text_lines import read_block

@@ -7,8 +7,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet
 
-from dataaudit.corrections.arrow_column import new_values, with_labels
-from dataaudit.corrections.changes import Changes
+from dataaudit.datasets.arrow_column import new_values, with_labels
+from dataaudit.datasets.changes import Changes
 from dataaudit.datasets.files import readable
 from dataaudit.datasets.parquet import Parquet
 from dataaudit.datasets.samples import Samples

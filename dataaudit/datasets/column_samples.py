@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from dataaudit.datasets.files import close_match
 from dataaudit.datasets.hashing import hash_of_rows, hash_with_images
 from dataaudit.datasets.identifiers import positions, row_ids
-from dataaudit.datasets.labels import UNUSABLE
 from dataaudit.datasets.modality import ROWS_SEEN, modality_of
 from dataaudit.datasets.read_settings import TOKENS, ReadSettings
 from dataaudit.datasets.samples import Samples
 from dataaudit.datasets.sources import ColumnSource
-from dataaudit.datasets.task_labels import labels_of_columns, labels_of_values, no_labels
 from dataaudit.datasets.words import is_list, words_column
 from dataaudit.errors import DataError
+from dataaudit.labels.classes import UNUSABLE
+from dataaudit.labels.kind import labels_of_columns, labels_of_values, no_labels
 
 
 def column_samples(

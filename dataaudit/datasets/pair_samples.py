@@ -10,8 +10,8 @@ from dataaudit.datasets.identifiers import positions
 from dataaudit.datasets.memory import INPUT, Pairs
 from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Samples
-from dataaudit.datasets.task_labels import labels_of_values, no_labels
 from dataaudit.errors import DataError
+from dataaudit.labels.kind import labels_of_values, no_labels
 
 
 def pair_samples(source: Pairs, settings: ReadSettings, class_names: Any = None) -> Samples:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dataaudit.datasets.label_sets import SEPARATOR
 from dataaudit.datasets.samples import Role
+from dataaudit.labels.sets import SEPARATOR
 
 TOKENS = "token-classification"
 

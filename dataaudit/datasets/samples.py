@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dataaudit.datasets import label_sets, tags
+from dataaudit.labels import sets as label_sets
+from dataaudit.labels import tags
 
 ROWS_PER_READ = 2048
 
@@ -125,7 +126,7 @@ class Samples:
     ignore_label: str | int | None = None
     """The label value of rows (or tokens) that are not to be judged."""
     tagged: bool = False
-    """Whether labels are tags, one for each token (`dataaudit.datasets.tags`)."""
+    """Whether labels are tags, one for each token (`dataaudit.labels.tags`)."""
 
     def __len__(self) -> int:
         """Return the number of rows."""

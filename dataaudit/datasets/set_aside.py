@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from dataaudit.datasets.frames import rechunk
 from dataaudit.datasets.images import decode
-from dataaudit.datasets.labels import ignored, unusable
 from dataaudit.datasets.samples import Role, Samples, Source
 from dataaudit.datasets.words import is_list, text_of
 from dataaudit.errors import DataError
+from dataaudit.labels.classes import ignored, unusable
 from dataaudit.progress import track
 
 ROWS_PER_READ = 256

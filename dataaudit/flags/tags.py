@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dataaudit.datasets.tags import NOT_JUDGED, Tags, as_text, carriers
 from dataaudit.flags.most_doubtful import (
     NAMED,
     Suggestions,
@@ -24,6 +23,7 @@ from dataaudit.flags.most_doubtful import (
 from dataaudit.flags.probabilities import SMALLEST, Values
 from dataaudit.flags.results import MislabelFlags
 from dataaudit.flags.tables import DEFAULTS, FlagSettings
+from dataaudit.labels.tags import NOT_JUDGED, Tags, as_text, carriers
 
 LONGEST_WORD = 40
 """Characters of a word that is named."""

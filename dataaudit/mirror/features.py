@@ -18,13 +18,13 @@ from torch import Tensor
 
 from dataaudit.datasets.memory import INPUT, ArrayPair, Pairs
 from dataaudit.datasets.samples import Batch, Samples
-from dataaudit.engines.prefetch import prefetched
 from dataaudit.errors import ModelError
-from dataaudit.loading import Loaded
-from dataaudit.mirror.tail import Tail, find_tail
+from dataaudit.inputs import Loaded
 from dataaudit.models.parameters import moving_parameters
+from dataaudit.models.tail import Tail, find_tail
 from dataaudit.models.trained import Inputs, TrainedModel
 from dataaudit.progress import track
+from dataaudit.scoring.prefetch import prefetched
 
 
 def seen_from_last_layer(loaded: Loaded, folder: Path, batch_size: int) -> Loaded:

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from dataaudit.mirror.muon import Muon, hidden_matrices
-from dataaudit.mirror.perturbation import UNPERTURBED, Perturbation
 from dataaudit.models.parameters import Parameters, moving_parameters
 from dataaudit.models.trained import Inputs, forward, named_tensors
 from dataaudit.progress import track
+from dataaudit.scoring.perturbation import UNPERTURBED, Perturbation
 from dataaudit.tasks import Task
 
 Direction = Literal["learn", "unlearn"]

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from dataaudit.config import AuditConfig
-from dataaudit.loading import Loaded
+from dataaudit.inputs import Loaded
 from dataaudit.mirror.augmentation import are_images, flip_is_harmless
 from dataaudit.mirror.finite import FiniteSettings
-from dataaudit.queries import Pool, Positions, endless_batches
+from dataaudit.mirror.queries import Pool, Positions, endless_batches
 
 BATCH_SIZE = 64
 FEWEST_STEPS = 120

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dataaudit.mirror.finite import FiniteSettings, Part, finite_mirror
-from dataaudit.mirror.perturbation import Perturbation
+from dataaudit.mirror.queries import Pool, endless_batches
 from dataaudit.models.trained import TrainedModel, forward
-from dataaudit.queries import Pool, endless_batches
+from dataaudit.scoring.perturbation import Perturbation
 from dataaudit.tasks import AuditTask, Task
 
 PLANTED_SHARE = 0.25

@@ -12,14 +12,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from dataaudit.loading import Loaded
+from dataaudit.inputs import Loaded
 from dataaudit.mirror.augmentation import augmented
 from dataaudit.mirror.finite import Part, finite_mirror
-from dataaudit.mirror.perturbation import UNPERTURBED, Perturbation
 from dataaudit.mirror.plan import Attempt, Plan
+from dataaudit.mirror.queries import Pool, endless_batches
 from dataaudit.mirror.references import References, familiarise, plant, pool_losses
 from dataaudit.mirror.shrink import shrunk
-from dataaudit.queries import Pool, endless_batches
+from dataaudit.scoring.perturbation import UNPERTURBED, Perturbation
 
 WORKS = 0.6
 """Area under the ROC curve from which wrong references count as told from right ones."""

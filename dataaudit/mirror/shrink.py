@@ -11,8 +11,8 @@ import copy
 import torch
 from torch import nn
 
-from dataaudit.mirror.perturbation import Perturbation
 from dataaudit.models.parameters import Parameters, moving_parameters
+from dataaudit.scoring.perturbation import Perturbation
 
 SEED_OFFSET = 7_919_000_000
 

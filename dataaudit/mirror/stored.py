@@ -6,11 +6,11 @@ import torch
 from safetensors.torch import load, save
 
 from dataaudit.datasets.samples import Samples
-from dataaudit.mirror.perturbation import Perturbation
 from dataaudit.mirror.plan import Attempt
+from dataaudit.mirror.queries import Pool
 from dataaudit.mirror.references import References
 from dataaudit.mirror.relearn import Mirror
-from dataaudit.queries import Pool
+from dataaudit.scoring.perturbation import Perturbation
 
 
 def to_bytes(mirror: Mirror) -> bytes:

@@ -14,10 +14,10 @@ import torch
 from numpy.typing import NDArray
 
 from dataaudit.datasets.samples import Samples
-from dataaudit.mirror.perturbation import UNPERTURBED, Perturbation
 from dataaudit.models.parameters import moving_parameters
 from dataaudit.models.trained import TrainedModel, forward
 from dataaudit.progress import track
+from dataaudit.scoring.perturbation import UNPERTURBED, Perturbation
 from dataaudit.tasks import Task
 
 LEARNING_RATE = 1e-4

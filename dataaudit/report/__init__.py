@@ -1,16 +1,8 @@
 """The report: typed data first (`audit.json`), then charts and HTML made from it."""
 
+from dataaudit.about import About
 from dataaudit.report.build import build_report
-from dataaudit.report.data import (
-    About,
-    AuditReport,
-    Coverage,
-    Decision,
-    Gate,
-    Method,
-    Split,
-    Threshold,
-)
+from dataaudit.report.data import AuditReport, Coverage, Decision, Gate, Method, Split, Threshold
 from dataaudit.report.label_findings import select_rows
 from dataaudit.report.leakage import select_pairs
 from dataaudit.report.render import render

@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from dataaudit.evidence import Evidence
+from dataaudit.about import About
 from dataaudit.flags.results import ContaminationFlags, MislabelFlags
 from dataaudit.report.crosswalk import crosswalk
 from dataaudit.report.data import (
-    About,
     AuditReport,
     ClassCount,
     Composition,
@@ -26,6 +25,7 @@ from dataaudit.report.data import (
     Threshold,
     Tracing,
 )
+from dataaudit.report.evidence import Evidence
 from dataaudit.report.findings import build_findings, build_next_steps, build_verdict
 from dataaudit.report.label_findings import build_label_findings, plain_label
 from dataaudit.report.leakage import build_leakage

@@ -7,11 +7,11 @@ page is rendered from this and nothing else, so it can be rendered again from `a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-NOT_PROVIDED = "not provided"
+from dataaudit.about import About
 
 Label = str | int | float | bool
 SampleId = str | int
@@ -25,39 +25,6 @@ class Section(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=()
     )
-
-
-def _as_supplied(value: object) -> object:
-    """Turn what YAML makes of a person's answer (nothing, a number, a list) into text."""
-    if value is None or (isinstance(value, str) and not value.strip()):
-        return NOT_PROVIDED
-    if isinstance(value, (list, tuple)):
-        return "; ".join(str(item) for item in value) or NOT_PROVIDED
-    if isinstance(value, dict):
-        return value
-    return str(value)
-
-
-Supplied = Annotated[str, BeforeValidator(_as_supplied)]
-
-
-class About(Section):
-    """What only people can say about the data set: the `about:` section of `audit.yaml`."""
-
-    version: Supplied = NOT_PROVIDED
-    licence: Supplied = NOT_PROVIDED
-    purpose: Supplied = NOT_PROVIDED
-    auditor: Supplied = NOT_PROVIDED
-    provenance: Supplied = NOT_PROVIDED
-    collection: Supplied = NOT_PROVIDED
-    labelling_protocol: Supplied = NOT_PROVIDED
-    annotators: Supplied = NOT_PROVIDED
-    personal_data: Supplied = NOT_PROVIDED
-    known_biases: Supplied = NOT_PROVIDED
-    known_limits: Supplied = NOT_PROVIDED
-    residual_risk: Supplied = NOT_PROVIDED
-    changes_since_last_audit: Supplied = NOT_PROVIDED
-    signed_off_by: Supplied = NOT_PROVIDED
 
 
 class Split(Section):

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from dataaudit.about import NOT_PROVIDED, About
 from dataaudit.report import formats
 from dataaudit.report.data import (
-    NOT_PROVIDED,
-    About,
     BudgetPoint,
     ClassNoise,
     Coverage,

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dataaudit.evidence import RowEvidence
 from dataaudit.flags.results import Interval, MislabelFlags
 from dataaudit.report.data import (
     BudgetPoint,
@@ -25,6 +24,7 @@ from dataaudit.report.data import (
     SampleId,
     SignalValue,
 )
+from dataaudit.report.evidence import RowEvidence
 from dataaudit.report.page_data import island
 from dataaudit.report.samples import SamplePool, clean_text, plain_id
 from dataaudit.report.targets import target_points

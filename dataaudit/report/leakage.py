@@ -8,7 +8,6 @@ from typing import Any, get_args
 
 import pandas as pd
 
-from dataaudit.evidence import Exhibit
 from dataaudit.flags.results import ContaminationFlags
 from dataaudit.report.data import (
     ClassHits,
@@ -21,6 +20,7 @@ from dataaudit.report.data import (
     SampleId,
     SharedGroup,
 )
+from dataaudit.report.evidence import Exhibit
 from dataaudit.report.label_findings import estimate, plain_label
 from dataaudit.report.samples import SamplePool, plain_id
 

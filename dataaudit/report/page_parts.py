@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from dataaudit.about import NOT_PROVIDED
 from dataaudit.report import formats
-from dataaudit.report.data import NOT_PROVIDED, Split
+from dataaudit.report.data import Split
 
 ROLE_WORDS = {"train": "training", "held_out": "held-out", "suspects": "suspects"}
 

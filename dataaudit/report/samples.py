@@ -6,8 +6,8 @@ to them, and what does not fit is left out and counted, least important last.
 
 from __future__ import annotations
 
-from dataaudit.evidence import Exhibit
 from dataaudit.report.data import Reference, Role, Sample, SampleId, sample_key
+from dataaudit.report.evidence import Exhibit
 from dataaudit.report.page_data import compact_sample, island
 
 REFERENCE_BYTES = 12

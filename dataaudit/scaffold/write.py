@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from dataaudit.atomic import write_atomically
 from dataaudit.datasets.samples import Role
 from dataaudit.errors import DataError
+from dataaudit.run_directory.atomic import write_atomically
 from dataaudit.scaffold.columns import SplitGuess, guess
 from dataaudit.scaffold.find import Found, find
 from dataaudit.scaffold.kinds import (

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from dataaudit.datasets.tags import NOT_JUDGED
 from dataaudit.errors import ModelError
+from dataaudit.labels.tags import NOT_JUDGED
 from dataaudit.tasks.classification import Classification
 from dataaudit.tasks.task import Predictions
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from dataaudit.datasets.tags import NOT_JUDGED
+from dataaudit.labels.tags import NOT_JUDGED
 from dataaudit.tasks.classification import Classification
 from dataaudit.tasks.multi_label import MultiLabel
 from dataaudit.tasks.token_classification import TokenClassification, tags_of_the_batch

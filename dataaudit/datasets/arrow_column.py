@@ -1,0 +1,122 @@
+"""Other labels in an Arrow column, its type unchanged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dataaudit.datasets.changes import Changes, as_cell, first_row_of
+from dataaudit.datasets.samples import Samples
+from dataaudit.errors import DataError
+
+
+def new_values(
+    samples: Samples, changes: Changes, kind: pa.DataType, stored: Sequence[str] | None
+) -> dict[int, pa.Scalar]:
+    """Return how the label column holds each new label; see `class_values`.
+
+    Raises
+    ------
+    DataError
+        The column's type cannot hold a new target.
+    """
+    if changes.values is None:
+        return class_values(samples, changes.classes(), kind, stored)
+    plain = kind.value_type if pa.types.is_dictionary(kind) else kind
+    nested = pa.types.is_list(plain) or pa.types.is_large_list(plain)
+    whole = nested and pa.types.is_integer(plain.value_type)
+    written = {}
+    for place, new in enumerate(changes.values):
+        value: Any = as_cell(samples, new)
+        if isinstance(new, float):
+            value = int(new) if pa.types.is_integer(plain) and new.is_integer() else new
+        elif nested:
+            value = [int(name) if whole else name for name in new]
+        try:
+            written[place] = pa.scalar(value, type=plain)
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            raise DataError(
+                f"{samples.source.description}: column {samples.label_column!r} holds {plain} and "
+                f"cannot hold {value!r}: {error}"
+            ) from None
+    return written
+
+
+def class_values(
+    samples: Samples, labels: Sequence[int], kind: pa.DataType, stored: Sequence[str] | None
+) -> dict[int, pa.Scalar]:
+    """Return how the label column holds some classes.
+
+    Parameters
+    ----------
+    samples : Samples
+    labels : sequence of class indices
+    kind : pyarrow.DataType
+        Of the label column.
+    stored : sequence of str or None
+        The names that the data stores for its class numbers (ClassLabel), in its order.
+    """
+    plain = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return {
+        label: pa.scalar(_class_value(samples, label, plain, stored), type=plain)
+        for label in labels
+    }
+
+
+def _class_value(
+    samples: Samples, label: int, kind: pa.DataType, stored: Sequence[str] | None
+) -> Any:
+    row = first_row_of(samples, label)
+    if row is not None:
+        value = samples.take([row]).frame[samples.label_column].iloc[0]
+        return getattr(value, "item", lambda: value)()
+    name = str(samples.classes[label])
+    if stored is not None:
+        return list(stored).index(name)
+    text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    if text or pa.types.is_string_view(kind):
+        return name
+    return name.lower() == "true" if pa.types.is_boolean(kind) else int(name)
+
+
+def with_labels(
+    column: pa.Array, new: Mapping[int, int], values: Mapping[int, pa.Scalar]
+) -> pa.Array:
+    """Return the column with other labels on some of its lines.
+
+    Parameters
+    ----------
+    column : pyarrow.Array `[rows]`
+    new : mapping of line to class index
+    values : mapping of class index to pyarrow.Scalar
+        Of all classes that are written anywhere: the dictionary of a column of categories is
+        extended alike in every part of a file.
+    """
+    if pa.types.is_dictionary(column.type):
+        return _in_categories(column, new, values)
+    lines = [values[new[line]] if line in new else None for line in range(len(column))]
+    mask = pa.array([line in new for line in range(len(column))], type=pa.bool_())
+    wanted = pa.array([None if item is None else item.as_py() for item in lines], column.type)
+    return pc.if_else(mask, wanted, column)
+
+
+def _in_categories(
+    column: pa.DictionaryArray, new: Mapping[int, int], values: Mapping[int, pa.Scalar]
+) -> pa.Array:
+    known = column.dictionary.to_pylist()
+    added = [item.as_py() for item in values.values() if item.as_py() not in known]
+    dictionary = column.dictionary
+    if added:
+        extended = [*known, *dict.fromkeys(added)]
+        dictionary = pa.array(extended, type=column.type.value_type)
+    places = {label: dictionary.to_pylist().index(item.as_py()) for label, item in values.items()}
+    mask = pa.array([line in new for line in range(len(column))], type=pa.bool_())
+    wanted = pa.array(
+        [places[new[line]] if line in new else None for line in range(len(column))],
+        type=column.type.index_type,
+    )
+    indices = pc.if_else(mask, wanted, column.indices)
+    return pa.DictionaryArray.from_arrays(indices, dictionary, ordered=column.type.ordered)

@@ -1,0 +1,106 @@
+"""Which rows get which label, and how a data file writes a class."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from dataaudit.datasets.samples import Samples
+from dataaudit.labels.sets import SEPARATOR, from_text
+from dataaudit.labels.tags import tags_of_values, widened
+
+
+@dataclass(frozen=True)
+class Changes:
+    """New labels of some rows.
+
+    Attributes
+    ----------
+    positions : int64 `[changes]`
+        Of the rows, ascending.
+    labels : int64 `[changes]`
+        Their new class indices; of other tasks, positions in `values`.
+    values : sequence or None
+        New labels that are no classes: targets, or tuples of labels or tags.
+    """
+
+    positions: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    values: Sequence[Any] | None = None
+
+    @classmethod
+    def of(cls, labels: Mapping[int, int]) -> Changes:
+        """Take a mapping of position to class index."""
+        positions = sorted(labels)
+        new = [labels[position] for position in positions]
+        return cls(np.array(positions, dtype=np.int64), np.array(new, dtype=np.int64))
+
+    @classmethod
+    def to_values(cls, labels: Mapping[int, Any]) -> Changes:
+        """Take a mapping of position to target, or to a tuple of labels or tags."""
+        values = list(dict.fromkeys(labels.values()))
+        places = {value: place for place, value in enumerate(values)}
+        coded = cls.of({position: places[value] for position, value in labels.items()})
+        return replace(coded, values=values)
+
+    def __len__(self) -> int:
+        """Return the number of rows that change."""
+        return len(self.positions)
+
+    def classes(self) -> list[int]:
+        """Return the class indices that occur, ascending."""
+        return [int(label) for label in np.unique(self.labels)]
+
+    def within(self, start: int, stop: int) -> dict[int, int]:
+        """Return the new labels of the rows from `start` up to `stop`, counted from `start`."""
+        low, high = np.searchsorted(self.positions, [start, stop])
+        places = (self.positions[low:high] - start).tolist()
+        return dict(zip(places, self.labels[low:high].tolist(), strict=True))
+
+
+def as_labels(samples: Samples, changes: Changes) -> NDArray[Any]:
+    """Return the new labels as `samples.labels` holds labels."""
+    if changes.values is None:
+        return changes.labels
+    new = [changes.values[place] for place in changes.labels]
+    if samples.task == "regression":
+        return np.array(new, dtype=np.float64)
+    if samples.tagged:
+        tags, _ = tags_of_values(
+            pd.Series(new, dtype=object),
+            samples.ids[changes.positions],
+            where=samples.source.description,
+            classes=samples.classes,
+            ignore=samples.ignore_label,
+        )
+        return widened(tags, samples.labels.shape[1])
+    sets = [from_text(SEPARATOR.join(names), samples.classes) for names in new]
+    return np.array(sets, dtype=np.int8).reshape(len(new), len(samples.classes))
+
+
+def as_cell(samples: Samples, value: Any) -> str:
+    """Return a target, or a tuple of labels, as a cell of text."""
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() and abs(value) < 2**53 else repr(value)
+    first = samples.take([0]).frame[samples.label_column].iloc[0]
+    if isinstance(first, str) and first.lstrip().startswith("["):
+        return json.dumps(list(value), ensure_ascii=False)
+    return samples.separator.join(map(str, value))
+
+
+def first_row_of(samples: Samples, label: int) -> int | None:
+    """Return the position of the first row of a class, or None where no row has it."""
+    rows = np.flatnonzero(samples.labels == label)
+    return int(rows[0]) if len(rows) else None
+
+
+def labels_are_text(samples: Samples) -> bool:
+    """Tell whether the label column holds text rather than numbers."""
+    value = samples.take([0]).frame[samples.label_column].iloc[0]
+    return isinstance(value, str)

@@ -1,0 +1,171 @@
+"""Corrected data: written in the format of the original, read again, then renamed into place."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dataaudit.corrections.arrow_ipc import write_arrow
+from dataaudit.corrections.comma_separated import write_comma_separated
+from dataaudit.corrections.hugging_face import write_hugging_face
+from dataaudit.corrections.image_folder import write_image_folder
+from dataaudit.corrections.json_lines import write_json_lines
+from dataaudit.corrections.parquet import write_parquet
+from dataaudit.datasets.arrow_ipc import ArrowFiles
+from dataaudit.datasets.changes import Changes, as_labels
+from dataaudit.datasets.comma_separated import CommaSeparated
+from dataaudit.datasets.image_folder import ImageFolder
+from dataaudit.datasets.images import image_path
+from dataaudit.datasets.json_lines import JsonLines
+from dataaudit.datasets.load import open_samples
+from dataaudit.datasets.parquet import Parquet
+from dataaudit.datasets.read_settings import ReadSettings
+from dataaudit.datasets.samples import Samples
+from dataaudit.datasets.shards import TarShards
+from dataaudit.errors import DataError
+
+
+def refuse_unfit_target(samples: Samples, target: Path) -> None:
+    """Raise a `DataError` where the corrected data cannot or should not be written to `target`.
+
+    The original is shards; the target exists; its ending promises another format; it lies inside
+    the original; or the rows name images by paths that would lead nowhere from there.
+    """
+    if samples.label_columns:
+        raise DataError(
+            f"{samples.source.description}: its labels stand in the columns "
+            f"{', '.join(samples.label_columns)}; expected one label column, because corrections "
+            "are written into one"
+        )
+    if isinstance(samples.source, TarShards):
+        raise DataError(
+            f"{samples.source.description}: shards are not rewritten; correct the labels where the "
+            "shards are made (dataaudit export --to jsonl lists the rows by shard and key)"
+        )
+    if target.exists() or target.is_symlink():
+        raise DataError(f"{target}: already exists; choose another name with --out")
+    if not target.absolute().parent.is_dir():
+        raise DataError(f"{target}: there is no folder {target.parent}")
+    original = _original(samples)
+    place = target.absolute().parent.resolve() / target.name
+    if original.is_dir():
+        if place.is_relative_to(original.resolve()):
+            raise DataError(f"{target}: lies inside the original, {original}")
+        return
+    if target.suffix.lower() != original.suffix.lower():
+        raise DataError(
+            f"{target}: ends in {target.suffix!r}; the corrected data is written in the format of "
+            f"the original, so {original.suffix!r} is expected"
+        )
+    if _names_images(samples) and place.parent != original.resolve().parent:
+        raise DataError(
+            f"{target}: the rows name images by paths relative to {original.parent}; write the "
+            "corrected file into that folder"
+        )
+
+
+def write_corrected(samples: Samples, changes: Changes, target: Path) -> Path:
+    """Write the data with other labels beside `target` under a temporary name, and check it.
+
+    Parameters
+    ----------
+    samples : Samples
+        The original, from a file or folder.
+    changes : Changes
+    target : Path
+        Where the data will stand once the caller has renamed what is returned.
+
+    Raises
+    ------
+    DataError
+        The original cannot be read, or what was written does not read as it should.
+    """
+    temporary = target.absolute().with_name(f".{target.stem}.{os.getpid()}.tmp{target.suffix}")
+    try:
+        _write(samples, changes, temporary)
+        _check(samples, changes, temporary)
+    except OSError as error:
+        discard(temporary)
+        raise DataError(f"{target}: cannot be written: {error.strerror or error}") from None
+    except BaseException:
+        discard(temporary)
+        raise
+    return temporary
+
+
+def discard(temporary: Path) -> None:
+    """Remove what `write_corrected` wrote, where it is still there."""
+    if temporary.is_dir():
+        shutil.rmtree(temporary, ignore_errors=True)
+    else:
+        temporary.unlink(missing_ok=True)
+
+
+def _write(samples: Samples, changes: Changes, target: Path) -> None:
+    source = samples.source
+    if isinstance(source, CommaSeparated):
+        write_comma_separated(samples, source, changes, target)
+    elif isinstance(source, JsonLines):
+        write_json_lines(samples, source, changes, target)
+    elif isinstance(source, Parquet):
+        write_parquet(samples, source, changes, target)
+    elif isinstance(source, ImageFolder):
+        write_image_folder(samples, source, changes, target)
+    elif isinstance(source, ArrowFiles) and _original(samples).is_dir():
+        write_hugging_face(samples, source, changes, target)
+    elif isinstance(source, ArrowFiles):
+        write_arrow(samples, source, changes, [target])
+    else:
+        raise DataError(f"{source.description}: data in memory cannot be written back")
+
+
+def _check(samples: Samples, changes: Changes, written: Path) -> None:
+    """Read the labels again: a data set is not worth a silent mistake."""
+    again = open_samples(
+        written,
+        ReadSettings(
+            "train",
+            str(samples.label_column),
+            id_column=samples.id_column,
+            classes=list(samples.classes) or None,
+            task=samples.task,
+            tolerate=True,
+            ignore=samples.ignore_label,
+            separator=samples.separator,
+        ),
+    )
+    expected = samples.labels.copy()
+    expected[changes.positions] = as_labels(samples, changes)
+    if isinstance(samples.source, ImageFolder):
+        # Images are sorted by path, so that those which change their class change their place.
+        same = sorted(again.labels) == sorted(expected) and len(again) == len(samples)
+    else:
+        same = np.array_equal(again.ids, samples.ids) and _equal(again.labels, expected)
+    if not same:
+        raise DataError(
+            f"{samples.source.description}: the corrected data does not read as it should; "
+            "nothing was written"
+        )
+
+
+def _equal(labels: NDArray[Any], expected: NDArray[Any]) -> bool:
+    if labels.shape != expected.shape or not np.issubdtype(expected.dtype, np.floating):
+        return np.array_equal(labels, expected)
+    # A column of 32-bit numbers rounds what is written.
+    return np.allclose(labels, expected, rtol=1e-6, atol=0, equal_nan=True)
+
+
+def _original(samples: Samples) -> Path:
+    return Path(samples.source.description)
+
+
+def _names_images(samples: Samples) -> bool:
+    if samples.modality != "image" or isinstance(samples.source, ImageFolder):
+        return False
+    value = samples.take([0]).frame[samples.content_column].iloc[0]
+    return image_path(value) is not None

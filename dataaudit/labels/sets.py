@@ -1,0 +1,209 @@
+"""Sets of labels: from a list column, delimited text or several 0/1 columns to a 0/1 matrix.
+
+As text a set is its labels in the order of the classes with `|` between them, `(none)` where it
+is empty: people can read and type it, a table can be sorted by it, and the same set is always
+written alike, whatever order and form the data has it in.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from dataaudit.errors import DataError
+from dataaudit.labels.classes import IGNORED, UNUSABLE
+
+SEPARATOR = "|"
+NO_LABEL = "(none)"
+Members = NDArray[np.int8]
+"""`[rows, L]`: 1 where a label is present, 0 where it is absent; a row whose labels cannot be used
+is `UNUSABLE` throughout, one that is not to be judged is `IGNORED` throughout."""
+
+
+def as_text(members: NDArray[Any], classes: Sequence[str | int]) -> str:
+    """Return one row's set, `[L]`, as text; empty text where the row has no usable labels."""
+    if len(members) and members[0] < 0:
+        return ""
+    names = [str(name) for name, member in zip(classes, members, strict=True) if member]
+    return SEPARATOR.join(names) or NO_LABEL
+
+
+def from_text(text: str, classes: Sequence[str | int]) -> Members:
+    """Return the set that a text names, `[L]`, labels in any order.
+
+    Raises
+    ------
+    ValueError
+        A label is none of the classes; the message has its name.
+    """
+    places = {str(name): place for place, name in enumerate(classes)}
+    members = np.zeros(len(classes), dtype=np.int8)
+    if text.strip() in ("", NO_LABEL):
+        return members
+    for name in text.split(SEPARATOR):
+        if name.strip() not in places:
+            raise ValueError(name.strip())
+        members[places[name.strip()]] = 1
+    return members
+
+
+def sets_of_columns(
+    table: pd.DataFrame,
+    ids: NDArray[Any],
+    *,
+    where: str,
+    ignore: Any = None,
+    tolerate: bool = False,
+) -> Members:
+    """Turn 0/1 columns into sets.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame `[rows, L]`
+        One column for each label: 0, 1, false or true.
+    ids : `[rows]`
+        Named in errors.
+    where : str
+        The file, for errors.
+    ignore : value or None
+        A row with this value in any of the columns is not judged.
+    tolerate : bool
+        Whether rows with another value are left to be set aside.
+
+    Raises
+    ------
+    DataError
+        A value is neither 0 nor 1.
+    """
+    members = np.zeros(table.shape, dtype=np.int8)
+    ignored = np.zeros(len(table), dtype=bool)
+    bad = np.zeros(len(table), dtype=bool)
+    for place, name in enumerate(table.columns):
+        values = table[name]
+        if ignore is not None:
+            ignored |= (values.astype(str) == str(ignore)).to_numpy()
+        numbers = pd.to_numeric(values.astype(object), errors="coerce").to_numpy(np.float64)
+        wrong = ~np.isin(numbers, (0.0, 1.0))
+        if (wrong & ~ignored).any() and not tolerate:
+            row = int(np.flatnonzero(wrong & ~ignored)[0])
+            raise DataError(
+                f"{where}: column {name!r}: row {row} (id {ids[row]}): found "
+                f"{values.tolist()[row]!r}; expected 0 or 1 in every row (task multi-label)"
+            )
+        bad |= wrong
+        members[:, place] = np.where(wrong, 0, numbers)
+    members[bad] = UNUSABLE
+    members[ignored] = IGNORED
+    return members
+
+
+def sets_of_values(
+    values: pd.Series,
+    ids: NDArray[Any],
+    *,
+    where: str,
+    classes: Sequence[str | int] | None,
+    separator: str = SEPARATOR,
+    ignore: Any = None,
+    tolerate: bool = False,
+) -> tuple[Members, list[str | int]]:
+    """Turn lists of labels, or texts of labels with a separator between them, into sets.
+
+    Parameters
+    ----------
+    values : pandas.Series `[rows]`
+        Lists or arrays of labels; texts such as `a|c` or `["a", "c"]`, where an empty one has no
+        label. Labels are class values, or positions where the classes are numbers 0..L-1.
+    ids, where, ignore, tolerate
+        As for `sets_of_columns`.
+    classes : sequence of str or int, or None
+        The labels in the order of the model's outputs; may be None where they are whole numbers.
+    separator : str
+        Of texts.
+
+    Returns
+    -------
+    int8 `[rows, L]`, and the classes
+
+    Raises
+    ------
+    DataError
+        A row has no list of labels, or one that is none of the classes; classes are needed.
+    """
+    found: list[list[Any] | None] = []
+    ignored = np.zeros(len(values), dtype=bool)
+    for row, value in enumerate(values.tolist()):
+        labels = _labels(value, separator)
+        if ignore is not None and (
+            str(value) == str(ignore) or (labels is not None and str(ignore) in map(str, labels))
+        ):
+            ignored[row], labels = True, []
+        if labels is None and not tolerate:
+            raise DataError(
+                f"{where}: row {row} (id {ids[row]}): found {_short(value)}; expected a list of "
+                f"labels, or text with {separator!r} between labels (task multi-label)"
+            )
+        found.append(labels)
+    known = list(classes) if classes is not None else _numbered(found, where)
+    places = {str(name): place for place, name in enumerate(known)}
+    members = np.zeros((len(found), len(known)), dtype=np.int8)
+    for row, labels in enumerate(found):
+        unknown = None if labels is None else next((x for x in labels if str(x) not in places), ...)
+        if labels is None or unknown is not ...:
+            if not tolerate:
+                shown = ", ".join(map(str, known[:20]))
+                raise DataError(
+                    f"{where}: row {row} (id {ids[row]}): label {unknown!r} is not one of the "
+                    f"classes [{shown}]"
+                )
+            members[row] = UNUSABLE
+            continue
+        members[row, [places[str(label)] for label in labels]] = 1
+    members[ignored] = IGNORED
+    return members, known
+
+
+def _labels(value: Any, separator: str) -> list[Any] | None:
+    """Return the labels of one row, or None where the value is no list of labels."""
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if isinstance(value, str):
+        text = value.strip()
+        if text.startswith("["):
+            try:
+                value = json.loads(text)
+            except ValueError:
+                return None
+        else:
+            if text in ("", NO_LABEL):
+                return []
+            return [part.strip() for part in text.split(separator)]
+    if isinstance(value, bool) or value is None:
+        return None
+    if isinstance(value, int):
+        return [value]
+    if isinstance(value, list | tuple) and all(isinstance(x, str | int) for x in value):
+        return list(value)
+    return None
+
+
+def _numbered(found: Sequence[list[Any] | None], where: str) -> list[str | int]:
+    """Return 0..L-1 for labels that are whole numbers, or raise with the line to add."""
+    names = {str(label) for labels in found if labels is not None for label in labels}
+    if names and all(name.isdecimal() for name in names):
+        return list(range(max(map(int, names)) + 1))
+    shown = ", ".join(sorted(names)[:20])
+    raise DataError(
+        f"{where}: labels are text; add the line `classes: [{shown}]`, in the order of the "
+        "model's outputs"
+    )
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,127 @@
+"""Describing: from samples of any modality to descriptors, read in bounded pieces."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from dataaudit.datasets.images import decode
+from dataaudit.datasets.samples import Samples
+from dataaudit.datasets.words import text_of
+from dataaudit.errors import DataError
+from dataaudit.inputs import Loaded
+from dataaudit.likeness.descriptors import Descriptors, SmallImageDescriptors, concatenated
+from dataaudit.likeness.images import describe_images
+from dataaudit.likeness.small_images import LARGEST_SIDE, are_small, describe_small_images
+from dataaudit.likeness.tables import describe_table
+from dataaudit.likeness.texts import describe_texts
+
+ROWS_PER_READ = 2048
+
+
+@dataclass(frozen=True)
+class RowSearch:
+    """The training rows, described so that copies of them can be searched for.
+
+    `like` holds some training rows with the columns that every split has; None unless they are
+    tables.
+    """
+
+    rows: Descriptors
+    like: pd.DataFrame | None
+
+    @classmethod
+    def over(cls, loaded: Loaded) -> RowSearch:
+        """Describe the training rows."""
+        train = loaded.train
+        if _is_vectors(train):
+            table = _table(train, [])
+        elif train.modality == "table":
+            table = _table(train, _shared_features(loaded))
+        else:
+            return cls(_describe(train), None)
+        return cls(describe_table(table), table)
+
+    def describe(self, samples: Samples) -> Descriptors:
+        """Describe other samples in the same way."""
+        if self.like is None:
+            return _describe(samples)
+        return describe_table(_table(samples, list(self.like.columns)), like=self.like)
+
+
+def _is_vectors(samples: Samples) -> bool:
+    if samples.modality != "tensor":
+        return False
+    first = samples.take([0]).frame[samples.content_column].iloc[0]
+    return np.ndim(first) <= 1
+
+
+def _table(samples: Samples, columns: list[str]) -> pd.DataFrame:
+    """Return the named columns; of tensors, one column for each number."""
+    frames = samples.source.frames(ROWS_PER_READ)
+    if samples.modality == "table":
+        return pd.concat([frame[columns] for frame in frames])
+    vectors = [np.atleast_1d(value) for frame in frames for value in frame[samples.content_column]]
+    return pd.DataFrame(np.stack(vectors)).rename(columns=str)
+
+
+def _shared_features(loaded: Loaded) -> list[str]:
+    """Return the columns that every split has, labels, ids and groups left out."""
+    splits = [s for s in (loaded.train, loaded.held_out, loaded.suspects) if s is not None]
+    special = {name for split in splits for name in split.special_columns()}
+    known = [set(split.take([0]).frame.columns) for split in splits]
+    columns = [name for name in loaded.train.take([0]).frame.columns if name not in special]
+    shared = [name for name in columns if all(name in names for names in known)]
+    if not shared:
+        raise DataError(
+            f"{splits[-1].source.description}: has no feature column in common with "
+            f"{loaded.train.source.description} ({', '.join(map(str, columns[:5]))}); leaks "
+            "cannot be looked for"
+        )
+    return shared
+
+
+def _describe(samples: Samples) -> Descriptors:
+    """Describe images, texts, or tensors (as images where they have such a shape)."""
+    column = samples.content_column
+    frames = samples.source.frames(ROWS_PER_READ)
+    if samples.modality == "text":
+        return concatenated(
+            [describe_texts([text_of(value) for value in frame[column]]) for frame in frames]
+        )
+    small: list[SmallImageDescriptors] = []
+    large: list[Descriptors] = []
+    for frame in frames:
+        pictures = [_as_picture(samples, value) for value in frame[column]]
+        # Once one image is large, all are: descriptors of both kinds cannot be compared.
+        if not large and are_small(pictures):
+            small.append(describe_small_images(pictures))
+        elif not small:
+            large.append(describe_images(pictures))
+        else:
+            raise DataError(
+                f"{samples.source.description}: images of at most {LARGEST_SIDE} pixels a side "
+                "stand beside larger ones; leaks among them cannot be looked for"
+            )
+    if large:
+        return concatenated(large)
+    return SmallImageDescriptors(np.concatenate([part.pixels for part in small]))
+
+
+def _as_picture(samples: Samples, value: Any) -> NDArray[Any]:
+    """Return `[height, width]` or `[height, width, 3]`."""
+    if samples.modality == "image":
+        image = decode(value, where=samples.source.description, folder=samples.folder)
+        return np.asarray(image if image.mode in ("L", "RGB") else image.convert("RGB"))
+    array = np.asarray(value, dtype=np.float32)
+    if array.ndim == 3 and array.shape[0] in (1, 3):
+        array = array.transpose(1, 2, 0)
+    if array.ndim != 2 and array.shape[2:] != (3,):
+        # Anything else (volumes, many channels) is laid out flat, which keeps exact copies alike.
+        array = array.reshape(len(array), -1)
+    low, high = float(array.min()), float(array.max())
+    return (array - low) / max(high - low, 1e-12)

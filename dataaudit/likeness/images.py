@@ -1,0 +1,161 @@
+"""Content of images: alike up to crops, flips, shifts, brightness, noise and recompression.
+
+Kept are thumbnails of 32 × 32 pixels. Candidates are found by the correlation of 8 × 8 thumbnails
+(all and parts of the suspect, mirrored too, and of the row), and compared once they are aligned
+(`dataaudit.likeness.alignment`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image
+
+from dataaudit.likeness.alignment import THUMBNAIL_SIDE, aligned_similarity, shrink
+from dataaudit.likeness.descriptors import FloatArray, ImageDescriptors, IndexArray
+from dataaudit.likeness.search import Comparer, unit
+
+SEARCH_SIDE = 8
+CROPPED_SIDE = 27
+IMAGES_PER_STEP = 2048
+
+
+def describe_images(images: Sequence[ArrayLike]) -> ImageDescriptors:
+    """Describe images of any size by thumbnails of 32 × 32 pixels, all grey or all in colour.
+
+    Parameters
+    ----------
+    images : sequence of arrays
+        Each `[height, width]` or `[height, width, channels]`: uint8, or floats from 0 to 1.
+
+    Raises
+    ------
+    ValueError
+        An array has a shape or a range that is no image's; its position is named.
+    """
+    pictures = [_as_picture(image, position) for position, image in enumerate(images)]
+    mode = "L" if all(picture.mode == "L" for picture in pictures) else "RGB"
+    thumbnails = np.empty((len(pictures), THUMBNAIL_SIDE, THUMBNAIL_SIDE, len(mode)), np.uint8)
+    for thumbnail, picture in zip(thumbnails, pictures, strict=True):
+        thumbnail[...] = _thumbnail(picture.convert(mode)).reshape(thumbnail.shape)
+    return ImageDescriptors(thumbnails)
+
+
+def _as_picture(image: ArrayLike, position: int) -> Image.Image:
+    array = np.asarray(image)
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    if array.ndim == 3 and array.shape[2] == 4:
+        array = array[:, :, :3]
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] != 3) or array.size == 0:
+        raise ValueError(
+            f"image {position}: expected shape [height, width] or [height, width, 1, 3 or 4], "
+            f"found {array.shape}"
+        )
+    if array.dtype != np.uint8:
+        if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):
+            raise ValueError(
+                f"image {position}: expected uint8, or floats in 0..1, found {array.dtype} in "
+                f"{array.min()}..{array.max()}"
+            )
+        array = np.rint(array * 255).astype(np.uint8)
+    return Image.fromarray(array)
+
+
+def _thumbnail(picture: Image.Image) -> NDArray[np.uint8]:
+    if picture.size == (THUMBNAIL_SIDE, THUMBNAIL_SIDE):
+        return np.asarray(picture)
+    larger = max(picture.size) > THUMBNAIL_SIDE
+    method = Image.Resampling.BOX if larger else Image.Resampling.BILINEAR
+    return np.asarray(picture.resize((THUMBNAIL_SIDE, THUMBNAIL_SIDE), method))
+
+
+class ImageRows:
+    """Training images; grey ones become colour ones where they are compared with colour.
+
+    The first version of a row to search with is all of it; the first two views of a suspect are
+    all of it, as it is and mirrored. Parts are compared with wholes only.
+    """
+
+    def __init__(self, rows: ImageDescriptors, channels: int) -> None:
+        self.rows = _with_channels(rows, channels)
+        self.channels = channels
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.rows)
+
+    def vectors(self, part: slice) -> FloatArray:
+        """Return unit vectors of some rows to search with, `[rows, versions, width]`."""
+        thumbnails = self.rows.thumbnails[part]
+        steps = range(0, len(thumbnails), IMAGES_PER_STEP)
+        return np.concatenate(
+            [_image_versions(ImageDescriptors(thumbnails[i : i + IMAGES_PER_STEP])) for i in steps]
+        )
+
+    def views(self, suspects: ImageDescriptors) -> FloatArray:
+        """Return unit vectors of suspects to search with, `[suspects, views, width]`."""
+        suspects = _with_channels(suspects, self.channels)
+        mirrored = ImageDescriptors(suspects.thumbnails[:, :, ::-1])
+        own, mirror = _image_versions(suspects), _image_versions(mirrored)
+        whole_first = np.stack([own[:, 0], mirror[:, 0]], 1)
+        parts = (own[:, 1:], mirror[:, 1:], _shifted(suspects), _shifted(mirrored))
+        return np.concatenate([whole_first, *parts], 1)
+
+    def comparer(self, suspects: ImageDescriptors) -> Comparer:
+        """Return what aligns a suspect with rows in the best way."""
+        suspects, rows = _with_channels(suspects, self.channels), self.rows
+
+        def compare_one(position: int, row_positions: IndexArray) -> tuple[FloatArray, FloatArray]:
+            similarity = aligned_similarity(
+                suspects.thumbnails[position : position + 1], rows.thumbnails[row_positions]
+            )
+            return similarity, np.arctanh(similarity.clip(-0.995, 0.995))
+
+        return compare_one
+
+
+def _with_channels(images: ImageDescriptors, channels: int) -> ImageDescriptors:
+    shape = (len(images), THUMBNAIL_SIDE, THUMBNAIL_SIDE, channels)
+    return ImageDescriptors(np.broadcast_to(images.thumbnails, shape))
+
+
+def _centred(images: FloatArray) -> FloatArray:
+    return unit(images - images.mean((1, 2), keepdims=True))
+
+
+def _image_versions(images: ImageDescriptors) -> FloatArray:
+    """Return [items, 6, width]: small thumbnails, unit length: whole, four corners, middle."""
+    spare = THUMBNAIL_SIDE - CROPPED_SIDE
+    versions = [_centred(shrink(images.thumbnails, SEARCH_SIDE))]
+    pixels = images.thumbnails.astype(np.float32)
+    corners = ((0, 0), (0, spare), (spare, 0), (spare, spare), (spare // 2, spare // 2))
+    for top, left in corners:
+        rows, columns = _cropping(top), _cropping(left)
+        cropped = np.einsum("ij,njkc,lk->nilc", rows, pixels, columns, optimize=True)
+        versions.append(_centred(cropped))
+    return np.stack(versions, 1)
+
+
+def _shifted(images: ImageDescriptors) -> FloatArray:
+    """Return [items, 4, width]: small thumbnails shifted by one cell up, down, left, right."""
+    small = shrink(images.thumbnails, SEARCH_SIDE)
+    small = small - small.mean((1, 2), keepdims=True)
+    row, column = np.zeros_like(small[:, :1]), np.zeros_like(small[:, :, :1])
+    moved = (
+        np.concatenate([small[:, 1:], row], 1),
+        np.concatenate([row, small[:, :-1]], 1),
+        np.concatenate([small[:, :, 1:], column], 2),
+        np.concatenate([column, small[:, :, :-1]], 2),
+    )
+    return np.stack([unit(image) for image in moved], 1)
+
+
+def _cropping(start: int) -> FloatArray:
+    """Return the matrix [8, 32] that averages CROPPED_SIDE pixels from `start` into 8 cells."""
+    cell = CROPPED_SIDE / SEARCH_SIDE
+    middle = start + (np.arange(SEARCH_SIDE)[:, None] + 0.5) * cell - 0.5
+    weight = np.clip(1 - np.abs(np.arange(THUMBNAIL_SIDE) - middle) / cell, 0, 1)
+    return np.asarray(weight / weight.sum(1, keepdims=True), np.float32)

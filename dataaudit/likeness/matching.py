@@ -1,0 +1,164 @@
+"""Matching: the rows most alike to each suspect, whatever was done to one of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dataaudit.likeness.descriptors import (
+    Descriptors,
+    FloatArray,
+    ImageDescriptors,
+    IndexArray,
+    SmallImageDescriptors,
+    TableDescriptors,
+    TextDescriptors,
+)
+from dataaudit.likeness.images import ImageRows
+from dataaudit.likeness.search import PreparedRows, nearest
+from dataaudit.likeness.small_images import match_small_images
+from dataaudit.likeness.tables import TableRows
+from dataaudit.likeness.texts import TextRows
+from dataaudit.progress import track
+
+SMALL_IMAGE_FLOOR = 1e-3
+"""Differences in similarity of small images below this count for little."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How alike pairs are, both [suspects, candidates]; larger is more alike; -inf for no pair.
+
+    `similarity` is at most 1 (the same content) and meant for people; `score` is unbounded and
+    meant for decisions: it orders pairs by how unlikely they are to be alike by chance.
+    """
+
+    similarity: FloatArray
+    score: FloatArray
+
+
+@dataclass(frozen=True)
+class Matches:
+    """Best matches, best first, all [suspects, kept]; `rows` holds positions, -1 for none."""
+
+    rows: IndexArray
+    similarity: FloatArray
+    score: FloatArray
+
+
+class Matcher:
+    """Finds the rows most alike to suspects; prepared once, for any number of suspects."""
+
+    def __init__(self, rows: Descriptors) -> None:
+        self.rows = rows
+        self._prepared = None if isinstance(rows, SmallImageDescriptors) else _prepare(rows)
+
+    def match(
+        self,
+        suspects: Descriptors,
+        keep: int = 5,
+        count: int = 50,
+        exclude: IndexArray | None = None,
+    ) -> Matches:
+        """Find candidates, compare them, and keep the best by score; equal ones keep row order.
+
+        Parameters
+        ----------
+        suspects : Descriptors
+            Of the same kind as the rows.
+        keep : int
+            Matches to keep for each suspect.
+        count : int
+            Candidates to compare for each suspect.
+        exclude : int64 `[suspects]` or None
+            The one row that a suspect must not be matched with (itself, where it is a row).
+
+        Raises
+        ------
+        ValueError
+            The descriptors are of different kinds.
+        """
+        if isinstance(suspects, SmallImageDescriptors) and isinstance(
+            self.rows, SmallImageDescriptors
+        ):
+            positions, similarity = match_small_images(suspects, self.rows, keep, exclude)
+            return Matches(positions, similarity, -np.log(1 + SMALL_IMAGE_FLOOR - similarity))
+        candidates = self.candidates(suspects, count, exclude)
+        found = self.compare(suspects, candidates)
+        order = np.lexsort((candidates, -found.similarity, -found.score), axis=1)[:, :keep]
+        return Matches(
+            np.take_along_axis(candidates, order, axis=1),
+            np.take_along_axis(found.similarity, order, axis=1),
+            np.take_along_axis(found.score, order, axis=1),
+        )
+
+    def candidates(
+        self,
+        suspects: Descriptors,
+        count: int = 50,
+        exclude: IndexArray | None = None,
+        block_bytes: int = 2**27,
+    ) -> IndexArray:
+        """Find the rows most likely to be alike, by a cheap exact search of bounded memory.
+
+        Parameters
+        ----------
+        suspects : Descriptors
+            Of the same kind as the rows.
+        count : int
+            Candidates for each suspect.
+        exclude : int64 `[suspects]` or None
+            Position of the one row that a suspect must not be matched with, or -1.
+        block_bytes : int
+            Size of the largest block of similarities held in memory.
+
+        Returns
+        -------
+        int64 `[suspects, count]`
+            Positions of rows, best first; -1 fills up where rows are too few.
+        """
+        prepared = self._prepared_for(suspects)
+        positions = np.arange(len(suspects))
+        return nearest(
+            lambda part: prepared.views(suspects.take(positions[part])),
+            len(suspects),
+            prepared.vectors,
+            len(prepared),
+            count,
+            exclude,
+            block_bytes,
+        )
+
+    def compare(self, suspects: Descriptors, candidates: IndexArray) -> Comparison:
+        """Compare each suspect exactly with its candidates (`[suspects, candidates]`, -1: none)."""
+        comparer = self._prepared_for(suspects).comparer(suspects)
+        similarity = np.full(candidates.shape, -np.inf, np.float32)
+        score = similarity.copy()
+        for position, row_positions in enumerate(track(candidates, "comparing with training rows")):
+            present = row_positions >= 0
+            if present.any():
+                alike, evidence = comparer(position, row_positions[present])
+                similarity[position, present], score[position, present] = alike, evidence
+        return Comparison(similarity, score)
+
+    def _prepared_for(self, suspects: Descriptors) -> PreparedRows:
+        if self._prepared is None or type(suspects) is not type(self.rows):
+            raise ValueError(
+                f"cannot compare {type(suspects).__name__} with {type(self.rows).__name__}"
+            )
+        if isinstance(suspects, ImageDescriptors) and isinstance(self._prepared, ImageRows):
+            channels = suspects.thumbnails.shape[3]
+            if channels > self._prepared.channels:
+                return ImageRows(self._prepared.rows, channels)
+        return self._prepared
+
+
+def _prepare(rows: Descriptors) -> PreparedRows:
+    if isinstance(rows, ImageDescriptors):
+        return ImageRows(rows, rows.thumbnails.shape[3])
+    if isinstance(rows, TextDescriptors):
+        return TextRows(rows)
+    if isinstance(rows, TableDescriptors):
+        return TableRows(rows)
+    raise TypeError(f"{type(rows).__name__} need no preparation")

@@ -1,0 +1,156 @@
+"""Candidate search: the rows of largest inner product, in blocks of bounded memory.
+
+The search is exact and needs no index: one matrix product per block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from dataaudit.likeness.descriptors import FloatArray, IndexArray
+
+SKETCH_WIDTH = 256
+HASHED_FEATURES = 2**20
+ROWS_PER_BLOCK = 2**16
+WHOLE_VIEWS = 2
+"""Only the first views of a suspect are compared with all versions of a row."""
+
+Comparer = Callable[[int, IndexArray], tuple[FloatArray, FloatArray]]
+"""(position of a suspect, positions of rows) -> similarity and score, both [rows]."""
+
+
+class PreparedRows(Protocol):
+    """Training rows of one kind, with whatever does not depend on the suspects made once."""
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        ...
+
+    def vectors(self, part: slice) -> FloatArray:
+        """Return unit vectors of some rows to search with, `[rows, versions, width]`."""
+        ...
+
+    def views(self, suspects: Any) -> FloatArray:
+        """Return unit vectors of suspects of the same kind, `[suspects, views, width]`."""
+        ...
+
+    def comparer(self, suspects: Any) -> Comparer:
+        """Return what compares one of these suspects with some rows."""
+        ...
+
+
+def nearest(
+    views: Callable[[slice], FloatArray],
+    suspects: int,
+    vectors: Callable[[slice], FloatArray],
+    rows: int,
+    count: int,
+    exclude: IndexArray | None,
+    block_bytes: int,
+) -> IndexArray:
+    """Find the rows of largest inner product with any view of each suspect.
+
+    Views and vectors are asked for in blocks, so that neither is ever held for all items.
+
+    Parameters
+    ----------
+    views : callable, slice of suspects -> float32 `[suspects, views, width]`
+    suspects : int
+        How many there are.
+    vectors : callable, slice of rows -> float32 `[rows, versions, width]`
+    rows : int
+        How many there are.
+    count : int
+        Rows to find for each suspect.
+    exclude : int64 `[suspects]` or None
+        Position of the one row that a suspect must not be matched with, or -1.
+    block_bytes : int
+        Size of the largest block of similarities held in memory.
+
+    Returns
+    -------
+    int64 `[suspects, count]`
+        Positions of rows, best first, the earlier row first where equal; -1 for none.
+    """
+    kept = min(count, rows)
+    found = np.full((suspects, count), -1, np.int64)
+    if kept == 0:
+        return found
+    best_value = np.full((suspects, kept), -np.inf, np.float32)
+    best_row = np.full((suspects, kept), -1, np.int64)
+    row_block = min(rows, ROWS_PER_BLOCK)
+    query_block = max(1, block_bytes // (4 * row_block * 2))
+    for first in range(0, rows, row_block):
+        part = vectors(slice(first, first + row_block))
+        for start in range(0, suspects, query_block):
+            here = slice(start, start + query_block)
+            value = _largest_products(views(here), part)
+            if exclude is not None:
+                own = exclude[here] - first
+                inside = np.flatnonzero((own >= 0) & (own < len(part)))
+                value[inside, own[inside]] = -np.inf
+            best_value[here], best_row[here] = _merge(
+                best_value[here], best_row[here], value, first, kept
+            )
+    best_row[best_value == -np.inf] = -1
+    found[:, :kept] = best_row
+    return found
+
+
+def _largest_products(views: FloatArray, vectors: FloatArray) -> FloatArray:
+    """Return `[suspects, rows]`: the largest inner product over views and versions."""
+    value = views[:, 0] @ vectors[:, 0].T
+    for view in range(views.shape[1]):
+        for version in range(vectors.shape[1] if view < WHOLE_VIEWS else 1):
+            if view or version:
+                np.maximum(value, views[:, view] @ vectors[:, version].T, out=value)
+    return value
+
+
+def _merge(
+    best_value: FloatArray, best_row: IndexArray, value: FloatArray, first: int, kept: int
+) -> tuple[FloatArray, IndexArray]:
+    """Merge a block of similarities into the running best, best first, ties by row."""
+    if value.shape[1] > kept:
+        part = np.argpartition(-value, kept - 1, axis=1)[:, :kept]
+        value = np.take_along_axis(value, part, 1)
+        rows = part.astype(np.int64) + first
+    else:
+        rows = np.broadcast_to(np.arange(first, first + value.shape[1]), value.shape)
+    value = np.concatenate([best_value, value], 1)
+    rows = np.concatenate([best_row, rows], 1)
+    order = np.lexsort((rows, -value), axis=1)[:, :kept]
+    return np.take_along_axis(value, order, 1), np.take_along_axis(rows, order, 1)
+
+
+def sketch_projection(width: int, weights: FloatArray | None = None) -> sparse.csr_matrix:
+    """Return what sketches `[items, width]` sparse features: signed hashing to 256 numbers.
+
+    Inner products are kept on average, with standard error about 1/16 (K. Weinberger et al.,
+    "Feature hashing for large scale multitask learning", ICML 2009).
+    """
+    generator = np.random.default_rng(20402)
+    bucket = generator.integers(0, SKETCH_WIDTH, width)
+    sign = generator.choice(np.array([-1.0, 1.0], np.float32), width)
+    if weights is not None:
+        sign = sign * weights
+    return sparse.csr_matrix(
+        (sign.astype(np.float32), (np.arange(width), bucket)), shape=(width, SKETCH_WIDTH)
+    )
+
+
+def sketch(features: sparse.csr_matrix, projection: sparse.csr_matrix) -> FloatArray:
+    """Return unit vectors `[items, 1, 256]` to search with."""
+    return unit(np.asarray((features @ projection).todense(), np.float32))[:, None]
+
+
+def unit(vectors: NDArray[Any]) -> FloatArray:
+    """Flatten each item and scale it to length 1."""
+    flat = vectors.reshape(len(vectors), int(np.prod(vectors.shape[1:]))).astype(np.float32)
+    length = np.linalg.norm(flat, axis=1, keepdims=True)
+    return np.asarray(flat / np.maximum(length, 1e-6), np.float32)

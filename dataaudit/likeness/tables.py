@@ -1,0 +1,228 @@
+"""Content of table rows: agreement per column, weighted by how rare it is by chance.
+
+I. Fellegi and A. Sunter, "A theory for record linkage", JASA 1969. A copy is a plain one, in
+which a field may have been changed, or one with rounded numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
+
+from dataaudit.likeness.descriptors import (
+    FloatArray,
+    ImageDescriptors,
+    IndexArray,
+    TableDescriptors,
+)
+from dataaudit.likeness.pixel_tables import describe_pixel_table, is_number_column, pixel_grid
+from dataaudit.likeness.search import HASHED_FEATURES, Comparer, sketch, sketch_projection
+from dataaudit.likeness.texts import fold_text
+
+
+@dataclass(frozen=True)
+class CopyModel:
+    """How likely a copied field stays the same, is rounded, or is changed to something else."""
+
+    same: float
+    rounded: float
+    changed: float
+    changed_category: float
+
+
+PLAIN_COPY = CopyModel(same=0.95, rounded=0.01, changed=0.03, changed_category=0.03)
+ROUNDED_COPY = CopyModel(same=0.50, rounded=0.49, changed=0.005, changed_category=0.005)
+NEARNESS = 0.2
+"""A changed number is likelier near than far: density NEARNESS * share ** (NEARNESS - 1)."""
+GRAINS = np.array([m * 10.0**e for e in range(-4, 7) for m in (1, 2, 5)])
+
+
+def describe_table(
+    table: pd.DataFrame, like: pd.DataFrame | None = None
+) -> TableDescriptors | ImageDescriptors:
+    """Describe table rows; columns that are the pixels of small images are described as images.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        The rows, with the columns of `like`.
+    like : pandas.DataFrame or None
+        The training table, where `table` holds suspects: a column is a number if it is there.
+    """
+    like = table if like is None else like
+    grid = pixel_grid(like)
+    if grid is not None:
+        return describe_pixel_table(table[list(like.columns)], like, grid)
+    numeric = [c for c in like.columns if is_number_column(like[c])]
+    others = [c for c in like.columns if not is_number_column(like[c])]
+    numbers = np.column_stack(
+        [pd.to_numeric(table[c], errors="coerce").to_numpy(np.float64) for c in numeric]
+        or [np.empty((len(table), 0))]
+    )
+    categories = np.column_stack(
+        [_as_categories(table[c]) for c in others] or [np.empty((len(table), 0), object)]
+    )
+    return TableDescriptors(numbers, categories, tuple(map(str, numeric + others)))
+
+
+class TableRows:
+    """Training rows of a table, with the rarity of their values."""
+
+    def __init__(self, rows: TableDescriptors) -> None:
+        self.rows = rows
+        self.scheme = TableScheme(rows)
+        self.projection = sketch_projection(HASHED_FEATURES)
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.rows)
+
+    def vectors(self, part: slice) -> FloatArray:
+        """Return unit vectors of some rows to search with, `[rows, 1, width]`."""
+        return self.views(self.rows.take(np.arange(len(self.rows))[part]))
+
+    def views(self, suspects: TableDescriptors) -> FloatArray:
+        """Return unit vectors of suspects to search with, `[suspects, 1, width]`."""
+        return sketch(self.scheme.tokens(suspects), self.projection)
+
+    def comparer(self, suspects: TableDescriptors) -> Comparer:
+        """Return what compares one suspect with some rows; the score is in nats, against rivals."""
+
+        def compare_one(position: int, row_positions: IndexArray) -> tuple[FloatArray, FloatArray]:
+            one = suspects.take(np.array([position]))
+            nats = self.scheme.log_likelihood_ratio(one, self.rows.take(row_positions))
+            most = float(self.scheme.log_likelihood_ratio(one, one)[0])
+            similarity = (nats / max(most, 1e-9)).clip(-1, 1)
+            ordered = np.sort(nats)[::-1]
+            rival = np.where(nats == ordered[0], ordered[min(1, len(nats) - 1)], ordered[0])
+            score = nats - (most - nats) + (nats - rival) / 2
+            return similarity.astype(np.float32), score.astype(np.float32)
+
+        return compare_one
+
+
+def is_rounding(value: float, other: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return where one of two unequal numbers is the other, rounded to 1, 2 or 5 times 10**k."""
+    grain = GRAINS[:, None]
+    near = np.abs(value - other) <= grain / 2 * (1 + 1e-9)
+    whole = np.abs(value / grain - np.rint(value / grain)) < 1e-6
+    other_whole = np.abs(other / grain - np.rint(other / grain)) < 1e-6
+    return np.asarray((near & (whole | other_whole)).any(0))
+
+
+class TableScheme:
+    """How rare each value is among the training rows, and what an agreement is worth, in nats."""
+
+    def __init__(self, rows: TableDescriptors) -> None:
+        self.rows = max(len(rows), 1)
+        self.sorted_numbers = [np.sort(column[~np.isnan(column)]) for column in rows.numbers.T]
+        self.frequencies = [
+            pd.Series(column).value_counts().to_dict() for column in rows.categories.T
+        ]
+
+    def log_likelihood_ratio(
+        self, one: TableDescriptors, rows: TableDescriptors
+    ) -> NDArray[np.float64]:
+        """Return [rows] nats for "the single row `one` was copied from this row" against chance.
+
+        A copy is either a plain one, in which a field may have been changed, or a rounded one;
+        both are equally likely beforehand.
+        """
+        hypotheses = [self._copied(one, rows, edit) for edit in (PLAIN_COPY, ROUNDED_COPY)]
+        return np.asarray(np.logaddexp(*hypotheses) - np.log(2))
+
+    def _copied(
+        self, one: TableDescriptors, rows: TableDescriptors, edit: CopyModel
+    ) -> NDArray[np.float64]:
+        total = np.zeros(len(rows))
+        for column, known in enumerate(self.sorted_numbers):
+            total += self._number_evidence(
+                known, float(one.numbers[0, column]), rows.numbers[:, column], edit
+            )
+        for column, frequency in enumerate(self.frequencies):
+            value = one.categories[0, column]
+            share = float(self._share(frequency.get(value, 0)))
+            total += np.where(
+                rows.categories[:, column] == value,
+                np.log((1 - edit.changed_category) / share),
+                np.log(edit.changed_category / max(1 - share, edit.changed_category)),
+            )
+        return total
+
+    def _share(self, holding: ArrayLike) -> NDArray[np.float64]:
+        share = (np.asarray(holding, np.float64) + 1.0) / (self.rows + 1.0)
+        return np.minimum(share, 1.0)
+
+    def _number_evidence(
+        self, known: NDArray[np.float64], value: float, other: NDArray[np.float64], edit: CopyModel
+    ) -> NDArray[np.float64]:
+        """Nats for copying against the chance that a random row is at least as near to `value`."""
+        if math.isnan(value):
+            none = float(self._share(self.rows - len(known)))
+            alike, apart = np.log(edit.same / none), np.log(edit.changed / max(1 - none, 0.01))
+            return np.asarray(np.where(np.isnan(other), alike, apart), np.float64)
+        distance = np.abs(value - other)
+        slack = 1e-9 * max(abs(value), 1.0)
+        first = np.searchsorted(known, value - distance - slack, "left")
+        last = np.searchsorted(known, value + distance + slack, "right")
+        share = self._share(last - first)
+        nats = np.select(
+            [distance <= slack, is_rounding(value, other)],
+            [np.log(edit.same / share), np.log(edit.rounded / share)],
+            np.log(edit.changed * NEARNESS) - (1 - NEARNESS) * np.log(share),
+        )
+        return np.where(np.isnan(other), np.log(edit.changed), nats)
+
+    def tokens(self, items: TableDescriptors) -> sparse.csr_matrix:
+        """Return [items, features] hashed values and number ranges, weighted by their rarity."""
+        parts: list[tuple[NDArray[np.int64], NDArray[np.float64]]] = []
+        for column, frequency in enumerate(self.frequencies):
+            values = items.categories[:, column]
+            codes = pd.util.hash_array(values.astype(object)).astype(np.uint64)
+            rarity = -np.log(self._share([frequency.get(v, 0) for v in values]))
+            parts.append((_hashed(codes, f"category {column}"), rarity))
+        for column, known in enumerate(self.sorted_numbers):
+            parts.extend(self._number_tokens(items.numbers[:, column], known, column))
+        if not parts:
+            return sparse.csr_matrix((len(items), HASHED_FEATURES), dtype=np.float32)
+        columns = np.stack([code for code, _ in parts], 1)
+        data = np.sqrt(np.maximum(np.stack([nats for _, nats in parts], 1), 0)).astype(np.float32)
+        starts = np.arange(len(items) + 1) * len(parts)
+        shape = (len(items), HASHED_FEATURES)
+        return sparse.csr_matrix((data.ravel(), columns.ravel(), starts), shape=shape)
+
+    def _number_tokens(
+        self, values: NDArray[np.float64], known: NDArray[np.float64], column: int
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
+        """Ranges of 1/8, 1/64 and 1/512 of the rows, each at two offsets, and the value itself."""
+        low, high = np.searchsorted(known, values, "left"), np.searchsorted(known, values, "right")
+        place = (low + high) / 2 / max(len(known), 1)
+        share = self._share(high - low)
+        above = np.ones(len(values))
+        for bins in (8, 64, 512):
+            here = np.maximum(1 / bins, share)
+            for offset in (0.0, 0.5):
+                code = np.floor(place * bins + offset).astype(np.int64).astype(np.uint64)
+                name = f"number {column} {bins} {offset}"
+                yield _hashed(code, name), np.log(above / here) / 2
+            above = here
+        code = pd.util.hash_array(values).astype(np.uint64)
+        yield _hashed(code, f"number {column}"), np.log(above / share)
+
+
+def _hashed(codes: NDArray[np.uint64], name: str) -> NDArray[np.int64]:
+    salt = pd.util.hash_array(np.array([name], object))[0]
+    mixed = pd.util.hash_array(codes ^ salt)
+    return (mixed % np.uint64(HASHED_FEATURES)).astype(np.int64)
+
+
+def _as_categories(column: pd.Series) -> NDArray[np.object_]:
+    """Return folded text; missing values are a category of their own."""
+    text = column.astype(object).where(column.notna(), "")
+    return np.array([fold_text(str(value)) for value in text], object)

@@ -1,0 +1,1 @@
+"""The loop after an audit: exports, decisions, relabeling, comparison."""

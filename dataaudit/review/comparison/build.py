@@ -1,0 +1,197 @@
+"""From two finished audits to their comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from dataaudit.datasets.files import readable
+from dataaudit.errors import DataError, RunDirectoryError
+from dataaudit.report.label_findings import plain_label
+from dataaudit.report.samples import plain_id
+from dataaudit.review.comparison.data import (
+    AuditSide,
+    ChangedRow,
+    ChangedSuspect,
+    Comparison,
+    GateChange,
+    LabelChanges,
+    LeakChanges,
+    RowChange,
+)
+from dataaudit.review.comparison.keys import comparable_keys
+from dataaudit.run_directory.finished import FinishedAudit
+from dataaudit.run_directory.store import CONTAMINATION
+
+
+def compare(old: FinishedAudit, new: FinishedAudit) -> Comparison:
+    """Return what was fixed, what is new and what remains from `old` to `new`.
+
+    Raises
+    ------
+    RunDirectoryError
+        The rows of the two audits cannot be told apart, or a table is damaged.
+    """
+    sides = _side(old), _side(new)
+    return Comparison(
+        old=sides[0],
+        new=sides[1],
+        notes=_notes(*sides),
+        labels=_labels(old, new),
+        leaks=_leaks(old, new),
+        gates=_gates(old, new),
+    )
+
+
+def _side(audit: FinishedAudit) -> AuditSide:
+    report = audit.report
+    hashes = {split.role: split.sha256 for split in report.identity.splits}
+    return AuditSide(
+        name=report.identity.name,
+        date=report.identity.date,
+        train_rows=len(audit.mislabels),
+        train_sha256=audit.train_sha256,
+        held_out_sha256=hashes.get("held_out"),
+        suspects_sha256=hashes.get("suspects"),
+        model_sha256=report.method.model_sha256,
+    )
+
+
+def _notes(old: AuditSide, new: AuditSide) -> list[str]:
+    notes = []
+    if old.train_sha256 == new.train_sha256:
+        notes.append("Both audits looked at the very same training data.")
+    if old.held_out_sha256 != new.held_out_sha256:
+        notes.append("The trusted samples changed: labels were judged against others than before.")
+    if old.suspects_sha256 != new.suspects_sha256:
+        notes.append("The suspects changed.")
+    if old.model_sha256 != new.model_sha256:
+        notes.append("The model changed: another one judged the rows.")
+    elif old.train_sha256 != new.train_sha256:
+        notes.append(
+            "The model is the one that was trained before the data changed; train it again "
+            "before you rely on its metric."
+        )
+    return notes
+
+
+def _labels(old: FinishedAudit, new: FinishedAudit) -> LabelChanges:
+    keys = comparable_keys(old, new)
+    columns = ["row_id", "given_label", "probability", "flagged"]
+    before, after = (
+        audit.mislabels[columns].set_axis(key) for audit, key in zip((old, new), keys, strict=True)
+    )
+    both = before.add_suffix("_old").join(after.add_suffix("_new"), how="outer")
+    was = both["flagged_old"].eq(True)
+    now = both["flagged_new"].eq(True)
+    rate_old, rate_new = (
+        None if audit.report.labels is None else audit.report.labels.noise_rate
+        for audit in (old, new)
+    )
+    return LabelChanges(
+        fixed=_rows(both[was & ~now], "probability_old", _how_fixed),
+        new=_rows(both[now & ~was], "probability_new", _how_new),
+        still=_rows(both[was & now], "probability_new", lambda line: "still"),
+        rate_old=rate_old,
+        rate_new=rate_new,
+    )
+
+
+def _rows(
+    table: pd.DataFrame, by: str, change: Callable[[dict[str, Any]], RowChange]
+) -> list[ChangedRow]:
+    ordered = table.sort_values(by, ascending=False, kind="stable")
+    return [
+        ChangedRow(
+            row_id=plain_id(line["row_id_old" if pd.isna(line["row_id_new"]) else "row_id_new"]),
+            change=change(line),
+            old_label=_label(line["given_label_old"]),
+            new_label=_label(line["given_label_new"]),
+            old_probability=_number(line["probability_old"]),
+            new_probability=_number(line["probability_new"]),
+        )
+        for line in ordered.to_dict("records")
+    ]
+
+
+def _how_fixed(line: dict[str, Any]) -> RowChange:
+    if pd.isna(line["row_id_new"]):
+        return "removed"
+    same = str(line["given_label_old"]) == str(line["given_label_new"])
+    return "no longer flagged" if same else "relabeled"
+
+
+def _how_new(line: dict[str, Any]) -> RowChange:
+    if pd.isna(line["row_id_old"]):
+        return "added"
+    same = str(line["given_label_old"]) == str(line["given_label_new"])
+    return "newly flagged" if same else "relabeled"
+
+
+def _label(value: Any) -> Any:
+    if pd.isna(value):
+        return None
+    # Joining two tables turns whole numbers into fractions where a row is missing in one.
+    return plain_label(int(value) if isinstance(value, float) and value == int(value) else value)
+
+
+def _number(value: Any) -> float | None:
+    return None if pd.isna(value) else float(value)
+
+
+def _leaks(old: FinishedAudit, new: FinishedAudit) -> LeakChanges | None:
+    if old.report.leakage is None or new.report.leakage is None:
+        return None
+    before, after = _flagged_suspects(old.directory), _flagged_suspects(new.directory)
+
+    def changed(queries: list[Any]) -> list[ChangedSuspect]:
+        return [
+            ChangedSuspect(
+                query_id=plain_id(query),
+                old_row_id=plain_id(before[query]) if query in before else None,
+                new_row_id=plain_id(after[query]) if query in after else None,
+            )
+            for query in queries
+        ]
+
+    return LeakChanges(
+        fixed=changed([query for query in before if query not in after]),
+        new=changed([query for query in after if query not in before]),
+        still=changed([query for query in after if query in before]),
+        metric_name=new.report.leakage.metric_name,
+        metric_old=old.report.leakage.metric_clean,
+        metric_new=new.report.leakage.metric_clean,
+    )
+
+
+def _flagged_suspects(directory: Path) -> dict[Any, Any]:
+    """Return each flagged suspect with its best match, in the order of the table."""
+    path = directory / CONTAMINATION
+    try:
+        with readable(str(path), "a Parquet file"):
+            table = pd.read_parquet(path)
+            flagged = table[table["flagged"]].drop_duplicates("query_id")
+    except DataError as error:
+        raise RunDirectoryError(str(error)) from None
+    return dict(zip(flagged["query_id"].tolist(), flagged["row_id"].tolist(), strict=True))
+
+
+def _gates(old: FinishedAudit, new: FinishedAudit) -> list[GateChange]:
+    before, after = (
+        {gate.name: gate for gate in audit.report.verdict.gates} for audit in (old, new)
+    )
+    return [
+        GateChange(
+            name=name,
+            old_found=before[name].found if name in before else None,
+            old_limit=before[name].limit if name in before else None,
+            old_passed=before[name].passed if name in before else None,
+            new_found=after[name].found if name in after else None,
+            new_limit=after[name].limit if name in after else None,
+            new_passed=after[name].passed if name in after else None,
+        )
+        for name in dict.fromkeys([*before, *after])
+    ]

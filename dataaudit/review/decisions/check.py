@@ -1,0 +1,261 @@
+"""Decisions checked against the audit: what does not fit is refused before anything is written.
+
+A decision says of one row that its label is right (`keep`), what it should be (`relabel`), or
+that the reviewer could not tell (`unsure`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from dataaudit.datasets.files import close_match
+from dataaudit.errors import DataError
+from dataaudit.inert import as_it_was
+from dataaudit.labels.sets import NO_LABEL, SEPARATOR, as_text, from_text
+from dataaudit.labels.tags import NO_TAG
+from dataaudit.review.decisions.said import Said
+from dataaudit.review.exports.rows import SHA256_DIGITS
+from dataaudit.run_directory.finished import FinishedAudit
+
+Outcome = Literal["keep", "relabel", "unsure"]
+OUTCOMES: tuple[Outcome, ...] = ("keep", "relabel", "unsure")
+
+
+@dataclass(frozen=True)
+class Decided:
+    """A decision that fits the audit.
+
+    Attributes
+    ----------
+    where : str
+        File and line it came from.
+    position : int
+        Of the row in the training data.
+    row_id : str or int
+    outcome : "keep", "relabel" or "unsure"
+    before, after : str
+        Class names, numbers or label sets as text; the same unless the outcome is "relabel".
+    reviewer, comment, date : str
+    """
+
+    where: str
+    position: int
+    row_id: str | int
+    outcome: Outcome
+    before: str
+    after: str
+    reviewer: str
+    comment: str
+    date: str
+
+
+def checked(audit: FinishedAudit, said: Iterable[Said]) -> list[Decided]:
+    """Return the decisions, each with its row.
+
+    Raises
+    ------
+    DataError
+        A decision is about other data, an unknown row or an unknown label, says two things at
+        once, or contradicts another one.
+    """
+    table = audit.mislabels
+    # As objects: whole numbers beside missing ones must not be written as fractions.
+    ids, given, suggested = (
+        pd.Index([str(value) for value in table[name].astype(object)])
+        for name in ("row_id", "given_label", "suggested_label")
+    )
+    decided: dict[int, Decided] = {}
+    every = []
+    for item in said:
+        _refuse_other_data(audit, item)
+        position = _position(audit, ids, item)
+        if pd.isna(table["probability"].iloc[position]):
+            raise DataError(
+                f"{item.where}: row {item.row_id} was set aside, not judged; set_aside.parquet of "
+                "the audit says why. Mend the data, and audit it again"
+            )
+        before = given[position]
+        if item.given_label is not None and not _same(audit, item.given_label, before):
+            raise DataError(
+                f"{item.where}: row {item.row_id} had the label {item.given_label!r} when it was "
+                f"exported; in this audit it has {before!r}"
+            )
+        outcome, after = _outcome(audit, item, before, suggested[position])
+        decision = Decided(
+            where=item.where,
+            position=position,
+            row_id=_plain(table["row_id"].iloc[position]),
+            outcome=outcome,
+            before=before,
+            after=after,
+            reviewer=item.reviewer,
+            comment=item.comment,
+            date=item.date,
+        )
+        refuse_conflict(decided.get(position), decision)
+        if outcome != "unsure":
+            decided.setdefault(position, decision)
+        every.append(decision)
+    return every
+
+
+def refuse_conflict(first: Decided | None, second: Decided) -> None:
+    """Raise a `DataError` where two decisions about one row do not say the same.
+
+    To be unsure contradicts nobody.
+    """
+    if first is None or "unsure" in (first.outcome, second.outcome):
+        return
+    if (first.outcome, first.after) != (second.outcome, second.after):
+        raise DataError(
+            f"{second.where}: row {second.row_id}: {_words(second)}, but {first.where} says "
+            f"{_words(first)}; expected one decision for each row"
+        )
+
+
+def _words(decision: Decided) -> str:
+    if decision.outcome == "relabel":
+        return f"relabel as {decision.after!r}"
+    return decision.outcome
+
+
+def _refuse_other_data(audit: FinishedAudit, item: Said) -> None:
+    expected = audit.train_sha256[:SHA256_DIGITS]
+    if item.train_sha256 and item.train_sha256 != expected:
+        raise DataError(
+            f"{item.where}: this decision is about other training data: train_sha256 is "
+            f"{item.train_sha256!r}, expected {expected!r} ({audit.directory})"
+        )
+
+
+def _position(audit: FinishedAudit, ids: pd.Index, item: Said) -> int:
+    # What was exported with a guard first: "'=x" means the row "=x", if there is one.
+    for candidate in dict.fromkeys([as_it_was(item.row_id), item.row_id]):
+        found = ids.get_indexer([candidate])[0]
+        if found >= 0:
+            return int(found)
+    raise DataError(
+        f"{item.where}: there is no row {item.row_id!r} in this audit ({audit.directory}, "
+        f"{len(ids):,} rows); expected a row_id of mislabels.parquet, for example {ids[0]!r}"
+    )
+
+
+def _outcome(audit: FinishedAudit, item: Said, before: str, suggested: str) -> tuple[Outcome, str]:
+    """Return the outcome, and the label that the row then has."""
+    decision = item.decision.strip().lower()
+    named = _label(audit, item, before) if item.new_label else None
+    if decision and decision not in OUTCOMES:
+        raise DataError(
+            f"{item.where}: unknown decision {item.decision!r}; expected one of "
+            f"{', '.join(OUTCOMES)}"
+        )
+    if decision == "unsure":
+        return "unsure", before
+    if decision == "keep":
+        if named not in (None, before):
+            raise DataError(
+                f"{item.where}: row {item.row_id}: the decision is to keep {before!r}, but "
+                f"new_label is {named!r}"
+            )
+        return "keep", before
+    if decision == "relabel":
+        after = named or suggested
+        if after == before:
+            raise DataError(
+                f"{item.where}: row {item.row_id}: the decision is to relabel, but the label is "
+                f"{before!r} already"
+            )
+        return "relabel", after
+    assert named is not None
+    return ("keep" if named == before else "relabel"), named
+
+
+def _label(audit: FinishedAudit, item: Said, before: str) -> str:
+    """Return the new label as the audit writes labels."""
+    if audit.task == "regression":
+        return _target(item)
+    if audit.task == "multi-label":
+        return _label_set(audit, item)
+    if audit.task == "token-classification":
+        return _tags(audit, item, before)
+    return _class(audit, item)
+
+
+def _target(item: Said) -> str:
+    try:
+        value = float(as_it_was(item.new_label))
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise DataError(
+            f"{item.where}: row {item.row_id}: {item.new_label!r} is no finite number, as a target "
+            "has to be"
+        )
+    return str(value)
+
+
+def _label_set(audit: FinishedAudit, item: Said) -> str:
+    try:
+        members = from_text(as_it_was(item.new_label), audit.classes)
+    except ValueError as error:
+        near = close_match(str(error), audit.classes)
+        hint = f"; did you mean {near!r}?" if near else ""
+        raise DataError(
+            f"{item.where}: row {item.row_id}: {str(error)!r} in {item.new_label!r} is none of the "
+            f"labels {', '.join(map(repr, audit.classes[:20]))}; expected labels with "
+            f"{SEPARATOR!r} between them, or {NO_LABEL}{hint}"
+        ) from None
+    return as_text(members, audit.classes)
+
+
+def _tags(audit: FinishedAudit, item: Said, before: str) -> str:
+    given, new = before.split(), as_it_was(item.new_label).split()
+    if len(new) != len(given):
+        raise DataError(
+            f"{item.where}: row {item.row_id}: found {len(new)} tags in {item.new_label!r}, "
+            f"expected {len(given)} with blanks between them, one for each token: {before}"
+        )
+    for old, tag in zip(given, new, strict=True):
+        if (tag not in audit.classes and tag != NO_TAG) or (old == NO_TAG) != (tag == NO_TAG):
+            near = close_match(tag, audit.classes)
+            hint = f"; did you mean {near!r}?" if near else ""
+            raise DataError(
+                f"{item.where}: row {item.row_id}: {tag!r} in {item.new_label!r} is none of the "
+                f"tags {', '.join(map(repr, audit.classes[:20]))}; {NO_TAG} stands for tokens that "
+                f"are not judged, and stays{hint}"
+            )
+    return " ".join(new)
+
+
+def _class(audit: FinishedAudit, item: Said) -> str:
+    for candidate in (as_it_was(item.new_label), item.new_label):
+        if candidate in audit.classes:
+            return candidate
+    near = close_match(item.new_label, audit.classes)
+    hint = f"; did you mean {near!r}?" if near else ""
+    shown = ", ".join(repr(name) for name in audit.classes[:20])
+    more = f", ... ({len(audit.classes)} in all)" if len(audit.classes) > 20 else ""
+    raise DataError(
+        f"{item.where}: row {item.row_id}: {item.new_label!r} is none of the classes "
+        f"{shown}{more}{hint}"
+    )
+
+
+def _same(audit: FinishedAudit, exported: str, label: str) -> bool:
+    if audit.task == "regression":
+        # A spreadsheet writes 151.0 as 151.
+        try:
+            return math.isclose(float(exported), float(label), rel_tol=1e-9)
+        except ValueError:
+            return False
+    return label in (exported, as_it_was(exported))
+
+
+def _plain(value: Any) -> str | int:
+    return value.item() if isinstance(value, np.generic) else value

@@ -1,0 +1,81 @@
+"""Decisions from a CSV file: one that `dataaudit export` wrote and a person filled, or any other.
+
+The columns `row_id` and one of `decision` and `new_label` are needed; `reviewer`, `comment` and
+`date` are read where they stand, and so are `given_label` and `train_sha256` of an export.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from dataaudit.datasets.files import close_match, existing, readable
+from dataaudit.datasets.text_lines import RECORD_BYTES
+from dataaudit.errors import DataError
+from dataaudit.inert import as_it_was
+from dataaudit.review.decisions.said import Said
+
+
+def read_csv(path: Path) -> list[Said]:
+    """Return what the file says, without the rows nobody has decided about.
+
+    Raises
+    ------
+    DataError
+        The file is missing, is not UTF-8, lacks a column, or has a line of another length.
+    """
+    return [
+        _said(path, line, record)
+        for line, record in _records(existing(path))
+        if record.get("decision", "").strip() or record.get("new_label", "")
+    ]
+
+
+def _records(path: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
+    # Exported texts are longer than the csv module allows for.
+    csv.field_size_limit(RECORD_BYTES)
+    try:
+        # A spreadsheet may put a byte order mark before the first name.
+        with readable(str(path), "a CSV file"), path.open(encoding="utf-8-sig", newline="") as file:
+            lines = csv.reader(file)
+            names = next(lines, [])
+            _require_columns(path, names)
+            for cells in lines:
+                if len(cells) not in (0, len(names)):
+                    raise DataError(
+                        f"{path}: line {lines.line_num}: expected {len(names)} fields, "
+                        f"found {len(cells)}"
+                    )
+                if cells:
+                    yield lines.line_num, dict(zip(names, cells, strict=True))
+    except csv.Error as error:
+        raise DataError(f"{path}: line {lines.line_num}: not CSV: {error}") from None
+
+
+def _require_columns(path: Path, names: list[str]) -> None:
+    if len(names) == 1 and ";" in names[0]:
+        raise DataError(f"{path}: the fields seem to be separated by ';', expected commas")
+    shown = ", ".join(map(repr, names[:20])) or "none"
+    if "row_id" not in names:
+        near = close_match("row_id", names)
+        hint = f"; did you mean {near!r}?" if near else ""
+        raise DataError(f"{path}: no column 'row_id'; the columns are {shown}{hint}")
+    if "decision" not in names and "new_label" not in names:
+        raise DataError(
+            f"{path}: no column 'decision' and none 'new_label'; the columns are {shown}"
+        )
+
+
+def _said(path: Path, line: int, record: Mapping[str, str]) -> Said:
+    return Said(
+        where=f"{path}: line {line}",
+        row_id=record["row_id"],
+        decision=record.get("decision", ""),
+        new_label=record.get("new_label", ""),
+        reviewer=as_it_was(record.get("reviewer", "")).strip(),
+        comment=as_it_was(record.get("comment", "")).strip(),
+        date=record.get("date", "").strip(),
+        given_label=record.get("given_label"),
+        train_sha256=record.get("train_sha256"),
+    )

@@ -1,0 +1,98 @@
+"""`dataaudit export`: the rows of a finished audit for review elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from dataaudit.progress import track
+from dataaudit.review.exports.choices import ExportFormat
+from dataaudit.review.exports.croissant import write_croissant
+from dataaudit.review.exports.csv import write_csv
+from dataaudit.review.exports.jsonl import write_jsonl
+from dataaudit.review.exports.label_studio import write_label_studio
+from dataaudit.review.exports.rows import ExportRow, chosen_positions, export_rows
+from dataaudit.review.exports.spool import refuse_existing
+from dataaudit.run_directory.finished import FinishedAudit
+
+ENDINGS = {
+    ExportFormat.csv: ".csv",
+    ExportFormat.jsonl: ".jsonl",
+    ExportFormat.label_studio: ".json",
+    ExportFormat.croissant: ".croissant.json",
+}
+
+
+def export(
+    directory: Path,
+    to: ExportFormat,
+    out: Path | None = None,
+    *,
+    only_flagged: bool = True,
+    moved_to: Path | None = None,
+) -> list[str]:
+    """Write rows of a finished audit for review, or Croissant metadata; say what was written.
+
+    Parameters
+    ----------
+    directory : Path
+        A finished audit.
+    to : ExportFormat
+    out : Path or None
+        The file to write; None names it after the directory, beside it.
+    only_flagged : bool
+        Whether only flagged rows are written, or all; Croissant describes all.
+    moved_to : Path or None
+        Where the training data is now, if it was moved since the audit.
+
+    Raises
+    ------
+    DataAuditError
+        There is no audit, its data has gone or changed, or the file exists already.
+    """
+    audit = FinishedAudit.open(directory)
+    target = out or _beside(directory, to, only_flagged)
+    refuse_existing(target)
+    if to is ExportFormat.label_studio:
+        refuse_existing(target.with_suffix(".xml"))
+    samples = audit.training_rows(moved_to)
+    if to is ExportFormat.croissant:
+        write_croissant(target, audit, samples)
+        return [f"Croissant metadata: {target.absolute()}"]
+    positions = chosen_positions(audit, only_flagged=only_flagged)
+    own = samples.special_columns() - {samples.group_column}
+    columns = [name for name in map(str, samples.take([0]).frame.columns) if name not in own]
+    content = samples.content_column
+    others = [name for name in columns if name != content]
+
+    def rows() -> Iterator[ExportRow]:
+        return track(export_rows(audit, samples, positions), "export", len(positions))
+
+    if to is ExportFormat.label_studio:
+        count, configuration = write_label_studio(
+            target,
+            rows(),
+            model_version=f"dataaudit {audit.report.method.versions.get('dataaudit', '')}".strip(),
+            modality=samples.modality,
+            classes=audit.classes,
+            task=audit.task,
+            columns=others,
+        )
+        return [_written(count, target), f"labelling configuration: {configuration.absolute()}"]
+    if to is ExportFormat.csv:
+        is_text = samples.modality == "text"
+        count = write_csv(target, rows(), columns if is_text else others, content)
+        return [_written(count, target)]
+    return [_written(write_jsonl(target, rows()), target)]
+
+
+def _beside(directory: Path, to: ExportFormat, only_flagged: bool) -> Path:
+    directory = directory.absolute()
+    rows = "-flagged" if only_flagged else "-all"
+    return directory.with_name(
+        directory.name + ("" if to is ExportFormat.croissant else rows) + ENDINGS[to]
+    )
+
+
+def _written(count: int, target: Path) -> str:
+    return f"{count:,} {'row' if count == 1 else 'rows'}: {target.absolute()}"

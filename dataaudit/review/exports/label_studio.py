@@ -1,0 +1,148 @@
+"""Rows for review as Label Studio tasks, and the labelling configuration that goes with them.
+
+Label Studio exports predictions as numbers only, so whatever the way back needs (`row_id`, the
+given label, the scores) stands in each task's `data`.
+"""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from dataaudit.datasets.samples import Modality
+from dataaudit.labels.sets import NO_LABEL, SEPARATOR
+from dataaudit.report import formats
+from dataaudit.review.exports.rows import ExportRow, as_text
+from dataaudit.review.exports.spool import write_by_rank, write_file
+
+LABEL = "label"
+LABEL_SET = "labels"
+COMMENT = "comment"
+SAMPLE = "sample"
+
+
+def write_label_studio(
+    target: Path,
+    rows: Iterable[ExportRow],
+    *,
+    model_version: str,
+    modality: Modality,
+    classes: Sequence[str],
+    columns: Sequence[str],
+    task: str = "classification",
+) -> tuple[int, Path]:
+    """Write tasks with predictions, and beside them the labelling configuration.
+
+    Parameters
+    ----------
+    target : Path
+        The JSON file of tasks; the configuration has the same name and ends in `.xml`.
+    rows : iterable of ExportRow
+    model_version : str
+        What Label Studio shows as the source of the predictions.
+    modality : str
+    classes : sequence of str
+    columns : sequence of str
+        Columns that a reviewer sees beside (or instead of) text or image.
+    task : str
+        Of a regression a number is asked for, of label sets any number of choices, of tokens all
+        tags as text.
+
+    Returns
+    -------
+    int, Path
+        How many tasks were written; where the configuration is.
+    """
+    configuration = target.with_suffix(".xml")
+    text = labelling_configuration(modality, classes, columns, task)
+    count = write_by_rank(
+        target,
+        ((row.rank, _task(row, model_version, task)) for row in rows),
+        before=b"[\n",
+        between=b",\n",
+        after=b"\n]\n",
+    )
+    write_file(configuration, lambda path: path.write_text(text, encoding="utf-8"))
+    return count, configuration
+
+
+def labelling_configuration(
+    modality: Modality,
+    classes: Sequence[str],
+    columns: Sequence[str],
+    task: str = "classification",
+) -> str:
+    """Return the XML that Label Studio wants as "Labeling Interface"."""
+    view = ElementTree.Element("View")
+    ElementTree.SubElement(view, "Header", {"value": "$review"})
+    if modality == "image":
+        shown = {"name": SAMPLE, "value": "$image", "zoom": "true", "zoomControl": "true"}
+        ElementTree.SubElement(view, "Image", shown)
+    elif modality == "text":
+        ElementTree.SubElement(view, "Text", {"name": SAMPLE, "value": "$text"})
+    if modality == "table" or columns:
+        name = SAMPLE if modality == "table" else "fields"
+        ElementTree.SubElement(view, "Table", {"name": name, "value": "$fields"})
+    asked = {"toName": SAMPLE, "required": "true"}
+    if task == "regression":
+        ElementTree.SubElement(view, "Number", {"name": LABEL, **asked})
+    elif task == "token-classification":
+        editable = {"editable": "true", "maxSubmissions": "1", "rows": "2"}
+        ElementTree.SubElement(view, "TextArea", {"name": LABEL, **asked, **editable})
+    else:
+        several = task == "multi-label"
+        name, kind = (LABEL_SET, "multiple") if several else (LABEL, "single")
+        choice = {"name": name, "toName": SAMPLE, "choice": kind, "required": "true"}
+        choices = ElementTree.SubElement(view, "Choices", {**choice, "showInline": "true"})
+        for value in [*classes, NO_LABEL] if several else classes:
+            ElementTree.SubElement(choices, "Choice", {"value": value})
+    comment = {"name": COMMENT, "toName": SAMPLE, "rows": "2"}
+    ElementTree.SubElement(view, "TextArea", {**comment, "placeholder": "Comment (optional)"})
+    ElementTree.indent(view)
+    return ElementTree.tostring(view, encoding="unicode") + "\n"
+
+
+def _task(row: ExportRow, model_version: str, task: str) -> bytes:
+    data = {
+        "row_id": row.row_id,
+        "given_label": row.given_label,
+        "suggested_label": row.suggested_label,
+        "probability": row.probability,
+        "score": row.score,
+        "rank": row.rank,
+        "flagged": row.flagged,
+        "train_sha256": row.train_sha256,
+        "review": f"Row {row.row_id}: given {row.given_label}, suggested {row.suggested_label}, "
+        f"wrong with a probability of {formats.percent(row.probability)}",
+        "fields": {name: as_text(value) for name, value in row.fields.items()},
+    }
+    if row.text is not None:
+        data["text"] = row.text
+    if row.image is not None:
+        data["image"] = row.image
+    prediction = {
+        "model_version": model_version,
+        "score": row.probability,
+        "result": [_suggestion(row, task)],
+    }
+    content = {"data": data, "predictions": [prediction]}
+    return json.dumps(content, ensure_ascii=False, allow_nan=False).encode("utf-8")
+
+
+def _suggestion(row: ExportRow, task: str) -> dict[str, object]:
+    """Return the suggested label as Label Studio shows it, for the reviewer to accept or change."""
+    if task == "regression":
+        value = {"number": float(row.suggested_label)}
+        return {"from_name": LABEL, "to_name": SAMPLE, "type": "number", "value": value}
+    if task == "token-classification":
+        text = {"text": [row.suggested_label]}
+        return {"from_name": LABEL, "to_name": SAMPLE, "type": "textarea", "value": text}
+    if task == "multi-label":
+        choices = row.suggested_label.split(SEPARATOR)
+        name = LABEL_SET
+    else:
+        choices, name = [row.suggested_label], LABEL
+    value_of_choices = {"choices": choices}
+    return {"from_name": name, "to_name": SAMPLE, "type": "choices", "value": value_of_choices}

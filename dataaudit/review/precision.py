@@ -1,0 +1,73 @@
+"""The precision that review really reached, beside the one that the audit claimed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import pandas as pd
+
+from dataaudit.report.data import Estimate, Review
+from dataaudit.review.decisions.check import Decided
+
+_Z = 1.959963984540054
+"""The 97.5 % quantile of the normal distribution."""
+
+
+def wilson(hits: int, count: int) -> Estimate:
+    """Return a share with Wilson's 95 % interval.
+
+    Wilson, "Probable inference, the law of succession, and statistical inference", JASA 1927; it
+    stays inside 0..1 and is honest for few rows and for shares near 1, unlike the normal one.
+
+    Parameters
+    ----------
+    hits, count : int
+        `count` at least 1.
+    """
+    share = hits / count
+    square = _Z**2
+    centre = (share + square / (2 * count)) / (1 + square / count)
+    spread = math.sqrt(share * (1 - share) / count + square / (4 * count**2))
+    half = _Z * spread / (1 + square / count)
+    return Estimate(
+        estimate=share,
+        low=max(0.0, min(share, centre - half)),
+        high=min(1.0, max(share, centre + half)),
+    )
+
+
+def measure(mislabels: pd.DataFrame, decided: Sequence[Decided]) -> Review:
+    """Return what reviewers found among flagged and kept rows; a row counts once.
+
+    Parameters
+    ----------
+    mislabels : pandas.DataFrame
+        As `mislabels.parquet`.
+    decided : sequence of Decided
+    """
+    # Where one reviewer was unsure and another was not, the row has been decided.
+    sure_first = sorted(decided, key=lambda item: item.outcome == "unsure")
+    rows = pd.DataFrame(
+        [(item.position, item.outcome, item.after) for item in sure_first],
+        columns=["position", "outcome", "after"],
+    ).drop_duplicates("position")
+    found = mislabels.iloc[rows["position"]].reset_index(drop=True)
+    rows = rows.reset_index(drop=True).assign(
+        flagged=found["flagged"].astype(bool),
+        probability=found["probability"],
+        suggested=[str(value) for value in found["suggested_label"].astype(object)],
+    )
+    sure = rows[rows["outcome"] != "unsure"]
+    flagged, kept = sure[sure["flagged"]], sure[~sure["flagged"]]
+    wrong = flagged[flagged["outcome"] == "relabel"]
+    return Review(
+        flagged_reviewed=len(flagged),
+        flagged_wrong=len(wrong),
+        precision=wilson(len(wrong), len(flagged)) if len(flagged) else None,
+        precision_claimed=float(flagged["probability"].mean()) if len(flagged) else None,
+        suggestions_right=int((wrong["after"] == wrong["suggested"]).sum()),
+        kept_reviewed=len(kept),
+        kept_wrong=int((kept["outcome"] == "relabel").sum()),
+        unsure=len(rows) - len(sure),
+    )

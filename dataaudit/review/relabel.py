@@ -1,0 +1,104 @@
+"""`dataaudit relabel`: reviewers' decisions back into a corrected data set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from dataaudit.corrections.tags import corrected_tags
+from dataaudit.datasets.changes import Changes
+from dataaudit.datasets.rewriting import discard, refuse_unfit_target, write_corrected
+from dataaudit.datasets.samples import Samples
+from dataaudit.errors import DataError
+from dataaudit.labels.sets import NO_LABEL, SEPARATOR
+from dataaudit.report.data import AuditReport
+from dataaudit.report.render import render
+from dataaudit.report.review_words import review_lines
+from dataaudit.review.decisions.check import Decided, checked
+from dataaudit.review.decisions.log import as_logged, earlier_decisions, joined, write_log
+from dataaudit.review.decisions.read import read_decisions
+from dataaudit.review.precision import measure
+from dataaudit.run_directory.atomic import write_atomically
+from dataaudit.run_directory.finished import FinishedAudit
+from dataaudit.run_directory.store import AUDIT, REMEDIATION, REPORT
+
+
+def relabel(
+    directory: Path, decisions: Path, out: Path, *, moved_to: Path | None = None
+) -> list[str]:
+    """Apply decisions, log them, measure the precision reached, and say so in lines.
+
+    The corrected data holds these decisions and those logged before. The original is only read.
+
+    Parameters
+    ----------
+    directory : Path
+        A finished audit; its log, `audit.json` and `report.html` take the decisions in.
+    decisions : Path
+        A CSV file, or Label Studio's JSON export.
+    out : Path
+        The corrected data: a new file (or folder) in the format of the original.
+    moved_to : Path or None
+        Where the training data is now, if it was moved since the audit.
+
+    Raises
+    ------
+    DataAuditError
+        A decision does not fit the audit, the data has gone or changed, or `out` exists.
+    """
+    audit = FinishedAudit.open(directory)
+    new = checked(audit, read_decisions(decisions))
+    every = joined(earlier_decisions(audit), new)
+    samples = audit.training_rows(moved_to)
+    refuse_unfit_target(samples, out)
+    changes = _changes(audit, samples, every)
+    temporary = write_corrected(samples, changes, out)
+    try:
+        review = measure(audit.mislabels, every)
+        logged = as_logged(every)
+        report = audit.report.model_copy(update={"remediation": logged, "review": review})
+        write_log(directory, logged)
+        _write_report(directory, report)
+        # Last: finished data means that all is logged. The same call can be made again before.
+        temporary.rename(out)
+    except OSError as error:
+        raise DataError(f"{out}: cannot be written: {error.strerror or error}") from None
+    finally:
+        discard(temporary)
+    rows = {item.position for item in every}
+    return [
+        f"{len(rows):,} {'row' if len(rows) == 1 else 'rows'} decided about, "
+        f"{len(changes):,} relabeled",
+        *review_lines(review),
+        f"corrected data: {out.absolute()}",
+        f"log: {(directory / REMEDIATION).absolute()}",
+    ]
+
+
+def _changes(audit: FinishedAudit, samples: Samples, decided: Sequence[Decided]) -> Changes:
+    new = {item.position: item.after for item in decided if item.outcome == "relabel"}
+    if audit.task == "regression":
+        return Changes.to_values({position: float(text) for position, text in new.items()})
+    if audit.task == "multi-label":
+        sets = {
+            position: tuple(name for name in text.split(SEPARATOR) if name != NO_LABEL)
+            for position, text in new.items()
+        }
+        return Changes.to_values(sets)
+    if audit.task == "token-classification":
+        given = {item.position: item.before for item in decided}
+        values = samples.source.take(list(new))[samples.label_column]
+        tags = {
+            position: corrected_tags(value, given[position], new[position], audit.classes)
+            for position, value in zip(new, values, strict=True)
+        }
+        return Changes.to_values(tags)
+    classes = {name: position for position, name in enumerate(audit.classes)}
+    return Changes.of({position: classes[name] for position, name in new.items()})
+
+
+def _write_report(directory: Path, report: AuditReport) -> None:
+    text = report.model_dump_json(indent=2) + "\n"
+    write_atomically(directory / AUDIT, lambda path: path.write_text(text, encoding="utf-8"))
+    page = render(report)
+    write_atomically(directory / REPORT, lambda path: path.write_text(page, encoding="utf-8"))

@@ -1,0 +1,204 @@
+"""A finished audit, read back: its report, its tables, and the rows that it looked at."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pydantic import ValidationError
+
+from dataaudit.datasets.files import readable
+from dataaudit.datasets.load import open_samples
+from dataaudit.datasets.read_settings import ReadSettings
+from dataaudit.datasets.samples import Samples
+from dataaudit.datasets.shard_paths import shard_paths
+from dataaudit.errors import DataError, RunDirectoryError
+from dataaudit.labels.sets import SEPARATOR
+from dataaudit.report.data import AuditReport
+from dataaudit.run_directory.store import AUDIT, MANIFEST, MISLABELS
+
+MISLABEL_COLUMNS = [
+    "row_id",
+    "given_label",
+    "suggested_label",
+    "score",
+    "probability",
+    "flagged",
+    "rank",
+]
+
+
+@dataclass(frozen=True)
+class FinishedAudit:
+    """What a run directory holds.
+
+    Attributes
+    ----------
+    directory : Path
+    report : AuditReport
+    manifest : mapping
+        The content of `manifest.json`.
+    mislabels : pandas.DataFrame
+        One line for every training row, in the order of the training data.
+    """
+
+    directory: Path
+    report: AuditReport
+    manifest: Mapping[str, Any]
+    mislabels: pd.DataFrame
+
+    @classmethod
+    def open(cls, directory: Path) -> FinishedAudit:
+        """Read `audit.json`, `manifest.json` and `mislabels.parquet`.
+
+        Raises
+        ------
+        RunDirectoryError
+            There is no finished audit, or one of the files is damaged.
+        """
+        report = read_report(directory)
+        return cls(directory, report, read_manifest(directory), read_mislabels(directory))
+
+    @property
+    def train_sha256(self) -> str:
+        """The content hash of the training data that was audited."""
+        return str(self.manifest["inputs"]["train"]["sha256"])
+
+    @property
+    def classes(self) -> list[str]:
+        """The classes as text, in the order of the model's outputs; none of a regression."""
+        if self.task == "regression":
+            return []
+        counts = self.report.composition.counts
+        return [str(item.label) for item in counts if item.split == "train"]
+
+    @property
+    def task(self) -> str:
+        """The audit's task."""
+        return self.report.identity.task
+
+    @property
+    def tolerates_bad_rows(self) -> bool:
+        """Whether the audit set rows aside that it could not use."""
+        settings = self.manifest["settings"].get("bad_rows", {})
+        return bool(settings.get("largest_share") or settings.get("longest_text"))
+
+    def training_rows(self, moved_to: Path | None = None) -> Samples:
+        """Open the training data again and make sure that it is what was audited.
+
+        Parameters
+        ----------
+        moved_to : Path or None
+            Where the data is now, if it is no longer where the audit read it.
+
+        Raises
+        ------
+        DataError
+            The data is not there, or is no longer what was audited.
+        RunDirectoryError
+            The audit read its rows from memory.
+        """
+        settings = self.manifest["settings"]
+        if not Path(settings["train"]["path"]).is_absolute():
+            raise RunDirectoryError(
+                f"{self.directory}: the audit read its training rows from memory "
+                f"({self.manifest['inputs']['train']['source']}); expected an audit of files"
+            )
+        path = moved_to or Path(settings["train"]["path"])
+        if moved_to is None and not path.exists() and shard_paths(path) is None:
+            raise DataError(
+                f"{path}: the training data that was audited is no longer there; "
+                "say with --data where it is now"
+            )
+        samples = open_samples(
+            path,
+            ReadSettings(
+                "train",
+                settings["train"]["label"],
+                id_column=settings["train"]["id"],
+                classes=self.classes or None,
+                task=str(settings["task"]),
+                tolerate=self.tolerates_bad_rows,
+                ignore=settings.get("ignore_label"),
+                separator=settings["train"].get("separator", SEPARATOR),
+            ),
+        )
+        if samples.sha256 != self.train_sha256:
+            raise DataError(
+                f"{path}: is not the training data that was audited: its SHA-256 is "
+                f"{samples.sha256}, expected {self.train_sha256}; say with --data where the "
+                "audited data is"
+            )
+        return samples
+
+
+def read_report(directory: Path) -> AuditReport:
+    """Return the report of a finished audit, from its `audit.json`.
+
+    Raises
+    ------
+    RunDirectoryError
+        There is no finished audit, or `audit.json` is damaged.
+    """
+    path = directory / AUDIT
+    try:
+        return AuditReport.model_validate_json(_bytes(path))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise RunDirectoryError(f"{path}: is no audit report: {where}: {first['msg']}") from None
+
+
+def read_manifest(directory: Path) -> Mapping[str, Any]:
+    """Return the content of `manifest.json`.
+
+    Raises
+    ------
+    RunDirectoryError
+        It is missing, or lacks what an audit writes.
+    """
+    path = directory / MANIFEST
+    try:
+        content = json.loads(_bytes(path))
+        for key in ("task", "train"):
+            content["settings"][key]
+        for key in ("source", "rows", "sha256"):
+            content["inputs"]["train"][key]
+    except (ValueError, TypeError, KeyError) as error:
+        raise RunDirectoryError(f"{path}: is no manifest of an audit: {error!r}") from None
+    return dict(content)
+
+
+def read_mislabels(directory: Path) -> pd.DataFrame:
+    """Return `mislabels.parquet`.
+
+    Raises
+    ------
+    RunDirectoryError
+        It is missing, damaged, or lacks a column.
+    """
+    path = directory / MISLABELS
+    try:
+        with readable(str(path), "a Parquet file"):
+            table = pd.read_parquet(path)
+    except DataError as error:
+        raise RunDirectoryError(str(error)) from None
+    missing = [name for name in MISLABEL_COLUMNS if name not in table.columns]
+    if missing:
+        raise RunDirectoryError(
+            f"{path}: no column {missing[0]!r}; the columns are {', '.join(map(str, table))}"
+        )
+    return table
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise RunDirectoryError(
+            f"{path}: cannot be read ({error.strerror}); expected a finished audit's directory"
+        ) from None

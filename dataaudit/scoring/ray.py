@@ -1,0 +1,295 @@
+"""The Ray engine: row blocks go to actors that hold the models, finished blocks come back.
+
+This process reads the rows and hands them out block by block; each actor preprocesses its block
+and runs the forward passes on it. Blocks are the same as the local engine's, batch by batch, so
+that the scores are too. When an actor dies, or its node, Ray starts another one and gives it the
+block again: nothing else is lost, because a block counts when it has come back.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import socket
+import sys
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from dataaudit.datasets.samples import Batch, Samples
+from dataaudit.errors import ConfigError, DataAuditError, EngineError
+from dataaudit.models.numerics import EXACT, Numerics
+from dataaudit.models.trained import TrainedModel
+from dataaudit.progress import track
+from dataaudit.scoring.blocks import ScoreBlock
+from dataaudit.scoring.local import BatchScorer, block_length, joined
+from dataaudit.scoring.perturbation import Perturbation
+from dataaudit.tasks import Task
+
+BLOCKS_WAITING = 2
+"""Blocks handed out for each actor: one that it works on, one that it finds ready after that."""
+MOST_DEATHS = 10
+"""A block is given up when its workers have died so often; more, and the audit would hang on a
+block that no worker has the memory for."""
+SECONDS_TO_START = 300
+SECONDS_TO_CONNECT = 10
+
+# Read when ray is imported: an audit tells nobody that it runs.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+
+@dataclass(frozen=True)
+class RayEngine:
+    """Scores rows in `workers` actors.
+
+    Attributes
+    ----------
+    batch_size : int
+    workers : int
+        Actors; each takes one CPU core or, where the model is on CUDA, one GPU.
+    address : str
+        `local` starts Ray on this machine, for this call; `auto` or `host:port` joins a cluster.
+        Where this process is connected to Ray already, that connection is used and kept.
+    """
+
+    batch_size: int = 256
+    workers: int = 2
+    address: str = "local"
+    numerics: Numerics = EXACT
+
+    def score(
+        self,
+        model: TrainedModel,
+        task: Task,
+        samples: Samples,
+        perturbations: Sequence[Perturbation],
+        finished: Collection[int] = (),
+    ) -> Iterator[ScoreBlock]:
+        """Score all rows; blocks come in the order in which they are finished. See `Engine`."""
+        import ray
+
+        started_here = not ray.is_initialized()
+        if started_here:
+            _connect(self.address, self.workers)
+        try:
+            yield from self._score(model, task, samples, perturbations, finished)
+        finally:
+            if started_here:
+                ray.shutdown()
+
+    def _score(
+        self,
+        model: TrainedModel,
+        task: Task,
+        samples: Samples,
+        perturbations: Sequence[Perturbation],
+        finished: Collection[int],
+    ) -> Iterator[ScoreBlock]:
+        import ray
+
+        on_gpu = model.device.type == "cuda"
+        held = ray.put(_packed(model, task, _without_rows(samples), perturbations, self.numerics))
+        actor = ray.remote(_Scorer).options(
+            num_cpus=1,
+            num_gpus=1 if on_gpu else 0,
+            max_restarts=-1,
+            max_task_retries=MOST_DEATHS,
+        )
+        device = "cuda" if on_gpu else "cpu"
+        actors = [actor.remote(held, device, self.batch_size) for _ in range(self.workers)]
+        pool = _Pool(actors)
+        blocks = _row_blocks(samples, self.batch_size, finished)
+        total = -(-len(samples) // block_length(self.batch_size)) - len(finished)
+        try:
+            for batch in track(blocks, f"scoring {samples.role}", total=total):
+                while pool.is_full:
+                    yield from pool.finished()
+                pool.hand_out(batch)
+            while pool.is_busy:
+                yield from pool.finished()
+        finally:
+            for each in actors:
+                ray.kill(each)
+
+
+class _Pool:
+    """Hands blocks to actors that have started, and brings finished ones back."""
+
+    def __init__(self, actors: Sequence[Any]) -> None:
+        self._idle: list[Any] = []
+        self._starting = {actor.ready.remote(): actor for actor in actors}
+        self._running: dict[Any, Any] = {}
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no actor can take another block now."""
+        return not self._idle
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether blocks are still out."""
+        return bool(self._running)
+
+    def hand_out(self, batch: Batch) -> None:
+        """Give a block to an idle actor."""
+        actor = self._idle.pop(0)
+        self._running[actor.score.remote(batch)] = actor
+
+    def finished(self) -> Iterator[ScoreBlock]:
+        """Wait until something happens; yield the block that has come back, if it is one."""
+        import ray
+
+        patience = None if self._running else SECONDS_TO_START
+        waiting = [*self._running, *self._starting]
+        done, _ = ray.wait(waiting, num_returns=1, timeout=patience)
+        if not done:
+            raise EngineError(
+                f"engine: none of {len(self._starting)} workers started within {patience} s; the "
+                f"cluster offers {_resources(ray.cluster_resources())}, each worker needs 1 CPU, "
+                "or 1 GPU where the device is cuda"
+            )
+        try:
+            result = ray.get(done[0])
+        except ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, DataAuditError):
+                raise error.cause from None
+            raise
+        except ray.exceptions.RayActorError as error:
+            raise EngineError(
+                f"engine: a worker died {MOST_DEATHS} times on the same block; its last words: "
+                f"{' '.join(str(error).split())[:300]}"
+            ) from None
+        if done[0] in self._starting:
+            self._idle += [self._starting.pop(done[0])] * BLOCKS_WAITING
+        else:
+            self._idle.append(self._running.pop(done[0]))
+            yield result
+
+
+def _resources(found: dict[str, float]) -> str:
+    return f"{found.get('CPU', 0):.0f} CPUs and {found.get('GPU', 0):.0f} GPUs"
+
+
+def _connect(address: str, workers: int) -> None:
+    import ray
+
+    options: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
+    if address == "local":
+        options |= {"num_cpus": workers, "include_dashboard": False}
+    try:
+        if ":" in address and "://" not in address:
+            # Ray itself waits for minutes for a cluster that is not there.
+            host, _, port = address.rpartition(":")
+            socket.create_connection((host, int(port)), timeout=SECONDS_TO_CONNECT).close()
+        ray.init(address=address, **options)
+    except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
+        found = " ".join(str(error).split())[:300]
+        raise ConfigError(f"engine.address: no Ray cluster at {address!r}: {found}") from None
+
+
+def _row_blocks(samples: Samples, batch_size: int, finished: Collection[int]) -> Iterator[Batch]:
+    for block in samples.batches(block_length(batch_size)):
+        if int(block.positions[0]) not in finished:
+            yield block
+
+
+def _without_rows(samples: Samples) -> Samples:
+    """Return what an actor must know of the samples: all but their rows, ids and labels."""
+    return replace(
+        samples,
+        source=_Described(samples.source.description),
+        ids=samples.ids[:0],
+        labels=samples.labels[:0],
+    )
+
+
+@dataclass(frozen=True)
+class _Described:
+    """A source without rows, for messages only."""
+
+    description: str
+
+    def __len__(self) -> int:
+        return 0
+
+    def frames(self, rows_per_frame: int) -> Iterator[pd.DataFrame]:
+        raise NotImplementedError
+
+    def take(self, positions: Sequence[int]) -> pd.DataFrame:
+        raise NotImplementedError
+
+
+def _packed(
+    model: TrainedModel,
+    task: Task,
+    samples: Samples,
+    perturbations: Sequence[Perturbation],
+    numerics: Numerics,
+) -> bytes:
+    """Pickle what the actors hold, on the CPU, with the code of the user's own modules.
+
+    That code lies beside `audit.yaml`, where no other machine looks for it. Both ends of this are
+    processes of the same user, so that nothing foreign is unpickled.
+    """
+    from ray import cloudpickle
+
+    cpu = torch.device("cpu")
+    # Copied, because a module moves in place.
+    there = replace(model, module=copy.deepcopy(model.module), estimator=None).to(cpu)
+    held = (there, task, samples, [_moved(each, cpu) for each in perturbations], numerics)
+    modules = {module for part in _parts_of(model) if (module := _module_of(part)) is not None}
+    for module in modules:
+        cloudpickle.register_pickle_by_value(module)
+    try:
+        return bytes(cloudpickle.dumps(held))
+    finally:
+        for module in modules:
+            cloudpickle.unregister_pickle_by_value(module)
+
+
+def _moved(perturbation: Perturbation, device: torch.device) -> Perturbation:
+    tensors = {name: value.to(device) for name, value in perturbation.tensors.items()}
+    return replace(perturbation, tensors=tensors)
+
+
+def _parts_of(model: TrainedModel) -> list[Any]:
+    return [model.preprocess, *(type(part) for part in model.module.modules())]
+
+
+def _module_of(part: Callable[..., Any]) -> ModuleType | None:
+    """Return the module that defines a function or class, if it is the user's own file."""
+    module = sys.modules.get(getattr(part, "__module__", None) or "")
+    file = getattr(module, "__file__", None) or "site-packages"
+    package = str(getattr(module, "__name__", "")).partition(".")[0]
+    return None if "site-packages" in file or package in ("dataaudit", "torch") else module
+
+
+class _Scorer:
+    """What runs in an actor."""
+
+    def __init__(self, held: bytes, device: str, batch_size: int) -> None:
+        from ray import cloudpickle
+
+        model, task, samples, perturbations, numerics = cloudpickle.loads(held)
+        there = torch.device(device)
+        moved = [_moved(each, there) for each in perturbations]
+        self._scorer = BatchScorer(model.to(there), task, samples, moved, numerics)
+        self._batch_size = batch_size
+
+    def ready(self) -> None:
+        """Return as soon as the actor has started."""
+
+    def score(self, block: Batch) -> ScoreBlock:
+        """Score the rows of a block, batch by batch as the local engine does."""
+        lines = np.arange(len(block))
+        return joined(
+            [
+                self._scorer.score(block.select(lines[start : start + self._batch_size]))
+                for start in range(0, len(block), self._batch_size)
+            ]
+        )

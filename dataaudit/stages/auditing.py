@@ -1,0 +1,223 @@
+"""The audit: load → plan → score → flag → report."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from dataaudit.config import GENERATIVE, AuditConfig, config_from_python, load_config
+from dataaudit.datasets.samples import Role
+from dataaudit.errors import ConfigError
+from dataaudit.inputs import Loaded
+from dataaudit.mirror.features import seen_from_last_layer
+from dataaudit.mirror.plan import Plan, make_plan
+from dataaudit.mirror.relearn import Mirror, relearn
+from dataaudit.mirror.stored import from_bytes, to_bytes
+from dataaudit.report.render import render
+from dataaudit.report.result import AuditResult
+from dataaudit.run_directory.atomic import write_atomically
+from dataaudit.run_directory.fingerprint import Fingerprint
+from dataaudit.run_directory.finished import read_report
+from dataaudit.run_directory.manifest import Clock, build_manifest
+from dataaudit.run_directory.steps import Steps
+from dataaudit.run_directory.store import (
+    AUDIT,
+    CONTAMINATION,
+    MANIFEST,
+    MISLABELS,
+    REPORT,
+    SET_ASIDE,
+    RunDirectory,
+    as_json,
+    table,
+    text,
+)
+from dataaudit.scoring.choice import make_engine
+from dataaudit.stages.flagging import find_mislabels, no_pairs
+from dataaudit.stages.leaks import find_contamination
+from dataaudit.stages.loading import load, load_objects
+from dataaudit.stages.reporting import make_report
+from dataaudit.stages.scoring import score
+from dataaudit.stages.screening import table_of, with_unjudged_rows, with_unjudged_suspects
+
+MIRROR = "mirror"
+"""The name of the step that holds the mirror."""
+FEATURES = "features"
+"""The folder of what enters the last layer, where the mirror moves that layer alone."""
+
+
+def run_file(
+    audit_yaml: Path, out: Path, *, overwrite: bool = False, resume: bool = False
+) -> AuditResult:
+    """Run the audit that an `audit.yaml` describes; what `dataaudit run` does.
+
+    Parameters
+    ----------
+    audit_yaml : Path
+    out : Path
+        The run directory; created where it is missing.
+    overwrite : bool
+        Whether a finished audit in `out` may be replaced, and an unfinished one thrown away.
+    resume : bool
+        Whether to go on with an unfinished audit in `out`; its finished steps are used again.
+
+    Raises
+    ------
+    DataAuditError
+        The input or the directory cannot be used; the message says what and where.
+    """
+    config = load_config(audit_yaml)
+    folder = audit_yaml.resolve().parent
+    if config.task in GENERATIVE:
+        from dataaudit.studies.tracing.api import trace_config
+
+        return trace_config(config, folder, out, overwrite, resume)
+    with RunDirectory(out, overwrite=overwrite, resume=resume) as directory:
+        clock = Clock()
+        with clock.stage("load"):
+            loaded = load(config, folder)
+        return _run(loaded, config, directory, folder, clock)
+
+
+def audit(
+    model: Any,
+    train: Any,
+    held_out: Any = None,
+    suspects: Any = None,
+    *,
+    preprocess: Any = None,
+    label: str | list[str] = "label",
+    id: str | None = None,
+    group: str | None = None,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    resume: bool = False,
+    **settings: Any,
+) -> AuditResult:
+    """Audit a trained model's data from Python.
+
+    Parameters
+    ----------
+    model : torch.nn.Module, torch.export program, fitted scikit-learn estimator, or path
+        The trained model; the path is that of a folder that transformers saved. A module is set
+        to eval mode; its parameters are not changed.
+    train : pandas.DataFrame, torch Dataset or DataLoader, Hugging Face Dataset or (X, y) arrays
+        The training rows.
+    held_out : as `train`, optional
+        Trusted samples, which the model has not seen: they make the mislabel flags sharp.
+    suspects : as `train`, optional
+        Samples that may be copies of training rows, such as the public test set.
+    preprocess : callable, optional
+        (pandas.DataFrame) -> the model's input: a tensor, or a dict or tuple of tensors. Or the
+        tokenizer of a transformers model.
+    label : str or list of str
+        The label column; for task multi-label also several 0/1 columns, one for each label.
+    id : str, optional
+        The id column (None: row numbers).
+    group : str, optional
+        The column of training rows and suspects that tells which belong together, such as the
+        patient; shared groups are reported.
+    out : str or Path, optional
+        A directory for report and tables; None keeps the results in memory only.
+    overwrite : bool
+        Whether a finished audit in `out` may be replaced, and an unfinished one thrown away.
+    resume : bool
+        Whether to go on with an unfinished audit in `out`; its finished steps are used again.
+    **settings
+        The other keys of `audit.yaml`: name, task, classes, loss, ignore_label, mirror,
+        flags, gates, batch_size, device, about.
+
+    Raises
+    ------
+    DataAuditError
+        The input cannot be used; the message says what and where.
+    """
+    config = config_from_python(label, id, settings, group)
+    if config.task in GENERATIVE:
+        raise ConfigError(f"task: {config.task} is not audited but traced: call dataaudit.trace()")
+    if resume and out is None:
+        raise ConfigError("resume: needs `out`, the directory of the interrupted audit")
+    splits: dict[Role, Any] = {"train": train, "held_out": held_out, "suspects": suspects}
+    with contextlib.ExitStack() as stack:
+        if out is None:
+            out = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "audit"
+        directory = stack.enter_context(RunDirectory(Path(out), overwrite=overwrite, resume=resume))
+        clock = Clock()
+        with clock.stage("load"):
+            loaded = load_objects(model, splits, preprocess, config)
+        return _run(loaded, config, directory, None, clock)
+
+
+def render_again(directory: Path) -> Path:
+    """Render `report.html` of a finished audit from its `audit.json`, and return its path.
+
+    Raises
+    ------
+    RunDirectoryError
+        There is no finished audit, or `audit.json` is damaged.
+    """
+    report = read_report(directory)
+    target = directory / REPORT
+    write_atomically(target, lambda path: path.write_text(render(report), encoding="utf-8"))
+    return target.absolute()
+
+
+def _run(
+    loaded: Loaded,
+    config: AuditConfig,
+    directory: RunDirectory,
+    folder: Path | None,
+    clock: Clock,
+) -> AuditResult:
+    steps = directory.begin(Fingerprint.of(config, loaded, folder))
+    with clock.stage("mirror"):
+        seen = loaded
+        if config.mirror.kind == "head":
+            seen = seen_from_last_layer(loaded, steps.folder / FEATURES, config.batch_size)
+        plan = make_plan(seen, config)
+        mirror = _mirror(seen, plan, steps)
+    with clock.stage("score"):
+        scores = score(seen, mirror, make_engine(config), steps)
+    with clock.stage("flag mislabels"):
+        mislabels = find_mislabels(loaded, mirror, scores, config)
+    with clock.stage("flag contamination"):
+        contamination = find_contamination(loaded, scores, config)
+    with clock.stage("report"):
+        report = make_report(
+            loaded, config, plan, mirror, scores, mislabels, contamination, directory.notes, clock
+        )
+        page = render(report)
+    aside = loaded.set_aside
+    rows = with_unjudged_rows(mislabels.table, aside["train"], list(loaded.train.classes))
+    pairs = no_pairs(loaded)
+    if contamination is not None:
+        pairs = with_unjudged_suspects(contamination.table, aside["suspects"])
+    not_used = table_of(aside)
+    directory.publish(
+        {
+            MISLABELS: table(rows),
+            CONTAMINATION: table(pairs),
+            **({SET_ASIDE: table(not_used)} if _may_set_aside(config) else {}),
+            AUDIT: text(report.model_dump_json(indent=2) + "\n"),
+            REPORT: text(page),
+            MANIFEST: as_json(build_manifest(config, loaded, clock)),
+        }
+    )
+    return AuditResult(rows, pairs, not_used, report)
+
+
+def _may_set_aside(config: AuditConfig) -> bool:
+    # A row of tokens may have none to be judged, whatever is ignored.
+    may_ignore = config.ignore_label is not None or config.task == "token-classification"
+    return config.bad_rows.asked or may_ignore
+
+
+def _mirror(loaded: Loaded, plan: Plan, steps: Steps) -> Mirror:
+    content = steps.read(MIRROR)
+    if content is None:
+        content = to_bytes(relearn(loaded, plan))
+        steps.write(MIRROR, content)
+    # Read back even when it is new: then a resumed audit has exactly what the other one had.
+    return from_bytes(content, loaded.held_out, loaded.model.device)

@@ -1,0 +1,280 @@
+"""The first stage: everything an audit reads, opened and checked against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from dataaudit.config import AuditConfig, DataConfig
+from dataaudit.datasets.load import open_samples, samples_from_object
+from dataaudit.datasets.read_settings import ReadSettings
+from dataaudit.datasets.samples import Role, Samples
+from dataaudit.datasets.set_aside import SetAside
+from dataaudit.errors import ConfigError, DataError, ModelError
+from dataaudit.inputs import Loaded
+from dataaudit.labels.tags import widened
+from dataaudit.models.adapter import ModelAdapter
+from dataaudit.models.loading import load_function
+from dataaudit.models.parameters import moving_parameters
+from dataaudit.models.recognise import from_config, from_object, is_tokenizer
+from dataaudit.models.rescaled import rescaled
+from dataaudit.models.trained import Preprocess, TrainedModel, forward
+from dataaudit.stages.screening import Screening
+from dataaudit.tasks import (
+    AuditTask,
+    Classification,
+    MultiLabel,
+    Regression,
+    Task,
+    TokenClassification,
+)
+from dataaudit.tasks.weighted import (
+    WeightedClassification,
+    WeightedMultiLabel,
+    WeightedTokenClassification,
+)
+
+ROWS_PER_FORWARD = 256
+ROWS_FOR_NOISE = 2000
+"""Rows that the noise scale of a regression is estimated on, evenly spread where there are more."""
+
+Classes = Sequence[str | int] | None
+
+
+def load(config: AuditConfig, folder: Path, built: Any = None) -> Loaded:
+    """Open what an `audit.yaml` names.
+
+    Parameters
+    ----------
+    config : AuditConfig
+    folder : Path
+        The folder of `audit.yaml`, where the user's own module is looked for first.
+    built : torch.nn.Module, fitted scikit-learn estimator, or None
+        What the model's factory returned, where it has been called already.
+
+    Raises
+    ------
+    ConfigError, DataError, ModelError
+        Something is missing, unreadable, or does not fit the rest.
+    """
+    preprocess = preprocess_of(config, folder)
+    if built is None:
+        adapter = from_config(config.model, config.images, folder)
+    else:
+        adapter = from_object(built, config.images)
+    return assemble(adapter, preprocess, split_paths(config), open_samples, config)
+
+
+def preprocess_of(config: AuditConfig, folder: Path) -> Preprocess | None:
+    """Return the user's own preprocess, or None where `audit.yaml` names none."""
+    if config.preprocess is None:
+        return None
+    return load_function(config.preprocess, folder, "preprocess")
+
+
+def split_paths(config: AuditConfig) -> dict[Role, Path | None]:
+    """Return where each split lies, or None for those that `audit.yaml` leaves out."""
+    splits: dict[Role, DataConfig | None] = {
+        "train": config.train,
+        "held_out": config.held_out,
+        "suspects": config.suspects,
+    }
+    return {role: None if split is None else split.path for role, split in splits.items()}
+
+
+def load_objects(
+    built: Any,
+    splits: dict[Role, Any],
+    preprocess: Preprocess | None,
+    config: AuditConfig,
+) -> Loaded:
+    """The same from Python objects: a module or estimator, and data frames or data sets.
+
+    Parameters
+    ----------
+    built : torch.nn.Module, torch.export program, fitted scikit-learn classifier, or path
+    splits : mapping of role to data object or None
+    preprocess : callable, transformers tokenizer, or None
+    config : AuditConfig
+        Its label and id columns, classes, seed and device are used.
+    """
+    adapter = from_object(built, config.images)
+    if is_tokenizer(preprocess):
+        adapter, preprocess = from_object(built, config.images, tokenizer=preprocess), None
+
+    return assemble(adapter, preprocess, splits, samples_from_object, config)
+
+
+def assemble(
+    adapter: ModelAdapter,
+    preprocess: Preprocess | None,
+    splits: Mapping[Role, Any],
+    opened: Callable[[Any, ReadSettings], Samples],
+    config: AuditConfig,
+) -> Loaded:
+    """Open the splits with one set of classes, and join them with the model."""
+
+    def open_split(role: Role, classes: Classes) -> Samples:
+        columns: DataConfig = getattr(config, role) or config.train
+        settings = ReadSettings(
+            role,
+            columns.label,
+            id_column=columns.id,
+            group_column=columns.group,
+            classes=classes,
+            task=config.task,
+            tolerate=config.bad_rows.asked,
+            ignore=config.ignore_label,
+            separator=columns.separator,
+            output_names=adapter.class_names,
+        )
+        return opened(splits[role], settings)
+
+    device = device_of(config.device)
+    classifies = config.task == "classification"
+    classes: Classes = config.classes or (adapter.label_values if classifies else None)
+    rows = Screening(open_split("train", classes), config.bad_rows)
+    model = adapter.trained(rows.samples, preprocess, config.mirror.seed).to(device)
+    # Refused now, not after the rows have been read: a choice of parameters that has none.
+    moving_parameters(model.module, config.mirror.parameters)
+    rows.check_inputs(model)
+    outputs = _sample_outputs(model, rows.samples)
+    train = rows.samples
+    classifies = classifies or train.tagged
+    if classes is None and classifies and isinstance(train.classes[0], int):
+        rows.check_classes(_width(outputs))
+        train = _with_classes_of_the_model(rows.samples, _width(outputs))
+    task, learning_task = _tasks(config, outputs, train)
+    others: dict[Role, Samples] = {}
+    set_aside: dict[Role, SetAside] = {"train": rows.result()}
+    roles: tuple[Role, ...] = ("held_out", "suspects")
+    for role in roles:
+        if splits.get(role) is not None:
+            known = list(train.classes) or None
+            screening = Screening(open_split(role, known), config.bad_rows)
+            screening.check_inputs(model)
+            others[role], set_aside[role] = screening.samples, screening.result()
+            # Before hours of work: inputs of another kind than the training rows'.
+            _sample_outputs(model, others[role])
+    if train.tagged:
+        train, others = _of_one_length(train, others)
+    task, learning_task = _tasks(config, outputs, train)
+    if isinstance(task, Regression):
+        model = rescaled(model, train)
+        # Residuals of rows that the model has memorized are too small to tell the noise.
+        task = _with_noise_scale(task, model, others.get("held_out", train))
+    held_out, suspects = others.get("held_out"), others.get("suspects")
+    return Loaded(model, task, train, held_out, suspects, set_aside, learning_task)
+
+
+def _tasks(
+    config: AuditConfig, outputs: torch.Tensor, train: Samples
+) -> tuple[AuditTask, Task | None]:
+    """Return the task, and what the mirror learns by where that is another one."""
+    if config.task == "regression":
+        return Regression.of(outputs, config.loss.kind or "squared"), None
+    weights = _class_weights(config, train)
+    smoothing = config.loss.label_smoothing
+    if config.task == "multi-label":
+        labels = MultiLabel.of(outputs, len(train.classes))
+        weighted_labels = WeightedMultiLabel(labels, weights, smoothing)
+        return labels, weighted_labels if config.loss.weighs else None
+    if config.task == "token-classification":
+        tags = TokenClassification.of(outputs, len(train.classes), train.labels.shape[1])
+        weighted_tags = WeightedTokenClassification(tags, weights, smoothing)
+        return tags, weighted_tags if config.loss.weighs else None
+    task = Classification.of(outputs, len(train.classes))
+    weighted = WeightedClassification(task, weights, smoothing)
+    return task, weighted if config.loss.weighs else None
+
+
+def _of_one_length(
+    train: Samples, others: dict[Role, Samples]
+) -> tuple[Samples, dict[Role, Samples]]:
+    """Return the samples with as much padding after their tags as the longest row needs."""
+    tokens = max(samples.labels.shape[1] for samples in (train, *others.values()))
+
+    def padded(samples: Samples) -> Samples:
+        return replace(samples, labels=widened(samples.labels, tokens))
+
+    return padded(train), {role: padded(samples) for role, samples in others.items()}
+
+
+def _class_weights(config: AuditConfig, train: Samples) -> tuple[float, ...] | None:
+    given, names = config.loss.class_weights, [str(name) for name in train.classes]
+    if isinstance(given, dict):
+        by_name = {str(name): weight for name, weight in given.items()}
+        unknown = [name for name in by_name if name not in names]
+        if unknown:
+            raise ConfigError(
+                f"loss.class_weights: found {unknown[0]!r}, expected the classes "
+                f"{', '.join(names[:20])}"
+            )
+        return tuple(by_name.get(name, 1.0) for name in names)
+    if given is not None and len(given) != len(names):
+        raise ConfigError(
+            f"loss.class_weights: found {len(given)} weights, expected {len(names)}, one for each "
+            f"of the classes {', '.join(names[:20])}"
+        )
+    return None if given is None else tuple(given)
+
+
+def _with_noise_scale(task: Regression, model: TrainedModel, samples: Samples) -> Regression:
+    count = min(ROWS_FOR_NOISE, len(samples))
+    positions = np.unique(np.linspace(0, len(samples) - 1, count).astype(np.int64))
+    residuals = []
+    with torch.inference_mode():
+        for start in range(0, len(positions), ROWS_PER_FORWARD):
+            batch = samples.take(positions[start : start + ROWS_PER_FORWARD])
+            outputs = forward(model.module, model.inputs(batch, samples))
+            residuals.append(batch.labels - outputs.double().reshape(-1).cpu().numpy())
+    return task.with_noise_of(np.concatenate(residuals), float(np.std(samples.labels)))
+
+
+def _sample_outputs(model: TrainedModel, train: Samples) -> torch.Tensor:
+    sample = train.take(range(min(64, len(train))))
+    inputs = model.inputs(sample, train)
+    with torch.inference_mode():
+        outputs = forward(model.module, inputs)
+    if outputs.ndim == 0 or len(outputs) != len(sample):
+        raise ModelError(
+            f"the model returned outputs of shape {tuple(outputs.shape)} for {len(sample)} rows; "
+            "the first dimension must be the rows"
+        )
+    return outputs
+
+
+def _width(outputs: torch.Tensor) -> int:
+    """Return the number of classes that the outputs speak of; one logit speaks of two."""
+    return outputs.shape[-1] if outputs.ndim > 1 and outputs.shape[-1] > 1 else 2
+
+
+def _with_classes_of_the_model(train: Samples, width: int) -> Samples:
+    """Count the classes by the model's outputs where the labels are plain numbers 0..C-1."""
+    largest = train.labels.reshape(len(train), -1).max(axis=1)
+    outside = np.flatnonzero(largest >= width)
+    if len(outside):
+        row = outside[0]
+        raise DataError(
+            f"{train.source.description}: label {largest[row]} in row {row} "
+            f"(id {train.ids[row]}) is outside the classes: the model has {width} outputs, "
+            f"so labels from 0 to {width - 1} were expected"
+        )
+    return replace(train, classes=list(range(width)))
+
+
+def device_of(name: str) -> torch.device:
+    """Return the device, once it is sure that it can be used here."""
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        # torch goes on with a page about its own insides.
+        reason = str(error).partition("\n")[0][:200]
+        raise ConfigError(f"device: {name} cannot be used here: {reason}") from None
+    return device

@@ -1,0 +1,151 @@
+"""The reporting stage: flags, evidence and facts about the run, as one typed report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+
+import numpy as np
+
+from dataaudit.config import AuditConfig
+from dataaudit.flags.results import ContaminationFlags, MislabelFlags
+from dataaudit.inputs import AuditInputs, Loaded
+from dataaudit.mirror.plan import Plan
+from dataaudit.mirror.relearn import Mirror
+from dataaudit.report.build import build_report
+from dataaudit.report.data import AuditReport, Coverage, Gate, Method, Split
+from dataaudit.report.evidence import Evidence
+from dataaudit.report.label_findings import select_rows
+from dataaudit.report.leakage import select_pairs
+from dataaudit.run_directory.manifest import Clock, versions
+from dataaudit.stages.composition import composition
+from dataaudit.stages.evidence import pair_evidence, row_evidence
+from dataaudit.stages.scoring import Scores
+from dataaudit.stages.screening import note
+
+
+def make_report(
+    loaded: Loaded,
+    config: AuditConfig,
+    plan: Plan,
+    mirror: Mirror,
+    scores: Scores,
+    mislabels: MislabelFlags,
+    contamination: ContaminationFlags | None,
+    notes: Sequence[str],
+    clock: Clock,
+) -> AuditReport:
+    """Collect the evidence and put the report together."""
+    return build_report(
+        name=config.name,
+        task=config.task,
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        splits=splits_of(loaded),
+        mislabels=mislabels,
+        contamination=contamination,
+        evidence=_evidence(loaded, scores, mislabels, contamination),
+        gates=_gates(config, mislabels, contamination),
+        about=config.about,
+        method=_method(loaded, config, plan, mirror, clock),
+        coverage=_coverage(loaded, notes),
+        limits=[loaded.model.note] if loaded.model.note else [],
+    )
+
+
+def splits_of(inputs: AuditInputs) -> list[Split]:
+    """Return what the report says of the data sets that went in."""
+    return [
+        Split(
+            role=samples.role,
+            source=samples.source.description,
+            rows=len(samples),
+            sha256=samples.sha256,
+            id_column=samples.id_column,
+            label_column=samples.label_column,
+        )
+        for samples in (inputs.train, inputs.held_out, inputs.suspects)
+        if samples is not None
+    ]
+
+
+def _evidence(
+    loaded: Loaded,
+    scores: Scores,
+    mislabels: MislabelFlags,
+    contamination: ContaminationFlags | None,
+) -> Evidence:
+    held_out_features = np.zeros((0, 0)) if scores.held_out is None else scores.held_out.features()
+    pairs = {}
+    if contamination is not None and loaded.suspects is not None:
+        pairs = pair_evidence(select_pairs(contamination), loaded.train, loaded.suspects)
+    rows = row_evidence(
+        select_rows(mislabels),
+        mislabels,
+        loaded.train,
+        scores.train,
+        loaded.held_out,
+        held_out_features,
+    )
+    return Evidence(rows, pairs, composition(loaded))
+
+
+def _gates(
+    config: AuditConfig, mislabels: MislabelFlags, contamination: ContaminationFlags | None
+) -> list[Gate]:
+    gates = []
+    limit = config.gates.mislabel_rate
+    if limit is not None:
+        found = mislabels.noise_rate.estimate
+        gates.append(
+            Gate(name="mislabel_rate", limit=limit, found=found, passed=bool(found <= limit))
+        )
+    limit = config.gates.contaminated
+    if limit is not None:
+        # A gate that could not be measured has not been passed.
+        count = None
+        if contamination is not None:
+            table = contamination.table
+            count = float(table.loc[table["flagged"], "query_id"].nunique())
+        gates.append(
+            Gate(
+                name="contaminated",
+                limit=limit,
+                found=count,
+                passed=count is not None and count <= limit,
+            )
+        )
+    return gates
+
+
+def _coverage(loaded: Loaded, notes: Sequence[str]) -> Coverage:
+    asides = loaded.set_aside
+    return Coverage(
+        rows_not_scored=len(asides["train"]),
+        suspects_not_scored=len(asides["suspects"]) if "suspects" in asides else 0,
+        notes=[*(note(aside) for aside in asides.values() if len(aside)), *notes],
+    )
+
+
+def _method(
+    loaded: Loaded, config: AuditConfig, plan: Plan, mirror: Mirror, clock: Clock
+) -> Method:
+    # The attempt that was taken, which need not be the one that was planned first.
+    steps = asdict(plan.settings) | {
+        "learning_rate": mirror.attempt.learning_rate,
+        "weights_kept": mirror.attempt.keep,
+    }
+    return Method(
+        model_sha256=loaded.model.sha256(),
+        device=str(loaded.model.device),
+        settings={
+            "model": loaded.model.description,
+            "mirror": plan.reason,
+            "mirror.cost_in_forward_passes_of_one_row": plan.forward_passes,
+            **{f"mirror.{name}": value for name, value in steps.items() if name != "seed"},
+            "batch_size": config.batch_size,
+        },
+        seeds={"mirror": config.mirror.seed},
+        versions=versions(),
+        timings_seconds=dict(clock.seconds),
+    )

@@ -1,0 +1,1 @@
+"""Other questions to the same model: influence, memorization, tracing, verification."""

@@ -1,0 +1,172 @@
+"""Diffusion models: a local diffusers folder, or a module of the user's own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from dataaudit.config import AuditConfig, ScheduleConfig
+from dataaudit.datasets.samples import Samples
+from dataaudit.errors import ConfigError, ModelError
+from dataaudit.models.inputs import default_preprocess
+from dataaudit.models.torch_module import described, mirrorable
+from dataaudit.models.trained import Preprocess, TrainedModel
+from dataaudit.stages.loading import device_of
+from dataaudit.studies.tracing.diffusion import (
+    DEFAULTS,
+    DiffusionSettings,
+    DiffusionTracer,
+    ImageUnlearning,
+    images_of,
+)
+from dataaudit.studies.tracing.noise import NoiseSchedule, schedule_from_diffusers
+
+UNET = "UNet2DModel"
+ROWS_PER_READ = 256
+FISHER_BYTES = 1 << 28
+"""What the training images that the Fisher information is taken over may take."""
+
+
+def diffusion_tracer(
+    config: AuditConfig,
+    built: nn.Module | None,
+    preprocess: Any,
+    train: Samples,
+    suspects: Samples,
+) -> DiffusionTracer:
+    """Return the tracer of task `diffusion`.
+
+    Parameters
+    ----------
+    config : AuditConfig
+    built : torch.nn.Module or None
+        Of (noisy images, timesteps), returns the noise. None: the one in `model.path`.
+    preprocess : callable or None
+        From a data frame to images in the range that the model was trained on; None: images
+        become tensors from -1 to 1.
+    train, suspects : Samples
+        The training images, and the generated ones.
+
+    Raises
+    ------
+    ConfigError, DataError, ModelError
+        A setting is not for diffusion models, or the model cannot be loaded.
+    """
+    _refuse_other_settings(config)
+    if built is None:
+        assert config.model.path is not None
+        built = load_unet(config.model.path).to(device_of(config.device))
+        schedule = (
+            schedule_from_diffusers(config.model.path)
+            if config.model.schedule is None
+            else noise_schedule(config.model.schedule)
+        )
+    else:
+        schedule = noise_schedule(config.model.schedule or ScheduleConfig())
+    module, note = mirrorable(built)
+    model = TrainedModel(module, preprocess or _signed_images(train), described(module), note)
+    first = images_of(model, train, train.take([0]))
+    settings = DiffusionSettings(
+        fisher_images=config.trace.fisher_images
+        or max(1, min(DEFAULTS.fisher_images, FISHER_BYTES // first.nbytes)),
+        draws=config.trace.draws or DEFAULTS.draws,
+        steps=config.trace.steps or DEFAULTS.steps,
+        damping=config.trace.damping or DEFAULTS.damping,
+        batch_size=config.batch_size,
+        seed=config.mirror.seed,
+    )
+    chosen = fisher_rows(len(train), settings.fisher_images)
+    images = torch.cat(
+        [
+            images_of(model, train, train.take(part))
+            for part in np.split(chosen, range(ROWS_PER_READ, len(chosen), ROWS_PER_READ))
+        ]
+    )
+    return DiffusionTracer(model, ImageUnlearning.of(module, schedule, images, settings))
+
+
+def fisher_rows(rows: int, most: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Return the positions of at most `most` rows, spread evenly over all."""
+    return np.unique(np.linspace(0, rows - 1, min(rows, most)).astype(np.int64))
+
+
+def noise_schedule(config: ScheduleConfig) -> NoiseSchedule:
+    """Return the schedule that the settings describe."""
+    if config.kind == "cosine":
+        return NoiseSchedule.cosine(config.timesteps)
+    if config.kind == "scaled_linear":
+        return NoiseSchedule.scaled_linear(config.timesteps, config.first, config.last)
+    return NoiseSchedule.linear(config.timesteps, config.first, config.last)
+
+
+def load_unet(folder: Path) -> nn.Module:
+    """Load the unconditional U-net of a local diffusers folder, or of the `unet` folder in it.
+
+    Nothing is fetched, nothing is unpickled (safetensors only), no code in the folder is run.
+
+    Raises
+    ------
+    ModelError
+        diffusers is not installed, or the folder holds something else.
+    """
+    try:
+        import diffusers
+    except ImportError:
+        raise ModelError(
+            "model.path: diffusers is not installed; install it with "
+            "pip install 'dataaudit[diffusers]'"
+        ) from None
+    inner = folder / "unet" if (folder / "unet").is_dir() else folder
+    try:
+        found = json.loads((inner / "config.json").read_text(encoding="utf-8")).get("_class_name")
+    except (OSError, ValueError, AttributeError) as error:
+        raise ModelError(
+            f"model.path: {inner}: its config.json cannot be read: {error}; expected a diffusers "
+            "folder, as save_pretrained writes it"
+        ) from None
+    if found != UNET:
+        raise ModelError(
+            f"model.path: {inner}: holds a {found}; expected a {UNET}. For a model that is told "
+            "more than image and timestep, give a factory whose module fills in the rest"
+        )
+    if not any(inner.glob("*.safetensors")):
+        raise ModelError(
+            f"model.path: {inner}: there are no .safetensors weights; other kinds are not "
+            "loaded, because loading them could run code"
+        )
+    try:
+        module = diffusers.UNet2DModel.from_pretrained(
+            inner, use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False
+        )
+    except Exception as error:
+        # diffusers raises errors of many kinds for a folder that does not hold what it should.
+        reason = " ".join(str(error).split())[:300]
+        raise ModelError(
+            f"model.path: {inner}: cannot be loaded: {type(error).__name__}: {reason}"
+        ) from None
+    return module.float().eval()
+
+
+def _signed_images(train: Samples) -> Preprocess:
+    unsigned = default_preprocess(train)
+    if train.modality != "image":
+        return unsigned
+
+    def preprocess(frame: pd.DataFrame) -> Tensor:
+        return unsigned(frame) * 2 - 1
+
+    return preprocess
+
+
+def _refuse_other_settings(config: AuditConfig) -> None:
+    if config.trace.direction == "learn":
+        raise ConfigError("trace.direction: images are unlearned; leave it out for task diffusion")
+    for name in ("learning_rate", "loss_change", "context"):
+        if getattr(config.trace, name) is not None:
+            raise ConfigError(f"trace.{name}: not for task diffusion; leave it out")

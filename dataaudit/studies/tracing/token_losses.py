@@ -1,0 +1,127 @@
+"""The loss of every token of a document under a causal language model."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from dataaudit.errors import ModelError
+from dataaudit.models.trained import Inputs, forward
+from dataaudit.studies.tracing.windows import NOT_SCORED, WindowBatch, window_batches
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class TokenTask:
+    """Next-token prediction: outputs are logits `[rows, tokens, vocabulary]`."""
+
+    def losses(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Return the summed loss of each row's scored tokens in nats, `[rows]`."""
+        return token_losses(outputs, labels).sum(dim=1)
+
+    def predictions(self, outputs: Tensor) -> Tensor:
+        """Return the probability of each token, `[rows, tokens, vocabulary]`."""
+        return outputs.float().softmax(dim=-1)
+
+
+def token_losses(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the loss of each token in nats, `[rows, tokens]`; 0 where it is not scored.
+
+    Parameters
+    ----------
+    logits : `[rows, tokens, vocabulary]`
+        The model's prediction *after* each token.
+    labels : int64 `[rows, tokens]`
+        The tokens themselves; they are shifted here. `NOT_SCORED` where no loss is wanted.
+    """
+    values = logits if logits.dtype == torch.float64 else logits.float()
+    losses = functional.cross_entropy(
+        values[:, :-1].transpose(1, 2), labels[:, 1:], reduction="none", ignore_index=NOT_SCORED
+    )
+    return functional.pad(losses, (1, 0))
+
+
+def model_inputs(module: nn.Module, batch: WindowBatch, device: torch.device) -> Inputs:
+    """Return what the module is called with: with an attention mask where it takes one.
+
+    A causal model needs none for padding on the right, which no token before it can see.
+    """
+    ids = batch.ids.to(device)
+    parameters = inspect.signature(module.forward).parameters
+    if "input_ids" not in parameters:
+        return ids
+    if "attention_mask" not in parameters:
+        return {"input_ids": ids}
+    return {"input_ids": ids, "attention_mask": batch.mask.to(device)}
+
+
+@torch.inference_mode()
+def document_losses(
+    module: nn.Module,
+    models: Sequence[Callable[..., Any]],
+    documents: Sequence[Sequence[int]],
+    context: int,
+    tokens_per_batch: int,
+) -> list[FloatArray]:
+    """Return the loss of each token of each document under each model.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Whose signature and device count.
+    models : sequence of callables
+        The module, or perturbed versions of it.
+    documents : sequence of token ids
+    context : int
+    tokens_per_batch : int
+
+    Returns
+    -------
+    list of float64 `[tokens, models]`
+        Nats; 0 for the very first token, which nothing predicts.
+
+    Raises
+    ------
+    ModelError
+        The logits are not finite, or of another shape than `[rows, tokens, vocabulary]`.
+    """
+    device = next(module.parameters()).device
+    result = [np.zeros((len(ids), len(models))) for ids in documents]
+    for batch in window_batches(documents, context, tokens_per_batch):
+        inputs = model_inputs(module, batch, device)
+        labels = batch.labels.to(device)
+        for column, model in enumerate(models):
+            logits = checked_logits(forward(model, inputs), batch)
+            losses = token_losses(logits, labels).double().cpu().numpy()
+            for line, window in enumerate(batch.windows):
+                place = slice(window.first - window.start, window.stop - window.start)
+                found = losses[line, place]
+                if not np.isfinite(found).all():
+                    raise ModelError("the model returned NaN or infinite logits; expected finite")
+                result[window.document][window.first : window.stop, column] = found
+    return result
+
+
+def checked_logits(logits: Tensor, batch: WindowBatch) -> Tensor:
+    """Return `logits`, once it is sure that they are `[rows, tokens, vocabulary]`."""
+    if logits.ndim != 3 or tuple(logits.shape[:2]) != tuple(batch.ids.shape):
+        raise ModelError(
+            f"the model returned outputs of shape {tuple(logits.shape)} for token ids of shape "
+            f"{tuple(batch.ids.shape)}; expected logits [rows, tokens, vocabulary]"
+        )
+    largest = int(batch.ids.max())
+    if largest >= logits.shape[2]:
+        raise ModelError(
+            f"token id {largest} is beyond the model's vocabulary of {logits.shape[2]}; "
+            "expected the tokenizer that the model was trained with"
+        )
+    return logits
