@@ -199,7 +199,7 @@ def _run(
         {
             MISLABELS: table(rows),
             CONTAMINATION: table(pairs),
-            **({SET_ASIDE: table(not_used)} if _may_set_aside(config) else {}),
+            **({SET_ASIDE: table(not_used)} if len(not_used) or _may_set_aside(config) else {}),
             AUDIT: text(report.model_dump_json(indent=2) + "\n"),
             REPORT: text(page),
             MANIFEST: as_json(build_manifest(config, loaded, clock)),

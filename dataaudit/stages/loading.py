@@ -24,6 +24,9 @@ from dataaudit.models.parameters import moving_parameters
 from dataaudit.models.recognise import from_config, from_object, is_tokenizer
 from dataaudit.models.rescaled import rescaled
 from dataaudit.models.trained import Preprocess, TrainedModel, forward
+from dataaudit.stages.model_check import check_model
+from dataaudit.stages.repeated_rows import REASON as IN_TRAIN
+from dataaudit.stages.repeated_rows import repeated_rows
 from dataaudit.stages.screening import Screening
 from dataaudit.tasks import (
     AuditTask,
@@ -152,15 +155,20 @@ def assemble(
     task, learning_task = _tasks(config, outputs, train)
     others: dict[Role, Samples] = {}
     set_aside: dict[Role, SetAside] = {"train": rows.result()}
+    repeats: dict[str, Any] = {}
     roles: tuple[Role, ...] = ("held_out", "suspects")
     for role in roles:
         if splits.get(role) is not None:
             known = list(train.classes) or None
             screening = Screening(open_split(role, known), config.bad_rows)
             screening.check_inputs(model)
-            others[role], set_aside[role] = screening.samples, screening.result()
-            # Before hours of work: inputs of another kind than the training rows'.
-            _sample_outputs(model, others[role])
+            if role == "held_out":
+                repeats = _without_repeated(screening, train)
+            set_aside[role] = screening.result()
+            if len(screening.samples):
+                others[role] = screening.samples
+                # Before hours of work: inputs of another kind than the training rows'.
+                _sample_outputs(model, others[role])
     if train.tagged:
         train, others = _of_one_length(train, others)
     task, learning_task = _tasks(config, outputs, train)
@@ -169,7 +177,21 @@ def assemble(
         # Residuals of rows that the model has memorized are too small to tell the noise.
         task = _with_noise_scale(task, model, others.get("held_out", train))
     held_out, suspects = others.get("held_out"), others.get("suspects")
-    return Loaded(model, task, train, held_out, suspects, set_aside, learning_task)
+    check = replace(check_model(model, task, train, held_out), **repeats)
+    return Loaded(model, task, train, held_out, suspects, set_aside, learning_task, check)
+
+
+def _without_repeated(screening: Screening, train: Samples) -> dict[str, Any]:
+    """Leave out trusted samples that are training rows, and return how many there are."""
+    held_out = screening.samples
+    found = repeated_rows(train, held_out)
+    if not found.by_nature:
+        screening.leave_out({int(line): IN_TRAIN for line in found.lines})
+    return {
+        "held_out_in_train": len(found.lines),
+        "held_out_rows": len(held_out),
+        "train_repeats": found.train_repeats,
+    }
 
 
 def _tasks(
