@@ -164,7 +164,7 @@ def test_held_out_that_names_the_training_file_leaves_no_trusted_sample(project:
 
 
 def test_rows_that_repeat_each_other_by_nature_stay_trusted(project: Project) -> None:
-    train, val = (table.round({name: 0 for name in FEATURES}) for table in tables(project))
+    train, val = (table.round(dict.fromkeys(FEATURES, 0)) for table in tables(project))
     found = loaded(network(project), train, val)
     assert found.held_out is not None
     assert len(found.held_out) == 150

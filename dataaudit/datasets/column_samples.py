@@ -49,6 +49,9 @@ def column_samples(
         There are no rows; a column is missing; an id, a label or an image path cannot be used.
     """
     ids: NDArray[Any] = positions(source)
+    names = source.own_ids()
+    if names is not None:
+        ids = names
     for name in settings.label_columns:
         _require_column(source, name, "label")
     if settings.id_column is not None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pandas as pd
+from numpy.typing import NDArray
 
 from dataaudit.datasets.frames import rechunk
 
@@ -31,6 +33,10 @@ class ColumnSource(ABC):
     @abstractmethod
     def take(self, positions: Sequence[int]) -> pd.DataFrame:
         """Return the rows at `positions`, in that order, index = positions."""
+
+    def own_ids(self) -> NDArray[Any] | None:
+        """Return what names each row where no column does, unique; None where only positions do."""
+        return None
 
     def frames(self, rows_per_frame: int) -> Iterator[pd.DataFrame]:
         """Yield all rows in order, `rows_per_frame` at a time, index = positions."""

@@ -131,17 +131,17 @@ def agreement(task: AuditTask, predictions: Predictions, labels: NDArray[Any]) -
     """
     if isinstance(task, Regression):
         return _explained(task, predictions, labels)
-    hits = expected = variance = 0.0
+    hits, expected, variance = 0.0, 0.0, 0.0
     count = 0
     for predicted, given in _choices(task, predictions, labels):
         classes = int(max(predicted.max(initial=0), given.max(initial=0))) + 1
         rows = len(given)
         said = np.bincount(predicted, minlength=classes).astype(np.float64)
         held = np.bincount(given, minlength=classes).astype(np.float64)
-        both = said @ held
+        both = float(said @ held)
         hits += float((predicted == given).sum())
         expected += both / max(rows, 1)
-        spread = both - said @ held**2 / max(rows, 1) - held @ said**2 / max(rows, 1)
+        spread = both - float(said @ held**2 + held @ said**2) / max(rows, 1)
         variance += (spread + (both / max(rows, 1)) ** 2) / max(rows - 1, 1)
         count += rows
     deviation = np.sqrt(max(variance, 0.0))
