@@ -128,6 +128,7 @@ def assemble(
             role,
             columns.label,
             id_column=columns.id,
+            usual_id=config.train.id,
             group_column=columns.group,
             classes=classes,
             task=config.task,
