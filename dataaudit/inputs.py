@@ -54,6 +54,8 @@ class ModelCheck:
         Rows that were looked at.
     against_chance : "below", "near" or "above"
         Clearly below, clearly above, or neither; of the same samples as `chance`.
+    outputs : str
+        What the model's outputs are read as, in words; empty for a regression.
     held_out_in_train : int
         Trusted samples whose content is that of a training row.
     held_out_rows : int
@@ -70,6 +72,7 @@ class ModelCheck:
     train_rows: int
     trusted_rows: int
     against_chance: Literal["below", "near", "above"]
+    outputs: str = ""
     held_out_in_train: int = 0
     held_out_rows: int = 0
     train_repeats: float = 0.0

@@ -18,6 +18,7 @@ from dataaudit.errors import ModelError
 from dataaudit.inputs import ModelCheck
 from dataaudit.labels.tags import NOT_JUDGED
 from dataaudit.models.trained import TrainedModel, forward
+from dataaudit.stages.reading_outputs import spread
 from dataaudit.tasks import AuditTask, Classification, MultiLabel, Regression, TokenClassification
 from dataaudit.tasks.task import Predictions
 
@@ -108,6 +109,8 @@ def note(check: ModelCheck) -> str:
         f"Looked at first: the model's {check.measure} is {' and '.join(shares)}; its predictions "
         f"dealt out at random would have {_share(check.chance)}."
     )
+    if check.outputs:
+        text += f" Its outputs are read as {check.outputs}."
     if check.against_chance == "near":
         text += (
             " That is not clearly better than chance, so what rests on the model cannot be told. "
@@ -208,11 +211,6 @@ def _predictions(
             )
         found = task.predictions(outputs).double().cpu().numpy()
     return np.asarray(found)
-
-
-def spread(rows: int, most: int) -> NDArray[np.int64]:
-    """Return at most `most` positions, evenly spread over the rows."""
-    return np.unique(np.linspace(0, rows - 1, min(most, rows)).astype(np.int64))
 
 
 def _worse(found: Agreement, task: AuditTask, samples: Samples) -> ModelError:
