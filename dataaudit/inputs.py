@@ -56,6 +56,9 @@ class ModelCheck:
         Clearly below, clearly above, or neither; of the same samples as `chance`.
     outputs : str
         What the model's outputs are read as, in words; empty for a regression.
+    stand_in : float or None
+        Where a network stands in for an estimator: the share of these rows that both put into the
+        same class, or the share of the variance of its predictions that the network explains.
     held_out_in_train : int
         Trusted samples whose content is that of a training row.
     held_out_rows : int
@@ -73,6 +76,7 @@ class ModelCheck:
     trusted_rows: int
     against_chance: Literal["below", "near", "above"]
     outputs: str = ""
+    stand_in: float | None = None
     held_out_in_train: int = 0
     held_out_rows: int = 0
     train_repeats: float = 0.0

@@ -7,6 +7,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from dataaudit.config import GENERATIVE, AuditConfig, config_from_python, load_config
 from dataaudit.datasets.samples import Role
 from dataaudit.errors import ConfigError
@@ -81,6 +83,8 @@ def run_file(
         return _run(loaded, config, directory, folder, clock)
 
 
+@torch.inference_mode(mode=False)
+@torch.enable_grad()
 def audit(
     model: Any,
     train: Any,

@@ -19,7 +19,7 @@ from dataaudit.inputs import ModelCheck
 from dataaudit.labels.tags import NOT_JUDGED
 from dataaudit.models.trained import TrainedModel, forward
 from dataaudit.stages.reading_outputs import spread
-from dataaudit.tasks import AuditTask, Classification, MultiLabel, Regression, TokenClassification
+from dataaudit.tasks import AuditTask, MultiLabel, Regression, TokenClassification
 from dataaudit.tasks.task import Predictions
 
 ROWS_CHECKED = 2000
@@ -81,8 +81,11 @@ def check_model(
         It is clearly worse than chance, and not clearly better on trusted samples; or an output is
         not a number.
     """
-    on_train = agreement(task, *_looked_at(model, task, train))
-    trusted = None if held_out is None else agreement(task, *_looked_at(model, task, held_out))
+    found, stand_in, labels = _looked_at(model, task, train)
+    on_train, trusted = agreement(task, found, labels), None
+    if held_out is not None:
+        found, stand_in, labels = _looked_at(model, task, held_out)
+        trusted = agreement(task, found, labels)
     decisive = on_train if trusted is None else trusted
     if decisive.against_chance == "below":
         raise _worse(decisive, task, train if held_out is None else held_out)
@@ -96,6 +99,7 @@ def check_model(
         train_rows=on_train.rows,
         trusted_rows=0 if trusted is None else trusted.rows,
         against_chance=decisive.against_chance,
+        stand_in=None if stand_in is None else _alike(task, found, stand_in),
     )
 
 
@@ -111,6 +115,8 @@ def note(check: ModelCheck) -> str:
     )
     if check.outputs:
         text += f" Its outputs are read as {check.outputs}."
+    if check.stand_in is not None:
+        text += f" {_about_stand_in(check)}"
     if check.against_chance == "near":
         text += (
             " That is not clearly better than chance, so what rests on the model cannot be told. "
@@ -182,23 +188,45 @@ def _explained(task: Regression, predictions: Predictions, labels: NDArray[Any])
     return Agreement(explained, 0.0, correlation * np.sqrt(len(labels)), len(labels))
 
 
+def _about_stand_in(check: ModelCheck) -> str:
+    assert check.stand_in is not None
+    if check.measure == Regression.metric_name:
+        return (
+            f"The network that stands in for it explains {_share(check.stand_in)} of the variance "
+            "of its predictions."
+        )
+    return (
+        f"The network that stands in for it gives the same class to {_share(check.stand_in)} of "
+        "these rows."
+    )
+
+
+def _alike(task: AuditTask, own: Predictions, stand_in: Predictions) -> float:
+    """Return the share of rows of one class, or the share of variance that is explained."""
+    if isinstance(task, Regression):
+        return float(task.metric(stand_in, own[:, 0]).mean())
+    return float((own.argmax(axis=1) == stand_in.argmax(axis=1)).mean())
+
+
 def _looked_at(
     model: TrainedModel, task: AuditTask, samples: Samples
-) -> tuple[Predictions, NDArray[Any]]:
-    """Return what the model predicts for evenly spread rows, and their labels."""
+) -> tuple[Predictions, Predictions | None, NDArray[Any]]:
+    """Return what the model predicts for evenly spread rows, what its stand-in does, and labels."""
     positions = spread(len(samples), ROWS_CHECKED)
-    parts = []
+    parts, stand_ins = [], []
     for start in range(0, len(positions), ROWS_PER_FORWARD):
         batch = samples.take(positions[start : start + ROWS_PER_FORWARD])
         parts.append(_predictions(model, task, batch, samples))
-    return np.concatenate(parts), samples.labels[positions]
+        if model.estimator is not None:
+            stand_ins.append(parts[-1])
+            parts[-1] = model.estimator.predictions(batch.frame)
+    stand_in = np.concatenate(stand_ins) if stand_ins else None
+    return np.concatenate(parts), stand_in, samples.labels[positions]
 
 
 def _predictions(
     model: TrainedModel, task: AuditTask, batch: Batch, samples: Samples
 ) -> Predictions:
-    if model.estimator is not None and isinstance(task, Classification):
-        return model.estimator.predict(model.estimator.fitted, model.estimator.select(batch.frame))
     with torch.inference_mode():
         outputs = forward(model.module, model.inputs(batch, samples))
         bad = torch.isnan(outputs).reshape(len(outputs), -1).any(dim=1)
