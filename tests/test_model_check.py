@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import itertools
+import re
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import CLASSES, Project
+from conftest import CLASSES, CommandLine, Project
 from safetensors.torch import load_file
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from torch import nn
 
 import dataaudit
 from dataaudit.config import config_from_python
 from dataaudit.inputs import Loaded
 from dataaudit.stages.loading import load_objects
-from dataaudit.stages.model_check import ROWS_CHECKED, agreement, note
+from dataaudit.stages.model_check import (
+    ROWS_CHECKED,
+    agreement,
+    note,
+    refuse_worse_than_chance,
+)
 from dataaudit.stages.screening import note as note_of_rows
 from dataaudit.tasks import Classification, MultiLabel, Regression
 
@@ -105,8 +112,9 @@ def test_without_trusted_samples_the_training_rows_decide(project: Project) -> N
     check = loaded(network(project), train, None).check
     assert check is not None
     assert (check.accuracy_trusted, check.against_chance) == (None, "above")
+    found = loaded(network(project), train, None, classes=["pear", "plum", "apple"])
     with pytest.raises(dataaudit.ModelError, match=r"train .*clearly worse than chance"):
-        loaded(network(project), train, None, classes=["pear", "plum", "apple"])
+        refuse_worse_than_chance(found)
 
 
 def test_a_bounded_number_of_rows_is_looked_at(project: Project) -> None:
@@ -126,7 +134,7 @@ def test_what_is_clearly_worse_than_chance_is_refused(project: Project, turned: 
     else:
         val["kind"] = val["kind"].map({"apple": "pear", "pear": "plum", "plum": "apple"})
     with pytest.raises(dataaudit.ModelError) as caught:
-        loaded(network(project), train, val, **settings)
+        refuse_worse_than_chance(loaded(network(project), train, val, **settings))
     assert str(caught.value).startswith("held_out (held_out (DataFrame)): the model's accuracy is")
     assert "clearly worse than chance (3" in str(caught.value)
 
@@ -187,3 +195,52 @@ def test_outputs_that_are_no_numbers_are_refused(project: Project) -> None:
     train, val = tables(project)
     with pytest.raises(dataaudit.ModelError, match=r"row 0 .*the model returned NaN"):
         loaded(Undefined(network(project)), train, val)
+
+
+def test_the_command_stops_with_the_reason(project: Project, command_line: CommandLine) -> None:
+    project.replace("audit.yaml", "[apple, pear, plum]", "[plum, apple, pear]")
+    outcome = command_line("run", project.yaml, "--out", project.folder / "audit")
+    assert outcome.code == 2
+    assert "clearly worse than chance" in outcome.err
+    assert outcome.err.count("\n") == 1
+    assert not (project.folder / "audit" / "audit.json").exists()
+
+
+def test_an_estimator_speaks_for_itself_and_its_stand_in_is_measured(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The network that stands in for a forest is not what the page speaks of."""
+    monkeypatch.setattr("dataaudit.models.distillation._SURROGATE_STEPS", 3)
+    train, val = tables(project)
+    test = pd.read_csv(project.folder / "test.csv").drop(columns="query_id")
+    forest = RandomForestClassifier(30, random_state=0).fit(train[FEATURES], train["kind"])
+    result = dataaudit.audit(forest, train, val, test, label="kind", mirror={"steps": 5})
+    leakage = result.report.leakage
+    assert leakage is not None
+    assert leakage.metric_all is not None
+    own = forest.score(test[FEATURES], test["kind"])
+    assert leakage.metric_all.estimate == pytest.approx(own)
+    notes = " ".join(result.report.coverage.notes)
+    assert f"accuracy is {forest.score(val[FEATURES], val['kind']):.1%} on 150 trusted" in notes
+    found = re.search(r"stands in for it gives the same class to ([\d.]+)% of these rows", notes)
+    assert found is not None
+    assert 0 < float(found[1]) < 100
+
+
+def test_a_regressor_speaks_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dataaudit.models.distillation._SURROGATE_STEPS", 3)
+    generator = np.random.default_rng(0)
+    inputs = generator.normal(size=(260, 3))
+    targets = 100 + 20 * inputs[:, 0] + 5 * inputs[:, 1] ** 2
+    forest = RandomForestRegressor(30, random_state=0).fit(inputs[:150], targets[:150])
+    splits = [
+        (inputs[part], targets[part]) for part in (slice(150), slice(150, 200), slice(200, 260))
+    ]
+    result = dataaudit.audit(forest, *splits, task="regression", mirror={"steps": 5})
+    leakage = result.report.leakage
+    assert leakage is not None
+    assert leakage.metric_all is not None
+    assert leakage.metric_all.estimate == pytest.approx(forest.score(*splits[2]))
+    assert any(
+        "of the variance of its predictions" in said for said in result.report.coverage.notes
+    )

@@ -40,6 +40,7 @@ from dataaudit.scoring.choice import make_engine
 from dataaudit.stages.flagging import find_mislabels, no_pairs
 from dataaudit.stages.leaks import find_contamination
 from dataaudit.stages.loading import load, load_objects
+from dataaudit.stages.model_check import refuse_worse_than_chance
 from dataaudit.stages.reporting import make_report
 from dataaudit.stages.scoring import score
 from dataaudit.stages.screening import table_of, with_unjudged_rows, with_unjudged_suspects
@@ -175,6 +176,7 @@ def _run(
     folder: Path | None,
     clock: Clock,
 ) -> AuditResult:
+    refuse_worse_than_chance(loaded)
     steps = directory.begin(Fingerprint.of(config, loaded, folder))
     with clock.stage("mirror"):
         seen = loaded

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from dataaudit.datasets.samples import Batch, Samples
 from dataaudit.errors import ModelError
-from dataaudit.inputs import ModelCheck
+from dataaudit.inputs import Loaded, ModelCheck
 from dataaudit.labels.tags import NOT_JUDGED
 from dataaudit.models.trained import TrainedModel, forward
 from dataaudit.stages.reading_outputs import spread
@@ -64,7 +64,7 @@ class Agreement:
 def check_model(
     model: TrainedModel, task: AuditTask, train: Samples, held_out: Samples | None
 ) -> ModelCheck:
-    """Return how right the model is, and refuse one that is clearly worse than chance.
+    """Return how right the model is.
 
     Parameters
     ----------
@@ -78,8 +78,7 @@ def check_model(
     Raises
     ------
     ModelError
-        It is clearly worse than chance, and not clearly better on trusted samples; or an output is
-        not a number.
+        An output is not a number.
     """
     found, stand_in, labels = _looked_at(model, task, train)
     on_train, trusted = agreement(task, found, labels), None
@@ -87,10 +86,8 @@ def check_model(
         found, stand_in, labels = _looked_at(model, task, held_out)
         trusted = agreement(task, found, labels)
     decisive = on_train if trusted is None else trusted
-    if decisive.against_chance == "below":
-        raise _worse(decisive, task, train if held_out is None else held_out)
     if on_train.against_chance == "below" and decisive.against_chance == "near":
-        raise _worse(on_train, task, train)
+        decisive = on_train
     return ModelCheck(
         measure=task.metric_name,
         accuracy_train=on_train.right,
@@ -100,6 +97,28 @@ def check_model(
         trusted_rows=0 if trusted is None else trusted.rows,
         against_chance=decisive.against_chance,
         stand_in=None if stand_in is None else _alike(task, found, stand_in),
+    )
+
+
+def refuse_worse_than_chance(loaded: Loaded) -> None:
+    """Raise where model, classes and samples do not belong together.
+
+    Raises
+    ------
+    ModelError
+        The model is clearly worse than chance.
+    """
+    check = loaded.check
+    if check is None or check.against_chance != "below":
+        return
+    samples, right, rows = loaded.train, check.accuracy_train, check.train_rows
+    if loaded.held_out is not None and check.accuracy_trusted is not None:
+        samples, right, rows = loaded.held_out, check.accuracy_trusted, check.trusted_rows
+    raise ModelError(
+        f"{samples.role} ({samples.source.description}): the model's {check.measure} is "
+        f"{_share(right)} on {rows:,} rows, clearly worse than chance ({_share(check.chance)}); "
+        "expected outputs that stand for these labels: the classes in the order of the outputs, "
+        "and labels that mean what they meant when it was trained"
     )
 
 
@@ -239,15 +258,6 @@ def _predictions(
             )
         found = task.predictions(outputs).double().cpu().numpy()
     return np.asarray(found)
-
-
-def _worse(found: Agreement, task: AuditTask, samples: Samples) -> ModelError:
-    return ModelError(
-        f"{samples.role} ({samples.source.description}): the model's {task.metric_name} is "
-        f"{_share(found.right)} on {found.rows:,} rows, clearly worse than chance "
-        f"({_share(found.by_chance)}); expected outputs that stand for these labels: the classes "
-        "in the order of the outputs, and labels that mean what they meant when it was trained"
-    )
 
 
 def _share(value: float) -> str:
