@@ -1,8 +1,8 @@
 """Which rows a reviewer is asked about, so that the answers speak for all rows.
 
-Rows are drawn at random inside strata of neighbouring ranks. Flagged rows get most of the draw: their
-precision is what the next step hangs on. How many rows each stratum holds and gave is kept, so that
-the estimate rests on the draw alone, whatever the model did.
+Rows are drawn at random inside strata of neighbouring ranks. Flagged rows get most of the draw:
+their precision is what the next step hangs on. How many rows each stratum holds and gave is kept,
+so that the estimate rests on the draw alone, whatever the model did.
 """
 
 from __future__ import annotations
