@@ -74,6 +74,9 @@ class ModelConfig(_Section):
     """`module:function`, beside the yaml or importable; this is the user's own code and is run."""
     weights: Path | None = None
     """A safetensors file, or a torch file of plain tensors; never unpickled."""
+    initial: Path | None = None
+    """Where training started, for a model that was fine-tuned: a safetensors file, a torch file of
+    plain tensors, or a folder that transformers saved. It need not have the head."""
     path: Path | None = None
     """Instead of a factory: a folder that transformers or, for diffusion, diffusers saved, or a
     torch.export program (.pt2)."""
@@ -315,6 +318,8 @@ class AuditConfig(_Section):
     def _settings_of_a_generative_model(self) -> AuditConfig:
         if self.model.schedule is not None and self.task != "diffusion":
             raise ValueError("model.schedule goes with task diffusion")
+        if self.model.initial is not None and self.task in GENERATIVE:
+            raise ValueError(f"model.initial is for models that judge labels, not for {self.task}")
         return self
 
     @field_validator("classes")
@@ -446,7 +451,8 @@ def _with_absolute_paths(config: AuditConfig, folder: Path) -> AuditConfig:
         split: DataConfig | None = getattr(config, role)
         if split is not None:
             updates[role] = split.model_copy(update={"path": folder / split.path})
-    places = {"weights": config.model.weights, "path": config.model.path}
+    names = ("weights", "initial", "path")
+    places = {name: getattr(config.model, name) for name in names}
     found = {name: folder / place for name, place in places.items() if place is not None}
     updates["model"] = config.model.model_copy(update=found)
     return config.model_copy(update=updates)

@@ -105,7 +105,8 @@ def _learned_again(
     module, seed = loaded.model.module, plan.settings.seed + SEEDS_APART * repeat
     start = familiar
     if attempt.keep < 1:
-        start = shrunk(module, familiar, attempt.keep, plan.settings.parameters, seed)
+        moved, initial = plan.settings.parameters, loaded.model.initial
+        start = shrunk(module, familiar, attempt.keep, moved, seed, initial)
     settings = replace(plan.settings, learning_rate=attempt.learning_rate, seed=seed)
     steps = _steps(loaded, plan, rows, references, seed)
     return finite_mirror(module, loaded.learning_task or loaded.task, steps, settings, start)

@@ -88,6 +88,7 @@ def audit(
     suspects: Any = None,
     *,
     preprocess: Any = None,
+    initial: Any = None,
     label: str | list[str] = "label",
     id: str | None = None,
     group: str | None = None,
@@ -112,6 +113,9 @@ def audit(
     preprocess : callable, optional
         (pandas.DataFrame) -> the model's input: a tensor, or a dict or tuple of tensors. Or the
         tokenizer of a transformers model.
+    initial : torch.nn.Module, path or mapping of name to Tensor, optional
+        The weights that training started from, where the model was fine-tuned. The flags of such
+        a model are better for it.
     label : str or list of str
         The label column; for task multi-label also several 0/1 columns, one for each label.
     id : str, optional
@@ -146,7 +150,7 @@ def audit(
         directory = stack.enter_context(RunDirectory(Path(out), overwrite=overwrite, resume=resume))
         clock = Clock()
         with clock.stage("load"):
-            loaded = load_objects(model, splits, preprocess, config)
+            loaded = load_objects(model, splits, preprocess, config, initial)
         return _run(loaded, config, directory, None, clock)
 
 
