@@ -35,13 +35,10 @@ class Initial:
         Parameters and floating buffers, shaped and placed as the trained model's.
     fresh : tuple of str
         Parameters that the initial model lacks or has in another shape, such as a new head's.
-    source : str
-        For the report: a file, a folder, or what else they come from.
     """
 
     tensors: Mapping[str, Tensor]
     fresh: tuple[str, ...]
-    source: str
 
     def to(self, device: torch.device) -> Initial:
         """Return the same on `device`."""
@@ -60,8 +57,7 @@ class Initial:
     @property
     def description(self) -> str:
         """For the report."""
-        fresh = f"; fresh weights for {_some(self.fresh)}" if self.fresh else ""
-        return f"{self.source}{fresh}"
+        return f"known, but for {_some(self.fresh)}" if self.fresh else "known"
 
 
 def initial_of(module: nn.Module, given: Any, apart: nn.Module | None = None) -> Initial | None:
@@ -83,11 +79,11 @@ def initial_of(module: nn.Module, given: Any, apart: nn.Module | None = None) ->
     """
     own = _without_adapters(module)
     if given is None:
-        return None if own is None else Initial(own, (), "the model without its LoRA adapters")
+        return None if own is None else Initial(own, ())
     where, state = _state_of(given)
     found = {**(own or {}), **_matched(module, state, apart, where)}
     fresh = tuple(name for name, _ in module.named_parameters() if name not in found)
-    initial = Initial(found, fresh, where.removeprefix("model.initial: "))
+    initial = Initial(found, fresh)
     _refuse_trained(module, initial, where)
     return initial
 

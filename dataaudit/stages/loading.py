@@ -183,15 +183,10 @@ def assemble(
 
 def _with_initial(model: TrainedModel, given: Any, origin: str | None) -> TrainedModel:
     """Return the model with the weights that its training started from, where they are known."""
-    if given is not None and model.estimator is not None:
-        raise ConfigError(
-            "model.initial: the model is a scikit-learn estimator, which starts from nothing; "
-            "expected a torch module"
-        )
     last = last_linear(model.module) if isinstance(model.module, Rescaled) else None
     found = initial_of(model.module, given, last[1] if last else None)
     if found is not None:
-        description = f"{model.description}; started from {found.description}"
+        description = f"{model.description}; initial weights {found.description}"
         return replace(model, initial=found, description=description)
     if origin is None:
         return model
