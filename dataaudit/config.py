@@ -133,8 +133,10 @@ class MirrorConfig(_Section):
     kind: Annotated[Literal["auto", "finite", "head"], BeforeValidator(_no_linear_audit)] = "auto"
     """`head` learns again with the last linear layer alone, on its stored inputs."""
     seed: Annotated[int, BeforeValidator(_no_truth_value), Field(ge=0, lt=2**31)] = 0
-    effort: Literal["standard", "thorough"] = "standard"
-    """`thorough` learns more than twice as long: images rank better for it, other data hardly."""
+    effort: Literal["auto", "quick", "standard", "thorough"] = "auto"
+    """`quick` runs the model at most twice over the rows, and all else is done on its last layer;
+    `thorough` learns more than twice as long as `standard`: images rank better for it, other data
+    hardly. `auto` is standard, or quick where that would take very long."""
     steps: Count | None = None
     learning_rate: Annotated[Number, Field(gt=0)] | None = None
     batch_size: Count | None = None

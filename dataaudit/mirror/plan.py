@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -46,7 +47,13 @@ class Effort:
     most_steps: int
 
 
-EFFORTS = {"standard": Effort(7.4, 2, 5000), "thorough": Effort(16.0, 5, 12_500)}
+EffortName = Literal["quick", "standard", "thorough"]
+EFFORTS = {
+    # What learns again at a quick audit is a linear layer, on its stored inputs.
+    "quick": Effort(7.4, 2, 5000),
+    "standard": Effort(7.4, 2, 5000),
+    "thorough": Effort(16.0, 5, 12_500),
+}
 PASSES = 1.25
 """Over the rows, for each mirror of data that are no images."""
 
@@ -100,7 +107,7 @@ class Plan:
         return 3.0 * self.mirrors * self.settings.steps * (self.batch_size + self.trusted_per_step)
 
 
-def make_plan(loaded: Loaded, config: AuditConfig) -> Plan:
+def make_plan(loaded: Loaded, config: AuditConfig, effort_name: EffortName = "standard") -> Plan:
     """Choose the mirror for these data and settings.
 
     Images are learned longer and from more of the trained weights than other data, because
@@ -113,7 +120,7 @@ def make_plan(loaded: Loaded, config: AuditConfig) -> Plan:
     sample = next(endless_batches(loaded.model, [rows], min(64, len(rows)), mirror.seed))[0]
     augment = are_images(sample[0])
     batch_size = min(mirror.batch_size or BATCH_SIZE, len(rows))
-    effort = EFFORTS[mirror.effort]
+    effort = EFFORTS[effort_name]
     passes, keep, mirrors = (
         (effort.image_passes, 0.5, 1) if augment else (PASSES, 0.25, effort.mirrors)
     )
@@ -148,7 +155,7 @@ def make_plan(loaded: Loaded, config: AuditConfig) -> Plan:
     changes = "shifted and flipped" if flip else "shifted"
     kind = "finite" if mirror.kind != "head" else "head (the last linear layer alone)"
     reason = (
-        f"{mirror.effort}: {kind}, {f'{mirrors} times ' if mirrors > 1 else ''}{steps} steps, "
+        f"{effort_name}: {kind}, {f'{mirrors} times ' if mirrors > 1 else ''}{steps} steps, "
         f"each on {batch_size} training rows and references ({len(references)} trusted samples, "
         f"some under a wrong label on purpose) and {trusted_per_step} other trusted samples"
         f"{f'; images {changes} at random' if augment else ''}"

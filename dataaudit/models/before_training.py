@@ -1,4 +1,4 @@
-"""What a model saw in its inputs before it was fine-tuned: features that owe nothing to the labels."""
+"""What a model saw in its inputs before it was fine-tuned: features that know no label."""
 
 from __future__ import annotations
 
@@ -69,11 +69,14 @@ class _Caught:
 
 
 def _heads(module: nn.Module, fresh: frozenset[str]) -> tuple[list[nn.Module], list[nn.Module]]:
-    """Return the outermost parts of fresh weights alone, or the last linear layer; and the
-    innermost parts of the others."""
+    """Return the outermost parts of fresh weights alone, or the last linear layer; and the rest.
+
+    Of the rest, the parts that have weights themselves.
+    """
     parts = dict(module.named_modules())
     own = {
-        name: [f"{name}.{key}" for key, _ in part.named_parameters()] for name, part in parts.items()
+        name: [f"{name}.{key}" for key, _ in part.named_parameters()]
+        for name, part in parts.items()
     }
     all_fresh = {name for name, keys in own.items() if keys and all(key in fresh for key in keys)}
     heads = [
