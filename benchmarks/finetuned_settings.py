@@ -96,7 +96,7 @@ def _images(setting: Setting, seed: int, data: Path, cache: Path) -> Finetuned:
     memorized = setting.model == "memorized"
     training = Training(
         functools.partial(_renewed, ResNet, initial),
-        20 if memorized else 4,
+        12 if memorized else 3,
         100,
         augment=not memorized,
         learning_rate=2e-3,

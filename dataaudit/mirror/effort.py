@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dataaudit.config import AuditConfig
 from dataaudit.inputs import Loaded
-from dataaudit.mirror.plan import EffortName, Plan, make_plan
+from dataaudit.mirror.plan import FEWEST_REFERENCES, EffortName, Plan, make_plan
 from dataaudit.mirror.references import most_passes
 from dataaudit.models.trained import forward
 from dataaudit.tasks import Classification
@@ -55,13 +55,15 @@ def chosen_effort(loaded: Loaded, config: AuditConfig) -> EffortName:
     return "quick" if spent > affordable else "standard"
 
 
-def by_probes(loaded: Loaded, effort: EffortName) -> bool:
+def by_probes(loaded: Loaded, config: AuditConfig, effort: EffortName) -> bool:
     """Tell whether a quick audit asks probes on what the model saw before it was trained.
 
-    Where nothing is known of that, the last layer alone learns again.
+    Where nothing is known of that, or nothing is trusted, the last layer alone learns again.
     """
-    known = loaded.model.initial is not None and loaded.held_out is not None
-    return effort == "quick" and known and isinstance(loaded.task, Classification)
+    asked = effort == "quick" and config.mirror.kind != "head"
+    known = loaded.model.initial is not None and isinstance(loaded.task, Classification)
+    trusted = 0 if loaded.held_out is None else len(loaded.held_out)
+    return asked and known and trusted >= FEWEST_REFERENCES
 
 
 def costs(loaded: Loaded, config: AuditConfig) -> list[Cost]:
@@ -70,7 +72,7 @@ def costs(loaded: Loaded, config: AuditConfig) -> list[Cost]:
     found = []
     for effort in EFFORT_NAMES:
         if effort == "quick" or config.mirror.kind == "head":
-            each = _scored(loaded, 1 + by_probes(loaded, effort))
+            each = _scored(loaded, 1 + by_probes(loaded, config, effort))
         else:
             each = passes(loaded, make_plan(loaded, config, effort))
         found.append(Cost(effort, each, each * len(loaded.train) * seconds))

@@ -102,9 +102,22 @@ class Plan:
     reason: str
 
     @property
+    def learns(self) -> bool:
+        """Whether the model learns again at all; where it does not, probes alone are asked."""
+        return bool(self.attempts)
+
+    @property
     def forward_passes(self) -> float:
         """Cost of the steps in forward passes of one sample; learning a sample costs three."""
         return 3.0 * self.mirrors * self.settings.steps * (self.batch_size + self.trusted_per_step)
+
+
+def plan_of_probes(config: AuditConfig) -> Plan:
+    """Return the plan of a quick audit that asks probes on what the model saw before training."""
+    mirror, nobody = config.mirror, np.zeros(0, dtype=np.int64)
+    settings = FiniteSettings(steps=0, parameters=mirror.parameters, seed=mirror.seed)
+    reason = "quick: linear probes on what the model saw before training; nothing learns again"
+    return Plan(settings, [], 0, BATCH_SIZE, 0, nobody, nobody, False, False, reason)
 
 
 def make_plan(loaded: Loaded, config: AuditConfig, effort_name: EffortName = "standard") -> Plan:

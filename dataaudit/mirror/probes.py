@@ -12,15 +12,19 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 
 import numpy as np
+from scipy.optimize import minimize
 
 from dataaudit.flags.probabilities import Labels, Table, Values, pick, row_blocks, softmax
 
 FOLDS = 5
 SHRINKAGES = (0.01, 0.03, 0.1, 0.3)
 """Shares of the identity in the covariance (Ledoit and Wolf 2004); the trusted samples choose."""
+RIDGE = 1.0
+"""In trusted samples, towards equal weights of both kinds of probes."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,11 @@ class Sums:
     counts: Values
     firsts: Values
     seconds: Values
+
+    @classmethod
+    def none(cls, classes: int, width: int) -> Sums:
+        """Return the sums over no sample."""
+        return cls(np.zeros(classes), np.zeros((classes, width)), np.zeros((width, width)))
 
     @classmethod
     def of(cls, features: Values, labels: Labels, classes: int) -> Sums:
@@ -107,8 +116,11 @@ def probe(
     classes: int,
     folder: Path,
     seed: int = 0,
-) -> tuple[Judged, Judged]:
-    """Fit probes to rows and trusted samples, and to trusted samples alone, crosswise.
+) -> Judged:
+    """Fit probes crosswise, to rows and trusted samples and to the latter alone, and join them.
+
+    The first know more samples, the second no wrong label. How far each is believed is fitted to
+    the trusted samples, of which neither knows those that it judges.
 
     Parameters
     ----------
@@ -119,13 +131,9 @@ def probe(
     right : int64 `[trusted]`
     classes : int
     folder : Path
-        For what is said of the rows: files without a name.
+        For what is said of the rows: a file without a name.
     seed : int
         Of the folds.
-
-    Returns
-    -------
-    of both, and of trusted samples alone
     """
     generator = np.random.default_rng(seed)
     # Whatever the labels are: a row's own must have no part in what is said of it.
@@ -133,34 +141,41 @@ def probe(
         generator.permutation(len(labels)) % FOLDS for labels in (given, right)
     )
     known = np.asarray(trusted, dtype=np.float64)
-    of_trusted = [
-        Sums.of(known[trusted_folds == fold], right[trusted_folds == fold], classes)
-        for fold in range(FOLDS)
-    ]
-    of_rows: list[Sums] | None = None
+    of_trusted = _sums_by_fold(known, right, trusted_folds, classes)
+    of_rows = [Sums.none(classes, known.shape[1])] * FOLDS
     for rows in row_blocks(len(given)):
-        block, labels, folds = _block(features, rows), given[rows], row_folds[rows]
-        found = [Sums.of(block[folds == f], labels[folds == f], classes) for f in range(FOLDS)]
-        of_rows = found if of_rows is None else list(map(Sums.__add__, of_rows, found))
-    assert of_rows is not None
-    alone, both = sum_of(of_trusted), sum_of([*of_rows, *of_trusted])
-    learned = [
-        [both - of_rows[fold] - of_trusted[fold] for fold in range(FOLDS)],
-        [alone - of_trusted[fold] for fold in range(FOLDS)],
+        parts = _sums_by_fold(_block(features, rows), given[rows], row_folds[rows], classes)
+        of_rows = list(map(Sums.__add__, of_rows, parts))
+    joined = list(map(Sums.__add__, of_rows, of_trusted))
+    kinds = [
+        _chosen(_without_each(parts), known, right, trusted_folds) for parts in (joined, of_trusted)
     ]
-    judged = []
-    for sums in learned:
-        probes, said = _chosen(sums, known, right, trusted_folds)
-        judged.append(Judged(_said(features, row_folds, probes, folder), said))
-    return judged[0], judged[1]
+    weights = _believed([said for _, said in kinds], right)
+    by_fold = list(zip(*(probes for probes, _ in kinds), strict=True))
+    said = _said_of(known, trusted_folds, by_fold, weights)
+    with tempfile.TemporaryFile(dir=folder) as file:
+        for rows in row_blocks(len(given)):
+            found = _said_of(_block(features, rows), row_folds[rows], by_fold, weights)
+            file.write(found.astype(np.float32).data)
+        file.flush()
+        return Judged(np.memmap(file, dtype=np.float32, mode="r").reshape(-1, classes), said)
+
+
+def _sums_by_fold(features: Values, labels: Labels, folds: Labels, classes: int) -> list[Sums]:
+    return [
+        Sums.of(features[folds == fold], labels[folds == fold], classes) for fold in range(FOLDS)
+    ]
+
+
+def _without_each(parts: Sequence[Sums]) -> list[Sums]:
+    """Return the sums over all folds but one, for each."""
+    total = sum_of(parts)
+    return [total - part for part in parts]
 
 
 def sum_of(parts: Sequence[Sums]) -> Sums:
     """Return the sums over the samples of all parts."""
-    total = parts[0]
-    for part in parts[1:]:
-        total = total + part
-    return total
+    return reduce(Sums.__add__, parts)
 
 
 def _chosen(
@@ -170,9 +185,7 @@ def _chosen(
     best: tuple[float, list[Discriminant], Values] | None = None
     for shrinkage in SHRINKAGES:
         probes = [Discriminant.fit(part, shrinkage) for part in sums]
-        said = np.zeros((len(right), len(sums[0].counts)))
-        for fold, fitted in enumerate(probes):
-            said[folds == fold] = fitted.probabilities(trusted[folds == fold])
+        said = _said_of(trusted, folds, [(fitted,) for fitted in probes], np.ones(1))
         likelihood = float(np.log(pick(said, right)).sum())
         if best is None or likelihood > best[0]:
             best = likelihood, probes, said
@@ -180,16 +193,41 @@ def _chosen(
     return best[1], best[2]
 
 
-def _said(features: Table, folds: Labels, probes: Sequence[Discriminant], folder: Path) -> Table:
-    with tempfile.TemporaryFile(dir=folder) as file:
-        for rows in row_blocks(len(folds)):
-            block, of_block = _block(features, rows), folds[rows]
-            said = np.zeros((len(block), len(probes[0].offsets)), dtype=np.float32)
-            for fold, fitted in enumerate(probes):
-                said[of_block == fold] = fitted.probabilities(block[of_block == fold])
-            file.write(said.data)
-        file.flush()
-        return np.memmap(file, dtype=np.float32, mode="r").reshape(-1, said.shape[1])
+def _believed(tables: Sequence[Values], right: Labels) -> Values:
+    """Return the weight of each kind of probe's log probabilities, at which the truth is likeliest.
+
+    Parameters
+    ----------
+    tables : sequence of `[trusted, C]`
+    right : int64 `[trusted]`
+    """
+    logs = np.log(np.stack(tables))
+    even = 1 / len(tables)
+
+    def loss(weights: Values) -> tuple[float, Values]:
+        found = softmax(np.tensordot(weights, logs, 1))
+        off = found.copy()
+        off[np.arange(len(right)), right] -= 1.0
+        value = RIDGE / 2 * ((weights - even) ** 2).sum() - np.log(pick(found, right)).sum()
+        return float(value), np.tensordot(logs, off, 2) + RIDGE * (weights - even)
+
+    start, bounds = np.full(len(tables), even), [(0, None)] * len(tables)
+    return np.asarray(minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds).x)
+
+
+def _said_of(
+    features: Values,
+    folds: Labels,
+    probes: Sequence[Sequence[Discriminant]],
+    weights: Values,
+) -> Values:
+    """Return what the probes of each sample's fold say together, `[n, C]`."""
+    said = np.zeros((len(features), len(probes[0][0].offsets)))
+    for fold, kinds in enumerate(probes):
+        inside = features[folds == fold]
+        logs = [np.log(fitted.probabilities(inside)) for fitted in kinds]
+        said[folds == fold] = softmax(np.tensordot(weights, np.stack(logs), 1))
+    return said
 
 
 def _block(features: Table, rows: slice) -> Values:
