@@ -166,7 +166,8 @@ def make_plan(loaded: Loaded, config: AuditConfig, effort_name: EffortName = "st
     )
     flip = augment and _may_flip(loaded)
     changes = "shifted and flipped" if flip else "shifted"
-    kind = "finite" if mirror.kind != "head" else "head (the last linear layer alone)"
+    head = mirror.kind == "head" or effort_name == "quick"
+    kind = "head (the last linear layer alone)" if head else "finite"
     reason = (
         f"{effort_name}: {kind}, {f'{mirrors} times ' if mirrors > 1 else ''}{steps} steps, "
         f"each on {batch_size} training rows and references ({len(references)} trusted samples, "
