@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -101,6 +102,14 @@ class ContaminationFlags:
     shared_groups : pandas.DataFrame or None
         Groups (patients, users, documents) found among suspects and training rows: `group`,
         `suspects`, `rows`. None where no group column is named.
+    outcome : "clear", "found" or "cannot tell"
+        "found" where a suspect is flagged; "cannot tell" where none is and `reasons` say what
+        could not be judged.
+    reasons : sequence of str
+        Why suspects, or those that are only alike to a row, could not be judged; also beside
+        "found".
+    rows_repeated : int
+        Training rows that are identical to another training row: how often that comes by nature.
     """
 
     table: pd.DataFrame
@@ -114,3 +123,6 @@ class ContaminationFlags:
     method: str
     disagreeing_duplicates: pd.DataFrame | None = None
     shared_groups: pd.DataFrame | None = None
+    outcome: Literal["clear", "found", "cannot tell"] = "clear"
+    reasons: Sequence[str] = ()
+    rows_repeated: int = 0

@@ -93,6 +93,12 @@ class Matcher:
             np.take_along_axis(found.score, order, axis=1),
         )
 
+    def scores_of_pairs(self, suspects: Descriptors, rows: IndexArray) -> FloatArray:
+        """Return `[suspects]` scores of each suspect with the one row given, `[suspects]`."""
+        if isinstance(suspects, SmallImageDescriptors):
+            return np.full(len(suspects), -np.log(SMALL_IMAGE_FLOOR), np.float32)
+        return self.compare(suspects, rows[:, None]).score[:, 0]
+
     def candidates(
         self,
         suspects: Descriptors,

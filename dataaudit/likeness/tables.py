@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,9 +22,9 @@ from dataaudit.likeness.descriptors import (
     IndexArray,
     TableDescriptors,
 )
+from dataaudit.likeness.meaning import cell_of, cells_of, fold_text, numbers_of
 from dataaudit.likeness.pixel_tables import describe_pixel_table, is_number_column, pixel_grid
 from dataaudit.likeness.search import HASHED_FEATURES, Comparer, sketch, sketch_projection
-from dataaudit.likeness.texts import fold_text
 
 
 @dataclass(frozen=True)
@@ -62,13 +63,16 @@ def describe_table(
     numeric = [c for c in like.columns if is_number_column(like[c])]
     others = [c for c in like.columns if not is_number_column(like[c])]
     numbers = np.column_stack(
-        [pd.to_numeric(table[c], errors="coerce").to_numpy(np.float64) for c in numeric]
-        or [np.empty((len(table), 0))]
+        [numbers_of(table[c]) for c in numeric] or [np.empty((len(table), 0))]
     )
     categories = np.column_stack(
-        [_as_categories(table[c]) for c in others] or [np.empty((len(table), 0), object)]
+        [cells_of(table[c], _folded_cell) for c in others] or [np.empty((len(table), 0), object)]
     )
-    return TableDescriptors(numbers, categories, tuple(map(str, numeric + others)))
+    cells = np.column_stack(
+        [pd.util.hash_array(cells_of(table[c])) for c in others]
+        or [np.empty((len(table), 0), np.uint64)]
+    )
+    return TableDescriptors(numbers, categories, cells, tuple(map(str, numeric + others)))
 
 
 class TableRows:
@@ -222,7 +226,7 @@ def _hashed(codes: NDArray[np.uint64], name: str) -> NDArray[np.int64]:
     return (mixed % np.uint64(HASHED_FEATURES)).astype(np.int64)
 
 
-def _as_categories(column: pd.Series) -> NDArray[np.object_]:
-    """Return folded text; missing values are a category of their own."""
-    text = column.astype(object).where(column.notna(), "")
-    return np.array([fold_text(str(value)) for value in text], object)
+def _folded_cell(value: Any) -> str:
+    """Return a cell without case and punctuation; one of nothing else keeps it."""
+    cell = cell_of(value)
+    return fold_text(cell) or cell

@@ -271,13 +271,6 @@ class DisagreeingRows(Section):
     similarity: float = Field(description="at most 1, the same content")
 
 
-class ExactCopy(Section):
-    """A suspect and a training row of the same content."""
-
-    query_id: SampleId
-    row_id: SampleId
-
-
 class SharedGroup(Section):
     """A group (patient, user, document) that stands on both sides."""
 
@@ -300,11 +293,10 @@ class Leakage(Section):
     hits_per_class: list[ClassHits]
     pairs: list[LeakPair]
     pairs_left_out: int = Field(description="flagged pairs that only contamination.parquet holds")
-    exact_copies: int = Field(description="suspects identical to a training row, flagged or not")
-    exact_copies_not_flagged: list[ExactCopy] = Field(
-        description="of these, those as common as repeats are among the training rows"
+    exact_copies: int = Field(description="suspects identical to a training row; all are flagged")
+    rows_repeated: int = Field(
+        default=0, description="training rows identical to another one: repeats by nature"
     )
-    exact_copies_not_flagged_left_out: int
     disagreeing_rows: list[DisagreeingRows]
     disagreeing_rows_left_out: int
     shared_groups: list[SharedGroup] | None = Field(
@@ -313,6 +305,10 @@ class Leakage(Section):
     shared_groups_left_out: int
     suspects_in_shared_groups: int
     method: str
+    outcome: Literal["clear", "found", "cannot tell"] = "clear"
+    reasons: list[str] = Field(
+        default=[], description="what could not be judged, and why; also beside the outcome found"
+    )
 
 
 class TokenChange(Section):

@@ -211,6 +211,14 @@ def _leakage_finding(leakage: Leakage | None) -> Finding:
             section="leakage",
             severity="notable",
         )
+    if leakage.outcome == "cannot tell":
+        return Finding(
+            title="Whether evaluation samples leaked cannot be told",
+            text=f"None of {formats.rows(leakage.suspects, 'suspect')} is known to be identical to "
+            f"a training row. Not judged is what only resembles one: {'; '.join(leakage.reasons)}.",
+            section="leakage",
+            severity="notable",
+        )
     if not leakage.suspects_flagged:
         return Finding(
             title="No evaluation sample was found in the training set",
@@ -219,14 +227,33 @@ def _leakage_finding(leakage: Leakage | None) -> Finding:
             section="leakage",
             severity="clear",
         )
+    words = [f"{kinds_in_words(leakage.kinds)}."]
+    if leakage.exact_copies and leakage.rows_repeated:
+        words.append(
+            f"{formats.rows(leakage.rows_repeated, 'training row')} "
+            f"{'is' if leakage.rows_repeated == 1 else 'are'} identical to another one, too."
+        )
+    if leakage.reasons:
+        words.append(f"Not judged is what only resembles a row: {'; '.join(leakage.reasons)}.")
     return Finding(
-        title=f"{formats.count(leakage.suspects_flagged)} of "
-        f"{formats.rows(leakage.suspects, 'evaluation sample')} also "
-        f"{'stands' if leakage.suspects_flagged == 1 else 'stand'} in the training set",
-        text=f"{kinds_in_words(leakage.kinds)}. {_metric_sentence(leakage)}".strip(),
+        title=_leaks_in_words(leakage),
+        text=" ".join([*words, _metric_sentence(leakage)]).strip(),
         section="leakage",
         severity="serious",
     )
+
+
+def _leaks_in_words(leakage: Leakage) -> str:
+    """Identical samples stand in the training set; the others only resemble what stands there."""
+    same = leakage.exact_copies
+    alike = leakage.suspects_flagged - same
+    samples = formats.rows(leakage.suspects, "evaluation sample")
+    resemble = f"{'resembles' if alike == 1 else 'resemble'} a training row"
+    if not same:
+        return f"{formats.count(alike)} of {samples} {resemble}"
+    stand = f"also {'stands' if same == 1 else 'stand'} in the training set"
+    title = f"{formats.count(same)} of {samples} {stand}"
+    return f"{title}, {formats.count(alike)} more {resemble}" if alike else title
 
 
 def _metric_sentence(leakage: Leakage) -> str:
