@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -55,6 +54,9 @@ class MislabelFlags:
         What is wrong with each row's label, in words; where the suggested label does not say it.
     predicted : float64 `[rows]` or None
         For regression, the target that the model expects after it learned again.
+    doubts : sequence of str
+        Why the number of wrong labels cannot be told, in words; empty where what it rests on was
+        checked and holds. `noise_rate.low` holds even where there are doubts.
     """
 
     table: pd.DataFrame
@@ -68,6 +70,7 @@ class MislabelFlags:
     noise_per_group: pd.DataFrame | None = None
     notes: Sequence[str] | None = None
     predicted: NDArray[np.float64] | None = None
+    doubts: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,7 @@ class ContaminationFlags:
     evidence : pandas.DataFrame, aligned with `table`
         `content_score`, `influence_score` (NaN where not computed) and `kind`, one of
         "exact", "near", "near, no influence seen", "influence only", "none". A suspect that is
-        identical to a training row is "exact" whether it is flagged or not.
+        identical to a training row is "exact", and always flagged.
     false_discovery_rate : float
         The level at which suspects are flagged (Benjamini–Hochberg).
     metric_name : str
@@ -102,14 +105,11 @@ class ContaminationFlags:
     shared_groups : pandas.DataFrame or None
         Groups (patients, users, documents) found among suspects and training rows: `group`,
         `suspects`, `rows`. None where no group column is named.
-    outcome : "clear", "found" or "cannot tell"
-        "found" where a suspect is flagged; "cannot tell" where none is and `reasons` say what
-        could not be judged.
-    reasons : sequence of str
-        Why suspects, or those that are only alike to a row, could not be judged; also beside
-        "found".
+    doubts : sequence of str
+        Why some leaks cannot be told, in words; empty where what the flags rest on was checked and
+        holds. What is flagged stays flagged.
     rows_repeated : int
-        Training rows that are identical to another training row: how often that comes by nature.
+        Training rows that are identical to another one: how often that comes by nature.
     """
 
     table: pd.DataFrame
@@ -123,6 +123,5 @@ class ContaminationFlags:
     method: str
     disagreeing_duplicates: pd.DataFrame | None = None
     shared_groups: pd.DataFrame | None = None
-    outcome: Literal["clear", "found", "cannot tell"] = "clear"
-    reasons: Sequence[str] = ()
+    doubts: Sequence[str] = ()
     rows_repeated: int = 0

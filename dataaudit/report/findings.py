@@ -40,12 +40,18 @@ KIND_WORDS = {
 
 def build_verdict(gates: Sequence[Gate]) -> Verdict:
     """Return the outcome against the gates, with its headline."""
-    failed = sum(not gate.passed for gate in gates)
+    outcomes = [gate.outcome for gate in gates]
+    limits = formats.rows(len(gates), "limit")
     if not gates:
         return Verdict(outcome="no gates", headline="No limits were set for this audit", gates=[])
-    if failed:
-        headline = f"{failed} of {formats.rows(len(gates), 'limit')} exceeded"
+    if broken := outcomes.count("not met"):
+        headline = f"{broken} of {limits} exceeded"
         return Verdict(outcome="failed", headline=headline, gates=list(gates))
+    if open_ones := outcomes.count("cannot tell"):
+        headline = f"Cannot tell whether {open_ones} of {limits} is met"
+        if open_ones > 1:
+            headline = f"Cannot tell whether {open_ones} of {limits} are met"
+        return Verdict(outcome="cannot tell", headline=headline, gates=list(gates))
     headline = "Within its limit" if len(gates) == 1 else f"Within all {len(gates)} limits"
     return Verdict(outcome="passed", headline=headline, gates=list(gates))
 
@@ -157,6 +163,13 @@ def _label_finding(labels: LabelFindings | None) -> Finding:
             section="labels",
             severity="notable",
         )
+    if labels.outcome == "cannot tell":
+        return Finding(
+            title="How many training labels are wrong cannot be told",
+            text=_as_sentences(labels.reasons),
+            section="labels",
+            severity="notable",
+        )
     threshold = formats.set_percent(labels.probability_threshold)
     flagged = (
         f"{formats.rows(labels.rows_flagged)} "
@@ -170,7 +183,7 @@ def _label_finding(labels: LabelFindings | None) -> Finding:
             section="labels",
             severity="notable" if labels.rows_flagged else "clear",
         )
-    if not labels.rows_flagged:
+    if labels.outcome == "clear":
         return Finding(
             title="No training label stands out as wrong",
             text=f"None of {formats.rows(labels.rows_scored)} reaches a probability of "
@@ -214,8 +227,7 @@ def _leakage_finding(leakage: Leakage | None) -> Finding:
     if leakage.outcome == "cannot tell":
         return Finding(
             title="Whether evaluation samples leaked cannot be told",
-            text=f"None of {formats.rows(leakage.suspects, 'suspect')} is known to be identical to "
-            f"a training row. Not judged is what only resembles one: {'; '.join(leakage.reasons)}.",
+            text=_as_sentences(leakage.reasons),
             section="leakage",
             severity="notable",
         )
@@ -233,18 +245,18 @@ def _leakage_finding(leakage: Leakage | None) -> Finding:
             f"{formats.rows(leakage.rows_repeated, 'training row')} "
             f"{'is' if leakage.rows_repeated == 1 else 'are'} identical to another one, too."
         )
-    if leakage.reasons:
-        words.append(f"Not judged is what only resembles a row: {'; '.join(leakage.reasons)}.")
+    # The first reason is the number that the title states.
+    words.append(_as_sentences(leakage.reasons[1:]))
     return Finding(
-        title=_leaks_in_words(leakage),
-        text=" ".join([*words, _metric_sentence(leakage)]).strip(),
+        title=leaks_in_words(leakage),
+        text=" ".join(word for word in (*words, _metric_sentence(leakage)) if word),
         section="leakage",
         severity="serious",
     )
 
 
-def _leaks_in_words(leakage: Leakage) -> str:
-    """Identical samples stand in the training set; the others only resemble what stands there."""
+def leaks_in_words(leakage: Leakage) -> str:
+    """Say how many samples stand in the training set, and how many only resemble a row of it."""
     same = leakage.exact_copies
     alike = leakage.suspects_flagged - same
     samples = formats.rows(leakage.suspects, "evaluation sample")
@@ -254,6 +266,11 @@ def _leaks_in_words(leakage: Leakage) -> str:
     stand = f"also {'stands' if same == 1 else 'stand'} in the training set"
     title = f"{formats.count(same)} of {samples} {stand}"
     return f"{title}, {formats.count(alike)} more {resemble}" if alike else title
+
+
+def _as_sentences(reasons: Sequence[str]) -> str:
+    """Return reasons, which begin in lower case and have no full stop, as running text."""
+    return " ".join(f"{reason[:1].upper()}{reason[1:]}." for reason in reasons)
 
 
 def _metric_sentence(leakage: Leakage) -> str:

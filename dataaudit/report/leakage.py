@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 import pandas as pd
 
+from dataaudit.flags.judgement import judge_leaks
 from dataaudit.flags.results import ContaminationFlags
 from dataaudit.report.data import (
     ClassHits,
@@ -53,7 +54,10 @@ def build_leakage(
     pool.reserve(PAIR_BYTES * len(shown))
     kinds = best["kind"].value_counts()
     exact = (flags.evidence["kind"] == "exact").to_numpy()
+    judgement = judge_leaks(flags)
     return Leakage(
+        outcome=judgement.outcome,
+        reasons=list(judgement.reasons),
         suspects=int(flags.table["query_id"].nunique()),
         suspects_flagged=len(best),
         false_discovery_rate=flags.false_discovery_rate,
@@ -79,8 +83,6 @@ def build_leakage(
         **_disagreeing(flags),
         **_shared_groups(flags),
         method=flags.method,
-        outcome=flags.outcome,
-        reasons=list(flags.reasons),
     )
 
 

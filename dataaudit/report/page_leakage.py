@@ -107,10 +107,10 @@ def _introduction(leakage: Leakage) -> str:
             f"None of {suspects} is identical to a training row, and none resembles one more than "
             f"clean samples do, at a false discovery rate of {rate}."
         )
-    if leakage.reasons:
-        parts.append(
-            f"Not judged: suspects that only resemble a row, because {'; '.join(leakage.reasons)}."
-        )
+    # Where leaks were found, the first reason is their number.
+    reasons = leakage.reasons if leakage.outcome == "cannot tell" else leakage.reasons[1:]
+    if reasons and leakage.outcome != "clear":
+        parts.append(f"Not all could be told: {'; '.join(reasons)}.")
     return " ".join(parts)
 
 

@@ -110,12 +110,12 @@ def _in_words(error: Exception) -> str:
 class _Found:
     """What was found, before anything is said of its consequences.
 
-    `evidence` is aligned with `decisions.table`; `reasons` say what could not be judged.
+    `evidence` is aligned with `decisions.table`; `doubts` say what could not be judged.
     """
 
     decisions: PairDecisions
     evidence: pd.DataFrame
-    reasons: list[str]
+    doubts: list[str]
     notes: list[str]
     repeated: int
     disagreeing: pd.DataFrame | None = None
@@ -154,14 +154,17 @@ def _search(
         exact=exact,
         level=config.flags.false_discovery_rate,
     )
-    reasons = [] if isinstance(null, Null) else [null]
+    doubts = [] if isinstance(null, Null) else [null]
     disagreeing = _disagreeing(loaded.train, same, clean, clean_matches)
     evidence = _evidence(decisions, found)
-    return _Found(decisions, evidence, reasons, notes, same.repeated, disagreeing)
+    return _Found(decisions, evidence, doubts, notes, same.repeated, disagreeing)
 
 
 def _null(
-    calibration: NDArray[np.float32], suspects: NDArray[np.float32], same: Identity, config: AuditConfig
+    calibration: NDArray[np.float32],
+    suspects: NDArray[np.float32],
+    same: Identity,
+    config: AuditConfig,
 ) -> tuple[Null | str, list[str]]:
     """Return how alike clean samples are, or why that cannot be told; and notes."""
     usable = int(np.isfinite(calibration).all(axis=1).sum())
@@ -311,7 +314,6 @@ def _conclude(
         right = loaded.task.metric(scores.suspects.predictions(ITSELF), suspects.labels)
         metric = metric_without(right, flagged, seed=config.mirror.seed)
         hits = _hits_per_class(suspects, flagged)
-    reasons = list(found.reasons)
     notes = [*decisions.notes, *found.notes]
     if not suspects.labelled:
         notes.append(f"the suspects have no labels, so {loaded.task.metric_name} is left out")
@@ -327,8 +329,7 @@ def _conclude(
         method=_method(notes),
         disagreeing_duplicates=found.disagreeing,
         shared_groups=_shared_groups(loaded.train, suspects),
-        outcome="found" if flagged.any() else "cannot tell" if reasons else "clear",
-        reasons=reasons,
+        doubts=found.doubts,
         rows_repeated=found.repeated,
     )
 
