@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import binom
 
 from dataaudit.flags.null_distribution import (
     BoolArray,
@@ -45,6 +46,21 @@ class ExactCopies:
     def suspects(self) -> BoolArray:
         """`[suspects]`, true where the best match is identical."""
         return self.pairs[:, 0] if self.pairs.shape[1] else np.zeros(len(self.pairs), bool)
+
+    @property
+    def by_chance(self) -> str:
+        """That suspects are no more often identical than training rows are; empty where they are.
+
+        At 5 %, by the binomial distribution.
+        """
+        found, count = int(self.suspects.sum()), len(self.suspects)
+        if not found or binom.sf(found - 1, count, self.chance) <= 0.05:
+            return ""
+        return (
+            f"about {count * self.chance:.0f} of {count} suspects would be identical to a training "
+            f"row by chance, as {self.repeated} of {self.rows} training rows are to another one: "
+            f"the {found} that are may be repeats by nature"
+        )
 
     @property
     def chance(self) -> float:

@@ -111,7 +111,7 @@ class ImageRows:
         parts = (own[:, 1:], mirror[:, 1:], _shifted(suspects), _shifted(mirrored))
         return np.concatenate([whole_first, *parts], 1)
 
-    def comparer(self, suspects: ImageDescriptors) -> Comparer:
+    def comparer(self, suspects: ImageDescriptors, exclude: IndexArray | None) -> Comparer:
         """Return what aligns a suspect with rows in the best way."""
         suspects, rows = _with_channels(suspects, self.channels), self.rows
 

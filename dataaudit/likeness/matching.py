@@ -85,7 +85,7 @@ class Matcher:
             positions, similarity = match_small_images(suspects, self.rows, keep, exclude)
             return Matches(positions, similarity, -np.log(1 + SMALL_IMAGE_FLOOR - similarity))
         candidates = self.candidates(suspects, count, exclude)
-        found = self.compare(suspects, candidates)
+        found = self.compare(suspects, candidates, exclude)
         order = np.lexsort((candidates, -found.similarity, -found.score), axis=1)[:, :keep]
         return Matches(
             np.take_along_axis(candidates, order, axis=1),
@@ -136,9 +136,14 @@ class Matcher:
             block_bytes,
         )
 
-    def compare(self, suspects: Descriptors, candidates: IndexArray) -> Comparison:
-        """Compare each suspect exactly with its candidates (`[suspects, candidates]`, -1: none)."""
-        comparer = self._prepared_for(suspects).comparer(suspects)
+    def compare(
+        self, suspects: Descriptors, candidates: IndexArray, exclude: IndexArray | None = None
+    ) -> Comparison:
+        """Compare each suspect exactly with its candidates (`[suspects, candidates]`, -1: none).
+
+        `exclude` as in `match`.
+        """
+        comparer = self._prepared_for(suspects).comparer(suspects, exclude)
         similarity = np.full(candidates.shape, -np.inf, np.float32)
         score = similarity.copy()
         for position, row_positions in enumerate(track(candidates, "comparing with training rows")):

@@ -61,7 +61,7 @@ class TextRows:
         """Return unit vectors of suspects to search with, `[suspects, 1, width]`."""
         return sketch(suspects.counts, self.projection)
 
-    def comparer(self, suspects: TextDescriptors) -> Comparer:
+    def comparer(self, suspects: TextDescriptors, exclude: IndexArray | None) -> Comparer:
         """Return what compares one suspect with some rows; the score grows steeply near 1."""
 
         def compare_one(position: int, row_positions: IndexArray) -> tuple[FloatArray, FloatArray]:

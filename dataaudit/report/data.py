@@ -19,6 +19,10 @@ Role = Literal["train", "held_out", "suspects"]
 Kind = Literal["exact", "near", "near, no influence seen", "influence only", "none"]
 
 
+NO_LABEL = "none given"
+"""Shown in place of the label of a suspect that has none."""
+
+
 class Section(BaseModel):
     """Base of every part: cannot be changed, refuses unknown fields and numbers JSON lacks."""
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from dataaudit.report import formats
 from dataaudit.report.charts.bars import count_bars
 from dataaudit.report.charts.intervals import metric_comparison
-from dataaudit.report.data import Leakage, LeakPair, Sample
+from dataaudit.report.data import NO_LABEL, Leakage, LeakPair, Sample
 from dataaudit.report.differences import FieldPair, Piece, field_pairs, text_pieces
 from dataaudit.report.page_parts import Fact, Figure, Table
 
@@ -246,9 +246,9 @@ def _pair(pair: LeakPair, samples: Mapping[str, Sample]) -> PairView:
     if suspect is not None and row is not None:
         pieces = text_pieces(suspect.text or "", row.text or "")
         fields = field_pairs(suspect.fields, row.fields)
+    differ = bool(suspect and row and suspect.label not in (row.label, NO_LABEL))
     only_fields = bool(fields) and not any(pieces)
     if only_fields and suspect is not None and row is not None:
-        differ = suspect.label != row.label
         fields = [FieldPair("label", suspect.label, row.label, differ), *fields]
     facts = [Fact("p-value", formats.p_value(pair.p_value))]
     if pair.content_score is not None:
@@ -259,7 +259,7 @@ def _pair(pair: LeakPair, samples: Mapping[str, Sample]) -> PairView:
         kind=KIND_TITLES[pair.kind],
         suspect=_side(f"Suspect {pair.query_id}", suspect, pieces[0]),
         row=_side(f"Training row {pair.row_id}", row, pieces[1]),
-        labels_differ=bool(suspect and row and suspect.label != row.label),
+        labels_differ=differ,
         fields=fields,
         facts=facts,
         complete=suspect is not None and row is not None,

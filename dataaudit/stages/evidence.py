@@ -13,6 +13,7 @@ from dataaudit.datasets.images import thumbnail
 from dataaudit.datasets.samples import Batch, Samples
 from dataaudit.datasets.words import text_of
 from dataaudit.flags.results import MislabelFlags
+from dataaudit.report.data import NO_LABEL
 from dataaudit.report.evidence import Exhibit, RowEvidence
 from dataaudit.scoring.blocks import ScoreBlocks
 
@@ -187,7 +188,9 @@ def _exhibit(samples: Samples, batch: Batch, line: int) -> Exhibit:
     return Exhibit(
         sample_id=sample_id.item() if isinstance(sample_id, np.generic) else sample_id,
         role=samples.role,
-        label=_label_text(samples.label_values(batch.labels[line : line + 1])[0]),
+        label=_label_text(samples.label_values(batch.labels[line : line + 1])[0])
+        if samples.labelled
+        else NO_LABEL,
         text=shortened(text_of(content), LONGEST_TEXT) if samples.modality == "text" else None,
         image=_thumbnail(samples, content, sample_id) if samples.modality == "image" else None,
         fields=fields,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from dataaudit.config import AuditConfig
 from dataaudit.datasets.samples import Samples
 from dataaudit.errors import DataAuditError, RunDirectoryError
+from dataaudit.flags.clean_null import FEWEST_SCORES, clean_null
 from dataaudit.flags.consequence import (
     NO_METRIC,
     disagreeing_duplicates,
@@ -27,7 +28,7 @@ from dataaudit.flags.contamination import (
     influence_scores,
     shown_pairs,
 )
-from dataaudit.flags.null_distribution import Null, choose_null, fit_null
+from dataaudit.flags.null_distribution import Null, fit_null
 from dataaudit.flags.results import ContaminationFlags
 from dataaudit.inputs import Loaded
 from dataaudit.likeness.describing import RowSearch
@@ -46,7 +47,6 @@ INFLUENCE_SUSPECTS = 1000
 INFLUENCE_CALIBRATION = 200
 BACKGROUNDS = 24
 """Clean queries that a row's reaction is judged against."""
-FEWEST_ROWS = 20
 CLEARLY_ALIKE = 0.01
 """A p-value up to which one kind of evidence counts as seen."""
 
@@ -137,7 +137,11 @@ def _search(
     count = min(CALIBRATION_ROWS, len(single))
     clean = np.sort(generator.choice(single, count, replace=False))
     clean_matches = matcher.match(search.rows.take(clean), keep=1, exclude=clean)
-    null, notes = _null(clean_matches.score, found.score[~same.suspects], same, config)
+    similar = found.score[~same.suspects, 0]
+    level = config.flags.false_discovery_rate
+    null, notes = clean_null(clean_matches.score[:, 0], similar, level, config.mirror.seed)
+    if isinstance(null, str) and same.repeated:
+        null += f" ({same.repeated} of {len(same.times)} are identical to another one)"
     influence = None
     if isinstance(null, Null):
         influence = _influence(loaded, search, matcher, found, generator)
@@ -152,35 +156,12 @@ def _search(
         influence=None if influence is None else influence.suspects,
         influence_null=None if influence is None else influence.null,
         exact=exact,
-        level=config.flags.false_discovery_rate,
+        level=level,
     )
-    doubts = [] if isinstance(null, Null) else [null]
+    doubts = [doubt for doubt in (exact.by_chance, null) if isinstance(doubt, str) and doubt]
     disagreeing = _disagreeing(loaded.train, same, clean, clean_matches)
     evidence = _evidence(decisions, found)
     return _Found(decisions, evidence, doubts, notes, same.repeated, disagreeing)
-
-
-def _null(
-    calibration: NDArray[np.float32],
-    suspects: NDArray[np.float32],
-    same: Identity,
-    config: AuditConfig,
-) -> tuple[Null | str, list[str]]:
-    """Return how alike clean samples are, or why that cannot be told; and notes."""
-    usable = int(np.isfinite(calibration).all(axis=1).sum())
-    if usable < FEWEST_ROWS:
-        repeated = (
-            f" ({same.repeated} of {len(same.times)} are identical to another one)"
-            if same.repeated
-            else ""
-        )
-        return (
-            f"only {usable} training rows can be held against the others{repeated}; to tell how "
-            f"alike clean samples are, at least {FEWEST_ROWS} are needed",
-            [],
-        )
-    null, note = choose_null(calibration[:, 0], suspects[:, 0], config.flags.false_discovery_rate)
-    return null, [note]
 
 
 def with_identical_first(
@@ -225,7 +206,8 @@ def _identical_only(loaded: Loaded, same: Identity, config: AuditConfig, reason:
         exact=exact,
         level=config.flags.false_discovery_rate,
     )
-    return _Found(decisions, _evidence(decisions, found), [reason], [], same.repeated)
+    doubts = [doubt for doubt in (exact.by_chance, reason) if doubt]
+    return _Found(decisions, _evidence(decisions, found), doubts, [], same.repeated)
 
 
 def _disagreeing(
@@ -235,7 +217,7 @@ def _disagreeing(
     given = train.label_values()
     identical = identical_pairs(same.keys.tolist(), given)
     near = np.zeros(len(clean), bool)
-    if np.isfinite(clean_matches.score).all(axis=1).sum() >= FEWEST_ROWS:
+    if np.isfinite(clean_matches.score).sum() >= FEWEST_SCORES:
         near = fit_null(clean_matches.score[:, 0]).excluded & (clean_matches.rows[:, 0] >= 0)
     pairs = np.concatenate(
         [identical, np.stack([clean[near], clean_matches.rows[near, 0]], axis=1)]
@@ -272,7 +254,7 @@ def _influence(
     """
     rows, alike = found.rows, found.score[:, 0]
     suspects, held_out = loaded.suspects, loaded.held_out
-    if suspects is None or held_out is None or len(held_out) < BACKGROUNDS + FEWEST_ROWS:
+    if suspects is None or held_out is None or len(held_out) < BACKGROUNDS + FEWEST_SCORES:
         return None
     if not suspects.labelled:
         return None
@@ -294,7 +276,7 @@ def _influence(
         loaded.model, loaded.task, held_out, clean, loaded.train, clean_matches, backgrounds
     )
     calibration = influence_scores(changes, background)[:, 0]
-    if np.isfinite(calibration).sum() < FEWEST_ROWS:
+    if np.isfinite(calibration).sum() < FEWEST_SCORES:
         return None
     return _Influence(scores, fit_null(calibration, trusted=True))
 
