@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -83,6 +84,10 @@ class Kept:
         frame.index = pd.Index(wanted)
         return frame
 
+    def quick_to_take(self, folder: Path) -> Kept:
+        """Return the same rows, where `take` reads no more than it is asked for."""
+        return Kept(self.source.quick_to_take(folder), self.positions)
+
     def _filtered(self, rows_per_frame: int) -> Iterator[pd.DataFrame]:
         start = 0
         for frame in self.source.frames(rows_per_frame):
@@ -139,6 +144,9 @@ def bad_labels(samples: Samples) -> dict[int, str]:
         return {int(line): "a label is neither 0 nor 1" for line in lines}
     if samples.tagged:
         return {int(line): "it has no list of tags, one for each word" for line in lines}
+    if samples.label_column is None:
+        # The labels of pairs are not kept beside their class indices.
+        return dict.fromkeys(lines.tolist(), "its label is missing, or is not one of the classes")
     values = samples.source.take(lines.tolist())[samples.label_column]
     if len(samples.classes) == 0:
         return {
@@ -147,7 +155,7 @@ def bad_labels(samples: Samples) -> dict[int, str]:
         }
     return {
         int(line): "the label is missing"
-        if value is None or value != value or value == ""
+        if pd.isna(value) or value == ""
         else f"the label {_short(value)} is not one of the classes"
         for line, value in zip(lines, values.tolist(), strict=True)
     }

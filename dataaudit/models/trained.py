@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from dataaudit.datasets.samples import Batch, Samples
 from dataaudit.errors import DataError, ModelError
 from dataaudit.models.estimator import Estimator
+from dataaudit.models.initial import Initial
 
 Inputs: TypeAlias = Tensor | tuple[Tensor, ...] | dict[str, Tensor]
 Preprocess: TypeAlias = Callable[[pd.DataFrame], Any]
@@ -36,6 +37,8 @@ class TrainedModel:
         What a reader must know, for example that the module is a surrogate; may be empty.
     estimator : Estimator or None
         What the module stands in for, where it is a surrogate.
+    initial : Initial or None
+        The weights that training started from, where they are known.
     """
 
     module: nn.Module
@@ -45,10 +48,12 @@ class TrainedModel:
     original_sha256: str = ""
     """The hash of the module as it was given, where the audit works on a rewritten one."""
     estimator: Estimator | None = None
+    initial: Initial | None = None
 
     def to(self, device: torch.device) -> TrainedModel:
         """Return the model on `device`."""
-        return replace(self, module=self.module.to(device))
+        initial = None if self.initial is None else self.initial.to(device)
+        return replace(self, module=self.module.to(device), initial=initial)
 
     @property
     def device(self) -> torch.device:
@@ -130,15 +135,25 @@ def forward(module: Callable[..., Any], inputs: Inputs) -> Tensor:
     Raises
     ------
     ModelError
-        The module fails on the inputs (a shape mismatch, say), or returns no tensor.
+        As `called`, or the module returns no tensor.
+    """
+    return output_tensor(called(module, inputs))
+
+
+def called(module: Callable[..., Any], inputs: Inputs) -> Any:
+    """Call `module` on `inputs` and return what it returns.
+
+    Raises
+    ------
+    ModelError
+        The module fails on the inputs (a shape mismatch, say).
     """
     try:
         if isinstance(inputs, dict):
-            result = module(**inputs)
-        elif isinstance(inputs, tuple):
-            result = module(*inputs)
-        else:
-            result = module(inputs)
+            return module(**inputs)
+        if isinstance(inputs, tuple):
+            return module(*inputs)
+        return module(inputs)
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
         shapes = ", ".join(
             f"{name} {tuple(t.shape)} {t.dtype}" for name, t in named_tensors(inputs)
@@ -146,7 +161,6 @@ def forward(module: Callable[..., Any], inputs: Inputs) -> Tensor:
         raise ModelError(
             f"the model failed on the inputs that preprocess returned ({shapes}): {error}"
         ) from error
-    return output_tensor(result)
 
 
 def output_tensor(result: Any) -> Tensor:
