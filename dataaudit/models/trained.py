@@ -35,7 +35,7 @@ class TrainedModel:
     note : str
         What a reader must know, for example that the module is a surrogate; may be empty.
     estimator : Estimator or None
-        What the module stands in for, where it is a surrogate.
+        The fitted classifier that the module was made of, or stands in for.
     """
 
     module: nn.Module
