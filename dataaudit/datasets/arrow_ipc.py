@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+import itertools
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,20 @@ import pyarrow as pa
 import pyarrow.ipc
 from numpy.typing import NDArray
 
+from dataaudit.datasets.arrow_column import new_values, with_labels
+from dataaudit.datasets.changes import Changes
 from dataaudit.datasets.files import readable
-from dataaudit.datasets.frames import block_starts, column_names, may_change_type, pick, plain_frame
-from dataaudit.datasets.sources import ColumnSource
+from dataaudit.datasets.frames import (
+    block_starts,
+    by_block,
+    column_names,
+    distinct,
+    in_order,
+    may_change_type,
+    plain_frame,
+)
+from dataaudit.datasets.samples import Samples
+from dataaudit.datasets.sources import ColumnSource, Format
 from dataaudit.errors import DataError
 
 _FILE_MAGIC = b"ARROW1"
@@ -26,7 +38,7 @@ _ROWS_PER_FRAME = 1024
 class ArrowFiles(ColumnSource):
     """The rows of Arrow files and streams, mapped into memory, converted as they are asked for.
 
-    `take` reads the record batches that hold the rows asked for.
+    `take` opens each file once and reads the rows asked for.
     """
 
     description: str
@@ -38,6 +50,8 @@ class ArrowFiles(ColumnSource):
     """For each record batch: which file, and the number of the batch in it."""
     starts: NDArray[np.int64]
     """Position of the first row of each record batch, then the number of rows."""
+    checked: set[int] = field(default_factory=set, compare=False, repr=False)
+    """The record batches whose buffers have been checked."""
 
     @classmethod
     def open(cls, paths: Sequence[Path], description: str) -> ArrowFiles:
@@ -100,19 +114,65 @@ class ArrowFiles(ColumnSource):
 
     def take(self, positions: Sequence[int]) -> pd.DataFrame:
         """Return the rows at `positions`, in that order, index = positions."""
-        return pick(self.starts, positions, self._rows)
+        wanted, place = distinct(positions, len(self))
+        parts = list(by_block(self.starts, wanted))
+        tables: list[pa.Table] = []
+        with readable(self.description, "an Arrow file or stream"):
+            for number, blocks in itertools.groupby(
+                parts, key=lambda part: self.batches[part[0]][0]
+            ):
+                tables += self._rows(number, dict(blocks))
+            if len(tables) != len(parts):
+                raise DataError(f"{self.description}: the file changed while it was being read")
+            frame = plain_frame(pa.concat_tables(tables), self.with_missing)
+        return in_order(frame, wanted, place)
 
-    def _rows(self, block: int, rows: NDArray[np.int64]) -> pd.DataFrame:
-        number, index = self.batches[block]
-        with (
-            readable(self.description, "an Arrow file or stream"),
-            opened(self.paths[number]) as reader,
-        ):
-            for _, batch in record_batches(reader, {index}):
+    def _rows(self, number: int, rows: Mapping[int, NDArray[np.int64]]) -> Iterator[pa.Table]:
+        """Yield the rows of some record batches of one file."""
+        block_of = {self.batches[block][1]: block for block in rows}
+        with opened(self.paths[number]) as reader:
+            for index, batch in record_batches(reader, set(block_of)):
                 table = pa.Table.from_batches([batch]).select(self.names)
-                table.validate(full=True)
-                return plain_frame(table.take(pa.array(rows)), self.with_missing)
-        raise DataError(f"{self.description}: the file changed while it was being read")
+                block = block_of[index]
+                if block not in self.checked:
+                    table.validate(full=True)
+                    self.checked.add(block)
+                yield table.take(pa.array(rows[block]))
+
+    def files(self) -> list[Path]:
+        """Return the files."""
+        return self.paths
+
+    def rewrite(self, samples: Samples, changes: Changes, target: Path) -> None:
+        """Write the file with other labels, one record batch in memory at a time.
+
+        Schema, metadata and record batches stay as they were.
+        """
+        self.rewrite_files(samples, changes, [target])
+
+    def rewrite_files(self, samples: Samples, changes: Changes, targets: Sequence[Path]) -> None:
+        """Write each of the files with other labels to the target of its own."""
+        column = str(samples.label_column)
+        place = self.schema.get_field_index(column)
+        field = self.schema.field(place)
+        values = new_values(samples, changes, field.type, self.stored_classes(column))
+        start = 0
+        for path, target in zip(self.paths, targets, strict=True):
+            with readable(self.description, "an Arrow file or stream"), opened(path) as reader:
+                is_file = isinstance(reader, pyarrow.ipc.RecordBatchFileReader)
+                new_writer = pyarrow.ipc.new_file if is_file else pyarrow.ipc.new_stream
+                with (
+                    pa.OSFile(str(target), "wb") as sink,
+                    new_writer(sink, reader.schema) as writer,
+                ):
+                    for _, batch in record_batches(reader, None):
+                        stop = start + batch.num_rows
+                        new = changes.within(start, stop)
+                        if values:
+                            labels = with_labels(batch.column(place), new, values)
+                            batch = batch.set_column(place, field, labels)
+                        writer.write_batch(batch)
+                        start = stop
 
 
 @contextmanager
@@ -142,3 +202,8 @@ def record_batches(
             yield index, batch
             if wanted is not None and index == max(wanted):
                 return
+
+
+FORMAT = Format.of_files(
+    lambda path, description: ArrowFiles.open([path], description), ".arrow", ".feather"
+)

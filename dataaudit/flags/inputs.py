@@ -70,7 +70,9 @@ class LabelledRows:
         for regression one number.
     words : callable or None
         Asked only where a word is named; None where rows are no lists of words.
-    unseen : Unseen or None
+    unseen : `[rows, C]` or None
+        For classes, probabilities from models that have not seen the row's label.
+    crosswise : Unseen or None
         For classes, what models say that were fitted without the sample; None where the model
         cannot be fitted anew, or where too few samples are trusted.
     """
@@ -83,7 +85,8 @@ class LabelledRows:
     familiar: Table
     mirrored: Table
     words: Words | None = None
-    unseen: Unseen | None = None
+    unseen: Table | None = None
+    crosswise: Unseen | None = None
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,8 @@ class References:
     learned_together : bool
         Whether the model before learned rows and references together, from scratch, so that they
         are as familiar to it as each other.
+    unseen : `[references, C]` or None
+        As `LabelledRows.unseen`.
     """
 
     given_labels: NDArray[Any]
@@ -108,6 +113,7 @@ class References:
     base: Table
     mirrored: Table
     learned_together: bool = False
+    unseen: Table | None = None
 
     @property
     def are_enough(self) -> bool:

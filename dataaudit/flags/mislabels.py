@@ -53,7 +53,7 @@ def flag_mislabels(
         judgement.noise_rate_per_class,
     )
     noise_table = pd.DataFrame(judgement.noise_table, index=titles, columns=titles)
-    method = flags.method if rows.unseen is None else _method(rows.unseen, judgement)
+    method = flags.method if rows.crosswise is None else _method(rows.crosswise, judgement)
     return replace(
         flags,
         noise_table=noise_table,
@@ -73,15 +73,17 @@ def _judged(
         "parts": list(largest_groups(settings.row_groups).values()),
         "seed": settings.seed,
     }
-    if rows.unseen is None:
-        judgement = judge_labels(rows.labels, rows.familiar, rows.mirrored, references, **wishes)
+    if rows.crosswise is None:
+        judgement = judge_labels(
+            rows.labels, rows.familiar, rows.mirrored, references, unseen=rows.unseen, **wishes
+        )
         return judgement, doubts_about_references(references, judgement.noise_rate)
-    trusted = len(rows.unseen.trusted_labels)
+    trusted = len(rows.crosswise.trusted_labels)
     if trusted < FEWEST_TRUSTED:
-        judgement = judge_assumed(rows.labels, rows.unseen.views[0].rows, **wishes)
+        judgement = judge_assumed(rows.labels, rows.crosswise.views[0].rows, **wishes)
         return judgement, too_few(trusted, FEWEST_TRUSTED)
-    judgement = judge_unseen(rows.labels, rows.unseen, **wishes)
-    return judgement, doubts_about(rows.labels, rows.unseen, judgement.noise_rate, settings.seed)
+    judgement = judge_unseen(rows.labels, rows.crosswise, **wishes)
+    return judgement, doubts_about(rows.labels, rows.crosswise, judgement.noise_rate, settings.seed)
 
 
 def _method(unseen: Unseen, judgement: LabelJudgement) -> str:

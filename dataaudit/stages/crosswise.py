@@ -17,7 +17,7 @@ FEWEST_TRUSTED_TO_FIT = 20
 Labels = NDArray[np.int64]
 
 
-def crosswise(
+def judged_crosswise(
     estimator: Estimator, rows: Any, given: Labels, trusted: Any, right: Labels, seed: int
 ) -> Unseen:
     """Fit the estimator anew, crosswise, and let it judge rows and trusted samples.

@@ -17,9 +17,10 @@ from dataaudit.flags.inputs import LabelledRows, References, Unseen
 from dataaudit.flags.results import MislabelFlags
 from dataaudit.flags.tables import FlagSettings
 from dataaudit.inputs import Loaded
+from dataaudit.mirror.probes import Judged
 from dataaudit.mirror.relearn import Mirror
 from dataaudit.models.estimator import Estimator
-from dataaudit.stages.crosswise import crosswise
+from dataaudit.stages.crosswise import judged_crosswise
 from dataaudit.stages.scoring import FAMILIAR, ITSELF, RELEARNED, Scores
 
 NOT_REFITTED = (
@@ -29,9 +30,20 @@ NOT_REFITTED = (
 
 
 def find_mislabels(
-    loaded: Loaded, mirror: Mirror, scores: Scores, config: AuditConfig
+    loaded: Loaded,
+    mirror: Mirror,
+    scores: Scores,
+    config: AuditConfig,
+    probes: Judged | None = None,
 ) -> MislabelFlags:
-    """Flag training rows that are probably mislabeled."""
+    """Flag training rows that are probably mislabeled.
+
+    Parameters
+    ----------
+    loaded, mirror, scores, config
+    probes : Judged or None
+        What linear probes say that were fitted without the sample.
+    """
     train = loaded.train
     settings = FlagSettings(
         target_precision=config.flags.target_precision,
@@ -39,16 +51,19 @@ def find_mislabels(
         row_groups=train.groups() if train.group_column else None,
         seed=config.mirror.seed,
     )
-    known = _references(mirror, scores)
-    own, familiar, mirrored = (
-        scores.train.predictions(models) for models in (ITSELF, FAMILIAR, RELEARNED)
-    )
-    estimator, said, unseen = loaded.model.estimator, "", None
+    known = _references(mirror, scores, probes)
+    own = scores.train.predictions(ITSELF)
+    if mirror.relearned:
+        familiar, mirrored = map(scores.train.predictions, (FAMILIAR, RELEARNED))
+    else:
+        assert probes is not None
+        familiar, mirrored = own, probes.rows
+    estimator, said, crosswise = loaded.model.estimator, "", None
     if estimator is not None and config.task == "classification":
-        unseen = _unseen(estimator, loaded, config)
+        crosswise = _crosswise(estimator, loaded, config)
     if estimator is not None:
         own = estimator.probabilities(train)
-        said = "" if unseen is not None else f" {NOT_REFITTED}"
+        said = "" if crosswise is not None else f" {NOT_REFITTED}"
     words = partial(_words, train) if _has_words(train) else None
     rows = LabelledRows(
         train.ids,
@@ -59,7 +74,8 @@ def find_mislabels(
         familiar,
         mirrored,
         words,
-        unseen,
+        None if probes is None else probes.rows,
+        crosswise,
     )
     flags = FLAGGERS[config.task](rows, known, settings)
     return replace(flags, method=flags.method + said)
@@ -75,7 +91,7 @@ def _words(train: Samples, positions: NDArray[np.int64]) -> list[list[str]]:
     return [list(words) for words in train.source.take(positions.tolist())[train.content_column]]
 
 
-def _references(mirror: Mirror, scores: Scores) -> References | None:
+def _references(mirror: Mirror, scores: Scores, probes: Judged | None) -> References | None:
     if mirror.references is None or scores.held_out is None:
         return None
     pool = mirror.references.pool
@@ -84,10 +100,11 @@ def _references(mirror: Mirror, scores: Scores) -> References | None:
         mirror.references.planted,
         scores.held_out.predictions(FAMILIAR)[pool.positions],
         scores.held_out.predictions(RELEARNED)[pool.positions],
+        unseen=None if probes is None else probes.trusted[pool.positions],
     )
 
 
-def _unseen(estimator: Estimator, loaded: Loaded, config: AuditConfig) -> Unseen | None:
+def _crosswise(estimator: Estimator, loaded: Loaded, config: AuditConfig) -> Unseen | None:
     """Return what the estimator says of samples that it was fitted anew without, or None.
 
     None where it cannot be fitted anew: an ensemble of models that were fitted before, say.
@@ -97,7 +114,7 @@ def _unseen(estimator: Estimator, loaded: Loaded, config: AuditConfig) -> Unseen
     if held_out is not None and len(held_out):
         trusted, right = estimator.inputs(held_out), held_out.labels
     try:
-        return crosswise(
+        return judged_crosswise(
             estimator, estimator.inputs(train), train.labels, trusted, right, config.mirror.seed
         )
     # Anything may be wrong with a user's estimator, and the audit does not depend on it.
