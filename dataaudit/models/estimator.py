@@ -23,24 +23,25 @@ class Estimator:
 
     Attributes
     ----------
-    fitted : classifier
+    fitted : classifier or regressor
     select : callable
         (pandas.DataFrame of raw rows) -> what it takes.
     predict : callable
-        (classifier, what it takes) -> probabilities `[rows, C]`.
+        (estimator, what it takes) -> probabilities `[rows, C]`, or predicted targets `[rows, 1]`.
     """
 
     fitted: Any
     select: Callable[[pd.DataFrame], Any]
     predict: Callable[[Any, Any], NDArray[Any]]
 
+    def predictions(self, frame: pd.DataFrame) -> NDArray[np.float64]:
+        """Return what it says of raw rows: probabilities `[rows, C]`, or targets `[rows, 1]`."""
+        return np.asarray(self.predict(self.fitted, self.select(frame)), dtype=np.float64)
+
     def probabilities(self, samples: Samples) -> NDArray[np.float64]:
         """Return the probabilities of all samples, `[n, C]`, in the order of its classes."""
-        parts = [
-            self.predict(self.fitted, self.select(batch.frame))
-            for batch in samples.batches(_ROWS_PER_READ)
-        ]
-        return np.concatenate(parts).astype(np.float64)
+        parts = [self.predictions(batch.frame) for batch in samples.batches(_ROWS_PER_READ)]
+        return np.concatenate(parts)
 
     def fitted_anew(
         self, splits: Iterable[tuple[Samples, NDArray[np.int64]]], seed: int
