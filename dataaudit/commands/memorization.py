@@ -24,14 +24,16 @@ def memorization(
     the top.
     """
     with interruptible():
-        from dataaudit.run_directory.outputs import check_directory
-        from dataaudit.studies.memorization.check import memorization_file
+        from dataaudit.run_directory.store import ResultsDirectory
+        from dataaudit.studies.memorization.check import (
+            MEMORIZATIONS,
+            PAGE,
+            memorization_file,
+        )
         from dataaudit.studies.memorization.settings import MemorizationSettings
-        from dataaudit.studies.memorization.write import FILES, write_memorization
 
         settings = MemorizationSettings(draws=draws, passes=passes, keep=keep)
-        check_directory(FILES, out, overwrite=overwrite)
-        result = memorization_file(audit_yaml, settings)
-        page = write_memorization(result, out, overwrite=overwrite)
-    print_lines([result.report.headline])
-    typer.echo(f"memorization: {page}")
+        with ResultsDirectory(out, MEMORIZATIONS, overwrite=overwrite) as directory:
+            result = memorization_file(audit_yaml, settings)
+            directory.publish(result.files())
+    print_lines([result.report.headline, f"memorization: {directory.path / PAGE}"])

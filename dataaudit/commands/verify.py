@@ -34,10 +34,9 @@ def verify(
     regression of scikit-learn is fitted again. Cost: repeats × (3 × groups + 14) trainings.
     """
     with interruptible():
-        from dataaudit.run_directory.outputs import check_directory
-        from dataaudit.studies.verification.check import verify_file
+        from dataaudit.run_directory.store import ResultsDirectory
+        from dataaudit.studies.verification.check import PAGE, VERIFICATIONS, verify_file
         from dataaudit.studies.verification.settings import VerifySettings
-        from dataaudit.studies.verification.write import FILES, write_verification
 
         settings = VerifySettings(
             groups=groups,
@@ -48,8 +47,7 @@ def verify(
             epochs=epochs,
             learning_rate=learning_rate,
         )
-        check_directory(FILES, out, overwrite=overwrite)
-        result = verify_file(audit_yaml, settings)
-        page = write_verification(result, out, overwrite=overwrite)
-    print_lines([result.report.headline])
-    typer.echo(f"verification: {page}")
+        with ResultsDirectory(out, VERIFICATIONS, overwrite=overwrite) as directory:
+            result = verify_file(audit_yaml, settings)
+            directory.publish(result.files())
+    print_lines([result.report.headline, f"verification: {directory.path / PAGE}"])

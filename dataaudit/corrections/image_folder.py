@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from dataaudit.datasets.changes import Changes
 from dataaudit.datasets.image_folder import ImageFolder
@@ -43,7 +43,7 @@ def moved_paths(samples: Samples, source: ImageFolder, changes: Changes) -> dict
     for position, label in zip(changes.positions.tolist(), changes.labels.tolist(), strict=True):
         old = source.paths[position]
         below = PurePosixPath(*PurePosixPath(old).parts[1:])
-        new = PurePosixPath(str(samples.classes[label])) / below
+        new = PurePosixPath(_folder_name(str(samples.classes[label]))) / below
         number = 1
         while str(new) in taken:
             origin = PurePosixPath(old).parts[0] + ("" if number == 1 else f" {number}")
@@ -52,3 +52,11 @@ def moved_paths(samples: Samples, source: ImageFolder, changes: Changes) -> dict
         taken.add(str(new))
         moved[old] = str(new)
     return moved
+
+
+def _folder_name(label: str) -> str:
+    """Return the name of the class where a folder may be called so, and leads nowhere else."""
+    parts = PureWindowsPath(label).parts
+    if len(parts) != 1 or parts[0] != label or label in (".", "..") or "\0" in label:
+        raise DataError(f"class {label!r}: is no name of a folder; no image can be moved there")
+    return label

@@ -20,7 +20,7 @@ from dataaudit.review.decisions.read import read_decisions
 from dataaudit.review.precision import measure
 from dataaudit.run_directory.atomic import write_atomically
 from dataaudit.run_directory.finished import FinishedAudit
-from dataaudit.run_directory.store import AUDIT, REMEDIATION, REPORT
+from dataaudit.run_directory.store import AUDIT, REMEDIATION, REPORT, amending
 
 
 def relabel(
@@ -46,7 +46,12 @@ def relabel(
     DataAuditError
         A decision does not fit the audit, the data has gone or changed, or `out` exists.
     """
-    audit = FinishedAudit.open(directory)
+    with amending(directory):
+        return _relabel(FinishedAudit.open(directory), decisions, out, moved_to)
+
+
+def _relabel(audit: FinishedAudit, decisions: Path, out: Path, moved_to: Path | None) -> list[str]:
+    directory = audit.directory
     new = checked(audit, read_decisions(decisions))
     every = joined(earlier_decisions(audit), new)
     samples = audit.training_rows(moved_to)

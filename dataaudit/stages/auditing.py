@@ -9,7 +9,7 @@ from typing import Any
 
 from dataaudit.config import GENERATIVE, AuditConfig, config_from_python, load_config
 from dataaudit.datasets.samples import Role
-from dataaudit.errors import ConfigError
+from dataaudit.errors import ConfigError, RunDirectoryError
 from dataaudit.inputs import Loaded
 from dataaudit.mirror.features import seen_from_last_layer
 from dataaudit.mirror.plan import Plan, make_plan
@@ -160,7 +160,10 @@ def render_again(directory: Path) -> Path:
     """
     report = read_report(directory)
     target = directory / REPORT
-    write_atomically(target, lambda path: path.write_text(render(report), encoding="utf-8"))
+    try:
+        write_atomically(target, text(render(report)))
+    except OSError as error:
+        raise RunDirectoryError(f"{target}: cannot be written: {error.strerror or error}") from None
     return target.absolute()
 
 

@@ -1,4 +1,4 @@
-"""From two finished audits to their comparison."""
+"""From two finished audits to their comparison: in words, as compare.html and compare.json."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pandas as pd
 from dataaudit.datasets.files import readable
 from dataaudit.errors import DataError, RunDirectoryError
 from dataaudit.report.label_findings import plain_label
+from dataaudit.report.render import render_template
 from dataaudit.report.samples import plain_id
 from dataaudit.review.comparison.data import (
     AuditSide,
@@ -23,8 +24,51 @@ from dataaudit.review.comparison.data import (
     RowChange,
 )
 from dataaudit.review.comparison.keys import comparable_keys
+from dataaudit.review.comparison.page import build_comparison_page, comparison_lines
 from dataaudit.run_directory.finished import FinishedAudit
-from dataaudit.run_directory.store import CONTAMINATION
+from dataaudit.run_directory.ownership import Kind
+from dataaudit.run_directory.store import CONTAMINATION, ResultsDirectory, text
+
+PAGE = "compare.html"
+DATA = "compare.json"
+COMPARISONS = Kind("comparison", (PAGE, DATA), DATA, ("schema_version", "old", "new"))
+
+
+def compare_directories(
+    old: Path, new: Path, out: Path | None, *, overwrite: bool = False
+) -> list[str]:
+    """Compare two finished audits, and return lines that say what changed.
+
+    Parameters
+    ----------
+    old, new : Path
+        The directories of the earlier and of the later audit.
+    out : Path or None
+        A directory for `compare.html` and `compare.json`; None writes no files.
+    overwrite : bool
+        Whether a comparison in `out` may be replaced.
+
+    Raises
+    ------
+    DataAuditError
+        There is no audit, the two cannot be compared, or `out` cannot be written.
+    """
+    if out is None:
+        return comparison_lines(compare(FinishedAudit.open(old), FinishedAudit.open(new)))
+    with ResultsDirectory(out, COMPARISONS, overwrite=overwrite) as directory:
+        comparison = compare(FinishedAudit.open(old), FinishedAudit.open(new))
+        directory.publish(
+            {
+                PAGE: text(render_comparison(comparison)),
+                DATA: text(comparison.model_dump_json(indent=2) + "\n"),
+            }
+        )
+    return [*comparison_lines(comparison), f"comparison: {directory.path / PAGE}"]
+
+
+def render_comparison(comparison: Comparison) -> str:
+    """Return the comparison as one HTML page that opens offline and runs no script."""
+    return render_template("compare.html.j2", build_comparison_page(comparison))
 
 
 def compare(old: FinishedAudit, new: FinishedAudit) -> Comparison:

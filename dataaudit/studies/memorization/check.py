@@ -20,6 +20,8 @@ from dataaudit.report.data import Split
 from dataaudit.report.label_findings import plain_label
 from dataaudit.report.samples import clean_text, plain_id
 from dataaudit.run_directory.manifest import versions
+from dataaudit.run_directory.ownership import Kind
+from dataaudit.run_directory.store import Writer, table, text
 from dataaudit.scoring.choice import make_engine
 from dataaudit.stages.evidence import exhibits_of
 from dataaudit.stages.loading import load, load_objects
@@ -28,6 +30,8 @@ from dataaudit.studies.memorization.estimate import FEWEST_ROWS, Estimated, Floa
 from dataaudit.studies.memorization.page import MEMORIZED, render_memorization
 from dataaudit.studies.memorization.settings import MemorizationSettings
 
+PAGE, DATA, ROWS = "memorization.html", "memorization.json", "memorization.parquet"
+MEMORIZATIONS = Kind("memorization", (PAGE, DATA, ROWS), DATA, ("schema_version", "long_tail"))
 LONG_TAIL = 100
 """Rows shown; the table holds all."""
 BINS_OF_ONE = 20
@@ -57,6 +61,14 @@ class MemorizationResult:
         target = Path(path)
         target.write_text(render_memorization(self.report), encoding="utf-8")
         return target
+
+    def files(self) -> dict[str, Writer]:
+        """Return what writes each file of `dataaudit memorization`, in the order of writing."""
+        return {
+            ROWS: table(self.rows),
+            PAGE: text(render_memorization(self.report)),
+            DATA: text(self.report.model_dump_json(indent=2) + "\n"),
+        }
 
 
 def memorization_file(
@@ -124,7 +136,7 @@ def _memorization(
         )
     seed = config.mirror.seed
     found = estimate(loaded.model, loaded.task, rows, make_engine(config), settings, seed)
-    table = _table(rows, found)
+    lines = _table(rows, found)
     memorized = int((found.memorization >= MEMORIZED).sum())
     counts, edges = np.histogram(found.memorization, _edges(found.memorization))
     report = MemorizationReport(
@@ -138,7 +150,7 @@ def _memorization(
         edges=edges.tolist(),
         counts=counts.tolist(),
         classes=_classes(rows, found.memorization),
-        long_tail=_long_tail(rows, table),
+        long_tail=_long_tail(rows, lines),
         method=_method(settings),
         forward_passes=settings.forward_passes(len(rows)),
         settings=asdict(settings),
@@ -152,7 +164,7 @@ def _memorization(
         seconds=round(time.perf_counter() - start, 1),
         notes=[loaded.model.note] if loaded.model.note else [],
     )
-    return MemorizationResult(table, report)
+    return MemorizationResult(lines, report)
 
 
 def _require_task(config: AuditConfig) -> None:

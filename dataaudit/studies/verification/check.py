@@ -23,6 +23,8 @@ from dataaudit.models.refitting import is_logistic_regression
 from dataaudit.models.trained import forward
 from dataaudit.report.data import Estimate, Split
 from dataaudit.run_directory.manifest import versions
+from dataaudit.run_directory.ownership import Kind
+from dataaudit.run_directory.store import Writer, table, text
 from dataaudit.stages.loading import load, load_objects
 from dataaudit.studies.verification.agreement import Agreement, Correlation, agreement, ceiling
 from dataaudit.studies.verification.conclusion import conclusion
@@ -56,6 +58,8 @@ from dataaudit.studies.verification.page import render_verification
 from dataaudit.studies.verification.retraining import Descent, Recipe, Refit, Retrainer
 from dataaudit.studies.verification.settings import VerifySettings
 
+PAGE, DATA, POINTS = "verify.html", "verify.json", "points.parquet"
+VERIFICATIONS = Kind("verification", (PAGE, DATA, POINTS), DATA, ("schema_version", "trust"))
 COLUMNS = ["design", "group", "query_group", "rows_left_out", "queries", "influence",
            "mirrored_retrained", "mirrored_rehearsed", "mirrored_steps"]  # fmt: skip
 
@@ -84,6 +88,14 @@ class VerificationResult:
         target = Path(path)
         target.write_text(render_verification(self.report, self.points), encoding="utf-8")
         return target
+
+    def files(self) -> dict[str, Writer]:
+        """Return what writes each file of `dataaudit verify`, in the order of writing."""
+        return {
+            POINTS: table(self.points),
+            PAGE: text(render_verification(self.report, self.points)),
+            DATA: text(self.report.model_dump_json(indent=2) + "\n"),
+        }
 
 
 def verify_file(audit_yaml: Path, settings: VerifySettings) -> VerificationResult:
