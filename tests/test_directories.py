@@ -55,9 +55,7 @@ def test_finished_results_are_replaced_only_when_asked(kind: Kind, tmp_path: Pat
 
 @every_kind
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_what_only_bears_our_names_is_not_ours(
-    kind: Kind, overwrite: bool, tmp_path: Path
-) -> None:
+def test_what_only_bears_our_names_is_not_ours(kind: Kind, overwrite: bool, tmp_path: Path) -> None:
     for number, name in enumerate([*kind.files, "work", "notes.txt"]):
         out = tmp_path / f"out-{number}"
         if name == "work":
@@ -214,7 +212,7 @@ def test_a_comparison_is_replaced_only_when_asked(
 
 @pytest.mark.parametrize("label", ["../../evil", "..", "a/b", "a\\b", "/tmp/evil", "C:evil", ""])
 def test_a_class_of_a_strangers_audit_leads_out_of_no_folder(label: str, tmp_path: Path) -> None:
-    from dataaudit.corrections.image_folder import moved_paths
+    from dataaudit.datasets.image_folder import moved_paths
     from dataaudit.datasets.changes import Changes
 
     class Folder:
