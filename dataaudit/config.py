@@ -27,6 +27,14 @@ from dataaudit.errors import ConfigError
 
 GENERATIVE = ("causal-lm", "diffusion")
 """Tasks whose suspects are traced to training rows; their rows have no labels."""
+EVERYWHERE = frozenset(
+    {"name", "task", "model", "preprocess", "train", "held_out", "suspects", "device", "about",
+     "flags", "gates"}
+)  # fmt: skip
+"""Sections that every command takes: what is looked at, and what only the page and the gates of
+`dataaudit run` are about, so that one file may serve all commands."""
+LOADING = frozenset({"images", "classes", "ignore_label", "bad_rows", "mirror.seed"})
+"""Settings that opening a model and its labelled rows reads."""
 
 
 def _no_truth_value(value: object) -> object:

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+
+from dataaudit.errors import ConfigError
+
+MOST_LINES = 20
+"""Bad settings that are told one by one."""
+LONGEST_LINE = 300
 
 
 def explained(where: Path | str, error: ValidationError, settings: type[BaseModel]) -> str:
@@ -25,7 +32,59 @@ def explained(where: Path | str, error: ValidationError, settings: type[BaseMode
         key = ".".join(str(part) for part in problem["loc"]) or "(top level)"
         lines.append(f"  {key}: {_explain(problem, settings)}")
     # A union reports each of its members; the same line twice helps nobody.
-    return f"{where}:\n" + "\n".join(dict.fromkeys(lines))
+    return _listed(where, list(dict.fromkeys(lines)))
+
+
+def refuse_unread(where: Path | str, given: BaseModel, read: Collection[str], reader: str) -> None:
+    """Refuse settings that somebody gave and nobody would look at.
+
+    A setting that is what it would be anyway is none.
+
+    Parameters
+    ----------
+    where : Path or str
+        The file, or the function, that the settings were given to.
+    given : BaseModel
+    read : collection of str
+        The sections ("mirror") and keys ("mirror.seed") that are read.
+    reader : str
+        Who reads them, for the message: "dataaudit verify".
+
+    Raises
+    ------
+    ConfigError
+        Settings were given that are not read; each is named.
+    """
+    unread = [
+        key
+        for key in _changed(given)
+        if not any(key == each or key.startswith(f"{each}.") for each in read)
+    ]
+    if unread:
+        lines = [f"  {key}: is not read by {reader}; leave it out" for key in unread]
+        raise ConfigError(_listed(where, lines))
+
+
+def _changed(settings: BaseModel, prefix: str = "") -> Iterator[str]:
+    for name, field in type(settings).model_fields.items():
+        value = getattr(settings, name)
+        default = field.get_default(call_default_factory=True)
+        if name not in settings.model_fields_set or value == default:
+            continue
+        if isinstance(value, BaseModel):
+            yield from _changed(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
+
+
+def _listed(where: Path | str, lines: list[str]) -> str:
+    shown = [
+        line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - 1]}…"
+        for line in lines[:MOST_LINES]
+    ]
+    if len(lines) > MOST_LINES:
+        shown.append(f"  and {len(lines) - MOST_LINES:,} more")
+    return f"{where}:\n" + "\n".join(shown)
 
 
 def _explain(problem: Any, settings: type[BaseModel]) -> str:

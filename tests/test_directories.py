@@ -1,12 +1,13 @@
 """One rule for the directories that commands write: whose they are, and what may be replaced."""
 
-import os
 from pathlib import Path
 
 import pytest
 from conftest import CommandLine
 from review_examples import audited
 
+from dataaudit.datasets.changes import Changes
+from dataaudit.datasets.image_folder import moved_paths
 from dataaudit.errors import DataError, RunDirectoryError
 from dataaudit.review.comparison.build import COMPARISONS
 from dataaudit.run_directory import atomic
@@ -145,9 +146,11 @@ def test_left_overs_of_a_kill_never_block(kind: Kind, tmp_path: Path) -> None:
 @every_kind
 def test_a_directory_is_used_by_one_command_at_a_time(kind: Kind, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    with ResultsDirectory(out, kind):
-        with pytest.raises(RunDirectoryError, match=f"another {kind.noun} is running in it"):
-            publish(out, kind, overwrite=True)
+    with (
+        ResultsDirectory(out, kind),
+        pytest.raises(RunDirectoryError, match=f"another {kind.noun} is running in it"),
+    ):
+        publish(out, kind, overwrite=True)
     publish(out, kind)
 
 
@@ -182,7 +185,7 @@ def test_temporary_names_are_random_and_follow_no_link(
 def test_finished_files_have_the_usual_rights(tmp_path: Path) -> None:
     write_atomically(tmp_path / "ours", text("page"))
     (tmp_path / "plain").write_text("page")
-    assert os.stat(tmp_path / "ours").st_mode == os.stat(tmp_path / "plain").st_mode
+    assert (tmp_path / "ours").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
 def test_a_comparison_does_not_go_into_a_finished_audit(
@@ -212,9 +215,6 @@ def test_a_comparison_is_replaced_only_when_asked(
 
 @pytest.mark.parametrize("label", ["../../evil", "..", "a/b", "a\\b", "/tmp/evil", "C:evil", ""])
 def test_a_class_of_a_strangers_audit_leads_out_of_no_folder(label: str, tmp_path: Path) -> None:
-    from dataaudit.datasets.image_folder import moved_paths
-    from dataaudit.datasets.changes import Changes
-
     class Folder:
         paths = ("cat/1.png", "dog/1.png")
         class_names = ("cat", "dog")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dataaudit.commands.shared import OverwriteResults, interruptible, print_lines
+from dataaudit.commands.shared import OverwriteResults, print_lines
 
 
 def memorization(
@@ -23,17 +23,16 @@ def memorization(
     Writes memorization.parquet with one line for every training row, and a page of the rows at
     the top.
     """
-    with interruptible():
-        from dataaudit.run_directory.store import ResultsDirectory
-        from dataaudit.studies.memorization.check import (
-            MEMORIZATIONS,
-            PAGE,
-            memorization_file,
-        )
-        from dataaudit.studies.memorization.settings import MemorizationSettings
+    from dataaudit.run_directory.store import ResultsDirectory
+    from dataaudit.studies.memorization.check import (
+        MEMORIZATIONS,
+        PAGE,
+        memorization_file,
+    )
+    from dataaudit.studies.memorization.settings import MemorizationSettings
 
-        settings = MemorizationSettings(draws=draws, passes=passes, keep=keep)
-        with ResultsDirectory(out, MEMORIZATIONS, overwrite=overwrite) as directory:
-            result = memorization_file(audit_yaml, settings)
-            directory.publish(result.files())
+    settings = MemorizationSettings(draws=draws, passes=passes, keep=keep)
+    with ResultsDirectory(out, MEMORIZATIONS, overwrite=overwrite) as directory:
+        result = memorization_file(audit_yaml, settings)
+        directory.publish(result.files())
     print_lines([result.report.headline, f"memorization: {directory.path / PAGE}"])

@@ -28,9 +28,7 @@ AUDIT = "audit.json"
 MANIFEST = "manifest.json"
 REMEDIATION = "remediation.jsonl"
 RESULTS = (MISLABELS, CONTAMINATION, SET_ASIDE, AUDIT, REPORT, MANIFEST)
-AUDITS = Kind(
-    "audit", RESULTS, MANIFEST, ("manifest_version", "inputs", "settings"), kept=(REMEDIATION,)
-)
+AUDITS = Kind("audit", RESULTS, MANIFEST, ("inputs", "settings"), kept=(REMEDIATION,))
 Writer = Callable[[Path], object]
 _FINGERPRINT = "fingerprint.json"
 
@@ -225,8 +223,21 @@ class RunDirectory(ResultsDirectory):
     def __init__(self, path: Path, *, overwrite: bool = False, resume: bool = False) -> None:
         super().__init__(path, AUDITS, overwrite=overwrite)
         self.notes: list[str] = []
+        self.finished_before = False
         self._begun = False
         self._resume = resume
+
+    def __enter__(self) -> Self:
+        """Create and lock the directory; a finished audit that is to be resumed is left alone.
+
+        Raises
+        ------
+        RunDirectoryError
+            As `ResultsDirectory`, and where it holds an unfinished audit that is not to be resumed.
+        """
+        if self._resume and not self._overwrite and not self._is_unfinished():
+            self.finished_before = self.kind.is_finished(self.path)
+        return self if self.finished_before else super().__enter__()
 
     def __exit__(
         self,
@@ -235,6 +246,8 @@ class RunDirectory(ResultsDirectory):
         traceback: TracebackType | None,
     ) -> None:
         """Remove the folder `work`, unless the audit stopped with finished steps of use in it."""
+        if self.finished_before:
+            return
         # What an earlier run left stays until this one has begun.
         useless = error is None or (self._begun and _must_change_input(error))
         keep = not useless and bool(self._steps())

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dataaudit.config import GENERATIVE, AuditConfig, config_from_python, load_config
+from dataaudit.config_errors import refuse_unread
 from dataaudit.datasets.samples import Role
 from dataaudit.errors import ConfigError, RunDirectoryError
 from dataaudit.inputs import Loaded
@@ -19,7 +20,7 @@ from dataaudit.report.render import render
 from dataaudit.report.result import AuditResult
 from dataaudit.run_directory.atomic import write_atomically
 from dataaudit.run_directory.fingerprint import Fingerprint
-from dataaudit.run_directory.finished import read_report
+from dataaudit.run_directory.finished import read_again, read_report
 from dataaudit.run_directory.manifest import Clock, build_manifest
 from dataaudit.run_directory.steps import Steps
 from dataaudit.run_directory.store import (
@@ -42,6 +43,8 @@ from dataaudit.stages.reporting import make_report
 from dataaudit.stages.scoring import score
 from dataaudit.stages.screening import table_of, with_unjudged_rows, with_unjudged_suspects
 
+READ = frozenset(AuditConfig.model_fields) - {"trace"}
+"""The sections of the settings that an audit reads."""
 MIRROR = "mirror"
 """The name of the step that holds the mirror."""
 FEATURES = "features"
@@ -73,7 +76,8 @@ def run_file(
     if config.task in GENERATIVE:
         from dataaudit.studies.tracing.api import trace_config
 
-        return trace_config(config, folder, out, overwrite, resume)
+        return trace_config(config, folder, out, overwrite, resume, audit_yaml)
+    refuse_unread(audit_yaml, config, READ, f"an audit of task {config.task}")
     with RunDirectory(out, overwrite=overwrite, resume=resume) as directory:
         clock = Clock()
         with clock.stage("load"):
@@ -137,6 +141,7 @@ def audit(
     config = config_from_python(label, id, settings, group)
     if config.task in GENERATIVE:
         raise ConfigError(f"task: {config.task} is not audited but traced: call dataaudit.trace()")
+    refuse_unread("audit()", config, READ, f"an audit of task {config.task}")
     if resume and out is None:
         raise ConfigError("resume: needs `out`, the directory of the interrupted audit")
     splits: dict[Role, Any] = {"train": train, "held_out": held_out, "suspects": suspects}
@@ -174,7 +179,11 @@ def _run(
     folder: Path | None,
     clock: Clock,
 ) -> AuditResult:
-    steps = directory.begin(Fingerprint.of(config, loaded, folder))
+    fingerprint = Fingerprint.of(config, loaded, folder)
+    made_from = fingerprint.of_inputs(config)
+    if directory.finished_before:
+        return read_again(directory.path, made_from)
+    steps = directory.begin(fingerprint)
     with clock.stage("mirror"):
         seen = loaded
         if config.mirror.kind == "head":
@@ -205,7 +214,7 @@ def _run(
             **({SET_ASIDE: table(not_used)} if _may_set_aside(config) else {}),
             AUDIT: text(report.model_dump_json(indent=2) + "\n"),
             REPORT: text(page),
-            MANIFEST: as_json(build_manifest(config, loaded, clock)),
+            MANIFEST: as_json(build_manifest(config, loaded, clock, made_from)),
         }
     )
     return AuditResult(rows, pairs, not_used, report)

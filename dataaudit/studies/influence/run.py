@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dataaudit.config import AuditConfig, config_from_python, load_config
+from dataaudit.config import EVERYWHERE, LOADING, AuditConfig, config_from_python, load_config
+from dataaudit.config_errors import refuse_unread
 from dataaudit.errors import ConfigError, DataError
 from dataaudit.inputs import Loaded
 from dataaudit.models.numerics import Numerics
@@ -38,6 +39,9 @@ from dataaudit.studies.influence.settings import InfluenceSettings, influence_se
 from dataaudit.studies.influence.streaming import joined_blocks, rows_per_block, scored_batches
 
 INFLUENCES = Kind("influence", (DESCRIPTION, SCORES), DESCRIPTION, ("groups", "row_starts"))
+
+READ = EVERYWHERE | LOADING | {"loss.kind", "batch_size", "precision", "compile"}
+"""What an influence reads of the settings; how the queries are learned is said apart."""
 
 log = logging.getLogger("dataaudit")
 
@@ -93,6 +97,7 @@ def mirrored_influence(
     """
     asked = influence_settings(mirror)
     config = config_from_python(label, id, settings)
+    refuse_unread("mirrored_influence()", config, READ, "dataaudit.mirrored_influence")
     assert config.held_out is not None
     queries_columns = config.held_out.model_copy(update={"id": query_id})
     config = config.model_copy(update={"held_out": queries_columns})
@@ -118,6 +123,7 @@ def influence_file(
     """
     asked = influence_settings(mirror)
     config = load_config(audit_yaml)
+    refuse_unread(audit_yaml, config, READ, "dataaudit influence")
     if config.held_out is None:
         raise ConfigError(f"{audit_yaml}: held_out: needed, for its samples are the queries")
     # Suspects are not looked at.

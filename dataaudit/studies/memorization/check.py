@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dataaudit.config import AuditConfig, config_from_python, load_config
+from dataaudit.config import EVERYWHERE, LOADING, AuditConfig, config_from_python, load_config
+from dataaudit.config_errors import refuse_unread
 from dataaudit.datasets.samples import Samples
 from dataaudit.errors import ConfigError, DataError
 from dataaudit.inputs import Loaded
@@ -32,6 +33,8 @@ from dataaudit.studies.memorization.settings import MemorizationSettings
 
 PAGE, DATA, ROWS = "memorization.html", "memorization.json", "memorization.parquet"
 MEMORIZATIONS = Kind("memorization", (PAGE, DATA, ROWS), DATA, ("schema_version", "long_tail"))
+READ = EVERYWHERE | LOADING | {"engine", "precision", "compile", "batch_size"}
+"""What is read of the settings."""
 LONG_TAIL = 100
 """Rows shown; the table holds all."""
 BINS_OF_ONE = 20
@@ -83,6 +86,9 @@ def memorization_file(
     """
     config = load_config(audit_yaml)
     _require_task(config)
+    refuse_unread(audit_yaml, config, READ, "dataaudit memorization")
+    # Only the training rows are looked at.
+    config = config.model_copy(update={"held_out": None, "suspects": None})
     loaded = load(config, audit_yaml.resolve().parent)
     return _memorization(loaded, config, settings or MemorizationSettings())
 
@@ -111,7 +117,8 @@ def memorization(
         The label column, and the id column (None: row numbers).
     settings : MemorizationSettings, optional
     **audit_settings
-        Keys of `audit.yaml`: name, task, classes, mirror, batch_size, device.
+        Keys of `audit.yaml`: name, classes, mirror (seed), batch_size, device, engine, precision,
+        compile.
 
     Raises
     ------
@@ -120,6 +127,7 @@ def memorization(
     """
     config = config_from_python(label, id, audit_settings)
     _require_task(config)
+    refuse_unread("memorization()", config, READ, "dataaudit.memorization")
     loaded = load_objects(model, {"train": train}, preprocess, config)
     return _memorization(loaded, config, settings or MemorizationSettings())
 

@@ -14,7 +14,8 @@ import pandas as pd
 import torch
 from torch import nn
 
-from dataaudit.config import AuditConfig, config_from_python, load_config
+from dataaudit.config import EVERYWHERE, LOADING, AuditConfig, config_from_python, load_config
+from dataaudit.config_errors import refuse_unread
 from dataaudit.datasets.samples import Samples
 from dataaudit.errors import ConfigError
 from dataaudit.inputs import Loaded
@@ -60,6 +61,10 @@ from dataaudit.studies.verification.settings import VerifySettings
 
 PAGE, DATA, POINTS = "verify.html", "verify.json", "points.parquet"
 VERIFICATIONS = Kind("verification", (PAGE, DATA, POINTS), DATA, ("schema_version", "trust"))
+READ = EVERYWHERE | LOADING | {
+    "loss.kind", "mirror.steps", "mirror.learning_rate", "mirror.batch_size", "mirror.parameters",
+}  # fmt: skip
+"""What a verification reads of the settings."""
 COLUMNS = ["design", "group", "query_group", "rows_left_out", "queries", "influence",
            "mirrored_retrained", "mirrored_rehearsed", "mirrored_steps"]  # fmt: skip
 
@@ -109,6 +114,7 @@ def verify_file(audit_yaml: Path, settings: VerifySettings) -> VerificationResul
     config = load_config(audit_yaml)
     folder = audit_yaml.resolve().parent
     _require_task(config)
+    refuse_unread(audit_yaml, config, READ, "dataaudit verify")
     built = build_model(config.model, folder) if config.model.factory is not None else None
     return _verify(load(config, folder, built), built, config, settings)
 
@@ -139,7 +145,8 @@ def verify(
     settings : VerifySettings, optional
         How much is measured, and how models are trained again.
     **audit_settings
-        Keys of `audit.yaml`: name, task, classes, mirror, batch_size, device.
+        Keys of `audit.yaml`: name, task, classes, mirror (seed, steps, learning_rate, batch_size,
+        parameters), device.
 
     Raises
     ------
@@ -148,6 +155,7 @@ def verify(
     """
     config = config_from_python(label, id, audit_settings)
     _require_task(config)
+    refuse_unread("verify()", config, READ, "dataaudit.verify")
     loaded = load_objects(model, {"train": train, "held_out": held_out}, preprocess, config)
     return _verify(loaded, model, config, settings or VerifySettings())
 
