@@ -10,10 +10,12 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from dataaudit.errors import ConfigError
+from dataaudit.inert import one_line
 
-MOST_LINES = 20
-"""Bad settings that are told one by one."""
-LONGEST_LINE = 300
+LONGEST_KEY = 80
+LONGEST_LINE = 400
+LONGEST_LIST = 1700
+"""Characters that bad settings are told in; of the rest, how many they are."""
 
 
 def explained(where: Path | str, error: ValidationError, settings: type[BaseModel]) -> str:
@@ -30,6 +32,7 @@ def explained(where: Path | str, error: ValidationError, settings: type[BaseMode
     lines = []
     for problem in error.errors(include_url=False):
         key = ".".join(str(part) for part in problem["loc"]) or "(top level)"
+        key = key if len(key) <= LONGEST_KEY else f"{key[: LONGEST_KEY - 1]}…"
         lines.append(f"  {key}: {_explain(problem, settings)}")
     # A union reports each of its members; the same line twice helps nobody.
     return _listed(where, list(dict.fromkeys(lines)))
@@ -78,13 +81,15 @@ def _changed(settings: BaseModel, prefix: str = "") -> Iterator[str]:
 
 
 def _listed(where: Path | str, lines: list[str]) -> str:
-    shown = [
-        line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - 1]}…"
-        for line in lines[:MOST_LINES]
-    ]
-    if len(lines) > MOST_LINES:
-        shown.append(f"  and {len(lines) - MOST_LINES:,} more")
-    return f"{where}:\n" + "\n".join(shown)
+    shown = [f"{where}:"]
+    for place, line in enumerate(lines):
+        # A key may hold the end of a line, and forge the next.
+        line = one_line(line)
+        line = line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - 1]}…"
+        if sum(map(len, shown)) + len(line) > LONGEST_LIST:
+            return "\n".join([*shown, f"  and {len(lines) - place:,} more"])
+        shown.append(line)
+    return "\n".join(shown)
 
 
 def _explain(problem: Any, settings: type[BaseModel]) -> str:
