@@ -19,7 +19,7 @@ from dataaudit.review.decisions.log import as_logged, earlier_decisions, joined,
 from dataaudit.review.decisions.read import read_decisions
 from dataaudit.review.precision import measure
 from dataaudit.run_directory.atomic import write_atomically
-from dataaudit.run_directory.finished import FinishedAudit
+from dataaudit.run_directory.finished import FinishedAudit, as_read_back
 from dataaudit.run_directory.store import AUDIT, REMEDIATION, REPORT, amending
 
 
@@ -46,7 +46,7 @@ def relabel(
     DataAuditError
         A decision does not fit the audit, the data has gone or changed, or `out` exists.
     """
-    with amending(directory):
+    with amending(directory), as_read_back(directory):
         return _relabel(FinishedAudit.open(directory), decisions, out, moved_to)
 
 

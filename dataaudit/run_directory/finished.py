@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from dataaudit.datasets.load import open_samples
 from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Samples
 from dataaudit.datasets.shard_paths import shard_paths
-from dataaudit.errors import DataError, RunDirectoryError
+from dataaudit.errors import DataAuditError, DataError, RunDirectoryError
 from dataaudit.labels.sets import SEPARATOR
 from dataaudit.report.data import AuditReport
 from dataaudit.report.result import AuditResult
@@ -32,6 +33,25 @@ MISLABEL_COLUMNS = [
     "flagged",
     "rank",
 ]
+
+
+@contextlib.contextmanager
+def as_read_back(directory: Path) -> Iterator[None]:
+    """Refuse in one message what no audit wrote, where it is read back and shown.
+
+    Somebody else's files may hold whatever their schema allows: lists of other lengths than those
+    that belong to them, say.
+    """
+    try:
+        yield
+    except (DataAuditError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        said = " ".join(str(error).split())[:200]
+        raise RunDirectoryError(
+            f"{directory}: holds what no audit writes, or this is a defect of dataaudit: "
+            f"{type(error).__name__}: {said}"
+        ) from error
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from dataaudit.report.render import render
 from dataaudit.report.result import AuditResult
 from dataaudit.run_directory.atomic import write_atomically
 from dataaudit.run_directory.fingerprint import Fingerprint
-from dataaudit.run_directory.finished import read_again, read_report
+from dataaudit.run_directory.finished import as_read_back, read_again, read_report
 from dataaudit.run_directory.manifest import Clock, build_manifest
 from dataaudit.run_directory.steps import Steps
 from dataaudit.run_directory.store import (
@@ -163,10 +163,11 @@ def render_again(directory: Path) -> Path:
     RunDirectoryError
         There is no finished audit, or `audit.json` is damaged.
     """
-    report = read_report(directory)
+    with as_read_back(directory):
+        page = render(read_report(directory))
     target = directory / REPORT
     try:
-        write_atomically(target, text(render(report)))
+        write_atomically(target, text(page))
     except OSError as error:
         raise RunDirectoryError(f"{target}: cannot be written: {error.strerror or error}") from None
     return target.absolute()

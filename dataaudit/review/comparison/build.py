@@ -25,7 +25,7 @@ from dataaudit.review.comparison.data import (
 )
 from dataaudit.review.comparison.keys import comparable_keys
 from dataaudit.review.comparison.page import build_comparison_page, comparison_lines
-from dataaudit.run_directory.finished import FinishedAudit
+from dataaudit.run_directory.finished import FinishedAudit, as_read_back
 from dataaudit.run_directory.ownership import Kind
 from dataaudit.run_directory.store import CONTAMINATION, ResultsDirectory, text
 
@@ -54,16 +54,20 @@ def compare_directories(
         There is no audit, the two cannot be compared, or `out` cannot be written.
     """
     if out is None:
-        return comparison_lines(compare(FinishedAudit.open(old), FinishedAudit.open(new)))
+        return comparison_lines(_compared(old, new))
     with ResultsDirectory(out, COMPARISONS, overwrite=overwrite) as directory:
-        comparison = compare(FinishedAudit.open(old), FinishedAudit.open(new))
-        directory.publish(
-            {
-                PAGE: text(render_comparison(comparison)),
-                DATA: text(comparison.model_dump_json(indent=2) + "\n"),
-            }
-        )
+        comparison = _compared(old, new)
+        page = render_comparison(comparison)
+        data = comparison.model_dump_json(indent=2) + "\n"
+        directory.publish({PAGE: text(page), DATA: text(data)})
     return [*comparison_lines(comparison), f"comparison: {directory.path / PAGE}"]
+
+
+def _compared(old: Path, new: Path) -> Comparison:
+    with as_read_back(old):
+        before = FinishedAudit.open(old)
+    with as_read_back(new):
+        return compare(before, FinishedAudit.open(new))
 
 
 def render_comparison(comparison: Comparison) -> str:
