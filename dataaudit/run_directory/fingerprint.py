@@ -25,7 +25,7 @@ _LATER = {"name", "about", "gates", "flags", "engine"}
 the rows are scored."""
 _OWN_CODE = "code of dataaudit"
 _PLACES = {
-    "model": {"weights", "path"},
+    "model": {"weights", "initial", "path"},
     "train": {"path"},
     "held_out": {"path"},
     "suspects": {"path"},
@@ -57,6 +57,8 @@ class Fingerprint:
         }
         parts["model weights"] = f"sha256 {loaded.model.sha256()}"
         parts["model structure"] = f"sha256 {_sha256(str(loaded.model.module).encode())}"
+        if loaded.model.initial is not None:
+            parts["initial weights"] = f"sha256 {loaded.model.initial.sha256()}"
         parts["model description"] = loaded.model.description
         parts |= dict(_settings(config.model_dump(mode="json", exclude={*_LATER})))
         parts |= dict(_user_code(folder))

@@ -46,6 +46,10 @@ def build_manifest(
 ) -> dict[str, Any]:
     """Return the content of `manifest.json`; `made_from` names each input with what it was."""
     splits = [loaded.train, loaded.held_out, loaded.suspects]
+    model = {"description": loaded.model.description, "sha256": loaded.model.sha256()}
+    initial = loaded.model.initial
+    if initial is not None:
+        model |= {"initial": initial.description, "initial_sha256": initial.sha256()}
     return {
         "manifest_version": "1.0",
         "inputs": {
@@ -58,7 +62,7 @@ def build_manifest(
             for samples in splits
             if samples is not None
         },
-        "model": {"description": loaded.model.description, "sha256": loaded.model.sha256()},
+        "model": model,
         "settings": config.model_dump(mode="json", exclude={"about"}),
         "made_from": dict(made_from),
         "seeds": {"mirror": config.mirror.seed},

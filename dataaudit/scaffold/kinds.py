@@ -10,6 +10,10 @@ from dataaudit.scaffold.find import PROGRAM, Found
 from dataaudit.scaffold.literals import comment, scalar
 
 _LIGHTNING = ".ckpt"
+_INITIAL = (
+    "  # initial: base.safetensors   # if it was fine-tuned: what it started from, a file or a "
+    "folder; more wrong labels are found"
+)
 
 
 def describe_models(found: Found) -> list[str]:
@@ -40,11 +44,11 @@ def model_lines(folder: Path, found: Found) -> list[str]:
             lines.append(
                 "  trusted: false   # reading a .pt2 can run code; true, if you trust its maker"
             )
-        return lines
+        return [*lines, _INITIAL]
     return [
         "model:",
         "  factory: my_model:build   # your code in my_model.py, and is run",
-        *([] if is_estimator(found) else _weights(found)),
+        *([] if is_estimator(found) else [*_weights(found), _INITIAL]),
         *([] if is_estimator(found) else ["preprocess: my_model:preprocess"]),
     ]
 
