@@ -57,8 +57,8 @@ def _watch(thread: int, done: threading.Event) -> None:
         before = now
         if looks and looks % round(SECONDS_OF_PATIENCE / SECONDS_BETWEEN_LOOKS) == 0:
             seconds = round(looks * SECONDS_BETWEEN_LOOKS)
-            print(one_line(f"dataaudit: no progress for {seconds} s: in {_where(frame)}"),
-                  file=sys.stderr, flush=True)  # fmt: skip
+            said = one_line(f"dataaudit: no progress for {seconds} s: in {_where(frame)}")
+            print(said, file=sys.stderr, flush=True)
 
 
 def _standing(frame: FrameType | None) -> tuple[object, ...]:
