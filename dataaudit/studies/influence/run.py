@@ -46,6 +46,8 @@ READ = EVERYWHERE | LOADING | {"loss.kind", "batch_size", "precision", "compile"
 log = logging.getLogger("dataaudit")
 
 
+@torch.inference_mode(mode=False)
+@torch.enable_grad()
 def mirrored_influence(
     model: Any,
     train: Any,

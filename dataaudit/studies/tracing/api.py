@@ -7,6 +7,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from dataaudit.config import GENERATIVE, AuditConfig, config_from_python, load_config
 from dataaudit.config_errors import refuse_unread
 from dataaudit.datasets.samples import Role
@@ -24,6 +26,8 @@ READ = frozenset(
 """What tracing reads of the settings; `bad_rows` only to refuse it."""
 
 
+@torch.inference_mode(mode=False)
+@torch.enable_grad()
 def trace(
     model: Any,
     train: Any,
