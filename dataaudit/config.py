@@ -81,7 +81,9 @@ class ScheduleConfig(_Section):
     """How a diffusion model was trained: how much noise there is at each timestep."""
 
     kind: Literal["linear", "scaled_linear", "cosine"] = "linear"
+    """How noise grows with the timestep, as diffusers calls it."""
     timesteps: Count = 1000
+    """How many there are."""
     first: Annotated[Number, Field(gt=0, lt=1)] = 1e-4
     """The first beta; not for cosine."""
     last: Annotated[Number, Field(gt=0, lt=1)] = 0.02
@@ -133,11 +135,14 @@ class DataConfig(_Section):
     """One split: the file, and which of its columns are special."""
 
     path: Place
+    """A file or folder: csv, jsonl, Parquet, Arrow, tar shards, an image folder, a folder that
+    Hugging Face datasets saved."""
     label: str | Annotated[list[StrictStr], Field(min_length=1)] = "label"
-    """Several 0/1 columns, one for each label, for task multi-label only."""
+    """The label column; for task multi-label also several 0/1 columns, one for each label."""
     separator: Annotated[str, Field(min_length=1)] = "|"
     """What stands between the labels of a text, for task multi-label."""
     id: str | None = None
+    """The column of row ids; without one, rows are known by their position or file name."""
     group: str | None = None
     """The column that tells which rows belong together: a patient, a user, a document."""
     text: str = "text"
@@ -154,13 +159,17 @@ class MirrorConfig(_Section):
     kind: Annotated[Literal["auto", "finite", "head"], BeforeValidator(_no_linear_audit)] = "auto"
     """`head` learns again with the last linear layer alone, on its stored inputs."""
     seed: Annotated[int, BeforeValidator(_no_truth_value), Field(ge=0, lt=2**31)] = 0
+    """Of everything that is drawn at random."""
     effort: Literal["auto", "quick", "standard", "thorough"] = "auto"
     """`quick` runs the model at most twice over the rows, and all else is done on its last layer;
     `thorough` learns more than twice as long as `standard`: images rank better for it, other data
     hardly. `auto` is standard, or quick where that would take very long."""
     steps: Count | None = None
+    """How many steps the model learns again; here and below: default, what `effort` says."""
     learning_rate: Rate | None = None
+    """The largest of these steps."""
     batch_size: Count | None = None
+    """Rows in each of these steps."""
     parameters: (
         Literal["all", "last", "adapters"] | Annotated[list[StrictStr], Field(min_length=1)]
     ) = "all"
@@ -184,8 +193,9 @@ class ImagesConfig(_Section):
     """1 grey, 3 red green blue, 4 with transparency; default: what the model's first convolution
     takes, or else what the first image has."""
     mean: list[Number] | None = None
+    """Subtracted, for each channel or for all, on a scale of 0 to 1."""
     std: list[Annotated[Number, Field(gt=0)]] | None = None
-    """Subtracted from, and divided by, for each channel or for all, on a scale of 0 to 1."""
+    """Divided by, after `mean` was subtracted."""
 
     @field_validator("size", mode="before")
     @classmethod
@@ -199,9 +209,11 @@ class TraceConfig(_Section):
     top: Count = 20
     """Rows kept for each query."""
     direction: Literal["learn", "unlearn"] | None = None
+    """Whether queries are learned or unlearned."""
     steps: Count | None = None
     """The most steps taken for a query. None, here and below: what suits the kind of model."""
     learning_rate: Rate | None = None
+    """Of these steps."""
     loss_change: Annotated[Number, Field(gt=0)] | None = None
     """Language models: steps end once a completion's loss has changed by so many nats."""
     background: Annotated[int, BeforeValidator(_no_truth_value), Field(ge=2)] = 24
@@ -250,6 +262,7 @@ class LossConfig(_Section):
     )
     """In the order of the classes, or by name (the others weigh 1)."""
     label_smoothing: Annotated[Number, Field(ge=0, lt=1)] = 0.0
+    """Share of each label that was dealt to all classes."""
 
     @model_validator(mode="before")
     @classmethod
@@ -280,6 +293,7 @@ class EngineConfig(_Section):
     """Where the forward passes run. `engine: ray` is short for `engine: {kind: ray}`."""
 
     kind: Literal["local", "ray"] = "local"
+    """In this process, or in Ray workers (extra `ray`)."""
     address: StrictStr = "local"
     """Ray only: `local` starts Ray on this machine; `auto`, or `host:port`, joins a cluster."""
     workers: Count = 2
@@ -295,6 +309,7 @@ class AuditConfig(_Section):
     """The whole of `audit.yaml`. Paths are absolute once loaded."""
 
     name: str = "audit"
+    """Stands on the report."""
     task: Literal[
         "classification",
         "regression",
@@ -303,16 +318,22 @@ class AuditConfig(_Section):
         "causal-lm",
         "diffusion",
     ] = "classification"
+    """What the model was trained for."""
     model: ModelConfig
     preprocess: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")] | None = None
+    """`module:function`, from a data frame of rows to the model's input; your own code."""
     images: ImagesConfig = ImagesConfig()
     classes: Annotated[list[StrictStr | StrictInt], Field(min_length=1)] | None = None
+    """In the order of the model's outputs; not needed where labels are 0, 1, 2, …"""
     loss: LossConfig = LossConfig()
     ignore_label: StrictStr | StrictInt | None = None
     """The label value of rows (or tokens) that are not to be judged, for example -100."""
     train: DataConfig
+    """The training rows."""
     held_out: DataConfig | None = None
+    """Trusted samples, which the model has not seen; keys as for `train`."""
     suspects: DataConfig | None = None
+    """Samples that may be copies of training rows, such as the public test set; as `train`."""
     mirror: MirrorConfig = MirrorConfig()
     trace: TraceConfig = TraceConfig()
     flags: FlagConfig = FlagConfig()
@@ -320,7 +341,9 @@ class AuditConfig(_Section):
     bad_rows: BadRowsConfig = BadRowsConfig()
     engine: EngineConfig = EngineConfig()
     batch_size: Count = 256
+    """Rows in each forward pass."""
     device: str = "cpu"
+    """Where torch runs the model, for example `cuda`."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of the forward passes over the rows (autocast); the mirror's steps are always exact."""
     compile: StrictBool = False

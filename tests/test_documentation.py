@@ -9,6 +9,11 @@ import yaml
 from conftest import CommandLine, Project
 from review_examples import TEXTS, audited
 
+import dataaudit
+from dataaudit.cli import EXAMPLES
+from dataaudit.config import AuditConfig
+from dataaudit.scaffold.settings_page import keys, settings_page
+
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 
 
@@ -37,7 +42,7 @@ def test_gates_decide_as_documented(project: Project, command_line: CommandLine)
     project.yaml.write_text(f"{without_suspects}\n{gates}", encoding="utf-8")
     outcome = command_line("run", project.yaml, "--out", project.folder / "audit")
     assert outcome.code == 1
-    assert "gate contaminated: FAILED (found not measured, limit 0)" in outcome.out
+    assert "gate contaminated: CANNOT TELL (found not measured, limit 0)" in outcome.out
 
 
 def test_texts_are_read_back_as_documented(
@@ -77,3 +82,32 @@ def test_influence_is_computed_as_documented(
     [command] = blocks("speed.md", "bash")
     assert command_line(*command.split()[1:2], "--help").code == 0
     assert command_line(*command.split()[1:], "--overwrite").code == 0
+
+
+def test_the_page_of_settings_is_that_of_the_settings_and_explains_each() -> None:
+    page = (DOCS / "settings.md").read_text(encoding="utf-8")
+    assert page == settings_page(), "python -m dataaudit.scaffold.settings_page > docs/settings.md"
+    for line in page.splitlines():
+        if line.startswith("| `"):
+            assert not line.endswith("|  |"), f"nothing is said of {line}"
+    for key in keys(AuditConfig):
+        assert f"`{key.split('.')[-1]}`" in page
+
+
+def test_every_command_and_every_public_name_is_documented() -> None:
+    pages = [*DOCS.rglob("*.md"), DOCS.parent / "README.md"]
+    text = "\n".join(page.read_text(encoding="utf-8") for page in pages)
+    for command in EXAMPLES:
+        assert f"dataaudit {command.__name__}" in text, command.__name__
+    for name in dataaudit.__all__:
+        assert re.search(rf"\b{name}\b", text), name
+
+
+def test_the_index_names_every_guide_and_every_link_leads_somewhere() -> None:
+    index = (DOCS / "README.md").read_text(encoding="utf-8")
+    for page in DOCS.glob("*.md"):
+        assert page.name == "README.md" or f"({page.name})" in index, page.name
+    for page in [*DOCS.rglob("*.md"), DOCS.parent / "README.md"]:
+        for link in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            if not link.startswith(("http:", "https:", "mailto:")):
+                assert (page.parent / link).exists(), f"{page.name}: {link}"
