@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -64,8 +64,22 @@ class Estimator:
         """
         inputs, labels = [], []
         for samples, indices in splits:
-            inputs += [self.select(batch.frame) for batch in samples.batches(_ROWS_PER_READ)]
+            inputs.append(self.inputs(samples))
             labels.append(indices)
+        return self.fitted_to(joined(inputs), np.concatenate(labels), seed)
+
+    def inputs(self, samples: Samples) -> Any:
+        """Return what the estimator takes of all samples, held in memory at once."""
+        return joined([self.select(batch.frame) for batch in samples.batches(_ROWS_PER_READ)])
+
+    def fitted_to(self, inputs: Any, labels: NDArray[np.int64], seed: int) -> Estimator:
+        """Return the same kind of estimator, fitted from scratch to inputs and class indices.
+
+        Raises
+        ------
+        Exception
+            Whatever the estimator raises where it cannot be fitted anew.
+        """
         estimator = clone(self.fitted)
         open_seeds = {
             name: seed
@@ -73,11 +87,12 @@ class Estimator:
             if name.rpartition("__")[2] == "random_state" and value is None
         }
         estimator.set_params(**open_seeds)
-        estimator.fit(_joined(inputs), np.asarray(self.fitted.classes_)[np.concatenate(labels)])
+        estimator.fit(inputs, np.asarray(self.fitted.classes_)[labels])
         return replace(self, fitted=estimator)
 
 
-def _joined(parts: list[Any]) -> Any:
+def joined(parts: Sequence[Any]) -> Any:
+    """Return inputs of an estimator, split in parts, as one."""
     if isinstance(parts[0], (pd.DataFrame, pd.Series)):
         return pd.concat(parts)
     if sparse.issparse(parts[0]):

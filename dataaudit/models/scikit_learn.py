@@ -84,7 +84,11 @@ def trained_model(
         agrees = _agrees(module, transform, estimator, select, train)
         note = "" if agrees else f"The decision values of {name} are taken as logits."
         return TrainedModel(
-            module, transform, f"scikit-learn {name}, as an exact torch module", note
+            module,
+            transform,
+            f"scikit-learn {name}, as an exact torch module",
+            note,
+            estimator=Estimator(estimator, select, probabilities),
         )
     module, encoding = distil(
         prepare,

@@ -36,7 +36,7 @@ class TrainedModel:
     note : str
         What a reader must know, for example that the module is a surrogate; may be empty.
     estimator : Estimator or None
-        What the module stands in for, where it is a surrogate.
+        The fitted classifier that the module was made of, or stands in for.
     initial : Initial or None
         The weights that training started from, where they are known.
     """
