@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from dataaudit.datasets.samples import Batch, Samples
 from dataaudit.errors import DataError, ModelError
 from dataaudit.models.estimator import Estimator
+from dataaudit.progress import LEARNING, count_rows
 
 Inputs: TypeAlias = Tensor | tuple[Tensor, ...] | dict[str, Tensor]
 Preprocess: TypeAlias = Callable[[pd.DataFrame], Any]
@@ -132,6 +133,8 @@ def forward(module: Callable[..., Any], inputs: Inputs) -> Tensor:
     ModelError
         The module fails on the inputs (a shape mismatch, say), or returns no tensor.
     """
+    rows = next((len(tensor) for _, tensor in named_tensors(inputs)), 0)
+    count_rows(LEARNING * rows if torch.is_grad_enabled() else rows)
     try:
         if isinstance(inputs, dict):
             result = module(**inputs)
