@@ -121,11 +121,27 @@ class Whole:
             return
         self._written = now
         stages = list(self._work)
-        place = f" ({stages.index(self._stage) + 1} of {len(stages)})"
-        known = place if self._stage in stages else ""
+        place = ""
+        if self._stage in stages:
+            place = f" ({stages.index(self._stage) + 1} of {len(stages)})"
         left = self.left()
-        line = f"{_words(now - self._began)}: {self._stage}{known}{what}{left and '; '}{left}"
+        line = f"{_words(now - self._began)}: {self._stage}{place}{what}{left and '; '}{left}"
         _console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+_steps = 0
+
+
+def steps() -> int:
+    """Return how many steps of work have been done in all, whether shown or not."""
+    return _steps
+
+
+def _counted(items: Iterable[Item]) -> Iterator[Item]:
+    global _steps
+    for item in items:
+        yield item
+        _steps += 1
 
 
 def track(items: Iterable[Item], description: str, total: int | None = None) -> Iterator[Item]:
@@ -141,7 +157,7 @@ def track(items: Iterable[Item], description: str, total: int | None = None) -> 
     if total is None and isinstance(items, Sized):
         total = len(items)
     if _shown:
-        yield from items
+        yield from _counted(items)
         return
     _shown.add(description)
     audit = _audits[-1] if _audits else None
@@ -158,7 +174,7 @@ def track(items: Iterable[Item], description: str, total: int | None = None) -> 
             *columns, console=_console, transient=True, disable=not _console.is_terminal
         ) as progress:
             task = progress.add_task(description, total=total, left="")
-            for done, item in enumerate(items, start=1):
+            for done, item in enumerate(_counted(items), start=1):
                 yield item
                 progress.update(task, advance=1, left="" if audit is None else audit.left())
                 if audit is not None:

@@ -7,9 +7,12 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from dataaudit.config import GENERATIVE, AuditConfig, config_from_python, load_config
+from dataaudit.config_errors import refuse_unread
 from dataaudit.datasets.samples import Role
-from dataaudit.errors import ConfigError
+from dataaudit.errors import ConfigError, RunDirectoryError
 from dataaudit.inputs import Loaded
 from dataaudit.mirror.effort import by_probes, chosen_effort
 from dataaudit.mirror.features import seen_from_last_layer
@@ -21,7 +24,7 @@ from dataaudit.report.render import render
 from dataaudit.report.result import AuditResult
 from dataaudit.run_directory.atomic import write_atomically
 from dataaudit.run_directory.fingerprint import Fingerprint
-from dataaudit.run_directory.finished import read_report
+from dataaudit.run_directory.finished import as_read_back, read_again, read_report
 from dataaudit.run_directory.manifest import Clock, build_manifest
 from dataaudit.run_directory.steps import Steps
 from dataaudit.run_directory.store import (
@@ -40,11 +43,14 @@ from dataaudit.scoring.choice import make_engine
 from dataaudit.stages.flagging import find_mislabels, no_pairs
 from dataaudit.stages.leaks import find_contamination
 from dataaudit.stages.loading import load, load_objects
+from dataaudit.stages.model_check import refuse_worse_than_chance
 from dataaudit.stages.probing import probed
 from dataaudit.stages.reporting import make_report
 from dataaudit.stages.scoring import score
 from dataaudit.stages.screening import table_of, with_unjudged_rows, with_unjudged_suspects
 
+READ = frozenset(AuditConfig.model_fields) - {"trace"}
+"""The sections of the settings that an audit reads."""
 MIRROR = "mirror"
 """The name of the step that holds the mirror."""
 WORK = {
@@ -86,7 +92,8 @@ def run_file(
     if config.task in GENERATIVE:
         from dataaudit.studies.tracing.api import trace_config
 
-        return trace_config(config, folder, out, overwrite, resume)
+        return trace_config(config, folder, out, overwrite, resume, audit_yaml)
+    refuse_unread(audit_yaml, config, READ, f"an audit of task {config.task}")
     with RunDirectory(out, overwrite=overwrite, resume=resume) as directory:
         clock = Clock(whole=Whole(WORK))
         with clock.stage("load"):
@@ -94,6 +101,8 @@ def run_file(
         return _run(loaded, config, directory, folder, clock)
 
 
+@torch.inference_mode(mode=False)
+@torch.enable_grad()
 def audit(
     model: Any,
     train: Any,
@@ -154,6 +163,7 @@ def audit(
     config = config_from_python(label, id, settings, group)
     if config.task in GENERATIVE:
         raise ConfigError(f"task: {config.task} is not audited but traced: call dataaudit.trace()")
+    refuse_unread("audit()", config, READ, f"an audit of task {config.task}")
     if resume and out is None:
         raise ConfigError("resume: needs `out`, the directory of the interrupted audit")
     splits: dict[Role, Any] = {"train": train, "held_out": held_out, "suspects": suspects}
@@ -175,9 +185,13 @@ def render_again(directory: Path) -> Path:
     RunDirectoryError
         There is no finished audit, or `audit.json` is damaged.
     """
-    report = read_report(directory)
+    with as_read_back(directory):
+        page = render(read_report(directory))
     target = directory / REPORT
-    write_atomically(target, lambda path: path.write_text(render(report), encoding="utf-8"))
+    try:
+        write_atomically(target, text(page))
+    except OSError as error:
+        raise RunDirectoryError(f"{target}: cannot be written: {error.strerror or error}") from None
     return target.absolute()
 
 
@@ -188,7 +202,12 @@ def _run(
     folder: Path | None,
     clock: Clock,
 ) -> AuditResult:
-    steps, engine = directory.begin(Fingerprint.of(config, loaded, folder)), make_engine(config)
+    fingerprint = Fingerprint.of(config, loaded, folder)
+    made_from = fingerprint.of_inputs(config)
+    if directory.finished_before:
+        return read_again(directory.path, made_from)
+    refuse_worse_than_chance(loaded)
+    steps, engine = directory.begin(fingerprint), make_engine(config)
     with clock.stage("mirror"):
         # Learning again, leaks and evidence take rows at random, many times over.
         loaded = loaded.quick_to_take(steps.folder)
@@ -217,10 +236,10 @@ def _run(
         {
             MISLABELS: table(rows),
             CONTAMINATION: table(pairs),
-            **({SET_ASIDE: table(not_used)} if _may_set_aside(config) else {}),
+            **({SET_ASIDE: table(not_used)} if len(not_used) or _may_set_aside(config) else {}),
             AUDIT: text(report.model_dump_json(indent=2) + "\n"),
             REPORT: text(page),
-            MANIFEST: as_json(build_manifest(config, loaded, clock)),
+            MANIFEST: as_json(build_manifest(config, loaded, clock, made_from)),
         }
     )
     return AuditResult(rows, pairs, not_used, report)
