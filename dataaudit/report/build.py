@@ -33,6 +33,11 @@ from dataaudit.report.samples import SamplePool
 
 SAMPLE_BYTES = 4_500_000
 """What rows, pairs and samples may take: with charts and tables the page stays below 5 MB."""
+PICTURE_BYTES = 6_500_000
+"""What pictures larger than thumbnails may take beyond that: with them the page stays below 12 MB.
+"""
+PAIR_PICTURE_BYTES = 1_500_000
+"""What pairs may take of it."""
 PAIR_SAMPLE_BYTES = 1_500_000
 """What pairs may take of it."""
 
@@ -85,9 +90,9 @@ def build_report(
     """
     about = about or About()
     coverage = coverage or Coverage()
-    in_pairs = SamplePool(PAIR_SAMPLE_BYTES)
-    leakage = build_leakage(contamination, evidence.pairs, in_pairs) if contamination else None
-    in_rows = SamplePool(SAMPLE_BYTES - in_pairs.spent)
+    in_pairs = SamplePool(PAIR_SAMPLE_BYTES, PAIR_PICTURE_BYTES)
+    leakage = build_leakage(contamination, evidence, in_pairs) if contamination else None
+    in_rows = SamplePool(SAMPLE_BYTES - in_pairs.spent, PICTURE_BYTES - in_pairs.spent_on_pictures)
     labels = build_label_findings(mislabels, evidence.rows, in_rows) if mislabels else None
     return AuditReport(
         identity=Identity(name=name, task=task, date=date, splits=list(splits), about=about),

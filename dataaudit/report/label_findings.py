@@ -19,6 +19,7 @@ from dataaudit.report.data import (
     Histogram,
     Label,
     LabelFindings,
+    LikelyLabel,
     NoiseTable,
     Reference,
     SampleId,
@@ -34,7 +35,7 @@ KEPT_ROWS_ON_PAGE = 250
 """Rows kept, but next in line: they show the reviewer where the threshold lies."""
 ROWS_WITH_EVIDENCE_FIRST = 100
 """For so many rows the evidence goes in before the thumbnails of all later rows."""
-ROW_BYTES = 120
+ROW_BYTES = 220
 """What a row takes on the page beside its id and its samples, five signals included."""
 CLASSES_IN_NOISE_TABLE = 20
 CONFUSIONS = 20
@@ -144,6 +145,10 @@ def _rows(
         if item is not None:
             references[position] = (pool.refer(item.against), pool.refer(item.neighbours))
 
+    # Rows with a large picture come before their evidence, which could use the pictures up.
+    for item in collected[:ROWS_WITH_EVIDENCE_FIRST]:
+        if item is not None and item.row.picture:
+            pool.add(item.row)
     first = range(min(ROWS_WITH_EVIDENCE_FIRST, len(ids)))
     for position in first:
         take_in(position)
@@ -165,9 +170,23 @@ def _rows(
             sample=sample,
             against=against,
             neighbours=neighbours,
+            likeliest=[]
+            if item is None
+            else [
+                LikelyLabel(label=plain_label(label), probability=probability)
+                for label, probability in item.likeliest
+            ],
+            look_alikes=[] if item is None else [clean_text(label) for label in item.look_alikes],
         )
-        for row_id, line, row_signals, note, sample, (against, neighbours) in zip(
-            ids, shown.itertuples(index=False), signals, notes, own, references, strict=True
+        for row_id, line, row_signals, note, sample, (against, neighbours), item in zip(
+            ids,
+            shown.itertuples(index=False),
+            signals,
+            notes,
+            own,
+            references,
+            collected,
+            strict=True,
         )
     ]
     complete = sum(
