@@ -204,12 +204,14 @@ class FlagConfig(_Section):
 
 
 class GateConfig(_Section):
-    """Limits for a release; `dataaudit run` exits with 1 when one is passed."""
+    """Limits for a release; `dataaudit run` exits with 1 when one is broken."""
 
     mislabel_rate: Share | None = None
     """Largest allowed estimated share of wrong labels."""
     contaminated: Annotated[int, BeforeValidator(_no_truth_value), Field(ge=0)] | None = None
     """Largest allowed number of flagged suspects."""
+    undecided: Literal["fail", "pass"] = "fail"
+    """What becomes of a limit when the audit cannot tell whether it is met."""
 
 
 class LossConfig(_Section):

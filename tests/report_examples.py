@@ -15,8 +15,9 @@ from PIL import Image
 from dataaudit.about import About
 from dataaudit.flags.results import ContaminationFlags, Interval, MislabelFlags
 from dataaudit.report.build import build_report
-from dataaudit.report.data import AuditReport, Coverage, Decision, Gate, Method, Split, Threshold
+from dataaudit.report.data import AuditReport, Coverage, Decision, Method, Split, Threshold
 from dataaudit.report.evidence import Evidence, Exhibit, RowEvidence
+from dataaudit.report.gates import counted, make_gate
 from dataaudit.report.label_findings import select_rows
 from dataaudit.report.leakage import select_pairs
 
@@ -279,8 +280,8 @@ def example_report(
         "contamination": contamination,
         "evidence": evidence_for(modality, mislabels, contamination),
         "gates": [
-            Gate(name="mislabel_rate", limit=0.05, found=found, passed=found <= 0.05),
-            Gate(name="contaminated", limit=0, found=float(leaked), passed=not leaked),
+            make_gate("mislabel_rate", 0.05, counted(found), (), "fail"),
+            make_gate("contaminated", 0, counted(leaked), (), "fail"),
         ],
         "about": About(version="3", licence="CC BY 4.0", purpose="Sorting returned clothes"),
         "method": Method(
@@ -363,7 +364,7 @@ def hostile_report(modality: str) -> AuditReport:
         mislabels=mislabels,
         contamination=leaks,
         evidence=evidence,
-        gates=[Gate(name=HOSTILE, limit=1, found=2, passed=False)],
+        gates=[make_gate(HOSTILE, 1, counted(2), (), "fail")],
         about=About.model_validate(dict.fromkeys(About.model_fields, HOSTILE)),
         method=Method(
             model_sha256=HOSTILE,

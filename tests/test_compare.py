@@ -10,7 +10,7 @@ from conftest import CommandLine
 from report_examples import HOSTILE, example_report
 from review_examples import Audited, audited, write_images
 
-from dataaudit.report.data import Gate
+from dataaudit.report.gates import counted, make_gate
 from dataaudit.review.comparison.data import Comparison
 from dataaudit.review.comparison.schema import SCHEMA_PATH, schema_text
 from dataaudit.review.comparison.write import render_comparison
@@ -47,7 +47,7 @@ def two_audits(tmp_path: Path) -> tuple[Audited, Audited]:
     change(old, row_id=["a", "=b", "c", "d", "e", "h"])
     leaks(old, [(1, "a"), (2, "c")])
     leaks(new, [(2, "c"), (3, "d")])
-    gate = Gate(name="mislabel_rate", limit=0.05, found=0.2, passed=False)
+    gate = make_gate("mislabel_rate", 0.05, counted(0.2), (), "fail")
     for audit, passed in ((old, False), (new, True)):
         verdict = audit.report.verdict.model_copy(
             update={"gates": [gate.model_copy(update={"passed": passed})]}

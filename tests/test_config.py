@@ -81,7 +81,8 @@ def test_a_missing_key_is_named(tmp_path: Path) -> None:
 def test_an_unknown_key_far_from_all_lists_them(tmp_path: Path) -> None:
     found = message(tmp_path, SMALLEST + "gates: {zzz: 1}")
     assert found == (
-        "audit.yaml:\n  gates.zzz: unknown key; expected one of mislabel_rate, contaminated"
+        "audit.yaml:\n  gates.zzz: unknown key; expected one of mislabel_rate, contaminated, "
+        "undecided"
     )
 
 

@@ -15,9 +15,10 @@ from report_examples import (
 )
 
 from dataaudit.flags.results import Interval
-from dataaudit.report import About, Coverage, Gate, build_report, select_pairs, select_rows
+from dataaudit.report import About, Coverage, build_report, select_pairs, select_rows
 from dataaudit.report import label_findings as bounds
 from dataaudit.report.evidence import Evidence
+from dataaudit.report.gates import counted, make_gate
 from dataaudit.report.samples import SamplePool
 
 
@@ -246,12 +247,18 @@ def test_a_part_that_was_not_audited_is_said_not_to_be():
 
 
 def test_the_verdict_counts_the_limits_exceeded():
-    good = Gate(name="contaminated", limit=0, found=0, passed=True)
-    bad = Gate(name="mislabel_rate", limit=0.05, found=None, passed=False)
+    good = make_gate("contaminated", 0, counted(0), (), "fail")
+    bad = make_gate("mislabel_rate", 0.05, Interval(0.2, 0.1, 0.3), (), "fail")
+    unsure = make_gate("mislabel_rate", 0.05, Interval(0.04, 0.02, 0.3), (), "fail")
+    unmeasured = make_gate("mislabel_rate", 0.05, None, (), "fail")
     one = example_report("text", 30, 3, gates=[good])
     both = example_report("text", 30, 3, gates=[good, bad])
     assert (one.verdict.outcome, one.verdict.headline) == ("passed", "Within its limit")
     assert (both.verdict.outcome, both.verdict.headline) == ("failed", "1 of 2 limits exceeded")
+    for open_one in (unsure, unmeasured):
+        verdict = example_report("text", 30, 3, gates=[good, open_one]).verdict
+        headline = "Cannot tell whether 1 of 2 limits is met"
+        assert (verdict.outcome, verdict.headline) == ("cannot tell", headline)
 
 
 def test_what_nobody_supplied_reads_not_provided():

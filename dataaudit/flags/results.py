@@ -54,6 +54,9 @@ class MislabelFlags:
         What is wrong with each row's label, in words; where the suggested label does not say it.
     predicted : float64 `[rows]` or None
         For regression, the target that the model expects after it learned again.
+    doubts : sequence of str
+        Why the number of wrong labels cannot be told, in words; empty where what it rests on was
+        checked and holds. `noise_rate.low` holds even where there are doubts.
     """
 
     table: pd.DataFrame
@@ -67,6 +70,7 @@ class MislabelFlags:
     noise_per_group: pd.DataFrame | None = None
     notes: Sequence[str] | None = None
     predicted: NDArray[np.float64] | None = None
+    doubts: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,9 @@ class ContaminationFlags:
     shared_groups : pandas.DataFrame or None
         Groups (patients, users, documents) found among suspects and training rows: `group`,
         `suspects`, `rows`. None where no group column is named.
+    doubts : sequence of str
+        Why some leaks cannot be told, in words; empty where what the flags rest on was checked and
+        holds. What is flagged stays flagged.
     """
 
     table: pd.DataFrame
@@ -114,3 +121,4 @@ class ContaminationFlags:
     method: str
     disagreeing_duplicates: pd.DataFrame | None = None
     shared_groups: pd.DataFrame | None = None
+    doubts: Sequence[str] = ()

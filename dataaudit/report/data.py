@@ -62,13 +62,16 @@ class Gate(Section):
     name: str
     limit: float
     found: float | None = Field(description="null where the audit could not measure it")
-    passed: bool
+    low: float | None = Field(description="lower end of the 95% interval of `found`")
+    high: float | None = Field(description="upper end of the 95% interval of `found`")
+    outcome: Literal["met", "not met", "cannot tell"]
+    passed: bool = Field(description="met, or cannot tell where `gates.undecided` is `pass`")
 
 
 class Verdict(Section):
     """The outcome against the gates."""
 
-    outcome: Literal["passed", "failed", "no gates"]
+    outcome: Literal["passed", "failed", "cannot tell", "no gates"]
     headline: str
     gates: list[Gate]
 
@@ -224,6 +227,8 @@ class Histogram(Section):
 class LabelFindings(Section):
     """Which training rows are probably mislabeled, and how many there are in all."""
 
+    outcome: Literal["found", "clear", "cannot tell"]
+    reasons: list[str] = Field(description="why the outcome is what it is")
     rows_scored: int
     rows_flagged: int
     noise_rate: Estimate | None
@@ -306,6 +311,8 @@ class SharedGroup(Section):
 class Leakage(Section):
     """Which suspects are probably copies of training rows, and what that does to the metric."""
 
+    outcome: Literal["found", "clear", "cannot tell"]
+    reasons: list[str] = Field(description="why the outcome is what it is")
     suspects: int
     suspects_flagged: int
     false_discovery_rate: float

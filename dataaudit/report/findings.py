@@ -40,12 +40,18 @@ KIND_WORDS = {
 
 def build_verdict(gates: Sequence[Gate]) -> Verdict:
     """Return the outcome against the gates, with its headline."""
-    failed = sum(not gate.passed for gate in gates)
+    outcomes = [gate.outcome for gate in gates]
+    limits = formats.rows(len(gates), "limit")
     if not gates:
         return Verdict(outcome="no gates", headline="No limits were set for this audit", gates=[])
-    if failed:
-        headline = f"{failed} of {formats.rows(len(gates), 'limit')} exceeded"
+    if broken := outcomes.count("not met"):
+        headline = f"{broken} of {limits} exceeded"
         return Verdict(outcome="failed", headline=headline, gates=list(gates))
+    if open_ones := outcomes.count("cannot tell"):
+        headline = f"Cannot tell whether {open_ones} of {limits} is met"
+        if open_ones > 1:
+            headline = f"Cannot tell whether {open_ones} of {limits} are met"
+        return Verdict(outcome="cannot tell", headline=headline, gates=list(gates))
     headline = "Within its limit" if len(gates) == 1 else f"Within all {len(gates)} limits"
     return Verdict(outcome="passed", headline=headline, gates=list(gates))
 
@@ -157,6 +163,13 @@ def _label_finding(labels: LabelFindings | None) -> Finding:
             section="labels",
             severity="notable",
         )
+    if labels.outcome == "cannot tell":
+        return Finding(
+            title="How many training labels are wrong cannot be told",
+            text=_as_sentences(labels.reasons),
+            section="labels",
+            severity="notable",
+        )
     threshold = formats.set_percent(labels.probability_threshold)
     flagged = (
         f"{formats.rows(labels.rows_flagged)} "
@@ -170,7 +183,7 @@ def _label_finding(labels: LabelFindings | None) -> Finding:
             section="labels",
             severity="notable" if labels.rows_flagged else "clear",
         )
-    if not labels.rows_flagged:
+    if labels.outcome == "clear":
         return Finding(
             title="No training label stands out as wrong",
             text=f"None of {formats.rows(labels.rows_scored)} reaches a probability of "
@@ -211,6 +224,13 @@ def _leakage_finding(leakage: Leakage | None) -> Finding:
             section="leakage",
             severity="notable",
         )
+    if leakage.outcome == "cannot tell":
+        return Finding(
+            title="Whether evaluation samples leaked cannot be told",
+            text=_as_sentences(leakage.reasons),
+            section="leakage",
+            severity="notable",
+        )
     if not leakage.suspects_flagged:
         return Finding(
             title="No evaluation sample was found in the training set",
@@ -227,6 +247,11 @@ def _leakage_finding(leakage: Leakage | None) -> Finding:
         section="leakage",
         severity="serious",
     )
+
+
+def _as_sentences(reasons: Sequence[str]) -> str:
+    """Return reasons, which begin in lower case and have no full stop, as running text."""
+    return " ".join(f"{reason[:1].upper()}{reason[1:]}." for reason in reasons)
 
 
 def _metric_sentence(leakage: Leakage) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from dataaudit.flags.judgement import judge_labels
 from dataaudit.flags.results import Interval, MislabelFlags
 from dataaudit.report.data import (
     BudgetPoint,
@@ -66,7 +67,10 @@ def build_label_findings(
         pool.reserve(sum(len(island(note)) for note in notes))
     rows, without_evidence = _rows(shown, _signals(flags, shown), notes, evidence, pool)
     noise_rate = estimate(flags.noise_rate)
+    judgement = judge_labels(flags)
     return LabelFindings(
+        outcome=judgement.outcome,
+        reasons=list(judgement.reasons),
         rows_scored=int(table["probability"].notna().sum()),
         rows_flagged=rows_flagged,
         noise_rate=noise_rate,

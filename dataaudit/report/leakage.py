@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 import pandas as pd
 
+from dataaudit.flags.judgement import judge_leaks
 from dataaudit.flags.results import ContaminationFlags
 from dataaudit.report.data import (
     ClassHits,
@@ -65,7 +66,10 @@ def build_leakage(
     kinds = best["kind"].value_counts()
     exact = flags.evidence["kind"] == "exact"
     repeats = flags.table.loc[exact & ~flags.table["flagged"], ["query_id", "row_id"]]
+    judgement = judge_leaks(flags)
     return Leakage(
+        outcome=judgement.outcome,
+        reasons=list(judgement.reasons),
         suspects=int(flags.table["query_id"].nunique()),
         suspects_flagged=len(best),
         false_discovery_rate=flags.false_discovery_rate,

@@ -18,7 +18,14 @@ from dataaudit.report.page_labels import LabelsView, view_budget, view_labels
 from dataaudit.report.page_leakage import LeakageView, view_leakage
 from dataaudit.report.page_tracing import TracingView, view_tracing
 
-OUTCOME_STYLES = {"passed": "passed", "failed": "failed", "no gates": "undecided"}
+OUTCOME_STYLES = {
+    "passed": "passed",
+    "failed": "failed",
+    "cannot tell": "undecided",
+    "no gates": "undecided",
+}
+GATE_STYLES = {"met": "passed", "not met": "failed", "cannot tell": "undecided"}
+GATE_OUTCOMES = {"met": "within limit", "not met": "exceeded", "cannot tell": "cannot tell"}
 GATE_WORDS = {
     "mislabel_rate": "Training labels estimated wrong",
     "contaminated": "Evaluation samples found in the training set",
@@ -112,8 +119,8 @@ def _gate(gate: Gate) -> GateView:
         name=GATE_WORDS.get(gate.name, formats.words(gate.name)),
         found="not measured" if gate.found is None else measured(gate.found),
         limit=as_set(gate.limit),
-        outcome="within limit" if gate.passed else "exceeded",
-        style="passed" if gate.passed else "failed",
+        outcome=GATE_OUTCOMES[gate.outcome],
+        style=GATE_STYLES[gate.outcome],
     )
 
 

@@ -34,7 +34,7 @@ class AuditResult:
 
     @property
     def passed(self) -> bool:
-        """Whether every gate was passed (also when there are none)."""
+        """Whether no gate was broken or, unless `gates.undecided` is `pass`, left undecided."""
         return all(gate.passed for gate in self.report.verdict.gates)
 
     def to_html(self, path: str | Path) -> Path:

@@ -12,6 +12,8 @@ def summary_lines(report: AuditReport) -> list[str]:
     lines += [f"note: {note}" for note in report.coverage.notes]
     for gate in report.verdict.gates:
         found = "not measured" if gate.found is None else f"{gate.found:.4g}"
-        outcome = "passed" if gate.passed else "FAILED"
+        if gate.low is not None and gate.low != gate.high:
+            found += f", 95% interval {gate.low:.4g} to {gate.high:.4g}"
+        outcome = {"met": "passed", "not met": "FAILED", "cannot tell": "CANNOT TELL"}[gate.outcome]
         lines.append(f"gate {gate.name}: {outcome} (found {found}, limit {gate.limit:.4g})")
     return lines

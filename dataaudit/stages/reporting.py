@@ -16,6 +16,7 @@ from dataaudit.mirror.relearn import Mirror
 from dataaudit.report.build import build_report
 from dataaudit.report.data import AuditReport, Coverage, Gate, Method, Split
 from dataaudit.report.evidence import Evidence
+from dataaudit.report.gates import counted, make_gate
 from dataaudit.report.label_findings import select_rows
 from dataaudit.report.leakage import select_disagreeing, select_pairs
 from dataaudit.run_directory.manifest import Clock, versions
@@ -94,27 +95,19 @@ def _evidence(
 def _gates(
     config: AuditConfig, mislabels: MislabelFlags, contamination: ContaminationFlags | None
 ) -> list[Gate]:
-    gates = []
-    limit = config.gates.mislabel_rate
-    if limit is not None:
-        found = mislabels.noise_rate.estimate
+    limits, gates = config.gates, []
+    if limits.mislabel_rate is not None:
+        found, doubts = mislabels.noise_rate, mislabels.doubts
         gates.append(
-            Gate(name="mislabel_rate", limit=limit, found=found, passed=bool(found <= limit))
+            make_gate("mislabel_rate", limits.mislabel_rate, found, doubts, limits.undecided)
         )
-    limit = config.gates.contaminated
-    if limit is not None:
-        # A gate that could not be measured has not been passed.
-        count = None
+    if limits.contaminated is not None:
+        count, doubts = None, ()
         if contamination is not None:
-            table = contamination.table
-            count = float(table.loc[table["flagged"], "query_id"].nunique())
+            table, doubts = contamination.table, contamination.doubts
+            count = counted(float(table.loc[table["flagged"], "query_id"].nunique()))
         gates.append(
-            Gate(
-                name="contaminated",
-                limit=limit,
-                found=count,
-                passed=count is not None and count <= limit,
-            )
+            make_gate("contaminated", limits.contaminated, count, doubts, limits.undecided)
         )
     return gates
 

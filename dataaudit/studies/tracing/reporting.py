@@ -21,6 +21,7 @@ from dataaudit.report.data import (
     Tracing,
 )
 from dataaudit.report.evidence import Evidence
+from dataaudit.report.gates import counted, make_gate
 from dataaudit.run_directory.manifest import Clock, versions
 from dataaudit.stages.reporting import splits_of
 from dataaudit.studies.tracing.loading import TraceInputs
@@ -121,14 +122,10 @@ def _shown(inputs: TraceInputs, traces: Traces, query: int) -> TracedQuery:
 
 
 def _gates(config: AuditConfig, tracing: Tracing) -> list[Gate]:
-    gates = []
-    if config.gates.mislabel_rate is not None:
-        # A gate that could not be measured has not been passed.
-        gates.append(
-            Gate(name="mislabel_rate", limit=config.gates.mislabel_rate, found=None, passed=False)
-        )
-    limit = config.gates.contaminated
-    if limit is not None:
-        found = tracing.queries_flagged
-        gates.append(Gate(name="contaminated", limit=limit, found=found, passed=found <= limit))
+    limits, gates = config.gates, []
+    if limits.mislabel_rate is not None:
+        gates.append(make_gate("mislabel_rate", limits.mislabel_rate, None, (), limits.undecided))
+    if limits.contaminated is not None:
+        found = counted(tracing.queries_flagged)
+        gates.append(make_gate("contaminated", limits.contaminated, found, (), limits.undecided))
     return gates
