@@ -26,10 +26,11 @@ from dataaudit.report.data import (
     Tracing,
 )
 from dataaudit.report.evidence import Evidence
-from dataaudit.report.findings import build_findings, build_next_steps, build_verdict
+from dataaudit.report.findings import build_findings, build_verdict
 from dataaudit.report.label_findings import build_label_findings, plain_label
 from dataaudit.report.leakage import build_leakage
 from dataaudit.report.samples import SamplePool
+from dataaudit.report.steps import build_steps
 
 SAMPLE_BYTES = 4_500_000
 """What rows, pairs and samples may take: with charts and tables the page stays below 5 MB."""
@@ -98,7 +99,9 @@ def build_report(
         identity=Identity(name=name, task=task, date=date, splits=list(splits), about=about),
         verdict=build_verdict(gates),
         findings=build_findings(labels, leakage, coverage, tracing),
-        next_steps=build_next_steps(labels, leakage, about, tracing),
+        next_steps=[
+            step.text for step in build_steps(labels, leakage, about, tracing, remediation)
+        ],
         counts=_counts(splits, labels, leakage, tracing),
         composition=_composition(evidence.composition),
         labels=labels,

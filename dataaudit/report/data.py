@@ -419,11 +419,11 @@ class Coverage(Section):
 
     rows_not_scored: int = 0
     suspects_not_scored: int = 0
-    failed_batches: int = 0
-    sampling: str = "none: every row was scored"
-    truncation: str = "none"
-    missing_values: dict[str, int] = Field(
-        default={}, description="per column: training rows without a value"
+    failed_batches: int | None = Field(default=None, description="null where nobody counted")
+    sampling: str | None = Field(default=None, description="null where nothing is known of it")
+    truncation: str | None = Field(default=None, description="null where nobody looked")
+    missing_values: dict[str, int] | None = Field(
+        default=None, description="per column: training rows without a value; null: not counted"
     )
     notes: list[str] = []
 

@@ -265,22 +265,24 @@ def _budget_points(table: pd.DataFrame, rows_flagged: int) -> list[BudgetPoint]:
     wanted = np.concatenate(
         [
             np.linspace(
-                budgets[0], min(2 * rows_flagged + 20, budgets[-1]), BUDGET_POINTS * 3 // 4
+                budgets[0], min(3 * rows_flagged + 20, budgets[-1]), BUDGET_POINTS * 3 // 4
             ),
-            [rows_flagged],
             np.linspace(budgets[0], budgets[-1], BUDGET_POINTS // 4 - 1),
         ]
     )
     nearest = np.unique(np.abs(budgets[None, :] - wanted[:, None]).argmin(axis=1))
+    chosen = budgets[nearest]
+    if budgets[0] <= rows_flagged <= budgets[-1]:
+        # The flagged rows are the budget that most reviewers have: it stands there exactly.
+        chosen = np.unique(np.append(chosen, rows_flagged))
+    found = np.interp(chosen, budgets, table["expected_found"].to_numpy(dtype=float))
     return [
         BudgetPoint(
             budget=int(budget),
-            expected_found=float(found),
-            expected_precision=float(precision),
+            expected_found=float(expected),
+            expected_precision=float(expected / budget),
         )
-        for budget, found, precision in table.iloc[nearest][
-            ["budget", "expected_found", "expected_precision"]
-        ].itertuples(index=False)
+        for budget, expected in zip(chosen, found, strict=True)
     ]
 
 

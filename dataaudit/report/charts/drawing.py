@@ -55,11 +55,12 @@ def svg(
 ) -> Markup:
     """Return a chart as an image with a title and a description; `name` is unique on the page."""
     return Markup(
-        '<svg class="chart" role="img" viewBox="0 0 {width} {height}" '
+        '<svg class="chart {style}" role="img" viewBox="0 0 {width} {height}" '
         'aria-labelledby="{name}-title {name}-description">'
         '<title id="{name}-title">{title}</title><desc id="{name}-description">{description}'
         "</desc>{parts}</svg>"
     ).format(
+        style="narrow" if width == NARROW else "broad",
         width=width,
         height=height,
         name=name,
