@@ -30,7 +30,7 @@ from torch import nn
 from dataaudit.config import config_from_python
 from dataaudit.datasets.load import open_samples
 from dataaudit.datasets.read_settings import ReadSettings
-from dataaudit.flags.label_evidence import ReferenceRows
+from dataaudit.flags.inputs import LabelledRows, References
 from dataaudit.flags.mislabels import flag_mislabels
 from dataaudit.models.inputs import default_preprocess
 from dataaudit.models.trained import TrainedModel
@@ -98,12 +98,13 @@ def flag(rows: int) -> None:
         return generator.integers(CLASSES, size=count)
 
     planted = np.arange(2000) % 4 == 0
-    references = ReferenceRows(labels(2000), planted, table(2000), table(2000))
+    references = References(labels(2000), planted, table(2000), table(2000))
     tables = [table(rows) for _ in range(3)]
     given = labels(rows)
     before = peak_kilobytes()
     start = time.perf_counter()
-    flags = flag_mislabels(np.arange(rows), list(range(CLASSES)), given, *tables, references)
+    labelled = LabelledRows(np.arange(rows), given, range(CLASSES), lambda x: x, *tables)
+    flags = flag_mislabels(labelled, references)
     seconds = time.perf_counter() - start
     added = (peak_kilobytes() - before) * 1024 // rows
     print(len(flags.table), peak_kilobytes(), round(seconds, 2), added)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from dataaudit.flags.inputs import References
 from dataaudit.flags.label_errors import LabelJudgement, judge_labels
 from dataaudit.flags.label_evidence import (
-    ReferenceRows,
     discount_of,
     fit_error_rate,
     fit_evidence,
@@ -27,7 +27,7 @@ class Case:
     given: NDArray[np.int64]
     base: NDArray[np.float64]
     mirrored: NDArray[np.float64]
-    references: ReferenceRows
+    references: References
 
     @property
     def wrong(self) -> NDArray[np.bool_]:
@@ -66,7 +66,7 @@ def make(
 
     drawn = draw(rows, rate)
     truth, given, base, mirrored = draw(references, 0.25)
-    return Case(*drawn, ReferenceRows(given, truth != given, base, mirrored))
+    return Case(*drawn, References(given, truth != given, base, mirrored))
 
 
 def hits(score: NDArray[np.float64], wrong: NDArray[np.bool_]) -> float:
@@ -145,13 +145,13 @@ def test_a_model_that_has_memorized_nothing_is_trusted_too() -> None:
         return softmax(logits)
 
     planted = case.references.planted
-    likely = case.references.mirrored_probabilities.argmax(axis=1)
+    likely = case.references.mirrored.argmax(axis=1)
     truth = np.where(planted, likely, case.references.given_labels)
-    references = ReferenceRows(
+    references = References(
         case.references.given_labels,
         planted,
         redrawn(truth),
-        other.references.mirrored_probabilities,
+        other.references.mirrored,
     )
     base = redrawn(case.truth)
     found = judge_labels(case.given, base, case.mirrored, references, bootstrap_repeats=0)
@@ -224,11 +224,11 @@ def test_errors_among_the_trusted_samples_hardly_change_the_rate() -> None:
     labels = case.references.given_labels.copy()
     right = np.flatnonzero(~case.references.planted)[:8]
     labels[right] = (labels[right] + 1) % 4
-    spoiled = ReferenceRows(
+    spoiled = References(
         labels,
         case.references.planted,
-        case.references.base_probabilities,
-        case.references.mirrored_probabilities,
+        case.references.base,
+        case.references.mirrored,
     )
     rates = [case.judged(references=r).noise_rate.estimate for r in (case.references, spoiled)]
     assert rates[1] == pytest.approx(rates[0], abs=0.02)

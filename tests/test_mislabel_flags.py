@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dataaudit.flags.label_evidence import ReferenceRows
+from dataaudit.flags.inputs import LabelledRows, References
 from dataaudit.flags.mislabels import flag_mislabels
 from dataaudit.flags.results import MislabelFlags
 from dataaudit.flags.tables import MOST_GROUPS, FlagSettings
@@ -27,23 +27,24 @@ def flags(row_groups: np.ndarray | None = None, budget: int | None = None) -> Mi
     wrong = np.arange(ROWS) % 10 == 0
     reference_given = np.arange(200) % 2
     planted = np.arange(200) < 50
-    references = ReferenceRows(
+    references = References(
         given_labels=reference_given,
         planted=planted,
-        base_probabilities=probabilities(reference_given, planted, 1),
-        mirrored_probabilities=probabilities(reference_given, planted, 2),
+        base=probabilities(reference_given, planted, 1),
+        mirrored=probabilities(reference_given, planted, 2),
     )
     own = probabilities(given, wrong, 3)
-    return flag_mislabels(
+    classes = ["ham", "spam"]
+    rows = LabelledRows(
         np.array([f"row{number}" for number in range(ROWS)], dtype=object),
-        ["ham", "spam"],
         given,
+        classes,
+        lambda labels: np.array(classes)[labels],
         own,
         own,
         probabilities(given, wrong, 4),
-        references,
-        FlagSettings(budget=budget, row_groups=row_groups),
     )
+    return flag_mislabels(rows, references, FlagSettings(budget=budget, row_groups=row_groups))
 
 
 def test_the_table_is_the_contract() -> None:

@@ -16,8 +16,10 @@ from dataaudit.datasets.load import samples_from_object
 from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Samples
 from dataaudit.errors import DataError, ModelError
+from dataaudit.flags import tags as tag_flags
+from dataaudit.flags.inputs import LabelledRows, References
 from dataaudit.flags.tables import FlagSettings
-from dataaudit.flags.tags import ReferenceTags, TaggedRows, flag_tags, tag_signals
+from dataaudit.flags.tags import flag_tags, tag_signals
 from dataaudit.labels.tags import as_text, carriers, tags_of_values, widened
 from dataaudit.tasks import Classification, TokenClassification
 from dataaudit.tasks.weighted import WeightedTokenClassification
@@ -198,7 +200,25 @@ def said(confidence: float, rows: int, wrong: list[tuple[int, int]]) -> np.ndarr
     return found
 
 
-def test_the_most_doubtful_token_tells_and_is_named() -> None:
+def tagged_rows(
+    tags: np.ndarray[Any, Any],
+    before: np.ndarray[Any, Any],
+    after: np.ndarray[Any, Any],
+    words: list[list[str]] | None = None,
+) -> LabelledRows:
+    return LabelledRows(
+        np.arange(len(tags)),
+        tags,
+        CLASSES,
+        lambda labels: np.array([as_text(row, CLASSES) for row in labels], dtype=object),
+        before.reshape(len(tags), -1),
+        before.reshape(len(tags), -1),
+        after.reshape(len(tags), -1),
+        None if words is None else lambda positions: [words[row] for row in positions],
+    )
+
+
+def test_the_most_doubtful_token_tells_and_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     tags = np.zeros((4, 3), dtype=np.int16)
     tags[1, 2] = -100
     before, after = said(0.9, 4, []), said(0.9, 4, [(1, 2), (2, 1), (3, 0), (3, 2)])
@@ -207,17 +227,15 @@ def test_the_most_doubtful_token_tells_and_is_named() -> None:
     np.testing.assert_allclose(signals[:, 0], np.log(1 / 9))
     np.testing.assert_allclose(signals[:, 1], np.log([1 / 9, 1 / 9, 9, 9]))
     planted = np.arange(40) % 4 == 0
-    references = ReferenceTags(
-        np.zeros((40, 3), dtype=np.int16), planted, said(0.9, 40, []),
-        said(0.9, 40, [(line, line % 3) for line in np.flatnonzero(planted)]),
-    )  # fmt: skip
-    words = [["Ada", "left", "Oslo"]] * 4
-    parts = [
-        TaggedRows(tags[part], before[part], before[part], after[part], lambda: words[:2])
-        for part in (slice(0, 2), slice(2, 4))
-    ]
-    whole = [TaggedRows(tags, before, before, after, lambda: words)]
-    found = flag_tags(np.arange(4), CLASSES, tags, parts, references)
+    doubted = said(0.9, 40, [(line, line % 3) for line in np.flatnonzero(planted)])
+    references = References(
+        np.zeros((40, 3), dtype=np.int16),
+        planted,
+        said(0.9, 40, []).reshape(40, -1),
+        doubted.reshape(40, -1),
+    )
+    rows = tagged_rows(tags, before, after, [["Ada", "left", "Oslo"]] * 4)
+    found = flag_tags(rows, references)
     assert found.table["flagged"].tolist() == [False, False, True, True]
     assert found.table["given_label"].tolist() == ["O O O", "O O", "O O O", "O O O"]
     assert found.table["suggested_label"].tolist()[2:] == ["O LOC O", "LOC O LOC"]
@@ -231,7 +249,8 @@ def test_the_most_doubtful_token_tells_and_is_named() -> None:
     assert loss[0] == pytest.approx(-np.log(0.9))
     assert loss[2] == pytest.approx(-(2 * np.log(0.9) + np.log(0.1)) / 3)
     assert (found.signals["mirrored_influence"] > 1e-9).tolist() == [False, False, True, True]
-    again = flag_tags(np.arange(4), CLASSES, tags, whole, references)
+    monkeypatch.setattr(tag_flags, "NUMBERS_PER_PART", 2 * 9)
+    again = flag_tags(rows, references)
     pd.testing.assert_frame_equal(found.table, again.table)
     assert found.notes == again.notes
 
@@ -239,8 +258,7 @@ def test_the_most_doubtful_token_tells_and_is_named() -> None:
 def test_without_references_rows_are_ranked_all_the_same() -> None:
     tags = np.zeros((3, 3), dtype=np.int16)
     after = said(0.9, 3, [(1, 1)])
-    parts = [TaggedRows(tags, after, after, after)]
-    found = flag_tags(np.arange(3), CLASSES, tags, parts, None, FlagSettings(budget=1))
+    found = flag_tags(tagged_rows(tags, after, after), None, FlagSettings(budget=1))
     assert found.table["flagged"].tolist() == [False, True, False]
     assert found.notes is not None
     assert "token 2 is tagged O, and LOC" in found.notes[1]

@@ -4,13 +4,23 @@ import numpy as np
 import pytest
 from scipy.stats import lognorm, t
 
-from dataaudit.flags.label_sets import ReferenceSets, flag_label_sets
+from dataaudit.flags.inputs import LabelledRows, References
+from dataaudit.flags.label_sets import flag_label_sets
 from dataaudit.flags.results import MislabelFlags
 from dataaudit.flags.tables import FlagSettings
 from dataaudit.flags.target_evidence import Sizes, TargetEvidence, fit_target_evidence
-from dataaudit.flags.targets import ReferenceTargets, flag_targets, target_signals
+from dataaudit.flags.targets import flag_targets, target_signals
 
 ROWS = 1500
+
+
+def rows_of(targets: np.ndarray, predictions: np.ndarray) -> LabelledRows:
+    found = predictions[:, None]
+    return LabelledRows(np.arange(len(targets)), targets, [], lambda x: x, found, found, found)
+
+
+def references_of(targets: np.ndarray, planted: np.ndarray, predictions: np.ndarray) -> References:
+    return References(targets, planted, predictions[:, None], predictions[:, None])
 
 
 def flags(
@@ -29,18 +39,8 @@ def flags(
         planted = np.arange(400) < 100
         shift = generator.choice([-1, 1], 400) * generator.uniform(2, 8, 400)
         given = held_out + generator.standard_t(6, 400) + np.where(planted, shift, 0)
-        known = ReferenceTargets(given * unit, planted, held_out * unit, held_out * unit)
-    ids = np.arange(ROWS)
-    predictions = truth * unit
-    found = flag_targets(
-        ids,
-        targets * unit,
-        predictions,
-        predictions,
-        predictions,
-        known,
-        FlagSettings(budget=budget),
-    )
+        known = references_of(given * unit, planted, held_out * unit)
+    found = flag_targets(rows_of(targets * unit, truth * unit), known, FlagSettings(budget=budget))
     return found, wrong
 
 
@@ -84,8 +84,8 @@ def test_what_lies_far_off_by_nature_is_no_error(rate: float) -> None:
     planted = np.arange(400) < 100
     given[planted] += generator.choice([-1, 1], 100) * generator.uniform(2, 8, 100)
     nothing = np.zeros(ROWS)
-    known = ReferenceTargets(given, planted, nothing[:400], nothing[:400])
-    found = flag_targets(np.arange(ROWS), targets, nothing, nothing, nothing, known)
+    known = references_of(given, planted, nothing[:400])
+    found = flag_targets(rows_of(targets, nothing), known)
     flagged = found.table["flagged"].to_numpy()
     assert flagged[far & ~wrong].mean() < 0.15
     assert flagged[~wrong].mean() < 0.02
@@ -102,8 +102,8 @@ def test_planted_errors_that_look_right_do_not_stand_in_for_right_targets() -> N
     given = generator.choice([-1, 1], 400) * generator.uniform(0.6, 1.1, 400)
     planted = np.arange(400) < 100
     nothing = np.zeros(ROWS)
-    known = ReferenceTargets(given, planted, nothing[:400], nothing[:400])
-    found = flag_targets(np.arange(ROWS), targets, nothing, nothing, nothing, known)
+    known = references_of(given, planted, nothing[:400])
+    found = flag_targets(rows_of(targets, nothing), known)
     assert found.table["flagged"].to_numpy().tolist() == wrong.tolist()
     assert found.noise_rate.estimate == pytest.approx(0.08, abs=0.01)
 
@@ -205,14 +205,13 @@ def set_flags(wrong_share: float) -> tuple[MislabelFlags, np.ndarray, np.ndarray
     given, mirrored, truth = sample(1000, wrong)
     planted = np.arange(400) < 100
     known, known_mirrored, _ = sample(400, planted)
-    references = ReferenceSets(known, planted, known_mirrored, known_mirrored)
+    references = References(known, planted, known_mirrored, known_mirrored)
 
     def text(members: np.ndarray) -> np.ndarray:
         return np.array(["".join(map(str, row)) for row in members], dtype=object)
 
-    found = flag_label_sets(
-        np.arange(1000), ["a", "b", "c"], given, mirrored, mirrored, mirrored, references, text
-    )
+    rows = LabelledRows(np.arange(1000), given, ["a", "b", "c"], text, mirrored, mirrored, mirrored)
+    found = flag_label_sets(rows, references)
     return found, wrong, text(truth)
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -22,26 +21,14 @@ from dataaudit.labels.classes import UNUSABLE
 from dataaudit.labels.kind import labels_of_columns, labels_of_values, no_labels
 
 
-def column_samples(
-    source: ColumnSource,
-    sha256: str | None,
-    settings: ReadSettings,
-    *,
-    folder: Path | None = None,
-    class_names: Sequence[str] | None = None,
-) -> Samples:
+def column_samples(source: ColumnSource, settings: ReadSettings) -> Samples:
     """Return the samples of a source with columns.
 
     Parameters
     ----------
     source : ColumnSource
-    sha256 : str or None
-        Hash of the files; None for what is in memory, which is hashed by its values.
+        What is in memory is hashed by its values.
     settings : ReadSettings
-    folder : Path or None
-        What image paths in a column are relative to.
-    class_names : sequence of str or None
-        The names the data stores for its classes, in its order.
 
     Raises
     ------
@@ -49,6 +36,10 @@ def column_samples(
         There are no rows; a column is missing; an id, a label or an image path cannot be used.
     """
     ids: NDArray[Any] = positions(source)
+    if settings.id_column is None:
+        settings = replace(settings, id_column=source.key_column())
+    sha256 = source.sha256()
+    folder = source.image_root()
     for name in settings.label_columns:
         _require_column(source, name, "label")
     if settings.id_column is not None:
@@ -65,7 +56,8 @@ def column_samples(
         labels, classes = no_labels(source)
     elif isinstance(settings.label, str):
         where = f"{source.description}: column {settings.label!r}"
-        labels, classes = labels_of_values(known[settings.label], ids, where, settings, class_names)
+        stored = source.stored_classes(settings.label)
+        labels, classes = labels_of_values(known[settings.label], ids, where, settings, stored)
     else:
         table = known[settings.label_columns]
         labels, classes = labels_of_columns(table, ids, source.description, settings)

@@ -15,12 +15,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from dataaudit.flags.label_evidence import (
-    ReferenceRows,
-    fit_error_rate,
-    fit_evidence,
-    label_signals,
-)
+from dataaudit.flags.inputs import References
+from dataaudit.flags.label_evidence import fit_error_rate, fit_evidence, label_signals
 from dataaudit.flags.noise_model import assumed_log_odds
 from dataaudit.flags.probabilities import (
     Labels,
@@ -106,7 +102,7 @@ def judge_labels(
     given_labels: Labels,
     base_probabilities: Table,
     mirrored_probabilities: Table,
-    references: ReferenceRows | None = None,
+    references: References | None = None,
     *,
     target_precision: float = 0.5,
     budget: int | None = None,
@@ -121,7 +117,7 @@ def judge_labels(
     given_labels : int64 `[rows]`
     base_probabilities, mirrored_probabilities : `[rows, C]`
         Rows sum to 1.
-    references : ReferenceRows or None
+    references : References or None
         With too few, rows are ranked by the model that learned again, their probabilities rest on
         assumptions, and every interval is 0 to 1.
     target_precision : float
@@ -145,7 +141,7 @@ def judge_labels(
     given, classes = tables.given, tables.classes
     found = None
     if references is not None and references.are_enough:
-        found = references.signals(classes), references.planted
+        found = _reference_signals(references, classes), references.planted
     judgement = judge_signals(
         np.concatenate([label_signals(*block) for block in tables.blocks()]),
         found,
@@ -169,6 +165,16 @@ def judge_labels(
         suggested_label=suggested,
         noise_rate_per_class=rates[:classes],
         noise_table=noise_table,
+    )
+
+
+def _reference_signals(references: References, classes: int) -> Values:
+    """Return `label_signals` of the references, `[references, 2]`, after checking the arrays."""
+    shape = (len(references.planted), classes)
+    return label_signals(
+        checked_table("references.base", references.base, shape),
+        checked_table("references.mirrored", references.mirrored, shape),
+        checked_labels("references.given_labels", references.given_labels, *shape),
     )
 
 

@@ -13,10 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
-from dataaudit.flags.probabilities import Labels, Table, Values, checked_labels, checked_table, pick
+from dataaudit.flags.probabilities import Labels, Table, Values, pick
 
-FEWEST_REFERENCES = 10
-"""Of each kind, right and planted; with fewer nothing is fitted."""
 TRUSTED_ERRORS = 0.01
 """Trusted samples have errors of their own, in well-known test sets .5 to 6 % (Northcutt, Athalye
 and Mueller, NeurIPS Datasets 2021). A few of them flatten the evidence just where flags are
@@ -33,45 +31,6 @@ model is a matter of chance: with 12 of them half the weight cost up to .08 aver
 discounted, no signal costs more than .002 (docs/mislabels.md)."""
 EXPECTATION_STEPS = 200
 SMALLEST_RATE = 1e-7
-
-
-@dataclass(frozen=True)
-class ReferenceRows:
-    """Trusted samples that were learned like training rows.
-
-    Attributes
-    ----------
-    given_labels : int64 `[references]`
-        The label that each was learned under.
-    planted : bool `[references]`
-        Whether that label is wrong.
-    base_probabilities, mirrored_probabilities : `[references, C]`
-        Of the model before and after it learned again.
-    learned_together : bool
-        Whether the model before learned rows and references together, from scratch, so that they
-        are as familiar to it as each other.
-    """
-
-    given_labels: Labels
-    planted: NDArray[np.bool_]
-    base_probabilities: Table
-    mirrored_probabilities: Table
-    learned_together: bool = False
-
-    @property
-    def are_enough(self) -> bool:
-        """Whether there are enough of both kinds to fit on."""
-        planted = int(self.planted.sum())
-        return min(planted, len(self.planted) - planted) >= FEWEST_REFERENCES
-
-    def signals(self, classes: int) -> Values:
-        """Return their `label_signals`, `[references, 2]`, after checking the arrays."""
-        shape = (len(self.planted), classes)
-        return label_signals(
-            checked_table("references.base_probabilities", self.base_probabilities, shape),
-            checked_table("references.mirrored_probabilities", self.mirrored_probabilities, shape),
-            checked_labels("references.given_labels", self.given_labels, *shape),
-        )
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dataaudit.flags.inputs import LabelledRows, References
 from dataaudit.flags.most_doubtful import (
     NAMED,
     Suggestions,
@@ -30,73 +30,40 @@ Members = NDArray[np.integer[Any]]
 """`[rows, L]`, 1 where a label is present."""
 
 
-@dataclass(frozen=True)
-class ReferenceSets:
-    """Trusted samples that were learned like training rows, some with one label wrong.
-
-    Attributes
-    ----------
-    members : `[references, L]`
-        The label set that each was learned under.
-    planted : bool `[references]`
-        Whether one of its labels is wrong.
-    base, mirrored : `[references, L]`
-        Probability of each label, of the model before and after it learned again.
-    """
-
-    members: Members
-    planted: NDArray[np.bool_]
-    base: Table
-    mirrored: Table
-
-
 def flag_label_sets(
-    row_ids: NDArray[Any],
-    classes: Sequence[str | int],
-    members: Members,
-    own: Table,
-    familiar: Table,
-    mirrored: Table,
-    references: ReferenceSets | None,
-    as_text: Callable[[Members], NDArray[Any]],
-    settings: FlagSettings = DEFAULTS,
+    rows: LabelledRows, references: References | None, settings: FlagSettings = DEFAULTS
 ) -> MislabelFlags:
     """Flag rows of whose labels at least one is probably wrong.
 
     Parameters
     ----------
-    row_ids : `[rows]`
-    classes : sequence, length L
-    members : `[rows, L]`
-        The given labels.
-    own, familiar, mirrored : `[rows, L]`
-        Probability of each label under the trained model; the model that knows the references as
-        well as its rows; and the model that learned again.
-    references : ReferenceSets or None
-        The same for trusted samples with right and with wrong sets.
-    as_text : callable
-        Turns sets `[rows, L]` into the text that tables show, `[rows]`.
+    rows : LabelledRows
+        Labels are 0 or 1, `[rows, L]`; predictions are the probability of each, `[rows, L]`.
+    references : References or None
+        The planted ones have one label wrong.
     settings : FlagSettings
     """
+    members, familiar, mirrored = rows.labels, rows.familiar, rows.mirrored
+    classes = rows.classes
     carriers = {str(name): members[:, place] > 0 for place, name in enumerate(classes)}
     known = None
-    if references is not None:
-        found = set_signals(references.members, references.base, references.mirrored)
+    if references is not None and references.are_enough:
+        found = set_signals(references.given_labels, references.base, references.mirrored)
         known = found, references.planted
 
     def suggest(share: float) -> Suggestions:
         doubts = (1 - share) * _doubts(members, familiar) + share * _doubts(members, mirrored)
         suggested = np.where(doubted(doubts), 1 - members, members)
         notes = _notes(classes, members, suggested, mirrored)
-        return Suggestions(as_text(suggested), doubts.max(axis=1), notes)
+        return Suggestions(rows.shown(suggested), doubts.max(axis=1), notes)
 
     return flag_by_the_most_doubtful(
-        row_ids,
-        as_text(members),
+        rows.ids,
+        rows.shown(members),
         carriers,
         set_signals(members, familiar, mirrored),
         known,
-        np.stack([_loss(members, own), _loss(members, mirrored)], axis=1),
+        np.stack([_loss(members, rows.own), _loss(members, mirrored)], axis=1),
         suggest,
         ABOUT_SETS,
         settings,

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from dataaudit.flags.inputs import LabelledRows, References
 from dataaudit.flags.label_errors import judge_labels
-from dataaudit.flags.label_evidence import ReferenceRows
 from dataaudit.flags.probabilities import Labels, Table, pick, row_blocks
 from dataaudit.flags.results import MislabelFlags
 from dataaudit.flags.tables import DEFAULTS, FlagSettings, flagged_table, flags_of, largest_groups
@@ -20,49 +18,37 @@ SMALLEST = 1e-12
 
 
 def flag_mislabels(
-    row_ids: NDArray[Any],
-    classes: Sequence[str | int],
-    given_labels: Labels,
-    own_probabilities: Table,
-    familiar_probabilities: Table,
-    mirrored_probabilities: Table,
-    references: ReferenceRows | None,
-    settings: FlagSettings = DEFAULTS,
+    rows: LabelledRows, references: References | None, settings: FlagSettings = DEFAULTS
 ) -> MislabelFlags:
     """Flag rows whose given label is probably wrong.
 
     Parameters
     ----------
-    row_ids : `[rows]`
-    classes : sequence, length C
-    given_labels : int64 `[rows]`
-    own_probabilities, familiar_probabilities, mirrored_probabilities : `[rows, C]`
-        Of the trained model; of the model that knows the references as well as its rows; and of
-        the model that learned again.
-    references : ReferenceRows or None
-        The same for trusted samples with right and with planted labels.
+    rows : LabelledRows
+        Labels are int64 class indices `[rows]`, predictions are probabilities `[rows, C]`.
+    references : References or None
     settings : FlagSettings
     """
     groups = largest_groups(settings.row_groups)
     judgement = judge_labels(
-        given_labels,
-        familiar_probabilities,
-        mirrored_probabilities,
+        rows.labels,
+        rows.familiar,
+        rows.mirrored,
         references,
         target_precision=settings.target_precision,
         budget=settings.budget,
         parts=list(groups.values()),
         seed=settings.seed,
     )
-    names = np.array(list(classes))
-    table = flagged_table(row_ids, names[given_labels], names[judgement.suggested_label], judgement)
-    titles = [str(name) for name in classes]
+    suggested = rows.shown(judgement.suggested_label)
+    table = flagged_table(rows.ids, rows.shown(rows.labels), suggested, judgement)
+    titles = [str(name) for name in rows.classes]
     flags = flags_of(
         table,
-        _signals(given_labels, own_probabilities, mirrored_probabilities),
+        _signals(rows.labels, rows.own, rows.mirrored),
         judgement,
         settings,
-        {title: given_labels == index for index, title in enumerate(titles)},
+        {title: rows.labels == index for index, title in enumerate(titles)},
         judgement.noise_rate_per_class,
     )
     noise_table = pd.DataFrame(judgement.noise_table, index=titles, columns=titles)

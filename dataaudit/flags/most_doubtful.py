@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dataaudit.flags.label_errors import judge_signals
-from dataaudit.flags.label_evidence import FEWEST_REFERENCES, fit_error_rate
+from dataaudit.flags.label_evidence import fit_error_rate
 from dataaudit.flags.probabilities import Values
 from dataaudit.flags.results import MislabelFlags
 from dataaudit.flags.tables import FlagSettings, flagged_table, flags_of, largest_groups
@@ -67,7 +67,7 @@ def flag_by_the_most_doubtful(
         Log odds against the most doubtful label, nats; of the model before and after it learned
         again.
     references : (`[references, 2]`, bool `[references]`) or None
-        The same of trusted samples, and which of them have one wrong label.
+        The same of trusted samples, and which of them have one wrong label; None where too few.
     losses : `[rows, 2]`
         Of the trained model, and after it learned again; nats.
     suggest : callable
@@ -77,10 +77,9 @@ def flag_by_the_most_doubtful(
     settings : FlagSettings
     """
     groups = largest_groups(settings.row_groups)
-    enough = references is not None and _are_enough(references[1])
     judgement = judge_signals(
         signals,
-        references if enough else None,
+        references,
         lambda: _assumed_log_odds(signals[:, 1]),
         target_precision=settings.target_precision,
         budget=settings.budget,
@@ -134,7 +133,3 @@ def _assumed_log_odds(signal: Values) -> Values:
     """
     rate = fit_error_rate(signal)
     return np.asarray(signal + np.log(rate) - np.log1p(-rate))
-
-
-def _are_enough(planted: NDArray[np.bool_]) -> bool:
-    return min(int(planted.sum()), int((~planted).sum())) >= FEWEST_REFERENCES

@@ -6,13 +6,14 @@ together: they are read part by part, once for the signals and once for the sugg
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dataaudit.flags.inputs import LabelledRows, References
 from dataaudit.flags.most_doubtful import (
     NAMED,
     Suggestions,
@@ -20,11 +21,13 @@ from dataaudit.flags.most_doubtful import (
     flag_by_the_most_doubtful,
     note,
 )
-from dataaudit.flags.probabilities import SMALLEST, Values
+from dataaudit.flags.probabilities import SMALLEST, Table, Values
 from dataaudit.flags.results import MislabelFlags
 from dataaudit.flags.tables import DEFAULTS, FlagSettings
-from dataaudit.labels.tags import NOT_JUDGED, Tags, as_text, carriers
+from dataaudit.labels.tags import NOT_JUDGED, Tags, carriers
 
+NUMBERS_PER_PART = 2**22
+"""Probabilities of one model that are held at a time."""
 LONGEST_WORD = 40
 """Characters of a word that is named."""
 ABOUT_TAGS = (
@@ -38,88 +41,76 @@ Probabilities = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
-class TaggedRows:
+class _Part:
     """Consecutive rows, and what the models say of their tokens.
 
     Attributes
     ----------
+    positions : int64 `[rows]`
     tags : int16 `[rows, tokens]`
-        Given tags; `NOT_JUDGED` where there is none.
     own, familiar, mirrored : `[rows, tokens, C]`
-        Probability of each tag under the trained model; the model that knows the references as
-        well as its rows; and the model that learned again.
-    words : callable or None
-        Returns the rows' words; asked only where a word is named.
     """
 
+    positions: NDArray[np.int64]
     tags: Tags
     own: Probabilities
     familiar: Probabilities
     mirrored: Probabilities
-    words: Callable[[], Sequence[Sequence[str]]] | None = None
-
-
-@dataclass(frozen=True)
-class ReferenceTags:
-    """Trusted samples that were learned like training rows, some with one tag wrong.
-
-    Attributes
-    ----------
-    tags : int16 `[references, tokens]`
-        The tags that each was learned under.
-    planted : bool `[references]`
-        Whether one of them is wrong.
-    base, mirrored : `[references, tokens, C]`
-        Probability of each tag, of the model before and after it learned again.
-    """
-
-    tags: Tags
-    planted: NDArray[np.bool_]
-    base: Probabilities
-    mirrored: Probabilities
 
 
 def flag_tags(
-    row_ids: NDArray[Any],
-    classes: Sequence[str | int],
-    tags: Tags,
-    parts: Iterable[TaggedRows],
-    references: ReferenceTags | None,
-    settings: FlagSettings = DEFAULTS,
+    rows: LabelledRows, references: References | None, settings: FlagSettings = DEFAULTS
 ) -> MislabelFlags:
     """Flag rows of whose tags at least one is probably wrong.
 
     Parameters
     ----------
-    row_ids : `[rows]`
-    classes : sequence, length C
-    tags : int16 `[rows, tokens]`
-        At least one token of each row is judged.
-    parts : iterable of TaggedRows
-        All rows in order; it is gone through twice.
-    references : ReferenceTags or None
+    rows : LabelledRows
+        Labels are class indices or `NOT_JUDGED`, int16 `[rows, tokens]`, at least one token of
+        each row is judged; predictions are the probability of each tag, `[rows, tokens * C]`.
+    references : References or None
+        The planted ones have one tag wrong.
     settings : FlagSettings
     """
     signals, losses = [], []
-    for part in parts:
+    for part in _parts(rows):
         signals.append(tag_signals(part.tags, part.familiar, part.mirrored))
         losses.append(np.stack([_loss(part.tags, part.own), _loss(part.tags, part.mirrored)], 1))
     known = None
-    if references is not None:
-        found = tag_signals(references.tags, references.base, references.mirrored)
-        known = found, references.planted
-    carried = carriers(tags, len(classes))
+    if references is not None and references.are_enough:
+        base, mirrored = (
+            _of_tokens(table, len(rows.classes)) for table in (references.base, references.mirrored)
+        )
+        known = tag_signals(references.given_labels, base, mirrored), references.planted
+    carried = carriers(rows.labels, len(rows.classes))
     return flag_by_the_most_doubtful(
-        row_ids,
-        np.array([as_text(row, classes) for row in tags], dtype=object),
-        {str(name): carried[:, place] for place, name in enumerate(classes)},
+        rows.ids,
+        rows.shown(rows.labels),
+        {str(name): carried[:, place] for place, name in enumerate(rows.classes)},
         np.concatenate(signals),
         known,
         np.concatenate(losses),
-        lambda share: _suggestions(classes, parts, share),
+        lambda share: _suggestions(rows, share),
         ABOUT_TAGS,
         settings,
     )
+
+
+def _parts(rows: LabelledRows) -> Iterator[_Part]:
+    """Yield all rows in order; the predictions, as `LabelledRows` has them, may lie on disk."""
+    per_part = max(1, NUMBERS_PER_PART // rows.mirrored.shape[1])
+    for start in range(0, len(rows.labels), per_part):
+        part = slice(start, start + per_part)
+        own, familiar, mirrored = (
+            _of_tokens(table[part], len(rows.classes))
+            for table in (rows.own, rows.familiar, rows.mirrored)
+        )
+        tags = rows.labels[part]
+        yield _Part(np.arange(start, start + len(tags)), tags, own, familiar, mirrored)
+
+
+def _of_tokens(predictions: Table, classes: int) -> Probabilities:
+    return predictions.reshape(len(predictions), -1, classes)
 
 
 def tag_signals(tags: Tags, base: Probabilities, mirrored: Probabilities) -> Values:
@@ -155,25 +146,24 @@ def _doubts(tags: Tags, probabilities: Probabilities) -> Values:
         return np.asarray(np.log1p(-given) - np.log(given))
 
 
-def _suggestions(
-    classes: Sequence[str | int], parts: Iterable[TaggedRows], share: float
-) -> Suggestions:
-    labels: list[str] = []
+def _suggestions(rows: LabelledRows, share: float) -> Suggestions:
+    classes = rows.classes
+    labels: list[NDArray[Any]] = []
     worst: list[Values] = []
     notes: list[str] = []
-    for part in parts:
+    for part in _parts(rows):
         both = (1 - share, part.familiar), (share, part.mirrored)
         # Without weights of 0: 0 times the minus infinity of padding is no number.
         doubts = np.sum([w * _doubts(part.tags, found) for w, found in both if w > 0], axis=0)
         changed = doubted(doubts)
         others = np.array(part.mirrored)
-        rows, tokens = np.nonzero(part.tags != NOT_JUDGED)
-        others[rows, tokens, part.tags[rows, tokens]] = -1
+        lines, tokens = np.nonzero(part.tags != NOT_JUDGED)
+        others[lines, tokens, part.tags[lines, tokens]] = -1
         best = others.argmax(axis=2)
         suggested = np.where(changed, best, part.tags)
-        words = None if part.words is None else part.words()
+        words = None if rows.words is None else rows.words(part.positions)
+        labels.append(rows.shown(suggested))
         for line, row in enumerate(suggested):
-            labels.append(as_text(row, classes))
             places = np.flatnonzero(changed[line])
             places = places[np.argsort(-doubts[line, places], kind="stable")]
             named = [
@@ -184,7 +174,7 @@ def _suggestions(
             ]
             notes.append(note(named, len(places)))
         worst.append(doubts.max(axis=1))
-    return Suggestions(np.array(labels, dtype=object), np.concatenate(worst), notes)
+    return Suggestions(np.concatenate(labels), np.concatenate(worst), notes)
 
 
 def _shown(words: Sequence[Sequence[str]] | None, line: int, place: int) -> str:

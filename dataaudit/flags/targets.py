@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from dataaudit.flags.inputs import LabelledRows, References
 from dataaudit.flags.label_errors import judge_signals
-from dataaudit.flags.label_evidence import FEWEST_REFERENCES, fit_error_rate
-from dataaudit.flags.probabilities import Values
+from dataaudit.flags.label_evidence import fit_error_rate
+from dataaudit.flags.probabilities import Table, Values
 from dataaudit.flags.results import Interval, MislabelFlags
 from dataaudit.flags.tables import DEFAULTS, FlagSettings, flagged_table, flags_of, largest_groups
 from dataaudit.flags.target_evidence import TAILS, TargetEvidence, fit_target_evidence
@@ -20,54 +20,29 @@ NORMAL_MEDIAN = 0.6745
 """Median of the absolute value of a standard normal variable."""
 
 
-@dataclass(frozen=True)
-class ReferenceTargets:
-    """Trusted samples that were learned like training rows, some under another target.
-
-    Attributes
-    ----------
-    targets : float64 `[references]`
-        That each was learned under.
-    planted : bool `[references]`
-        Whether that target is wrong.
-    base, mirrored : `[references]`
-        Predictions of the model before and after it learned again.
-    """
-
-    targets: Values
-    planted: NDArray[np.bool_]
-    base: Values
-    mirrored: Values
-
-
 def flag_targets(
-    row_ids: NDArray[Any],
-    targets: Values,
-    own: Values,
-    familiar: Values,
-    mirrored: Values,
-    references: ReferenceTargets | None,
-    settings: FlagSettings = DEFAULTS,
+    rows: LabelledRows, references: References | None, settings: FlagSettings = DEFAULTS
 ) -> MislabelFlags:
     """Flag rows whose target is probably wrong: much further off than right targets are.
 
     Parameters
     ----------
-    row_ids : `[rows]`
-    targets : float64 `[rows]`
-    own, familiar, mirrored : `[rows]`
-        Predictions of the trained model; of the model that knows the references as well as its
-        rows; and of the model that learned again, which is the suggested value.
-    references : ReferenceTargets or None
-        The same for trusted samples with right and with displaced targets.
+    rows : LabelledRows
+        Labels are float64 targets `[rows]`, predictions their expected values `[rows, 1]`; those
+        of the model that learned again are suggested.
+    references : References or None
+        The planted ones have another target.
     settings : FlagSettings
     """
+    targets = rows.labels
+    own, familiar, mirrored = map(_column, (rows.own, rows.familiar, rows.mirrored))
     groups = largest_groups(settings.row_groups)
     scales = _scales(targets, familiar, mirrored, references)
     signals = target_signals(targets, familiar, mirrored, scales)
     known = None
-    if references is not None and _are_enough(references.planted):
-        found = target_signals(references.targets, references.base, references.mirrored, scales)
+    if references is not None and references.are_enough:
+        base, learned = _column(references.base), _column(references.mirrored)
+        found = target_signals(references.given_labels, base, learned, scales)
         known = found, references.planted
     judgement = judge_signals(
         signals,
@@ -79,9 +54,8 @@ def flag_targets(
         seed=settings.seed,
         calibrate=_Calibrator(signals[:, 1]),
     )
-    suggested = np.asarray(mirrored, dtype=np.float64)
-    residuals = targets - suggested
-    table = flagged_table(row_ids, targets, suggested, judgement)
+    residuals = targets - mirrored
+    table = flagged_table(rows.ids, targets, mirrored, judgement)
     columns = {
         "residual": np.abs(targets - own),
         "mirrored_residual": np.abs(residuals),
@@ -98,7 +72,7 @@ def flag_targets(
             "times the noise of right targets."
             for given, off in zip(targets.tolist(), residuals.tolist(), strict=True)
         ],
-        predicted=suggested,
+        predicted=mirrored,
     )
 
 
@@ -146,24 +120,24 @@ def _with_what_noise_hides(
 
 
 def _scales(
-    targets: Values, base: Values, mirrored: Values, references: ReferenceTargets | None
+    targets: Values, base: Values, mirrored: Values, references: References | None
 ) -> tuple[float, float]:
     """Return the scale of right residuals around each model's predictions.
 
     That of right references where there are enough, else of all rows; by medians, which wrong
     targets hardly move.
     """
-    if references is not None and _are_enough(references.planted):
+    if references is not None and references.are_enough:
         right = ~references.planted
-        targets = references.targets[right]
-        base, mirrored = references.base[right], references.mirrored[right]
+        targets = references.given_labels[right]
+        base, mirrored = _column(references.base)[right], _column(references.mirrored)[right]
     smallest = 1e-6 * float(np.std(targets)) + 1e-30
     found = [float(np.median(np.abs(targets - values))) for values in (base, mirrored)]
     return max(found[0] / NORMAL_MEDIAN, smallest), max(found[1] / NORMAL_MEDIAN, smallest)
 
 
-def _are_enough(planted: NDArray[np.bool_]) -> bool:
-    return min(int(planted.sum()), int((~planted).sum())) >= FEWEST_REFERENCES
+def _column(predictions: Table) -> Values:
+    return predictions[:, 0].astype(np.float64)
 
 
 def _loss(residuals: Values, scale: float) -> Values:

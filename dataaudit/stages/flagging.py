@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,20 +12,15 @@ from numpy.typing import NDArray
 from dataaudit.config import AuditConfig
 from dataaudit.datasets.samples import Samples
 from dataaudit.datasets.words import is_list
-from dataaudit.flags.label_evidence import ReferenceRows
-from dataaudit.flags.label_sets import ReferenceSets, flag_label_sets
-from dataaudit.flags.mislabels import flag_mislabels
+from dataaudit.flags.by_kind import FLAGGERS
+from dataaudit.flags.inputs import LabelledRows, References
 from dataaudit.flags.results import MislabelFlags
 from dataaudit.flags.tables import FlagSettings
-from dataaudit.flags.tags import ReferenceTags, TaggedRows, flag_tags
-from dataaudit.flags.targets import ReferenceTargets, flag_targets
 from dataaudit.inputs import Loaded
 from dataaudit.mirror.queries import Pool
 from dataaudit.mirror.relearn import Mirror
 from dataaudit.models.estimator import Estimator
-from dataaudit.scoring.blocks import Floats, ScoreBlocks
 from dataaudit.stages.scoring import FAMILIAR, ITSELF, RELEARNED, Scores
-from dataaudit.tasks import MultiLabel, Regression, TokenClassification
 
 REFITTED = (
     "The model as it was is here the estimator itself, fitted anew on training rows and trusted "
@@ -51,49 +44,13 @@ def find_mislabels(
         seed=config.mirror.seed,
     )
     known = _references(mirror, scores)
-    classes = list(train.classes)
-    if isinstance(loaded.task, TokenClassification):
-        tags = None
-        if known is not None:
-            labels, planted, before, after = known
-            as_tokens = loaded.task.as_tokens
-            tags = ReferenceTags(labels, planted, as_tokens(before), as_tokens(after))
-        parts = _TaggedParts(loaded.task, train, scores.train)
-        return flag_tags(train.ids, classes, train.labels, parts, tags, settings)
     own, familiar, mirrored = (
         scores.train.predictions(models) for models in (ITSELF, FAMILIAR, RELEARNED)
     )
-    if isinstance(loaded.task, Regression):
-        targets = None
-        if known is not None:
-            labels, planted, before, after = known
-            targets = ReferenceTargets(labels, planted, _column(before), _column(after))
-        return flag_targets(
-            train.ids,
-            train.labels,
-            _column(own),
-            _column(familiar),
-            _column(mirrored),
-            targets,
-            settings,
-        )
-    if isinstance(loaded.task, MultiLabel):
-        return flag_label_sets(
-            train.ids,
-            classes,
-            train.labels,
-            own,
-            familiar,
-            mirrored,
-            None if known is None else ReferenceSets(*known),
-            train.label_values,
-            settings,
-        )
-    rows = None if known is None else ReferenceRows(*known)
     estimator, said = loaded.model.estimator, ""
     if estimator is not None:
         own = estimator.probabilities(train)
-        if rows is None or mirror.references is None:
+        if known is None or mirror.references is None:
             familiar = own
         elif (anew := _fitted_anew(estimator, loaded, mirror.references.pool, config)) is None:
             said = f" {NOT_REFITTED}"
@@ -101,31 +58,13 @@ def find_mislabels(
             said, familiar = f" {REFITTED}", anew.probabilities(train)
             pool = mirror.references.pool
             base = anew.probabilities(pool.samples)[pool.positions]
-            rows = replace(rows, base_probabilities=base, learned_together=True)
-    flags = flag_mislabels(
-        train.ids, classes, train.labels, own, familiar, mirrored, rows, settings
+            known = replace(known, base=base, learned_together=True)
+    words = partial(_words, train) if _has_words(train) else None
+    rows = LabelledRows(
+        train.ids, train.labels, train.classes, train.label_values, own, familiar, mirrored, words
     )
+    flags = FLAGGERS[config.task](rows, known, settings)
     return replace(flags, method=flags.method + said)
-
-
-@dataclass(frozen=True)
-class _TaggedParts:
-    """The training rows with what the models say of their tokens, one score block at a time."""
-
-    task: TokenClassification
-    train: Samples
-    scores: ScoreBlocks
-
-    def __iter__(self) -> Iterator[TaggedRows]:
-        has_words = _has_words(self.train)
-        for block in self.scores:
-            positions = np.arange(block.start, block.start + len(block))
-            own, familiar, mirrored = (
-                self.task.as_tokens(block.predictions[:, models].mean(axis=1))
-                for models in (ITSELF, FAMILIAR, RELEARNED)
-            )
-            words = partial(_words, self.train, positions) if has_words else None
-            yield TaggedRows(self.train.labels[positions], own, familiar, mirrored, words)
 
 
 def _has_words(train: Samples) -> bool:
@@ -138,16 +77,11 @@ def _words(train: Samples, positions: NDArray[np.int64]) -> list[list[str]]:
     return [list(words) for words in train.source.take(positions.tolist())[train.content_column]]
 
 
-def _column(predictions: Floats) -> NDArray[np.float64]:
-    return predictions[:, 0].astype(np.float64)
-
-
-def _references(mirror: Mirror, scores: Scores) -> tuple[Any, Any, Floats, Floats] | None:
-    """Return labels, whether planted, and both models' predictions of the references."""
+def _references(mirror: Mirror, scores: Scores) -> References | None:
     if mirror.references is None or scores.held_out is None:
         return None
     pool = mirror.references.pool
-    return (
+    return References(
         pool.labels,
         mirror.references.planted,
         scores.held_out.predictions(FAMILIAR)[pool.positions],

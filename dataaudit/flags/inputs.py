@@ -1,0 +1,79 @@
+"""What every flagger is given: the rows and the references, with what the models say of both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dataaudit.flags.probabilities import Table
+
+FEWEST_REFERENCES = 10
+"""Of each kind, right and planted; with fewer nothing is fitted."""
+
+Words = Callable[[NDArray[np.int64]], Sequence[Sequence[str]]]
+"""Takes positions of rows and returns their words."""
+
+
+@dataclass(frozen=True)
+class LabelledRows:
+    """The training rows and what three models predict for them.
+
+    Attributes
+    ----------
+    ids : `[rows]`
+    labels : `[rows]`, of several labels for each row `[rows, width of a label]`
+        As the kind of label holds them.
+    classes : sequence, length C
+        Empty where labels are no classes.
+    shown : callable
+        Turns labels into what tables show, `[rows]`.
+    own, familiar, mirrored : `[rows, width]`
+        Predictions of the trained model; of the model that knows the references as well as its
+        rows; and of the model that learned again. As the task makes them: probabilities, or
+        for regression one number.
+    words : callable or None
+        Asked only where a word is named; None where rows are no lists of words.
+    """
+
+    ids: NDArray[Any]
+    labels: NDArray[Any]
+    classes: Sequence[str | int]
+    shown: Callable[[NDArray[Any]], NDArray[Any]]
+    own: Table
+    familiar: Table
+    mirrored: Table
+    words: Words | None = None
+
+
+@dataclass(frozen=True)
+class References:
+    """Trusted samples that were learned like training rows, some of them under a wrong label.
+
+    Attributes
+    ----------
+    given_labels : as `LabelledRows.labels`
+        The label that each was learned under.
+    planted : bool `[references]`
+        Whether that label is wrong.
+    base, mirrored : `[references, width]`
+        Predictions of the model before and after it learned again.
+    learned_together : bool
+        Whether the model before learned rows and references together, from scratch, so that they
+        are as familiar to it as each other.
+    """
+
+    given_labels: NDArray[Any]
+    planted: NDArray[np.bool_]
+    base: Table
+    mirrored: Table
+    learned_together: bool = False
+
+    @property
+    def are_enough(self) -> bool:
+        """Whether there are enough of both kinds to fit on."""
+        planted = int(self.planted.sum())
+        return min(planted, len(self.planted) - planted) >= FEWEST_REFERENCES
