@@ -131,7 +131,9 @@ def _gate(position: int, gate: Gate) -> GateView:
         limit=as_set(gate.limit),
         outcome=GATE_OUTCOMES[gate.outcome],
         style=GATE_STYLES[gate.outcome],
-        chart=limit_line(f"gate-{position}", name, gate.limit, gate.found, interval, measured),
+        chart=limit_line(
+            f"gate-{position}", name, gate.limit, gate.found, interval, measured, as_set
+        ),
     )
 
 

@@ -20,7 +20,7 @@ from dataaudit.report.gates import counted, make_gate
 from dataaudit.report.label_findings import select_rows
 from dataaudit.report.leakage import select_disagreeing, select_pairs
 from dataaudit.run_directory.manifest import Clock, versions
-from dataaudit.stages.composition import composition
+from dataaudit.stages.composition import composition, missing_values
 from dataaudit.stages.evidence import contradiction_evidence, pair_evidence, row_evidence
 from dataaudit.stages.scoring import Scores
 from dataaudit.stages.screening import note
@@ -117,6 +117,7 @@ def _coverage(loaded: Loaded, notes: Sequence[str]) -> Coverage:
     return Coverage(
         rows_not_scored=len(asides["train"]),
         suspects_not_scored=len(asides["suspects"]) if "suspects" in asides else 0,
+        missing_values=missing_values(loaded.train),
         notes=[*(note(aside) for aside in asides.values() if len(aside)), *notes],
     )
 

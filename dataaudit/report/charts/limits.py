@@ -16,6 +16,7 @@ def limit_line(
     found: float | None,
     interval: tuple[float, float] | None,
     form: Callable[[float], str],
+    limit_form: Callable[[float], str],
 ) -> Markup:
     """Draw a limit beside what was found, from nothing to a little beyond the larger of them.
 
@@ -29,8 +30,8 @@ def limit_line(
         None where it was not measured: then the limit stands alone.
     interval : (low, high) or None
         None where the number was counted.
-    form : function
-        How numbers are printed.
+    form, limit_form : function
+        How what was found, and the limit, are printed.
     """
     highest = max([limit, found or 0.0, *(interval or ())]) or 1.0
     across = Scale(0, 1.15 * highest, 8, NARROW - 8)
@@ -56,9 +57,9 @@ def limit_line(
         Markup(
             '<line class="limit" x1="{x}" x2="{x}" y1="{top}" y2="{bottom}"/>'
             '<text x="{x}" y="12" text-anchor="{anchor}">limit {limit}</text>'
-        ).format(x=x, top=17, bottom=y + 10, anchor=anchor, limit=form(limit))
+        ).format(x=x, top=17, bottom=y + 10, anchor=anchor, limit=limit_form(limit))
     )
     words = "not measured" if found is None else f"found {form(found)}"
     if interval is not None:
         words += f", 95% interval {form(interval[0])} to {form(interval[1])}"
-    return svg(name, y + 14, title, f"{words}; limit {form(limit)}.", parts, NARROW)
+    return svg(name, y + 14, title, f"{words}; limit {limit_form(limit)}.", parts, NARROW)
