@@ -7,7 +7,14 @@ from dataclasses import dataclass
 
 from dataaudit.about import NOT_PROVIDED, About
 from dataaudit.report import formats
-from dataaudit.report.data import BudgetPoint, Decision, LabelFindings, Leakage, Tracing
+from dataaudit.report.data import (
+    AuditReport,
+    BudgetPoint,
+    Decision,
+    LabelFindings,
+    Leakage,
+    Tracing,
+)
 from dataaudit.report.interpolation import expected_found
 
 CORRECTING = ("relabel", "drop")
@@ -85,6 +92,18 @@ def build_steps(
     if (labels and labels.rows_flagged) or (leakage and leakage.suspects_flagged):
         steps.append(Step("again", "Correct, retrain, and audit again with the same settings.", ""))
     return steps
+
+
+def open_steps(report: AuditReport) -> list[str]:
+    """Return the steps that are left to do, in words."""
+    steps = build_steps(
+        report.labels,
+        report.leakage,
+        report.identity.about,
+        report.tracing,
+        report.remediation,
+    )
+    return [step.text for step in steps if not step.done]
 
 
 def decided_rows(decisions: Sequence[Decision]) -> dict[str, str]:

@@ -16,11 +16,12 @@ from dataaudit.labels.sets import NO_LABEL, SEPARATOR
 from dataaudit.report.data import AuditReport, Decision, Review
 from dataaudit.report.render import render
 from dataaudit.report.review_words import review_lines
-from dataaudit.report.steps import build_steps
+from dataaudit.report.steps import open_steps
 from dataaudit.review.decisions.check import Decided
 from dataaudit.review.decisions.log import as_logged, by_what, earlier_decisions, joined, write_log
 from dataaudit.review.decisions.read import read_decisions
 from dataaudit.review.precision import measure
+from dataaudit.review.sampling.estimate import drawn_rows_speak
 from dataaudit.run_directory.atomic import write_atomically
 from dataaudit.run_directory.finished import FinishedAudit
 from dataaudit.run_directory.store import AUDIT, REMEDIATION, REPORT
@@ -71,9 +72,11 @@ def relabel(
         if evaluation is not None:
             targets.append((_without_copies(audit, copies, evaluation, suspects_at), evaluation))
         review = measure(audit.mislabels, every)
-        logged = as_logged([*every, *leaks])
+logged = as_logged([*every, *leaks])
+        report = reviewed(audit.report, logged, review)
+        report, said = drawn_rows_speak(audit, report, every)
         write_log(directory, logged)
-        _write_report(directory, reviewed(audit.report, logged, review))
+        _write_report(directory, report)
         # Last: finished data means that all is logged. The same call can be made again before.
         for temporary, target in targets:
             temporary.rename(target)
@@ -88,21 +91,14 @@ def relabel(
         *_leak_lines(leaks, copies, evaluation),
         f"corrected data: {out.absolute()}",
         f"log: {(directory / REMEDIATION).absolute()}",
+        *said,
     ]
 
 
 def reviewed(report: AuditReport, decisions: Sequence[Decision], review: Review) -> AuditReport:
     """Return the report with decisions in every part that says what is left to do."""
-    steps = build_steps(
-        report.labels, report.leakage, report.identity.about, report.tracing, decisions
-    )
-    return report.model_copy(
-        update={
-            "remediation": list(decisions),
-            "review": review,
-            "next_steps": [step.text for step in steps if not step.done],
-        }
-    )
+    decided = report.model_copy(update={"remediation": list(decisions), "review": review})
+    return decided.model_copy(update={"next_steps": open_steps(decided)})
 
 
 def _counted(every: Sequence[Decided], changes: Changes) -> list[str]:
