@@ -72,7 +72,7 @@ def relabel(
         if evaluation is not None:
             targets.append((_without_copies(audit, copies, evaluation, suspects_at), evaluation))
         review = measure(audit.mislabels, every)
-logged = as_logged([*every, *leaks])
+        logged = as_logged([*every, *leaks])
         report = reviewed(audit.report, logged, review)
         report, said = drawn_rows_speak(audit, report, every)
         write_log(directory, logged)
