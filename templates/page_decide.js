@@ -25,7 +25,12 @@ function decisionOf(index) {
 }
 
 function pairOf(row) {
-  return `${encodeURIComponent(data.labels[row[GIVEN]][EXACT])}>${encodeURIComponent(data.labels[row[SUGGESTED]][EXACT])}`;
+  return [row[GIVEN], row[SUGGESTED]].map((label) => encodeURIComponent(data.labels[label][EXACT])).join(":");
+}
+
+// Other encoders than this browser's leave other characters as they are.
+function samePair(text) {
+  return text.split(":").map((label) => encodeURIComponent(decoded(label))).join(":");
 }
 
 function haystack(row) {
@@ -396,7 +401,7 @@ function itemHead(index) {
   const title = state.pile === "leaks" ? `Evaluation sample ${item[ID]}`
     : state.pile === "twins" ? `Rows ${item[0][0]} and ${item[1][0]}` : `Row ${item[ID]}`;
   const head = make("div", "item-head");
-  const heading = make("h2", "", title);
+  const heading = make("h1", "", title);
   heading.id = "item-title";
   head.append(heading, make("span", "quiet", place));
   return head;
@@ -549,7 +554,7 @@ function writeAddress() {
 function openDecide(asked) {
   const wanted = asked.get("what") || "";
   state.pile = { leak: "leaks", leaks: "leaks", twins: "twins" }[wanted] || "labels";
-  state.pair = asked.get("pair") || "";
+  state.pair = samePair(asked.get("pair") || "");
   state.show = asked.get("show") || "flagged";
   state.order = asked.get("order") || "rank";
   state.search = decoded(asked.get("search") || "").toLowerCase();

@@ -7,10 +7,10 @@ function setUpBudget() {
   const update = () => {
     const [x, y, budget, found, precision, recall] = data.budgets[Number(slider.value)];
     find("budget-words").replaceChildren(
-      "Reviewing the first ", strong(budget), " rows finds about ", strong(found),
+      "Reviewing the first ", strong(budget), " finds about ", strong(found),
       ` wrong labels: ${precision} of what is looked at, ${recall} of all that are wrong.`,
     );
-    slider.setAttribute("aria-valuetext", `${budget} rows, about ${found} wrong`);
+    slider.setAttribute("aria-valuetext", `${budget}, about ${found} wrong`);
     const marker = find("expected-found-marker");
     marker.setAttribute("cx", x);
     marker.setAttribute("cy", y);

@@ -8,7 +8,7 @@ function sheetTile(sample, title, words, verdict) {
   if (sample && sample[IMAGE]) {
     const image = make("img");
     image.src = sample[IMAGE];
-    image.alt = title;
+    image.alt = "";
     item.append(image);
   }
   const text = make("div");

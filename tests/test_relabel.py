@@ -66,8 +66,8 @@ def test_csv_keeps_every_other_byte(tmp_path, command_line: CommandLine) -> None
     first = json.loads(log[0])
     assert first.pop("date").startswith("20")
     assert first == {
-        "row_id": "=b", "decision": "relabel", "reviewer": "Ada", "before": "cat", "after": "dog",
-        "comment": "clearly a dog",
+        "what": "label", "row_id": "=b", "decision": "relabel", "reviewer": "Ada",
+        "before": "cat", "after": "dog", "comment": "clearly a dog",
     }  # fmt: skip
     report = audit.report
     assert [item.decision for item in report.remediation] == ["relabel", "keep"]
@@ -358,7 +358,8 @@ REFUSED = [
     ("=b,relabel,cat", "line 2: row =b: the decision is to relabel, but the label is 'cat' "
      "already"),
     ("=b,keep,dog", "line 2: row =b: the decision is to keep 'cat', but new_label is 'dog'"),
-    ("=b,remove,", "line 2: unknown decision 'remove'; expected one of keep, relabel, unsure"),
+    ("=b,remove,", "line 2: unknown decision 'remove'; expected one of keep, relabel, drop, "
+     "unsure"),
     ("=b,keep,\ne,keep,\n=b,relabel,dog", "line 4: row =b: relabel as 'dog', but {decisions}: line "
      "2 says keep; expected one decision for each row"),
     ("=b,,", "holds no decision yet; nothing to do"),
@@ -479,7 +480,7 @@ def test_label_studio_decisions_are_joined_on_row_id(tmp_path, command_line: Com
     assert pd.read_csv(out)["label"].tolist() == ["cat", "dog", "cat", "dog", "dog", "owl"]
     [decision] = audit.report.remediation
     assert decision.model_dump() == {
-        "row_id": "=b", "decision": "relabel", "reviewer": "Label Studio user 5",
+        "what": "label", "row_id": "=b", "decision": "relabel", "reviewer": "Label Studio user 5",
         "date": "2026-11-23T10:00:00Z", "before": "cat", "after": "dog",
         "comment": "a wagging tail",
     }  # fmt: skip

@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 import pytest
 
 from dataaudit.report.charts.bars import count_bars
-from dataaudit.report.charts.drawing import NARROW, ticks
+from dataaudit.report.charts.drawing import NARROW, SMALL, ticks
 from dataaudit.report.charts.heat import noise_heat
 from dataaudit.report.charts.histogram import score_distribution
 from dataaudit.report.charts.intervals import metric_comparison, noise_rates
@@ -79,7 +79,7 @@ def test_a_limit_is_drawn_to_the_scale_of_what_was_found():
         for style in ("interval", "limit")
     )
     dot = next(svg.iter(f"{SVG}circle"))
-    start, per_unit = 8, (NARROW - 16) / 0.23
+    start, per_unit = 8, (SMALL - 16) / 0.23
     for x, value in [
         (interval.get("x1"), 0.02),
         (interval.get("x2"), 0.2),

@@ -146,7 +146,14 @@ def _label_figures(labels: LabelFindings | None) -> list[KeyFigure]:
         note = f"about {found} of them truly wrong"
     else:
         note = f"of {formats.count(labels.rows_scored)}"
-    figures = [KeyFigure(formats.count(flagged), "rows flagged for review", note, "")]
+    figures = [
+        KeyFigure(
+            formats.count(flagged),
+            f"{'row' if flagged == 1 else 'rows'} flagged for review",
+            note,
+            "",
+        )
+    ]
     if labels.noise_rate is not None:
         rate = KeyFigure(
             formats.percent(labels.noise_rate.estimate),
@@ -164,7 +171,7 @@ def _leakage_figures(leakage: Leakage | None) -> list[KeyFigure]:
     figures = [
         KeyFigure(
             formats.count(leakage.suspects_flagged),
-            "evaluation samples leaked",
+            f"evaluation {'sample' if leakage.suspects_flagged == 1 else 'samples'} leaked",
             f"of {formats.count(leakage.suspects)}",
             "leak",
         )

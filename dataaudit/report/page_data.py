@@ -171,7 +171,7 @@ def budget_words(point: BudgetPoint, labels: LabelFindings) -> list[str]:
     total = labels.expected_precision[-1].expected_found
     recall = formats.percent(min(point.expected_found / total, 1.0)) if total > 0 else "0%"
     return [
-        formats.count(point.budget),
+        formats.rows(point.budget),
         formats.count(point.expected_found),
         formats.percent(point.expected_precision),
         recall,

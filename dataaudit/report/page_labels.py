@@ -122,7 +122,10 @@ def view_budget(labels: LabelFindings | None) -> tuple[Budget | None, list[Stop]
     table = Table(
         "Wrong labels found by the number of rows reviewed",
         ["reviewed", "wrong among them", "precision", "of all wrong labels"],
-        [list(budget_words(point, labels)) for point in points[::every]],
+        [
+            [formats.count(point.budget), *budget_words(point, labels)[1:]]
+            for point in points[::every]
+        ],
         frozenset({0, 1, 2, 3}),
     )
     figure = Figure(
@@ -181,7 +184,7 @@ def _confusions(labels: LabelFindings) -> list[ConfusionLine]:
             formats.label(rows[0].given_label),
             formats.label(rows[0].suggested_label),
             formats.rows(len(rows), "flagged row"),
-            f"#decide&pair={quote(given, safe='')}>{quote(suggested, safe='')}",
+            f"#decide&pair={quote(given, safe='')}:{quote(suggested, safe='')}",
         )
         for (given, suggested), rows in most
     ]

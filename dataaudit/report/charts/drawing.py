@@ -12,6 +12,8 @@ WIDTH = 440
 """Units across a chart that stands beside one other."""
 NARROW = 320
 """Units across a chart that stands beside two others."""
+SMALL = 240
+"""Units across a line that stands beside words."""
 NAME_WIDTH = 112
 """Units left for names of classes."""
 
@@ -60,7 +62,7 @@ def svg(
         '<title id="{name}-title">{title}</title><desc id="{name}-description">{description}'
         "</desc>{parts}</svg>"
     ).format(
-        style="narrow" if width == NARROW else "broad",
+        style="small" if width == SMALL else "narrow" if width == NARROW else "broad",
         width=width,
         height=height,
         name=name,

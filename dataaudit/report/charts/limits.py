@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from markupsafe import Markup
 
-from dataaudit.report.charts.drawing import NARROW, Scale, svg
+from dataaudit.report.charts.drawing import SMALL, Scale, svg
 
 
 def limit_line(
@@ -34,9 +34,9 @@ def limit_line(
         How what was found, and the limit, are printed.
     """
     highest = max([limit, found or 0.0, *(interval or ())]) or 1.0
-    across = Scale(0, 1.15 * highest, 8, NARROW - 8)
+    across = Scale(0, 1.15 * highest, 8, SMALL - 8)
     y, x = 30, across(limit)
-    anchor = "start" if x < 40 else "end" if x > NARROW - 60 else "middle"
+    anchor = "start" if x < 40 else "end" if x > SMALL - 60 else "middle"
     parts = [
         Markup('<line class="axis" x1="{}" x2="{}" y1="{y}" y2="{y}"/>').format(
             across.start, across.stop, y=y
@@ -62,4 +62,4 @@ def limit_line(
     words = "not measured" if found is None else f"found {form(found)}"
     if interval is not None:
         words += f", 95% interval {form(interval[0])} to {form(interval[1])}"
-    return svg(name, y + 14, title, f"{words}; limit {limit_form(limit)}.", parts, NARROW)
+    return svg(name, y + 14, title, f"{words}; limit {limit_form(limit)}.", parts, SMALL)
