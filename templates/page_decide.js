@@ -440,10 +440,10 @@ function drawItem() {
     content.append(leakContent(item, state.tab));
     const match = item[MATCHES][state.tab];
     const why = make("p", "why");
-    why.append(make("strong", "", `${match[MATCH_KIND]}. `), match[MATCH_NOTE]);
+    why.append(make("strong", "", `${match[MATCH_KIND][0].toUpperCase()}${match[MATCH_KIND].slice(1)}. `), match[MATCH_NOTE]);
     parts.push(content, why, decisionButtons(index), noteForm(index));
     const chance = make("div", "evidence-part");
-    chance.append(make("h3", "", "Could it be chance?"), make("p", "", `p-value ${match[MATCH_P]}: how often unrelated samples look as much like a copy.`));
+    chance.append(make("h2", "", "Could it be chance?"), make("p", "", `p-value ${match[MATCH_P]}: how often unrelated samples look as much like a copy.`));
     evidence.push(chance);
   } else {
     content.append(twinContent(item));
@@ -460,7 +460,7 @@ function twinContent(item) {
   const sides = make("div", "sides");
   for (const [id, label, position] of item) {
     const part = make("div", "side");
-    part.append(make("h3", "", `Row ${id}`), chip(data.labels[label][DISPLAY], "given"), sampleBody(position));
+    part.append(make("h2", "", `Row ${id}`), chip(data.labels[label][DISPLAY], "given"), sampleBody(position));
     sides.append(part);
   }
   return sides;
@@ -514,7 +514,7 @@ function drawControls() {
     button.setAttribute("aria-pressed", String(pile === state.pile));
     show(button, itemsOf[pile].length > 0 || pile === "labels");
   }
-  show(find("filters"), state.pile === "labels");
+  show(find("filter-box"), state.pile === "labels");
   find("filter-show").value = state.show;
   find("filter-order").value = state.order;
   find("filter-pair").value = state.pair;

@@ -26,7 +26,7 @@ function leakBody(position, lengths) {
 
 function side(title, position, lengths) {
   const part = make("div", "side");
-  part.append(make("h3", "", title));
+  part.append(make("h2", "", title));
   const sample = data.samples[position];
   const line = make("p", "quiet", "label ");
   if (sample) line.append(chip(sample[LABEL], ""));
@@ -44,7 +44,7 @@ function leakContent(leak, place) {
     content.append(matrix([
       { title: `evaluation sample ${id}`, label: own[LABEL], sample: own },
       { title: `training row ${match[MATCH_ID]}`, label: other[LABEL], sample: other },
-    ], true));
+    ]));
     return content;
   }
   const sides = make("div", "sides");

@@ -58,6 +58,7 @@ function setUpTheme() {
 }
 
 for (const part of document.querySelectorAll(".needs-script")) show(part, true);
+for (const part of document.querySelectorAll(".without-script")) show(part, false);
 store.open();
 setUpTheme();
 setUpBudget();

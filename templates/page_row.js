@@ -60,7 +60,7 @@ function targetStrip(row) {
 }
 
 // A table row beside its look-alikes: fields are lines, those that differ come first.
-function matrix(columns, markAgainst) {
+function matrix(columns) {
   const names = [...new Set(columns.flatMap(({ sample }) => sample[FIELDS].map(([name]) => name)))];
   const cells = columns.map(({ sample }) => new Map(sample[FIELDS]));
   const of = (name, place) => cells[place].get(name) ?? MISSING;
@@ -89,8 +89,8 @@ function matrix(columns, markAgainst) {
       line.append(header);
       columns.forEach((_, place) => {
         const value = of(name, place);
-        const cell = fromData("td", value === MISSING ? "quiet" : "");
-        const marked = place > 0 && value !== of(name, 0) && markAgainst;
+        const marked = place > 0 && value !== of(name, 0);
+        const cell = fromData("td", value === MISSING && !marked ? "quiet" : "");
         cell.append(marked ? make("mark", "", tidy(value)) : tidy(value));
         line.append(cell);
       });
@@ -127,7 +127,7 @@ function rowContent(row) {
         columns.push({ title: `${words} ${other[ID]}`, label: other[LABEL], sample: other });
       }
     }
-    return matrix(columns, true);
+    return matrix(columns);
   }
   return sampleBody(row[SAMPLE]);
 }
@@ -147,7 +147,7 @@ function rowChange(row) {
 
 function evidenceList(title, references) {
   const part = make("div", "evidence-part");
-  part.append(make("h3", "", title));
+  part.append(make("h2", "", title));
   if (!references.length) {
     part.append(make("p", "quiet", "None shown."));
     return part;
@@ -168,7 +168,7 @@ function evidenceList(title, references) {
 function classList(row) {
   const part = make("div", "evidence-part");
   if (!row[LIKELIEST].length) return part;
-  part.append(make("h3", "", "Likeliest classes"));
+  part.append(make("h2", "", "Likeliest classes"));
   const list = make("ol", "likeliest");
   for (const [label, share] of row[LIKELIEST].slice(0, 5)) {
     const item = make("li");

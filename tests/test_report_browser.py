@@ -38,15 +38,24 @@ def thousand_classes():
     return example_report("text", 3000, 60, 0, mislabels=flags, evidence=evidence)
 
 
+def with_text(evidence, text):
+    """Return evidence in which every training row reads the same."""
+    rows = {
+        row_id: replace(
+            item,
+            row=replace(item.row, text=text),
+            neighbours=[replace(other, text=text) for other in item.neighbours],
+        )
+        for row_id, item in evidence.rows.items()
+    }
+    return replace(evidence, rows=rows)
+
+
 def right_to_left():
     classes = ["תקין", "דואר זבל"]
     flags = mislabel_flags(rows=60, flagged=9, classes=classes)
     evidence = evidence_for("text", flags, None)
-    rows = {
-        row_id: replace(item, row=replace(item.row, text="זכית בפרס! התקשר עכשיו 1-800"))
-        for row_id, item in evidence.rows.items()
-    }
-    evidence = replace(evidence, rows=rows)
+    evidence = with_text(evidence, "זכית בפרס! התקשר עכשיו 1-800")
     return example_report("text", 60, 9, 0, mislabels=flags, evidence=evidence)
 
 
@@ -70,12 +79,7 @@ def tagged():
     suggested = " ".join(["O"] * 120 + ["B-PER"] + ["O"] * 79)
     flags = replace(flags, table=flags.table.assign(given_label=given, suggested_label=suggested))
     evidence = evidence_for("text", flags, None)
-    words = " ".join(f"word{number}" for number in range(200))
-    rows = {
-        row_id: replace(item, row=replace(item.row, text=words))
-        for row_id, item in evidence.rows.items()
-    }
-    evidence = replace(evidence, rows=rows)
+    evidence = with_text(evidence, " ".join(f"word{number}" for number in range(200)))
     return example_report(
         "text", 30, 4, 0, mislabels=flags, evidence=evidence, task="token-classification"
     )
@@ -405,7 +409,7 @@ def test_the_slider_tells_what_a_review_finds(visit):
     expect(words).to_contain_text("Reviewing the first 715 rows")
     assert float(marker.get_attribute("cx")) > before
     slider.press("Home")
-    expect(words).to_contain_text("Reviewing the first 1 rows")
+    expect(words).to_contain_text("Reviewing the first 1 row finds")
 
 
 def test_the_theme_follows_the_system_and_the_button(visit):
@@ -546,7 +550,7 @@ def test_internals_are_words_for_engineers_only(visit, name):
         text = page.evaluate(
             """() => {
                 const copy = document.querySelector("main").cloneNode(true);
-                const gone = "details.engineers, [hidden], noscript, script, .sample, .exhibits";
+                const gone = "details.engineers, [hidden], script, .sample, .exhibits";
                 for (const part of copy.querySelectorAll(gone)) part.remove();
                 return [...copy.querySelectorAll("*")].flatMap((e) => [...e.childNodes])
                     .filter((n) => n.nodeType === 3).map((n) => n.textContent).join("\\n");
