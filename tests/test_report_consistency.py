@@ -18,9 +18,8 @@ from dataaudit.report.steps import open_steps
 
 
 def with_repeats():
-    """Copies that are not counted, contradicting pairs, and an undecided limit."""
-    leaks = contamination_flags(40, 10)
-    kinds = leaks.evidence["kind"].where(leaks.table["query_id"] < 30, "exact")
+    """Training rows that repeat each other, contradicting pairs, and an undecided limit."""
+    leaks = replace(contamination_flags(40, 10), rows_repeated=46)
     flags = replace(mislabel_flags(400, 20), noise_rate=Interval(0.04, 0.01, 0.08))
     gates = [
         make_gate("mislabel_rate", 0.05, flags.noise_rate, (), "fail"),
@@ -28,7 +27,7 @@ def with_repeats():
     ]
     return example_report(
         "text", 400, 20, 40, 10, gates=gates, mislabels=flags,
-        contamination=replace(leaks, evidence=leaks.evidence.assign(kind=kinds)),
+        contamination=leaks,
     )  # fmt: skip
 
 
@@ -132,10 +131,9 @@ def test_counts_of_leaks_agree(both):
     if not leakage.pairs_left_out:
         assert len(suspects) == leakage.suspects_flagged
     exact = sum(item.suspects for item in leakage.kinds if item.kind == "exact")
-    repeats = len(leakage.exact_copies_not_flagged) + leakage.exact_copies_not_flagged_left_out
-    assert leakage.exact_copies == exact + repeats
-    if repeats:
-        assert f"{repeats} more are identical to a training row but not counted" in words
+    assert leakage.exact_copies == exact
+    if exact > 1:
+        assert f"{exact} of {leakage.suspects} suspects are identical to a training row" in words
     for gate in report.verdict.gates:
         if gate.name == "contaminated":
             assert gate.found == leakage.suspects_flagged

@@ -202,43 +202,42 @@ def _leakage_finding(leakage: Leakage | None) -> Finding:
         return Finding(
             title="No evaluation sample was taken for a leak",
             text=f"{formats.rows(leakage.suspects, 'suspect')} compared with every training row, "
-            f"at a false discovery rate of {formats.set_percent(leakage.false_discovery_rate)}. "
-            f"{not_counted(leakage)}".strip(),
+            f"at a false discovery rate of {formats.set_percent(leakage.false_discovery_rate)}.",
             section="leakage",
             severity="clear",
         )
+    words = [f"{kinds_in_words(leakage.kinds)}."]
+    if leakage.exact_copies and leakage.rows_repeated:
+        words.append(
+            f"{formats.rows(leakage.rows_repeated, 'training row')} "
+            f"{'is' if leakage.rows_repeated == 1 else 'are'} identical to another one, too."
+        )
+    # The first reason is the number that the title states.
+    words.append(_as_sentences(leakage.reasons[1:]))
     return Finding(
-        title=f"{formats.count(leakage.suspects_flagged)} of "
-        f"{formats.rows(leakage.suspects, 'evaluation sample')} leaked into the training set",
-        text=" ".join(
-            filter(
-                None,
-                [
-                    f"{kinds_in_words(leakage.kinds)}.",
-                    not_counted(leakage),
-                    _metric_sentence(leakage),
-                ],
-            )
-        ),
+        title=leaks_in_words(leakage),
+        text=" ".join(word for word in (*words, _metric_sentence(leakage)) if word),
         section="leakage",
         severity="serious",
     )
 
 
+def leaks_in_words(leakage: Leakage) -> str:
+    """Say how many samples stand in the training set, and how many only resemble a row of it."""
+    same = leakage.exact_copies
+    alike = leakage.suspects_flagged - same
+    samples = formats.rows(leakage.suspects, "evaluation sample")
+    resemble = f"{'resembles' if alike == 1 else 'resemble'} a training row"
+    if not same:
+        return f"{formats.count(alike)} of {samples} {resemble}"
+    stand = f"also {'stands' if same == 1 else 'stand'} in the training set"
+    title = f"{formats.count(same)} of {samples} {stand}"
+    return f"{title}, {formats.count(alike)} more {resemble}" if alike else title
+
+
 def _as_sentences(reasons: Sequence[str]) -> str:
     """Return reasons, which begin in lower case and have no full stop, as running text."""
     return " ".join(f"{reason[:1].upper()}{reason[1:]}." for reason in reasons)
-
-
-def not_counted(leakage: Leakage) -> str:
-    """Return how many identical suspects the count of leaks leaves out, and why."""
-    repeats = len(leakage.exact_copies_not_flagged) + leakage.exact_copies_not_flagged_left_out
-    if not repeats:
-        return ""
-    return (
-        f"{formats.count(repeats)} more {'is' if repeats == 1 else 'are'} identical to a training "
-        "row but not counted, because training rows repeat each other as often."
-    )
 
 
 def _metric_sentence(leakage: Leakage) -> str:

@@ -9,7 +9,6 @@ from dataaudit.report import formats
 from dataaudit.report.charts.bars import count_bars
 from dataaudit.report.charts.intervals import metric_comparison
 from dataaudit.report.data import Leakage, Sample
-from dataaudit.report.findings import not_counted
 from dataaudit.report.page_parts import Figure, Table
 from dataaudit.report.page_words import KIND_TITLES, kind_title
 
@@ -45,7 +44,7 @@ def view_leakage(leakage: Leakage, samples: Mapping[str, Sample]) -> LeakageView
     return LeakageView(
         title=_title(leakage),
         introduction=_introduction(leakage),
-        tables=[*_exact_copies(leakage), *_disagreeing_rows(leakage), *_shared_groups(leakage)],
+        tables=[*_disagreeing_rows(leakage), *_shared_groups(leakage)],
         figures=[figure for figure in figures if figure is not None],
         first_pairs=[
             PairLine(
@@ -67,42 +66,40 @@ def view_leakage(leakage: Leakage, samples: Mapping[str, Sample]) -> LeakageView
 
 
 def _title(leakage: Leakage) -> str:
-    if leakage.outcome == "cannot tell":
-        return "Whether evaluation samples leaked cannot be told"
     if leakage.suspects_flagged:
         return "Evaluation samples in the training set"
-    return "No evaluation sample was taken for a leak"
+    if leakage.outcome == "cannot tell":
+        return "Whether evaluation samples leaked cannot be told"
+    return "No evaluation sample was found in the training set"
 
 
 def _introduction(leakage: Leakage) -> str:
     suspects = formats.rows(leakage.suspects, "suspect")
     rate = formats.set_percent(leakage.false_discovery_rate)
-    if leakage.outcome == "cannot tell":
-        return " ".join(f"{reason[:1].upper()}{reason[1:]}." for reason in leakage.reasons)
-    if not leakage.suspects_flagged:
-        sentence = f"None of {suspects} is taken for a leak, at a false discovery rate of {rate}."
-    else:
-        sentence = (
-            f"{formats.count(leakage.suspects_flagged)} of {suspects} "
-            f"{'was' if leakage.suspects_flagged == 1 else 'were'} found in the training set. "
-            f"At most {rate} of such finds are expected to be false alarms."
+    alike = leakage.suspects_flagged - leakage.exact_copies
+    parts = []
+    if leakage.exact_copies:
+        parts.append(
+            f"{formats.count(leakage.exact_copies)} of {suspects} "
+            f"{'is' if leakage.exact_copies == 1 else 'are'} identical to a training row"
+            f" ({formats.count(leakage.rows_repeated)} training rows are to another one)."
         )
-    return f"{sentence} {not_counted(leakage)}".strip()
-
-
-def _exact_copies(leakage: Leakage) -> list[Table]:
-    if not leakage.exact_copies_not_flagged:
-        return []
-    more = leakage.exact_copies_not_flagged_left_out
-    return [
-        Table(
-            f"{formats.rows(len(leakage.exact_copies_not_flagged) + more, 'suspect')} of the same "
-            "content as a training row, not counted as leaks because training rows repeat each "
-            f"other as often{f' ({formats.count(more)} left out here)' if more else ''}",
-            ["suspect", "training row"],
-            [[str(copy.query_id), str(copy.row_id)] for copy in leakage.exact_copies_not_flagged],
+    if alike:
+        parts.append(
+            f"{formats.count(alike)} of {suspects} {'resembles' if alike == 1 else 'resemble'} a "
+            f"training row more than clean samples do. At most {rate} of such finds are expected "
+            "to be false alarms."
         )
-    ]
+    if leakage.outcome == "clear":
+        parts.append(
+            f"None of {suspects} is identical to a training row, and none resembles one more than "
+            f"clean samples do, at a false discovery rate of {rate}."
+        )
+    # Where leaks were found, the first reason is their number.
+    reasons = leakage.reasons if leakage.outcome == "cannot tell" else leakage.reasons[1:]
+    if reasons and leakage.outcome != "clear":
+        parts.append(f"Not all could be told: {'; '.join(reasons)}.")
+    return " ".join(parts)
 
 
 def _disagreeing_rows(leakage: Leakage) -> list[Table]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dataaudit.report import formats
-from dataaudit.report.data import FlaggedRow, LeakPair, Sample
+from dataaudit.report.data import NO_LABEL, FlaggedRow, LeakPair, Sample
 
 KIND_TITLES = {
     "exact": "exact copy",
@@ -58,7 +58,9 @@ def difference_note(pair: LeakPair, suspect: Sample | None, row: Sample | None) 
     if suspect is None or row is None:
         return "Left out, to keep this file small."
     labels = (
-        f"their labels differ: “{suspect.label}” and “{row.label}”"
+        "the evaluation sample has no label"
+        if suspect.label == NO_LABEL
+        else f"their labels differ: “{suspect.label}” and “{row.label}”"
         if suspect.label != row.label
         else f"both are labelled “{row.label}”"
     )

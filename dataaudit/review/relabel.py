@@ -23,8 +23,8 @@ from dataaudit.review.decisions.read import read_decisions
 from dataaudit.review.precision import measure
 from dataaudit.review.sampling.estimate import drawn_rows_speak
 from dataaudit.run_directory.atomic import write_atomically
-from dataaudit.run_directory.finished import FinishedAudit
-from dataaudit.run_directory.store import AUDIT, REMEDIATION, REPORT
+from dataaudit.run_directory.finished import FinishedAudit, as_read_back
+from dataaudit.run_directory.store import AUDIT, REMEDIATION, REPORT, amending
 
 
 def relabel(
@@ -59,7 +59,20 @@ def relabel(
     DataAuditError
         A decision does not fit the audit, the data has gone or changed, or `out` exists.
     """
-    audit = FinishedAudit.open(directory)
+    with amending(directory), as_read_back(directory):
+        audit = FinishedAudit.open(directory)
+        return _relabel(audit, decisions, out, evaluation, moved_to, suspects_at)
+
+
+def _relabel(
+    audit: FinishedAudit,
+    decisions: Path,
+    out: Path,
+    evaluation: Path | None,
+    moved_to: Path | None,
+    suspects_at: Path | None,
+) -> list[str]:
+    directory = audit.directory
     new, new_leaks = by_what(audit, read_decisions(decisions))
     earlier, earlier_leaks = earlier_decisions(audit)
     every, leaks = joined(earlier, new), joined(earlier_leaks, new_leaks)

@@ -22,6 +22,7 @@ from dataaudit.report.leakage import select_disagreeing, select_pairs
 from dataaudit.run_directory.manifest import Clock, versions
 from dataaudit.stages.composition import composition, missing_values
 from dataaudit.stages.evidence import contradiction_evidence, pair_evidence, row_evidence
+from dataaudit.stages.model_check import note as note_of_check
 from dataaudit.stages.scoring import Scores
 from dataaudit.stages.screening import note
 
@@ -118,7 +119,11 @@ def _coverage(loaded: Loaded, notes: Sequence[str]) -> Coverage:
         rows_not_scored=len(asides["train"]),
         suspects_not_scored=len(asides["suspects"]) if "suspects" in asides else 0,
         missing_values=missing_values(loaded.train),
-        notes=[*(note(aside) for aside in asides.values() if len(aside)), *notes],
+        notes=[
+            *([] if loaded.check is None else [note_of_check(loaded.check)]),
+            *(note(aside) for aside in asides.values() if len(aside)),
+            *notes,
+        ],
     )
 
 

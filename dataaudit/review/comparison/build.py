@@ -1,4 +1,4 @@
-"""From two finished audits to their comparison."""
+"""From two finished audits to their comparison: in words, as compare.html and compare.json."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import pandas as pd
 
 from dataaudit.datasets.files import readable
 from dataaudit.errors import DataError, RunDirectoryError
+from dataaudit.report.data import SampleId
 from dataaudit.report.label_findings import plain_label
+from dataaudit.report.render import render_template
 from dataaudit.report.samples import plain_id
 from dataaudit.review.comparison.data import (
     AuditSide,
@@ -23,8 +25,55 @@ from dataaudit.review.comparison.data import (
     RowChange,
 )
 from dataaudit.review.comparison.keys import comparable_keys
-from dataaudit.run_directory.finished import FinishedAudit
-from dataaudit.run_directory.store import CONTAMINATION
+from dataaudit.review.comparison.page import build_comparison_page, comparison_lines
+from dataaudit.run_directory.finished import FinishedAudit, as_read_back
+from dataaudit.run_directory.ownership import Kind
+from dataaudit.run_directory.store import CONTAMINATION, ResultsDirectory, text
+
+PAGE = "compare.html"
+DATA = "compare.json"
+COMPARISONS = Kind("comparison", (PAGE, DATA), DATA, ("schema_version", "old", "new"))
+
+
+def compare_directories(
+    old: Path, new: Path, out: Path | None, *, overwrite: bool = False
+) -> list[str]:
+    """Compare two finished audits, and return lines that say what changed.
+
+    Parameters
+    ----------
+    old, new : Path
+        The directories of the earlier and of the later audit.
+    out : Path or None
+        A directory for `compare.html` and `compare.json`; None writes no files.
+    overwrite : bool
+        Whether a comparison in `out` may be replaced.
+
+    Raises
+    ------
+    DataAuditError
+        There is no audit, the two cannot be compared, or `out` cannot be written.
+    """
+    if out is None:
+        return comparison_lines(_compared(old, new))
+    with ResultsDirectory(out, COMPARISONS, overwrite=overwrite) as directory:
+        comparison = _compared(old, new)
+        page = render_comparison(comparison)
+        data = comparison.model_dump_json(indent=2) + "\n"
+        directory.publish({PAGE: text(page), DATA: text(data)})
+    return [*comparison_lines(comparison), f"comparison: {directory.path / PAGE}"]
+
+
+def _compared(old: Path, new: Path) -> Comparison:
+    with as_read_back(old):
+        before = FinishedAudit.open(old)
+    with as_read_back(new):
+        return compare(before, FinishedAudit.open(new))
+
+
+def render_comparison(comparison: Comparison) -> str:
+    """Return the comparison as one HTML page that opens offline and runs no script."""
+    return render_template("compare.html.j2", build_comparison_page(comparison))
 
 
 def compare(old: FinishedAudit, new: FinishedAudit) -> Comparison:
@@ -91,8 +140,11 @@ def _labels(old: FinishedAudit, new: FinishedAudit) -> LabelChanges:
         None if audit.report.labels is None else audit.report.labels.noise_rate
         for audit in (old, new)
     )
+    gone = _rows(both[was & ~now], "probability_old", _how_gone(_kept_by_reviewers(old)))
     return LabelChanges(
-        fixed=_rows(both[was & ~now], "probability_old", _how_fixed),
+        fixed=[row for row in gone if row.change in ("relabeled", "removed")],
+        kept=[row for row in gone if row.change == "kept by a reviewer"],
+        dropped=[row for row in gone if row.change == "no longer flagged"],
         new=_rows(both[now & ~was], "probability_new", _how_new),
         still=_rows(both[was & now], "probability_new", lambda line: "still"),
         rate_old=rate_old,
@@ -117,11 +169,22 @@ def _rows(
     ]
 
 
-def _how_fixed(line: dict[str, Any]) -> RowChange:
-    if pd.isna(line["row_id_new"]):
-        return "removed"
-    same = str(line["given_label_old"]) == str(line["given_label_new"])
-    return "no longer flagged" if same else "relabeled"
+def _kept_by_reviewers(audit: FinishedAudit) -> frozenset[SampleId]:
+    """Return the rows whose label a reviewer of this audit found right."""
+    decisions = audit.report.remediation
+    return frozenset(item.row_id for item in decisions if item.decision == "keep")
+
+
+def _how_gone(kept: frozenset[SampleId]) -> Callable[[dict[str, Any]], RowChange]:
+    def how(line: dict[str, Any]) -> RowChange:
+        if pd.isna(line["row_id_new"]):
+            return "removed"
+        if str(line["given_label_old"]) != str(line["given_label_new"]):
+            return "relabeled"
+        by_a_reviewer = plain_id(line["row_id_old"]) in kept
+        return "kept by a reviewer" if by_a_reviewer else "no longer flagged"
+
+    return how
 
 
 def _how_new(line: dict[str, Any]) -> RowChange:
@@ -189,9 +252,11 @@ def _gates(old: FinishedAudit, new: FinishedAudit) -> list[GateChange]:
             old_found=before[name].found if name in before else None,
             old_limit=before[name].limit if name in before else None,
             old_passed=before[name].passed if name in before else None,
+            old_outcome=before[name].outcome if name in before else None,
             new_found=after[name].found if name in after else None,
             new_limit=after[name].limit if name in after else None,
             new_passed=after[name].passed if name in after else None,
+            new_outcome=after[name].outcome if name in after else None,
         )
         for name in dict.fromkeys([*before, *after])
     ]

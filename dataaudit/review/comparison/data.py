@@ -5,13 +5,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
 from dataaudit.report.data import Estimate, Label, SampleId, Section
+from dataaudit.report.schema import published
 
-RowChange = Literal["relabeled", "removed", "no longer flagged", "newly flagged", "added", "still"]
+RowChange = Literal[
+    "relabeled",
+    "removed",
+    "kept by a reviewer",
+    "no longer flagged",
+    "newly flagged",
+    "added",
+    "still",
+]
+Outcome = Literal["met", "not met", "cannot tell"]
 
 
 class AuditSide(Section):
@@ -40,7 +51,13 @@ class ChangedRow(Section):
 class LabelChanges(Section):
     """What became of rows with doubtful labels."""
 
-    fixed: list[ChangedRow]
+    fixed: list[ChangedRow] = Field(description="flagged before; relabeled or removed since")
+    kept: list[ChangedRow] = Field(
+        description="flagged before and not now, unchanged: a reviewer found the label right"
+    )
+    dropped: list[ChangedRow] = Field(
+        description="flagged before and not now, though nobody changed or decided anything"
+    )
     new: list[ChangedRow]
     still: list[ChangedRow]
     rate_old: Estimate | None = Field(description="estimated share of wrong labels")
@@ -73,9 +90,11 @@ class GateChange(Section):
     old_found: float | None
     old_limit: float | None
     old_passed: bool | None
+    old_outcome: Outcome | None
     new_found: float | None
     new_limit: float | None
     new_passed: bool | None
+    new_outcome: Outcome | None
 
 
 class Comparison(Section):
@@ -88,3 +107,15 @@ class Comparison(Section):
     labels: LabelChanges
     leaks: LeakChanges | None = Field(description="null where an audit had no suspects")
     gates: list[GateChange]
+
+
+SCHEMA_PATH = Path(__file__).with_name("compare.schema.json")
+
+
+def schema_text() -> str:
+    """Return the JSON schema of `compare.json` as the text that is published."""
+    return published(Comparison)
+
+
+if __name__ == "__main__":
+    SCHEMA_PATH.write_text(schema_text(), encoding="utf-8")
