@@ -9,8 +9,8 @@ row, and resumed; it survives when its tables are those of an undisturbed audit,
 
 `inputs`: a small project of the user's own (table, settings, weights, model code) is spoiled at
 random, and one of the commands that load it (run, verify, memorization, influence) is run in this
-process. It survives when that ends with exit code 0 or 1 and what fits the rows, or with exit code 2
-and one message of at most 2,000 characters; it is lost on a traceback, a hang of over 60 seconds,
+process. It survives when that ends with exit code 0 or 1 and what fits the rows, or with exit code
+2 and one message of at most 2,000 characters; it is lost on a traceback, a hang of over 60 seconds,
 more or less than one message, or a wrong success.
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
@@ -279,7 +280,8 @@ def _refuse_missing(
     if len(rows):
         raise DataError(
             f"{where}: {_row(int(rows[0]), ids)}: the label is missing"
-            f" ({_and_others(len(rows))}); expected one in every row"
+            f" ({_and_others(len(rows))}); expected one in every row; an empty field, and beside"
+            " numbers also None, NA and nan, is a missing one"
         )
 
 
@@ -293,9 +295,25 @@ def _refuse_unknown(
     )
     if isinstance(value, int) and all(isinstance(known, str) for known in classes):
         message += "; labels are matched by value, class numbers are not translated into names"
+    if isinstance(value, str) and (near := _written_otherwise(value, classes)) is not None:
+        message += (
+            f"; it looks like {near!r}, and differs in blanks around it or in how its letters are "
+            "composed (Unicode NFC and NFD): write it alike everywhere"
+        )
     if any(isinstance(known, bool) for known in classes) and isinstance(value, str):
         message += "; YAML reads yes, no, on and off without quotes as true and false"
     raise DataError(message)
+
+
+def _written_otherwise(value: str, classes: Sequence[str | int]) -> str | None:
+    """Return the class that a label looks like on the screen, or None."""
+
+    def seen(text: str) -> str:
+        return unicodedata.normalize("NFC", text).strip()
+
+    return next(
+        (known for known in classes if isinstance(known, str) and seen(known) == seen(value)), None
+    )
 
 
 def _row(row: int, ids: NDArray[Any]) -> str:
