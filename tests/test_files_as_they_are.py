@@ -65,4 +65,4 @@ def test_letters_composed_otherwise_and_blanks(tmp_path: Path) -> None:
 def test_the_class_none_beside_numbers(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     FRAME.assign(label=["None", "1", "2"]).to_csv(path, index=False)
-    assert "beside numbers also None, NA and nan, is a missing one" in refused(path, ["None", 1, 2])
+    assert "beside numbers, None in a text file is a missing one" in refused(path, ["None", 1, 2])

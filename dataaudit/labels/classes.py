@@ -80,7 +80,7 @@ def class_indices(
         code for code, value in enumerate(as_read) if value is None and code not in to_ignore
     ]
     if not tolerate or len(missing) == len(as_read):
-        _refuse_missing(codes, missing, ids, where)
+        _refuse_missing(codes, missing, ids, where, classes or ())
     for value in distinct:
         if not isinstance(value, str | int | float) and value is not None:
             raise DataError(
@@ -274,14 +274,21 @@ def _positions(found: list[Any], classes: Sequence[str | int]) -> list[int | Non
 
 
 def _refuse_missing(
-    codes: NDArray[np.int64], missing: list[int], ids: NDArray[Any], where: str
+    codes: NDArray[np.int64],
+    missing: list[int],
+    ids: NDArray[Any],
+    where: str,
+    classes: Sequence[str | int],
 ) -> None:
     rows = np.flatnonzero(np.isin(codes, [-1, *missing]))
     if len(rows):
+        # In a column of numbers such a word is a number that is not there.
+        words = ("None", "NA", "nan", "null")
+        odd = next((known for known in classes if str(known) in words), None)
+        hint = "" if odd is None else f"; beside numbers, {odd} in a text file is a missing one"
         raise DataError(
             f"{where}: {_row(int(rows[0]), ids)}: the label is missing"
-            f" ({_and_others(len(rows))}); expected one in every row; an empty field, and beside"
-            " numbers also None, NA and nan, is a missing one"
+            f" ({_and_others(len(rows))}); expected one in every row{hint}"
         )
 
 
