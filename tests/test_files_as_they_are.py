@@ -66,3 +66,11 @@ def test_the_class_none_beside_numbers(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     FRAME.assign(label=["None", "1", "2"]).to_csv(path, index=False)
     assert "beside numbers, None in a text file is a missing one" in refused(path, ["None", 1, 2])
+
+
+def test_a_key_that_stands_twice_in_a_line_of_json(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    path.write_text('{"x": 1, "label": "a"}\n{"x": 1, "label": "a", "label": "b"}\n')
+    assert "line 2: not usable JSON: the key 'label' stands in it twice" in refused(path)
+    path.write_text('{"x": {"y": 1, "y": 2}, "label": "a"}\n')
+    assert "the key 'y' stands in it twice" in refused(path)
