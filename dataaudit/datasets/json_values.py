@@ -69,7 +69,8 @@ def json_object(content: bytes, where: str) -> dict[str, Any]:
     Raises
     ------
     DataError
-        It is not JSON, no object, has a key twice, or holds half of a character; the message begins with `where`.
+        It is not JSON, no object, has a key twice, or holds half of a character; the message
+        begins with `where`.
     """
     try:
         record = json.loads(content, object_pairs_hook=each_key_once)
