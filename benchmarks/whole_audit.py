@@ -2,6 +2,7 @@
 
     python benchmarks/whole_audit.py
     python benchmarks/whole_audit.py --cells table:300000 wide:100000 --again
+    python benchmarks/whole_audit.py --cells table:300000 --without-suspects
     python benchmarks/whole_audit.py --cells text:10000 --folds
 
 Each cell is a kind of rows and their number: an audit of labels and leaks with its report, from a
@@ -79,17 +80,20 @@ def main() -> None:
     results = json.loads(kept.read_text("utf-8")) if kept.exists() else {}
     for cell in options.cells:
         part = "folds" if options.folds else "audit"
-        if part in results.get(cell, {}) and not options.again:
+        name = f"{cell} without suspects" if options.without_suspects else cell
+        if part in results.get(name, {}) and not options.again:
             continue
         with tempfile.TemporaryDirectory(dir=options.work) as folder:
             kind, _, rows = cell.partition(":")
             write(Path(folder), kind, int(rows))
+            if options.without_suspects:
+                (Path(folder) / "audit.yaml").write_text(AUDIT.partition("suspects:")[0], "utf-8")
             command = [sys.executable, __file__, "--inside", folder]
             command += ["--folds"] if options.folds else []
             done = subprocess.run(command, check=True, capture_output=True, text=True)
         found = json.loads(done.stdout.splitlines()[-1])
         found["date"] = datetime.now(UTC).date().isoformat()
-        results.setdefault(cell, {})[part] = found
+        results.setdefault(name, {})[part] = found
         kept.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
     text = table(results)
     kept.with_suffix(".md").write_text(text, "utf-8")
@@ -102,6 +106,7 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--cells", nargs="+", default=list(CELLS), metavar="KIND:ROWS")
     parser.add_argument("--folds", action="store_true", help="cleanlab's five folds instead")
+    parser.add_argument("--without-suspects", action="store_true", help="labels alone")
     parser.add_argument("--again", action="store_true", help="measure cells that are kept, too")
     parser.add_argument("--work", type=Path, help="where data and run directory are written")
     parser.add_argument("--inside", type=Path, help=argparse.SUPPRESS)
