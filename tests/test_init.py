@@ -74,10 +74,9 @@ def test_image_folders_run_after_filling_one_function(
                 Image.fromarray(pixels).save(folder / f"{split}-{number}.png")
     outcome = command_line("init", tmp_path)
     assert outcome.out.splitlines()[:3] == [
-        "train: pictures/train (80 rows, image; labels in 'label', 2 classes; ids are positions)",
-        "held_out: pictures/valid (24 rows, image; labels in 'label', 2 classes; ids are "
-        "positions)",
-        "suspects: pictures/test (12 rows, image; labels in 'label', 2 classes; ids are positions)",
+        "train: pictures/train (80 rows, image; labels in 'label', 2 classes; ids in 'path')",
+        "held_out: pictures/valid (24 rows, image; labels in 'label', 2 classes; ids in 'path')",
+        "suspects: pictures/test (12 rows, image; labels in 'label', 2 classes; ids in 'path')",
     ]
     module = "torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 2))"
     fill(tmp_path, "build", f"torch.manual_seed(0); return {module}")
