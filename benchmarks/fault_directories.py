@@ -5,9 +5,9 @@
 
 `altered`: a finished audit is altered at random (values of its JSON files, cells and columns of its
 tables, bytes, files that become folders or links, files that are not its own), and one command is
-run on it in this process. It survives when the command ends with exit code 0, or 1 for a gate, or with 2
-and one message of at most 2,000 characters, when nothing outside of what it was told to write has
-changed, and within a minute. Prints how many were drawn of each kind, survived and lost.
+run on it in this process. It survives when the command ends with exit code 0, or 1 for a gate, or
+with 2 and one message of at most 2,000 characters, when nothing outside of what it was told to write
+has changed, and within a minute. Prints how many were drawn of each kind, survived and lost.
 
 `killed`: a command that writes is killed (SIGKILL) at a random moment in a process of its own, and
 given again; it survives when it ends with 0 and what it wrote is what an undisturbed one writes.
@@ -182,7 +182,7 @@ def altered(count: int, seed: int) -> int:
             (case / "made").mkdir()
             (case / "elsewhere").mkdir()
             (case / "elsewhere" / "mine.txt").write_text("mine")
-            decisions = "row_id,decision,new_label\nrow-1,relabel,b\nrow-2,keep,\n"
+            decisions = "row_id,decision,new_label\nrow-1,relabel,a\nrow-2,keep,\n"
             (case / "decisions.csv").write_text(decisions)
             change = chance.choice(CHANGES)
             change(case / "audit", chance)
@@ -238,7 +238,7 @@ def killed(count: int, seed: int) -> int:
         case = folder / "case"
         here = {"yaml": path, "whole": folder / "whole", "audit": case / "audit",
                 "made": case / "made", "decisions": folder / "decisions.csv"}  # fmt: skip
-        here["decisions"].write_text("row_id,decision,new_label\nrow-1,relabel,b\nrow-2,keep,\n")
+        here["decisions"].write_text("row_id,decision,new_label\nrow-1,relabel,a\nrow-2,keep,\n")
         code, message = call(["run", str(path), "--out", str(here["whole"])])
         if code != 0:
             raise SystemExit(f"the audit to work on: exit code {code}: {message}")
