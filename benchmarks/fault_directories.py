@@ -6,8 +6,8 @@
 `altered`: a finished audit is altered at random (values of its JSON files, cells and columns of its
 tables, bytes, files that become folders or links, files that are not its own), and one command is
 run on it in this process. It survives when the command ends with exit code 0, or 1 for a gate, or
-with 2 and one message of at most 2,000 characters, when nothing outside of what it was told to write
-has changed, and within a minute. Prints how many were drawn of each kind, survived and lost.
+with 2 and one message of at most 2,000 characters, when nothing outside of what it was told to
+write has changed, and within a minute. Prints how many were drawn of each kind, survived and lost.
 
 `killed`: a command that writes is killed (SIGKILL) at a random moment in a process of its own, and
 given again; it survives when it ends with 0 and what it wrote is what an undisturbed one writes.
