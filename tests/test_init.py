@@ -13,6 +13,7 @@ import torch
 import yaml
 from conftest import CommandLine, Project
 from PIL import Image
+from safetensors.torch import load_file
 
 from dataaudit.config import load_config
 from dataaudit.resources import resource_folder
@@ -165,6 +166,7 @@ def test_models_that_need_no_code_are_recognised(
     project.yaml.unlink()
     (folder / "fruit_model.py").unlink()
     module = torch.nn.Sequential(torch.nn.Linear(3, 16), torch.nn.ReLU(), torch.nn.Linear(16, 3))
+    module.load_state_dict(load_file(folder / "model.safetensors"))
     rows = torch.export.Dim("rows")
     program = torch.export.export(module.eval(), (torch.randn(5, 3),), dynamic_shapes=({0: rows},))
     torch.export.save(program, folder / "fruit.pt2")
