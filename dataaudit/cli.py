@@ -15,6 +15,7 @@ from dataaudit.commands.export import export
 from dataaudit.commands.influence import influence
 from dataaudit.commands.init import init
 from dataaudit.commands.memorization import memorization
+from dataaudit.commands.plan import plan
 from dataaudit.commands.relabel import relabel
 from dataaudit.commands.report import report
 from dataaudit.commands.run import run
@@ -27,6 +28,7 @@ from dataaudit.inert import one_line
 
 EXAMPLES: dict[Callable[..., None], str] = {
     run: "run audit.yaml --out audit-2026-11",
+    plan: "plan audit.yaml",
     demo: "demo --out audit-demo",
     init: "init my-project",
     verify: "verify audit.yaml --out verified --groups 24",

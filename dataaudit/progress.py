@@ -22,6 +22,17 @@ _shown: set[str] = set()
 """The bar on the screen, if any: a bar inside another one stays silent."""
 
 
+def is_watched() -> bool:
+    """Tell whether somebody looks at stderr."""
+    return _console.is_terminal
+
+
+def announce(lines: Iterable[str]) -> None:
+    """Print lines on stderr."""
+    for line in lines:
+        _console.print(line, markup=False, highlight=False)
+
+
 def track(items: Iterable[Item], description: str, total: int | None = None) -> Iterator[Item]:
     """Yield `items` while showing a bar; silent where stderr is no terminal.
 

@@ -16,6 +16,7 @@ from dataaudit.mirror.features import seen_from_last_layer
 from dataaudit.mirror.plan import Plan, make_plan, plan_of_probes
 from dataaudit.mirror.relearn import Mirror, relearn
 from dataaudit.mirror.stored import from_bytes, to_bytes
+from dataaudit.progress import announce, is_watched
 from dataaudit.report.render import render
 from dataaudit.report.result import AuditResult
 from dataaudit.run_directory.atomic import write_atomically
@@ -39,6 +40,7 @@ from dataaudit.scoring.choice import make_engine
 from dataaudit.stages.flagging import find_mislabels, no_pairs
 from dataaudit.stages.leaks import find_contamination
 from dataaudit.stages.loading import load, load_objects
+from dataaudit.stages.planning import cost_lines
 from dataaudit.stages.probing import probed
 from dataaudit.stages.reporting import make_report
 from dataaudit.stages.scoring import score
@@ -80,6 +82,8 @@ def run_file(
         clock = Clock()
         with clock.stage("load"):
             loaded = load(config, folder)
+        if is_watched():
+            announce(cost_lines(loaded, config))
         return _run(loaded, config, directory, folder, clock)
 
 
@@ -218,7 +222,8 @@ def _planned(loaded: Loaded, config: AuditConfig, steps: Steps) -> tuple[Loaded,
     """Return the audit as its mirror sees it, and the plan."""
     effort = chosen_effort(loaded, config)
     if by_probes(loaded, config, effort):
-        return loaded, plan_of_probes(config)
+        assert loaded.held_out is not None
+        return loaded, plan_of_probes(config, len(loaded.held_out))
     seen = loaded
     if config.mirror.kind == "head" or effort == "quick":
         seen = seen_from_last_layer(loaded, steps.folder / FEATURES, config.batch_size)

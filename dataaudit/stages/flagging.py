@@ -27,6 +27,13 @@ REFITTED = (
     "The model as it was is here the estimator itself, fitted anew on training rows and trusted "
     "samples; the model that learned again is the network that imitates it."
 )
+PROBED = (
+    "Nothing was learned again. Linear probes of what the model saw before it was trained were "
+    "fitted to training rows and trusted samples, and every sample is judged by probes that were "
+    "fitted without it; where a loss after learning again is given, it is theirs. The score is "
+    "what they hold against the given label, as log odds that it is wrong; the yardstick is {} "
+    "trusted samples, a quarter of them judged under a wrong label on purpose."
+)
 NOT_REFITTED = (
     "The estimator could not be fitted anew, so the network that imitates it speaks for it "
     "throughout."
@@ -60,8 +67,10 @@ def find_mislabels(
     if mirror.relearned:
         familiar, mirrored = map(scores.train.predictions, (FAMILIAR, RELEARNED))
     else:
+        # What the trained model says counts for nothing: it knows rows, and no trusted sample.
         assert probes is not None
-        familiar, mirrored = own, probes.rows
+        familiar = mirrored = probes.rows
+        probes = None
     estimator, said = loaded.model.estimator, ""
     if estimator is not None:
         own = estimator.probabilities(train)
@@ -87,7 +96,12 @@ def find_mislabels(
         None if probes is None else probes.rows,
     )
     flags = FLAGGERS[config.task](rows, known, settings)
-    return replace(flags, method=flags.method + said)
+    method = (
+        flags.method
+        if mirror.relearned
+        else PROBED.format(0 if known is None else len(known.planted))
+    )
+    return replace(flags, method=method + said)
 
 
 def _has_words(train: Samples) -> bool:
@@ -104,6 +118,10 @@ def _references(mirror: Mirror, scores: Scores, probes: Judged | None) -> Refere
     if mirror.references is None or scores.held_out is None:
         return None
     pool = mirror.references.pool
+    if not mirror.relearned:
+        assert probes is not None
+        said = probes.trusted[pool.positions]
+        return References(pool.labels, mirror.references.planted, said, said)
     return References(
         pool.labels,
         mirror.references.planted,
