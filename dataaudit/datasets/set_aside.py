@@ -144,6 +144,9 @@ def bad_labels(samples: Samples) -> dict[int, str]:
         return {int(line): "a label is neither 0 nor 1" for line in lines}
     if samples.tagged:
         return {int(line): "it has no list of tags, one for each word" for line in lines}
+    if samples.label_column is None:
+        # The labels of pairs are not kept beside their class indices.
+        return dict.fromkeys(lines.tolist(), "its label is missing, or is not one of the classes")
     values = samples.source.take(lines.tolist())[samples.label_column]
     if len(samples.classes) == 0:
         return {
@@ -152,7 +155,7 @@ def bad_labels(samples: Samples) -> dict[int, str]:
         }
     return {
         int(line): "the label is missing"
-        if value is None or value != value or value == ""
+        if pd.isna(value) or value == ""
         else f"the label {_short(value)} is not one of the classes"
         for line, value in zip(lines, values.tolist(), strict=True)
     }

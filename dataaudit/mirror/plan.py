@@ -18,7 +18,7 @@ BATCH_SIZE = 64
 FEWEST_STEPS = 120
 FEWEST_STEPS_FOR_SETS = 400
 """Of label sets, which are several questions at once: with 120 steps .15 to .05 less average
-precision on small data (docs/tasks.md)."""
+precision on small data (docs/measurements/tasks.md)."""
 MOST_REFERENCES = 400
 FEWEST_REFERENCES = 40
 """With fewer, there are too few planted errors to calibrate on."""

@@ -25,6 +25,7 @@ def composition(loaded: Loaded) -> pd.DataFrame:
     lines = [
         {"split": samples.role, "class": name, "rows": count}
         for samples in splits
+        if samples.labelled
         for name, count in _counts(samples, loaded.train)
     ]
     return pd.DataFrame(lines, columns=["split", "class", "rows"])

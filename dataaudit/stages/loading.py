@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,12 @@ import numpy as np
 import torch
 
 from dataaudit.config import AuditConfig, DataConfig
+from dataaudit.datasets.like_training import open_suspects, read_like
 from dataaudit.datasets.load import open_samples, samples_from_object
 from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Role, Samples
 from dataaudit.datasets.set_aside import SetAside
-from dataaudit.errors import ConfigError, DataError, ModelError
+from dataaudit.errors import ConfigError, DataError
 from dataaudit.inputs import Loaded
 from dataaudit.labels.tags import widened
 from dataaudit.models.adapter import ModelAdapter
@@ -25,6 +27,15 @@ from dataaudit.models.parameters import last_linear, moving_parameters
 from dataaudit.models.recognise import from_config, from_object, is_tokenizer
 from dataaudit.models.rescaled import Rescaled, rescaled
 from dataaudit.models.trained import Preprocess, TrainedModel, forward
+from dataaudit.stages.model_check import check_model
+from dataaudit.stages.reading_outputs import (
+    described,
+    labelled_outputs,
+    outputs_of,
+    with_outputs_read,
+)
+from dataaudit.stages.repeated_rows import REASON as IN_TRAIN
+from dataaudit.stages.repeated_rows import repeated_rows
 from dataaudit.stages.screening import Screening
 from dataaudit.tasks import (
     AuditTask,
@@ -40,6 +51,10 @@ from dataaudit.tasks.weighted import (
     WeightedTokenClassification,
 )
 
+SHOWN = 20
+"""Classes that a message lists."""
+ROWS_TRIED = 64
+"""Rows of each split that the model is tried on first."""
 ROWS_PER_FORWARD = 256
 ROWS_FOR_NOISE = 2000
 """Rows that the noise scale of a regression is estimated on, evenly spread where there are more."""
@@ -126,12 +141,13 @@ def assemble(
 ) -> Loaded:
     """Open the splits with one set of classes, and join them with the model."""
 
-    def open_split(role: Role, classes: Classes) -> Samples:
+    def settings_of(role: Role, classes: Classes) -> ReadSettings:
         columns: DataConfig = getattr(config, role) or config.train
-        settings = ReadSettings(
+        return ReadSettings(
             role,
             columns.label,
             id_column=columns.id,
+            usual_id=config.train.id,
             group_column=columns.group,
             classes=classes,
             task=config.task,
@@ -140,16 +156,18 @@ def assemble(
             separator=columns.separator,
             output_names=adapter.class_names,
         )
-        return opened(splits[role], settings)
 
     device = device_of(config.device)
     classifies = config.task == "classification"
-    classes: Classes = config.classes or (adapter.label_values if classifies else None)
-    rows = Screening(open_split("train", classes), config.bad_rows)
+    known_classes = adapter.label_values if classifies else None
+    _refuse_other_order(config.classes, known_classes or adapter.class_names)
+    classes: Classes = config.classes or known_classes
+    rows = Screening(opened(splits["train"], settings_of("train", classes)), config.bad_rows)
     model = adapter.trained(rows.samples, preprocess, config.mirror.seed).to(device)
     # Refused now, not after the rows have been read: a choice of parameters that has none.
     moving_parameters(model.module, config.mirror.parameters)
     rows.check_inputs(model)
+    model = with_outputs_read(model, rows.samples, classes_known=classes is not None)
     outputs = _sample_outputs(model, rows.samples)
     train = rows.samples
     classifies = classifies or train.tagged
@@ -159,18 +177,29 @@ def assemble(
     task, learning_task = _tasks(config, outputs, train)
     others: dict[Role, Samples] = {}
     set_aside: dict[Role, SetAside] = {"train": rows.result()}
+    repeats: dict[str, Any] = {}
     roles: tuple[Role, ...] = ("held_out", "suspects")
     for role in roles:
         if splits.get(role) is not None:
             known = list(train.classes) or None
-            screening = Screening(open_split(role, known), config.bad_rows)
+            settings, open_split = settings_of(role, known), partial(opened, splits[role])
+            if role == "suspects":
+                samples = open_suspects(open_split, settings, train)
+            else:
+                samples = open_split(settings)
+            screening = Screening(read_like(samples, train), config.bad_rows)
             screening.check_inputs(model)
-            others[role], set_aside[role] = screening.samples, screening.result()
-            # Before hours of work: inputs of another kind than the training rows'.
-            _sample_outputs(model, others[role])
+            if role == "held_out":
+                repeats = _without_repeated(screening, train)
+            set_aside[role] = screening.result()
+            if len(screening.samples):
+                others[role] = screening.samples
+                # Before hours of work: inputs of another kind than the training rows'.
+                _sample_outputs(model, others[role])
     if train.tagged:
         train, others = _of_one_length(train, others)
-    task, learning_task = _tasks(config, outputs, train)
+    outputs, labels = labelled_outputs(model, others.get("held_out", train))
+    task, learning_task = _tasks(config, outputs, train, labels)
     if isinstance(task, Regression):
         model = rescaled(model, train)
         # Residuals of rows that the model has memorized are too small to tell the noise.
@@ -178,7 +207,41 @@ def assemble(
     # Last, for it goes by the names of the module that is mirrored.
     model = _with_initial(model, initial, adapter.origin)
     held_out, suspects = others.get("held_out"), others.get("suspects")
-    return Loaded(model, task, train, held_out, suspects, set_aside, learning_task)
+    read_as = "its own probabilities" if model.estimator is not None else described(task)
+    check = replace(check_model(model, task, train, held_out), outputs=read_as, **repeats)
+    return Loaded(model, task, train, held_out, suspects, set_aside, learning_task, check)
+
+
+def _refuse_other_order(given: Classes, known: Classes) -> None:
+    """Refuse `classes` that contradict what the model itself says of its outputs."""
+    if given is None or known is None:
+        return
+    named, own = [str(name) for name in given], [str(name) for name in known]
+    if named == own or set(named).isdisjoint(own):
+        return
+    # Other classes are refused; other names for all of them can be meant.
+    raise ConfigError(
+        f"classes: found {_listed(named)}, but the model's own classes, in the order of its "
+        f"outputs, are {_listed(own)}; leave out classes, or give them in that order"
+    )
+
+
+def _listed(names: list[str]) -> str:
+    more = f", ... ({len(names)} in all)" if len(names) > SHOWN else ""
+    return f"[{', '.join(names[:SHOWN])}{more}]"
+
+
+def _without_repeated(screening: Screening, train: Samples) -> dict[str, Any]:
+    """Leave out trusted samples that are training rows, and return how many there are."""
+    held_out = screening.samples
+    found = repeated_rows(train, held_out)
+    if not found.by_nature:
+        screening.leave_out({int(line): IN_TRAIN for line in found.lines})
+    return {
+        "held_out_in_train": len(found.lines),
+        "held_out_rows": len(held_out),
+        "train_repeats": found.train_repeats,
+    }
 
 
 def _with_initial(model: TrainedModel, given: Any, origin: str | None) -> TrainedModel:
@@ -198,7 +261,10 @@ def _with_initial(model: TrainedModel, given: Any, origin: str | None) -> Traine
 
 
 def _tasks(
-    config: AuditConfig, outputs: torch.Tensor, train: Samples
+    config: AuditConfig,
+    outputs: torch.Tensor,
+    train: Samples,
+    labels: torch.Tensor | None = None,
 ) -> tuple[AuditTask, Task | None]:
     """Return the task, and what the mirror learns by where that is another one."""
     if config.task == "regression":
@@ -206,14 +272,15 @@ def _tasks(
     weights = _class_weights(config, train)
     smoothing = config.loss.label_smoothing
     if config.task == "multi-label":
-        labels = MultiLabel.of(outputs, len(train.classes))
-        weighted_labels = WeightedMultiLabel(labels, weights, smoothing)
-        return labels, weighted_labels if config.loss.weighs else None
+        sets = MultiLabel.of(outputs, len(train.classes), labels)
+        weighted_labels = WeightedMultiLabel(sets, weights, smoothing)
+        return sets, weighted_labels if config.loss.weighs else None
     if config.task == "token-classification":
-        tags = TokenClassification.of(outputs, len(train.classes), train.labels.shape[1])
+        tokens = train.labels.shape[1]
+        tags = TokenClassification.of(outputs, len(train.classes), tokens, labels)
         weighted_tags = WeightedTokenClassification(tags, weights, smoothing)
         return tags, weighted_tags if config.loss.weighs else None
-    task = Classification.of(outputs, len(train.classes))
+    task = Classification.of(outputs, len(train.classes), labels)
     weighted = WeightedClassification(task, weights, smoothing)
     return task, weighted if config.loss.weighs else None
 
@@ -261,17 +328,8 @@ def _with_noise_scale(task: Regression, model: TrainedModel, samples: Samples) -
     return task.with_noise_of(np.concatenate(residuals), float(np.std(samples.labels)))
 
 
-def _sample_outputs(model: TrainedModel, train: Samples) -> torch.Tensor:
-    sample = train.take(range(min(64, len(train))))
-    inputs = model.inputs(sample, train)
-    with torch.inference_mode():
-        outputs = forward(model.module, inputs)
-    if outputs.ndim == 0 or len(outputs) != len(sample):
-        raise ModelError(
-            f"the model returned outputs of shape {tuple(outputs.shape)} for {len(sample)} rows; "
-            "the first dimension must be the rows"
-        )
-    return outputs
+def _sample_outputs(model: TrainedModel, samples: Samples) -> torch.Tensor:
+    return outputs_of(model, samples, np.arange(min(ROWS_TRIED, len(samples))))
 
 
 def _width(outputs: torch.Tensor) -> int:

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from dataaudit.errors import ModelError
+from dataaudit.tasks.classification import CLEARLY
 from dataaudit.tasks.task import Predictions
 
 
@@ -31,10 +32,11 @@ class MultiLabel:
     outputs: Literal["logits", "probabilities"] = "logits"
 
     @classmethod
-    def of(cls, outputs: Tensor, classes: int) -> MultiLabel:
+    def of(cls, outputs: Tensor, classes: int, labels: Tensor | None = None) -> MultiLabel:
         """Recognise what a model returns from the outputs of some of its rows.
 
-        Outputs that all lie between 0 and 1 are taken for probabilities.
+        Outputs that all lie between 0 and 1 are taken for probabilities, unless the labels of the
+        same rows, `[rows, L]`, are clearly less surprising if they are logits.
 
         Raises
         ------
@@ -51,7 +53,16 @@ class MultiLabel:
                 f"the {classes} labels (task multi-label)"
             )
         inside = bool(((outputs >= 0) & (outputs <= 1)).all())
-        return cls(classes, "probabilities" if inside else "logits")
+        logits = cls(classes, "logits")
+        if not inside:
+            return logits
+        found = cls(classes, "probabilities")
+        if labels is None or len(labels) < 2:
+            return found
+        values = outputs.detach().double()
+        gain = found.losses(values, labels) - logits.losses(values, labels)
+        clearly = CLEARLY * float(gain.std()) / len(gain) ** 0.5
+        return logits if float(gain.mean()) > max(clearly, 1e-9) else found
 
     def logits(self, outputs: Tensor) -> Tensor:
         """Return the log odds of each label's presence, `[rows, L]`, in at least float32."""

@@ -33,7 +33,9 @@ class TokenClassification:
     tokens: int
 
     @classmethod
-    def of(cls, outputs: Tensor, classes: int, tokens: int) -> TokenClassification:
+    def of(
+        cls, outputs: Tensor, classes: int, tokens: int, labels: Tensor | None = None
+    ) -> TokenClassification:
         """Recognise what a model returns from the outputs of some of its rows.
 
         Raises
@@ -50,7 +52,11 @@ class TokenClassification:
         flat = outputs.reshape(-1, classes)
         if classes < 2:
             raise ModelError("token-classification: found 1 class, expected at least 2")
-        return cls(Classification.of(flat, classes), tokens)
+        if labels is None:
+            return cls(Classification.of(flat, classes), tokens)
+        tags = tags_of_the_batch(outputs, labels).flatten()
+        judged = tags != NOT_JUDGED
+        return cls(Classification.of(flat[judged], classes, tags[judged]), tokens)
 
     def log_probabilities(self, outputs: Tensor) -> Tensor:
         """Return log-probabilities, `[rows, tokens of the batch, C]`, in at least float32."""
