@@ -113,14 +113,16 @@ class Plan:
 
 
 def plan_of_probes(config: AuditConfig, trusted: int) -> Plan:
-    """Return the plan of a quick audit that asks probes on what the model saw before training."""
+    """Return the plan of a quick audit that asks probes on what the model saw before training.
+
+    Nothing has to learn the references, so that all trusted samples are some.
+    """
     mirror = config.mirror
-    order = np.random.default_rng(mirror.seed).permutation(trusted)
-    references, nobody = np.sort(order[:MOST_REFERENCES]), np.zeros(0, dtype=np.int64)
+    references, nobody = np.arange(trusted), np.zeros(0, dtype=np.int64)
     settings = FiniteSettings(steps=0, parameters=mirror.parameters, seed=mirror.seed)
     reason = (
         "quick: nothing learns again; linear probes on what the model saw before training "
-        f"({len(references)} trusted samples, some judged under a wrong label on purpose)"
+        f"({trusted} trusted samples, some judged under a wrong label on purpose)"
     )
     return Plan(settings, [], 0, BATCH_SIZE, 0, references, nobody, False, False, reason)
 

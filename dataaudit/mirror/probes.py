@@ -1,7 +1,8 @@
 """Probes: linear classifiers on what a model saw before it was trained, none on its own rows.
 
 Each sample is judged by probes that were fitted without it, so rows and trusted samples are seen
-alike. Probes are multinomial logistic regressions with a ridge, on standardized features.
+alike. Probes are multinomial logistic regressions with a ridge, on standardized features. Rows are
+learned twice: under their given labels, and then under what these probes make of the labels.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,8 @@ FOLDS, TRUSTED_FOLDS = 5, 10
 """Of rows and trusted samples, and of trusted samples alone, which are few."""
 RIDGES = (300.0, 100.0, 30.0, 10.0)
 """Of which that is taken under which left out trusted samples are likeliest."""
+DOUBTS = (0.15, 0.3, 0.6)
+"""Shares of wrong labels that the second round may assume; again the trusted samples choose."""
 MOST_FITTED = 50_000
 """Rows that a probe learns from; a linear classifier has little use for more."""
 STEPS = 60
@@ -64,22 +68,21 @@ class Scale:
         return np.concatenate([found, np.ones((len(found), 1))], axis=1).astype(np.float32)
 
 
-def fitted(inputs: Inputs, labels: Labels, classes: int, ridge: float, start: Any = None) -> Values:
+def fitted(inputs: Inputs, targets: Inputs, ridge: float, start: Any = None) -> Values:
     """Return the weights of a logistic regression, `[width + 1, C]`; the last line has no ridge.
 
     Parameters
     ----------
     inputs : float32 `[n, width + 1]`
         With a column of ones at the end.
-    labels : int64 `[n]`
-    classes : int
+    targets : float32 `[n, C]`
+        The probability of each class; rows sum to 1.
     ridge : float
         Of half the sum of squared weights, in nats; the losses are summed, not averaged.
     start : `[width + 1, C]` or None
         Weights to start from.
     """
-    shape = (inputs.shape[1], classes)
-    own = np.arange(len(labels)), labels
+    shape = (inputs.shape[1], targets.shape[1])
     penalty = np.full((shape[0], 1), ridge)
     penalty[-1] = 0.0
 
@@ -87,17 +90,22 @@ def fitted(inputs: Inputs, labels: Labels, classes: int, ridge: float, start: An
         weights = flat.reshape(shape)
         logits = inputs @ weights.astype(np.float32)
         logits -= logits.max(axis=1, keepdims=True)
-        off = np.exp(logits)
-        total = off.sum(axis=1, keepdims=True)
-        value = float(np.log(total, dtype=np.float64).sum() - logits[own].sum(dtype=np.float64))
-        off /= total
-        off[own] -= 1.0
-        slopes = (inputs.T @ off).astype(np.float64) + penalty * weights
+        found = np.exp(logits)
+        total = found.sum(axis=1, keepdims=True)
+        value = float(np.log(total, dtype=np.float64).sum() - np.vdot(targets, logits))
+        slopes = (inputs.T @ (found / total - targets)).astype(np.float64) + penalty * weights
         return value + float((penalty * weights**2).sum()) / 2, slopes.ravel()
 
     begin = np.zeros(shape) if start is None else start
     found = minimize(loss, begin.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": STEPS})
     return np.asarray(found.x).reshape(shape)
+
+
+def one_hot(labels: Labels, classes: int) -> Inputs:
+    """Return class indices `[n]` as targets, `[n, C]`."""
+    result = np.zeros((len(labels), classes), dtype=np.float32)
+    result[np.arange(len(labels)), labels] = 1.0
+    return result
 
 
 def probe(
@@ -134,16 +142,9 @@ def probe(
     )
     scale = Scale.of([features, trusted])
     known = scale.applied(trusted)
-    alone, ridge, said_alone = _alone(known, right, classes, generator)
-    both: list[Values] = []
-    for fold in range(FOLDS):
-        learned = np.flatnonzero(row_folds != fold)
-        if len(learned) > MOST_FITTED:
-            learned = np.sort(generator.choice(learned, MOST_FITTED, replace=False))
-        others = trusted_folds != fold
-        inputs = np.concatenate([scale.applied(features[learned]), known[others]])
-        labels = np.concatenate([given[learned], right[others]])
-        both.append(fitted(inputs, labels, classes, ridge, both[-1] if both else alone))
+    alone, said_alone = _alone(known, right, classes, generator)
+    rounds = _Rounds(features, given, row_folds, known, right, trusted_folds, scale, generator)
+    both = rounds.best(classes, alone, said_alone)
     logs = np.stack([_of_fold(known, trusted_folds, both), said_alone])
     weights = _believed(logs, right)
     with tempfile.TemporaryFile(dir=folder) as file:
@@ -157,21 +158,124 @@ def probe(
     return Judged(table, softmax(np.tensordot(weights, logs, 1)))
 
 
+@dataclass(frozen=True)
+class _Rounds:
+    """Fits probes to rows and trusted samples, one without each fold."""
+
+    features: Table
+    given: Labels
+    row_folds: Labels
+    known: Inputs
+    right: Labels
+    trusted_folds: Labels
+    scale: Scale
+    generator: np.random.Generator
+
+    @cached_property
+    def _learned(self) -> list[Labels]:
+        """The rows outside each fold, or as many of them as a probe needs."""
+        result = []
+        for fold in range(FOLDS):
+            rows = np.flatnonzero(self.row_folds != fold)
+            if len(rows) > MOST_FITTED:
+                rows = np.sort(self.generator.choice(rows, MOST_FITTED, replace=False))
+            result.append(rows)
+        return result
+
+    def best(self, classes: int, alone: Values, said_alone: Values) -> list[Values]:
+        """Return the probes under which left out trusted samples are likeliest.
+
+        Parameters
+        ----------
+        classes : int
+        alone : `[width + 1, C]`
+            The probe of trusted samples alone.
+        said_alone : `[trusted, C]`
+            What such probes say of left out ones, log probabilities.
+        """
+
+        def likelihood(probes: Sequence[Values]) -> float:
+            said = _of_fold(self.known, self.trusted_folds, probes)
+            return float(pick(said, self.right).sum())
+
+        found, start = [], alone
+        for ridge in RIDGES:
+            first = self.first(classes, ridge, start)
+            start = first[0]
+            found.append((likelihood(first), ridge, first))
+        _, ridge, first = max(found, key=lambda each: each[0])
+        logs = np.stack([_of_fold(self.known, self.trusted_folds, first), said_alone])
+        weights = _believed(logs, self.right)
+        second = [self.second((first, alone, weights), ridge, doubt) for doubt in DOUBTS]
+        return max([first, *second], key=likelihood)
+
+    def first(self, classes: int, ridge: float, start: Values) -> list[Values]:
+        """Learn rows under their given labels."""
+        probes = [start]
+        for fold in range(FOLDS):
+            targets = one_hot(self.given[self._learned[fold]], classes)
+            probes.append(self._fitted(fold, targets, ridge, probes[-1]))
+        return probes[1:]
+
+    def second(
+        self, known: tuple[Sequence[Values], Values, Values], ridge: float, doubt: float
+    ) -> list[Values]:
+        """Learn rows under what probes that were fitted without them make of their labels.
+
+        Of `known`, the probes of the first round, the one of trusted samples alone, and the weights
+        of both.
+
+        The given class keeps its probability, all others theirs times what a wrong label has left.
+        """
+        (first, alone, weights), probes = known, []
+        for fold, rows in enumerate(self._learned):
+            inputs, labels = self.scale.applied(self.features[rows]), self.given[rows]
+            logs = [_of_fold(inputs, self.row_folds[rows], first), _logs(inputs, alone)]
+            said = softmax(np.tensordot(weights, np.stack(logs), 1))
+            own = np.arange(len(rows)), labels
+            kept = said[own] * (1 - doubt)
+            said *= doubt / (said.shape[1] - 1)
+            said[own] = kept
+            targets = (said / said.sum(axis=1, keepdims=True)).astype(np.float32)
+            probes.append(self._fitted(fold, targets, ridge, first[fold], inputs))
+        return probes
+
+    def _fitted(
+        self,
+        fold: int,
+        targets: Inputs,
+        ridge: float,
+        start: Values,
+        inputs: Inputs | None = None,
+    ) -> Values:
+        if inputs is None:
+            inputs = self.scale.applied(self.features[self._learned[fold]])
+        others = self.trusted_folds != fold
+        right = one_hot(self.right[others], targets.shape[1])
+        return fitted(
+            np.concatenate([inputs, self.known[others]]),
+            np.concatenate([targets, right]),
+            ridge,
+            start,
+        )
+
+
 def _alone(
     known: Inputs, right: Labels, classes: int, generator: np.random.Generator
-) -> tuple[Values, float, Values]:
+) -> tuple[Values, Values]:
     """Fit a probe to trusted samples alone.
 
     Returns
     -------
-    its weights; its ridge; and what probes of the other folds say of each, `[trusted, C]`, logs
+    its weights; and what probes of the other folds say of each, `[trusted, C]`, logs
     """
     folds = generator.permutation(len(right)) % TRUSTED_FOLDS
+    targets = one_hot(right, classes)
     probes: list[Any] = [None] * TRUSTED_FOLDS
     best: tuple[float, float, Values] | None = None
     for ridge in RIDGES:
         probes = [
-            fitted(known[folds != fold], right[folds != fold], classes, ridge, probes[fold])
+            fitted(known[folds != fold], targets[folds != fold], ridge, probes[fold])
             for fold in range(TRUSTED_FOLDS)
         ]
         said = _of_fold(known, folds, probes)
@@ -179,7 +283,7 @@ def _alone(
         if best is None or likelihood > best[0]:
             best = likelihood, ridge, said
     assert best is not None
-    return fitted(known, right, classes, best[1]), best[1], best[2]
+    return fitted(known, targets, best[1]), best[2]
 
 
 def _believed(logs: Values, right: Labels) -> Values:
