@@ -246,6 +246,12 @@ def _run(
     return AuditResult(rows, pairs, not_used, report)
 
 
+def _work(plan: Plan, loaded: Loaded) -> dict[str, float]:
+    models = 2 + plan.mirrors * (2 if plan.flip else 1) + (loaded.model.initial is not None)
+    work = {"mirror": 1.0 + plan.forward_passes / len(loaded.train), "score": float(models)}
+    return work if loaded.suspects is not None else work | {"flag contamination": 0.0}
+
+
 def _may_set_aside(config: AuditConfig) -> bool:
     # A row of tokens may have none to be judged, whatever is ignored.
     may_ignore = config.ignore_label is not None or config.task == "token-classification"
