@@ -7,14 +7,13 @@ from typing import Annotated
 
 import typer
 
-from dataaudit.commands.shared import interruptible, print_lines
+from dataaudit.commands.shared import print_lines
 
 
 def plan(
     audit_yaml: Annotated[Path, typer.Argument(help="What to audit; see README.")],
 ) -> None:
     """Say what the audit in AUDIT_YAML would cost at each effort; nothing is written."""
-    with interruptible():
-        from dataaudit.stages.planning import plan_file
+    from dataaudit.stages.planning import plan_file
 
-        print_lines(plan_file(audit_yaml))
+    print_lines(plan_file(audit_yaml))
