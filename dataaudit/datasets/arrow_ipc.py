@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from dataaudit.datasets.arrow_column import new_values, with_labels
 from dataaudit.datasets.changes import Changes
-from dataaudit.datasets.files import readable
+from dataaudit.datasets.files import readable, refuse_rows_without_end
 from dataaudit.datasets.frames import (
     block_starts,
     by_block,
@@ -82,6 +82,8 @@ class ArrowFiles(ColumnSource):
                     for index, batch in record_batches(reader, None):
                         batches.append((number, index))
                         counts.append(batch.num_rows)
+                        # Nulls take no room: so many of them can be announced by a few bytes.
+                        refuse_rows_without_end(sum(counts), paths, description)
                         with_missing.update(
                             name for name in changing if batch.column(name).null_count
                         )
@@ -154,8 +156,10 @@ class ArrowFiles(ColumnSource):
         """Write each of the files with other labels to the target of its own."""
         column = str(samples.label_column)
         place = self.schema.get_field_index(column)
-        field = self.schema.field(place)
-        values = new_values(samples, changes, field.type, self.stored_classes(column))
+        values = None
+        if len(changes):
+            field = self.schema.field(place)
+            values = new_values(samples, changes, field.type, self.stored_classes(column))
         start = 0
         for path, target in zip(self.paths, targets, strict=True):
             with readable(self.description, "an Arrow file or stream"), opened(path) as reader:
@@ -171,7 +175,8 @@ class ArrowFiles(ColumnSource):
                         if values:
                             labels = with_labels(batch.column(place), new, values)
                             batch = batch.set_column(place, field, labels)
-                        writer.write_batch(batch)
+                        stay = changes.kept(start, stop)
+                        writer.write_batch(batch if stay is None else batch.filter(pa.array(stay)))
                         start = stop
 
 

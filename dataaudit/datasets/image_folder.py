@@ -61,7 +61,7 @@ class ImageFolder(ColumnSource):
             raise DataError(
                 f"{description}: the folder holds no images; expected"
                 f" {folder.name}/class_name/*.png (or {', '.join(ENDINGS[1:])}), or a data set"
-                " saved by Hugging Face datasets (save_to_disk)"
+                " saved by Hugging Face datasets (save_to_disk)" + _parts(folder)
             )
         return cls(description, folder, paths, names)
 
@@ -117,15 +117,20 @@ class ImageFolder(ColumnSource):
     def rewrite(self, samples: Samples, changes: Changes, target: Path) -> None:
         """Copy the folder, each image to the folder of its new class under the name it had.
 
+        Images that are dropped are not copied.
+
         Files are copied, not linked: to edit a copy must never change the original. Where the new
         class has an image of that name already, the copy's name says where it came from.
         """
         moved = moved_paths(samples, self, changes)
+        dropped = {self.paths[position] for position in changes.dropped}
         for name in self.class_names:
             (target / name).mkdir(parents=True)
         for folder, _, files in os.walk(self.folder):
             for name in files:
                 relative = (Path(folder) / name).relative_to(self.folder).as_posix()
+                if relative in dropped:
+                    continue
                 new = target / moved.get(relative, relative)
                 new.parent.mkdir(parents=True, exist_ok=True)
                 try:
@@ -203,6 +208,12 @@ def moved_paths(samples: Samples, source: ImageFolder, changes: Changes) -> dict
         taken.add(str(new))
         moved[old] = str(new)
     return moved
+
+
+def _parts(folder: Path) -> str:
+    """Return what to do with a folder of tables in parts, as data sets are handed on."""
+    count = sum(1 for _ in folder.glob("*.parquet"))
+    return f"; of the {count} Parquet files in it, name one, or join them into one" if count else ""
 
 
 def _folder_name(label: str) -> str:

@@ -96,7 +96,7 @@ def run_file(
     with RunDirectory(out, overwrite=overwrite, resume=resume) as directory:
         clock = Clock(whole=Whole(WORK))
         with clock.stage("load"):
-            loaded = load(config, folder)
+            loaded = load(config, folder, trusting=True)
         if is_watched():
             announce(cost_lines(loaded, config))
         return _run(loaded, config, directory, folder, clock)
@@ -174,7 +174,7 @@ def audit(
         directory = stack.enter_context(RunDirectory(Path(out), overwrite=overwrite, resume=resume))
         clock = Clock(whole=Whole(WORK))
         with clock.stage("load"):
-            loaded = load_objects(model, splits, preprocess, config, initial)
+            loaded = load_objects(model, splits, preprocess, config, initial, trusting=True)
         return _run(loaded, config, directory, None, clock)
 
 
