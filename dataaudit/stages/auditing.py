@@ -80,7 +80,8 @@ def run_file(
     overwrite : bool
         Whether a finished audit in `out` may be replaced, and an unfinished one thrown away.
     resume : bool
-        Whether to go on with an unfinished audit in `out`; its finished steps are used again.
+        Whether to go on with an unfinished audit in `out`; its finished steps are used again. A
+        finished one of the same inputs is read back.
 
     Raises
     ------
@@ -150,7 +151,8 @@ def audit(
     overwrite : bool
         Whether a finished audit in `out` may be replaced, and an unfinished one thrown away.
     resume : bool
-        Whether to go on with an unfinished audit in `out`; its finished steps are used again.
+        Whether to go on with an unfinished audit in `out`; its finished steps are used again. A
+        finished one of the same inputs is read back.
     **settings
         The other keys of `audit.yaml`: name, task, classes, loss, ignore_label, mirror,
         flags, gates, batch_size, device, about.
