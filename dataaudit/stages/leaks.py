@@ -35,7 +35,7 @@ from dataaudit.likeness.describing import RowSearch
 from dataaudit.likeness.descriptors import Descriptors
 from dataaudit.likeness.identity import Identity, identity, nothing_identical
 from dataaudit.likeness.matching import Matcher, Matches
-from dataaudit.mirror.unlearning import reactions, unlearned
+from dataaudit.mirror.unlearning import each_unlearned, reactions
 from dataaudit.stages.scoring import ITSELF, Scores
 
 MATCHES = 3
@@ -259,10 +259,7 @@ def _influence(
     if not suspects.labelled:
         return None
     order = generator.permutation(len(held_out))
-    backgrounds = [
-        unlearned(loaded.model, loaded.task, held_out, int(position))
-        for position in order[:BACKGROUNDS]
-    ]
+    backgrounds = [*each_unlearned(loaded.model, loaded.task, held_out, order[:BACKGROUNDS])]
     chosen = np.sort(np.argsort(-alike, kind="stable")[:INFLUENCE_SUSPECTS])
     changes, background = reactions(
         loaded.model, loaded.task, suspects, chosen, loaded.train, rows[chosen], backgrounds
