@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from dataaudit.likeness.descriptors import FloatArray, IndexArray
+from dataaudit.progress import track
 
 SKETCH_WIDTH = 256
 HASHED_FEATURES = 2**20
@@ -20,8 +21,8 @@ ROWS_PER_BLOCK = 2**16
 WHOLE_VIEWS = 2
 """Only the first views of a suspect are compared with all versions of a row."""
 
-Comparer = Callable[[int, IndexArray], tuple[FloatArray, FloatArray]]
-"""(position of a suspect, positions of rows) -> similarity and score, both [rows]."""
+Compared = tuple[FloatArray, FloatArray]
+"""Similarity and score of pairs, as in `Comparison`."""
 
 
 class PreparedRows(Protocol):
@@ -39,12 +40,31 @@ class PreparedRows(Protocol):
         """Return unit vectors of suspects of the same kind, `[suspects, views, width]`."""
         ...
 
-    def comparer(self, suspects: Any, exclude: IndexArray | None) -> Comparer:
-        """Return what compares one of these suspects with some rows.
+    def compare(
+        self, suspects: Any, candidates: IndexArray, exclude: IndexArray | None
+    ) -> Compared:
+        """Compare suspects with some rows, both results `[suspects, candidates]`, -inf for none.
 
-        `exclude` `[suspects]` holds the position of each among the rows, where it is one of them.
+        `exclude` `[suspects]` holds the position of each among the rows, -1 where it is none.
         """
         ...
+
+
+def compare_each(
+    compare_one: Callable[[int, IndexArray], Compared], candidates: IndexArray
+) -> Compared:
+    """Compare one suspect after the other with its candidates, `[suspects, candidates]`.
+
+    `compare_one` takes the position of a suspect and those of rows, and returns both `[rows]`.
+    """
+    similarity = np.full(candidates.shape, -np.inf, np.float32)
+    score = similarity.copy()
+    for position, row_positions in enumerate(track(candidates, "comparing with training rows")):
+        present = row_positions >= 0
+        if present.any():
+            alike, evidence = compare_one(position, row_positions[present])
+            similarity[position, present], score[position, present] = alike, evidence
+    return similarity, score
 
 
 def nearest(
@@ -119,16 +139,30 @@ def _merge(
     best_value: FloatArray, best_row: IndexArray, value: FloatArray, first: int, kept: int
 ) -> tuple[FloatArray, IndexArray]:
     """Merge a block of similarities into the running best, best first, ties by row."""
-    if value.shape[1] > kept:
-        part = np.argpartition(-value, kept - 1, axis=1)[:, :kept]
+    if np.isneginf(best_value[:, -1]).any():
+        width = min(kept, value.shape[1])
+        part = np.argpartition(-value, width - 1, axis=1)[:, :width]
         value = np.take_along_axis(value, part, 1)
         rows = part.astype(np.int64) + first
     else:
-        rows = np.broadcast_to(np.arange(first, first + value.shape[1]), value.shape)
+        # Few rows of a later block are better than the best of those before.
+        value, rows = _larger(value, best_value[:, -1], first)
     value = np.concatenate([best_value, value], 1)
     rows = np.concatenate([best_row, rows], 1)
     order = np.lexsort((rows, -value), axis=1)[:, :kept]
     return np.take_along_axis(value, order, 1), np.take_along_axis(rows, order, 1)
+
+
+def _larger(value: FloatArray, least: FloatArray, first: int) -> tuple[FloatArray, IndexArray]:
+    """Return the entries of each line above `least`, and their rows; -inf and -1 fill up."""
+    line, column = np.nonzero(value > least[:, None])
+    counts = np.bincount(line, minlength=len(value))
+    place = np.arange(len(line)) - np.repeat(np.cumsum(counts) - counts, counts)
+    width = int(counts.max(initial=0))
+    larger = np.full((len(value), width), -np.inf, np.float32)
+    rows = np.full((len(value), width), -1, np.int64)
+    larger[line, place], rows[line, place] = value[line, column], column + first
+    return larger, rows
 
 
 def sketch_projection(width: int, weights: FloatArray | None = None) -> sparse.csr_matrix:
