@@ -152,22 +152,23 @@ def _taken(items: Items, positions: np.ndarray) -> Items:
     return [items[position] for position in positions]
 
 
-def copied(items: Items, how: str) -> Items:
-    """Return copies as people make them."""
-    if how == "exact":
-        return items
+def typed_again(items: Items) -> Items:
+    """Return copies as people make them: rounded, a word short, darker."""
     if isinstance(items, pd.DataFrame):
-        if how == "another type":
-            return items.apply(_in_another_type)
         numbers = items.select_dtypes("number").columns
         return items.assign(**{name: items[name].astype(float).round(2) for name in numbers})
     if isinstance(items[0], str):
-        if how == "another type":
-            return [f"  {text.upper()}!" for text in items]
         return [" ".join(text.split()[:-1]) or text for text in items]
-    if how == "another type":
-        return [picture / 255 for picture in items]
     return [(picture * 0.8).astype(np.uint8) for picture in items]
+
+
+def in_another_type(items: Items) -> Items:
+    """Return the same content as another file would hold it."""
+    if isinstance(items, pd.DataFrame):
+        return items.apply(_in_another_type)
+    if isinstance(items[0], str):
+        return [f"  {text.upper()}!" for text in items]
+    return [picture / 255 for picture in items]
 
 
 def _in_another_type(column: pd.Series) -> pd.Series:
@@ -216,8 +217,12 @@ def cell(kind: str, repeats: float, planted: str, seeds: int) -> dict[str, Any]:
         if planted != "none":
             # Copies of rows that do not repeat each other.
             chosen = generator.choice(np.arange(ROWS - count, count), COPIES, replace=False)
-            copies = copied(_taken(items, chosen), planted)
-            suspects = _joined([copies, _taken(suspects, np.arange(COPIES, SUSPECTS))])
+            copies, others = _taken(items, chosen), _taken(suspects, np.arange(COPIES, SUSPECTS))
+            if planted == "typed again":
+                copies = typed_again(copies)
+            suspects = _joined([copies, others])
+            if planted == "another type":
+                suspects = in_another_type(suspects)
             leaked[:COPIES] = True
         same, flagged, judged = judge(describe(items, items), describe(suspects, items), seed)
         missed += int((same & ~flagged).sum())

@@ -199,7 +199,8 @@ class TableScheme:
         return np.asarray(np.logaddexp(plain, rounded) - np.log(2))
 
     def _share(self, holding: ArrayLike) -> NDArray[np.float64]:
-        share = (np.asarray(holding, np.float64) + 1.0) / (self.rows + 1.0)
+        # A row whose field was left out is not among the rows that lack it.
+        share = (np.maximum(np.asarray(holding, np.float64), 0) + 1.0) / (self.rows + 1.0)
         return np.minimum(share, 1.0)
 
     def _number_evidence(
@@ -214,7 +215,7 @@ class TableScheme:
         Of a plain copy and of a rounded one, both [pairs].
         """
         missing = np.isnan(value)
-        none = self._share(np.maximum(self.rows - len(known) - own, 0))
+        none = self._share(self.rows - len(known) - own)
         # NaN sorts last and compares as false; what it leads to is replaced below.
         with np.errstate(invalid="ignore"):
             distance = np.abs(value - other)
