@@ -189,7 +189,9 @@ def test_pairs_of_sentences_go_together(tmp_path: Path) -> None:
 def test_class_names_come_from_the_model(labels: Any, names: Any, expected: list[int]) -> None:
     model, words = bert(id2label=names, label2id={name: key for key, name in names.items()})
     frame = pd.DataFrame({"text": TEXTS, "label": labels})
-    splits: Any = {"train": frame, "held_out": frame}
+    # The very training rows would not be trusted.
+    other = frame.assign(text=frame["text"] + " again")
+    splits: Any = {"train": frame, "held_out": other}
     loaded = load_objects(model, splits, words, config())
     for samples in (loaded.train, loaded.held_out):
         assert samples is not None
@@ -224,6 +226,9 @@ def test_folders_that_are_no_classifier_are_refused(tmp_path: Path) -> None:
         broken("bits", quantization_config={"quant_method": "gptq"}): "the model is quantised",
         broken("many", problem_type="multi_label_classification"): "its problem_type is multi",
         broken("kind", model_type="no such model"): "cannot be loaded: ValueError",
+        broken("null", architectures=[None]): "holds None; expected an architecture",
+        broken("fetched", attn_implementation="evil/kernel"): "found 'evil/kernel', expected one",
+        broken("inner", text_config={"_attn_implementation": "e/k"}): "found 'e/k', expected one",
         broken("wide", id2label={str(i): str(i) for i in range(5)}): (
             r"weights of classifier\.bias, classifier\.weight are missing"
         ),

@@ -12,7 +12,7 @@ import copy
 import os
 import socket
 import sys
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
@@ -23,10 +23,10 @@ import pandas as pd
 import torch
 
 from dataaudit.datasets.samples import Batch, Samples, Source
-from dataaudit.errors import ConfigError, DataAuditError, EngineError
+from dataaudit.errors import ConfigError, DataAuditError, EngineError, ModelError
 from dataaudit.models.numerics import EXACT, Numerics
 from dataaudit.models.trained import TrainedModel
-from dataaudit.progress import track
+from dataaudit.progress import count_rows, track
 from dataaudit.scoring.blocks import ScoreBlock
 from dataaudit.scoring.local import BatchScorer, block_length, joined
 from dataaudit.scoring.perturbation import Perturbation
@@ -109,13 +109,20 @@ class RayEngine:
         try:
             for batch in track(blocks, f"scoring {samples.role}", total=total):
                 while pool.is_full:
-                    yield from pool.finished()
+                    yield from _counted(pool.finished())
                 pool.hand_out(batch)
             while pool.is_busy:
-                yield from pool.finished()
+                yield from _counted(pool.finished())
         finally:
             for each in actors:
                 ray.kill(each)
+
+
+def _counted(blocks: Iterable[ScoreBlock]) -> Iterator[ScoreBlock]:
+    """Count what the actors ran: they are other processes."""
+    for block in blocks:
+        count_rows(block.losses.size)
+        yield block
 
 
 class _Pool:
@@ -159,11 +166,19 @@ class _Pool:
         except ray.exceptions.RayTaskError as error:
             if isinstance(error.cause, DataAuditError):
                 raise error.cause from None
-            raise
+            cause = error.cause if isinstance(error.cause, BaseException) else error
+            said = " ".join(str(cause).split())[:300]
+            raise ModelError(
+                f"the model failed in a worker: {type(cause).__name__}: {said}"
+            ) from None
         except ray.exceptions.RayActorError as error:
             raise EngineError(
                 f"engine: a worker died {MOST_DEATHS} times on the same block; its last words: "
                 f"{' '.join(str(error).split())[:300]}"
+            ) from None
+        except (ray.exceptions.RayError, ConnectionError) as error:
+            raise EngineError(
+                f"engine: Ray was lost while rows were scored: {' '.join(str(error).split())[:300]}"
             ) from None
         if done[0] in self._starting:
             self._idle += [self._starting.pop(done[0])] * BLOCKS_WAITING

@@ -10,19 +10,21 @@ from typing import Any
 import torch
 
 from dataaudit.config import GENERATIVE, AuditConfig, config_from_python, load_config
+from dataaudit.config_errors import refuse_unread
 from dataaudit.datasets.samples import Role
-from dataaudit.errors import ConfigError
+from dataaudit.errors import ConfigError, RunDirectoryError
 from dataaudit.inputs import Loaded
 from dataaudit.mirror.effort import by_probes, chosen_effort
 from dataaudit.mirror.features import seen_from_last_layer
 from dataaudit.mirror.plan import Plan, make_plan, plan_of_probes
 from dataaudit.mirror.relearn import Mirror, relearn
 from dataaudit.mirror.stored import from_bytes, to_bytes
+from dataaudit.progress import Whole
 from dataaudit.report.render import render
 from dataaudit.report.result import AuditResult
 from dataaudit.run_directory.atomic import write_atomically
 from dataaudit.run_directory.fingerprint import Fingerprint
-from dataaudit.run_directory.finished import read_report
+from dataaudit.run_directory.finished import as_read_back, read_again, read_report
 from dataaudit.run_directory.manifest import Clock, build_manifest
 from dataaudit.run_directory.steps import Steps
 from dataaudit.run_directory.store import (
@@ -47,8 +49,20 @@ from dataaudit.stages.reporting import make_report
 from dataaudit.stages.scoring import score
 from dataaudit.stages.screening import table_of, with_unjudged_rows, with_unjudged_suspects
 
+READ = frozenset(AuditConfig.model_fields) - {"trace"}
+"""The sections of the settings that an audit reads."""
 MIRROR = "mirror"
 """The name of the step that holds the mirror."""
+WORK = {
+    "load": 1.0,
+    "mirror": 10.0,
+    "score": 4.0,
+    "flag mislabels": 2.0,
+    "flag contamination": 10.0,
+    "report": 5.0,
+}
+"""What each stage takes in passes over the training rows, until the plan knows better: of tables
+of 100,000 rows (docs/speed.md)."""
 FEATURES = "features"
 """The folder of what enters the last layer, where the mirror moves that layer alone."""
 
@@ -78,9 +92,10 @@ def run_file(
     if config.task in GENERATIVE:
         from dataaudit.studies.tracing.api import trace_config
 
-        return trace_config(config, folder, out, overwrite, resume)
+        return trace_config(config, folder, out, overwrite, resume, audit_yaml)
+    refuse_unread(audit_yaml, config, READ, f"an audit of task {config.task}")
     with RunDirectory(out, overwrite=overwrite, resume=resume) as directory:
-        clock = Clock()
+        clock = Clock(whole=Whole(WORK))
         with clock.stage("load"):
             loaded = load(config, folder)
         return _run(loaded, config, directory, folder, clock)
@@ -148,6 +163,7 @@ def audit(
     config = config_from_python(label, id, settings, group)
     if config.task in GENERATIVE:
         raise ConfigError(f"task: {config.task} is not audited but traced: call dataaudit.trace()")
+    refuse_unread("audit()", config, READ, f"an audit of task {config.task}")
     if resume and out is None:
         raise ConfigError("resume: needs `out`, the directory of the interrupted audit")
     splits: dict[Role, Any] = {"train": train, "held_out": held_out, "suspects": suspects}
@@ -155,7 +171,7 @@ def audit(
         if out is None:
             out = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "audit"
         directory = stack.enter_context(RunDirectory(Path(out), overwrite=overwrite, resume=resume))
-        clock = Clock()
+        clock = Clock(whole=Whole(WORK))
         with clock.stage("load"):
             loaded = load_objects(model, splits, preprocess, config, initial)
         return _run(loaded, config, directory, None, clock)
@@ -169,9 +185,13 @@ def render_again(directory: Path) -> Path:
     RunDirectoryError
         There is no finished audit, or `audit.json` is damaged.
     """
-    report = read_report(directory)
+    with as_read_back(directory):
+        page = render(read_report(directory))
     target = directory / REPORT
-    write_atomically(target, lambda path: path.write_text(render(report), encoding="utf-8"))
+    try:
+        write_atomically(target, text(page))
+    except OSError as error:
+        raise RunDirectoryError(f"{target}: cannot be written: {error.strerror or error}") from None
     return target.absolute()
 
 
@@ -182,12 +202,17 @@ def _run(
     folder: Path | None,
     clock: Clock,
 ) -> AuditResult:
+    fingerprint = Fingerprint.of(config, loaded, folder)
+    made_from = fingerprint.of_inputs(config)
+    if directory.finished_before:
+        return read_again(directory.path, made_from)
     refuse_worse_than_chance(loaded)
-    steps, engine = directory.begin(Fingerprint.of(config, loaded, folder)), make_engine(config)
+    steps, engine = directory.begin(fingerprint), make_engine(config)
     with clock.stage("mirror"):
         # Learning again, leaks and evidence take rows at random, many times over.
         loaded = loaded.quick_to_take(steps.folder)
         seen, plan = _planned(loaded, config, steps)
+        clock.whole.expect(_work(plan, loaded), len(loaded.train))
         mirror = _mirror(seen, plan, steps)
     with clock.stage("score"):
         scores = score(seen, mirror, engine, steps)
@@ -214,7 +239,7 @@ def _run(
             **({SET_ASIDE: table(not_used)} if len(not_used) or _may_set_aside(config) else {}),
             AUDIT: text(report.model_dump_json(indent=2) + "\n"),
             REPORT: text(page),
-            MANIFEST: as_json(build_manifest(config, loaded, clock)),
+            MANIFEST: as_json(build_manifest(config, loaded, clock, made_from)),
         }
     )
     return AuditResult(rows, pairs, not_used, report)
@@ -229,6 +254,12 @@ def _planned(loaded: Loaded, config: AuditConfig, steps: Steps) -> tuple[Loaded,
     if config.mirror.kind == "head" or effort == "quick":
         seen = seen_from_last_layer(loaded, steps.folder / FEATURES, config.batch_size)
     return seen, make_plan(seen, config, effort)
+
+
+def _work(plan: Plan, loaded: Loaded) -> dict[str, float]:
+    models = 2 + plan.mirrors * (2 if plan.flip else 1)
+    work = {"mirror": 1.0 + plan.forward_passes / len(loaded.train), "score": float(models)}
+    return work if loaded.suspects is not None else work | {"flag contamination": 0.0}
 
 
 def _may_set_aside(config: AuditConfig) -> bool:
