@@ -5,7 +5,7 @@ The search is exact and needs no index: one matrix product per block.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,6 +18,7 @@ from dataaudit.progress import track
 SKETCH_WIDTH = 256
 HASHED_FEATURES = 2**20
 ROWS_PER_BLOCK = 2**16
+FIRST_BLOCK = 2**12
 WHOLE_VIEWS = 2
 """Only the first views of a suspect are compared with all versions of a row."""
 
@@ -106,23 +107,44 @@ def nearest(
         return found
     best_value = np.full((suspects, kept), -np.inf, np.float32)
     best_row = np.full((suspects, kept), -1, np.int64)
-    row_block = min(rows, ROWS_PER_BLOCK)
-    query_block = max(1, block_bytes // (4 * row_block * 2))
-    for first in range(0, rows, row_block):
-        part = vectors(slice(first, first + row_block))
-        for start in range(0, suspects, query_block):
-            here = slice(start, start + query_block)
-            value = _largest_products(views(here), part)
+    query_block = max(1, block_bytes // (4 * min(rows, ROWS_PER_BLOCK) * 2))
+    blocks = [slice(i, i + query_block) for i in range(0, suspects, query_block)]
+    views_of = _kept_views(views, blocks, block_bytes)
+    for part in _row_blocks(rows, kept):
+        own_vectors = vectors(part)
+        for here in blocks:
+            value = _largest_products(views_of(here), own_vectors)
             if exclude is not None:
-                own = exclude[here] - first
-                inside = np.flatnonzero((own >= 0) & (own < len(part)))
+                own = exclude[here] - part.start
+                inside = np.flatnonzero((own >= 0) & (own < len(own_vectors)))
                 value[inside, own[inside]] = -np.inf
             best_value[here], best_row[here] = _merge(
-                best_value[here], best_row[here], value, first, kept
+                best_value[here], best_row[here], value, part.start, kept
             )
     best_row[best_value == -np.inf] = -1
     found[:, :kept] = best_row
     return found
+
+
+def _row_blocks(rows: int, kept: int) -> Iterator[slice]:
+    """Yield blocks of rows; the first is short, since all of it has to be put in order."""
+    start, length = 0, min(ROWS_PER_BLOCK, max(FIRST_BLOCK, kept))
+    while start < rows:
+        yield slice(start, min(start + length, rows))
+        start, length = start + length, ROWS_PER_BLOCK
+
+
+def _kept_views(
+    views: Callable[[slice], FloatArray], blocks: list[slice], largest: int
+) -> Callable[[slice], FloatArray]:
+    """Return `views`, worked out once for each block where all together take few bytes."""
+    if not blocks:
+        return views
+    first = views(blocks[0])
+    if first.nbytes * len(blocks) > largest:
+        return views
+    kept = {blocks[0].start: first} | {block.start: views(block) for block in blocks[1:]}
+    return lambda block: kept[block.start]
 
 
 def _largest_products(views: FloatArray, vectors: FloatArray) -> FloatArray:
