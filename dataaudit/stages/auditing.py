@@ -80,7 +80,8 @@ def run_file(
     overwrite : bool
         Whether a finished audit in `out` may be replaced, and an unfinished one thrown away.
     resume : bool
-        Whether to go on with an unfinished audit in `out`; its finished steps are used again.
+        Whether to go on with an unfinished audit in `out`; its finished steps are used again. A
+        finished one of the same inputs is read back.
 
     Raises
     ------
@@ -97,7 +98,7 @@ def run_file(
     with RunDirectory(out, overwrite=overwrite, resume=resume) as directory:
         clock = Clock(whole=Whole(WORK))
         with clock.stage("load"):
-            loaded = load(config, folder)
+            loaded = load(config, folder, trusting=True)
         return _run(loaded, config, directory, folder, clock)
 
 
@@ -150,7 +151,8 @@ def audit(
     overwrite : bool
         Whether a finished audit in `out` may be replaced, and an unfinished one thrown away.
     resume : bool
-        Whether to go on with an unfinished audit in `out`; its finished steps are used again.
+        Whether to go on with an unfinished audit in `out`; its finished steps are used again. A
+        finished one of the same inputs is read back.
     **settings
         The other keys of `audit.yaml`: name, task, classes, loss, ignore_label, mirror,
         flags, gates, batch_size, device, about.
@@ -173,7 +175,7 @@ def audit(
         directory = stack.enter_context(RunDirectory(Path(out), overwrite=overwrite, resume=resume))
         clock = Clock(whole=Whole(WORK))
         with clock.stage("load"):
-            loaded = load_objects(model, splits, preprocess, config, initial)
+            loaded = load_objects(model, splits, preprocess, config, initial, trusting=True)
         return _run(loaded, config, directory, None, clock)
 
 

@@ -31,6 +31,22 @@ def composition(loaded: Loaded) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=["split", "class", "rows"])
 
 
+def missing_values(samples: Samples, block: int = 4096) -> dict[str, int] | None:
+    """Return, per column of a table, how many rows have no value; None where rows are no table.
+
+    Columns without a missing value are left out.
+    """
+    if samples.modality != "table":
+        return None
+    totals: dict[str, int] = {}
+    special = samples.special_columns()
+    for batch in samples.batches(block):
+        frame = batch.frame
+        for name in [name for name in frame.columns if name not in special]:
+            totals[str(name)] = totals.get(str(name), 0) + int(frame[name].isna().sum())
+    return {name: count for name, count in totals.items() if count}
+
+
 def _counts(samples: Samples, train: Samples) -> list[tuple[str, int]]:
     names = [str(name) for name in samples.classes]
     if samples.labels.ndim == 2:
