@@ -24,6 +24,13 @@ from dataaudit.models.estimator import Estimator
 from dataaudit.stages.crosswise import judged_crosswise
 from dataaudit.stages.scoring import FAMILIAR, ITSELF, RELEARNED, Scores
 
+PROBED = (
+    "Nothing was learned again. Linear probes of what the model saw before it was trained were "
+    "fitted to training rows and trusted samples, and every sample is judged by probes that were "
+    "fitted without it; where a loss after learning again is given, it is theirs. The score is "
+    "what they hold against the given label, as log odds that it is wrong; the yardstick is {} "
+    "trusted samples, a quarter of them judged under a wrong label on purpose."
+)
 NOT_REFITTED = (
     "The estimator could not be fitted anew, so the network that imitates it speaks for it "
     "throughout."
@@ -57,8 +64,10 @@ def find_mislabels(
     if mirror.relearned:
         familiar, mirrored = map(scores.train.predictions, (FAMILIAR, RELEARNED))
     else:
+        # What the trained model says counts for nothing: it knows rows, and no trusted sample.
         assert probes is not None
-        familiar, mirrored = own, probes.rows
+        familiar = mirrored = probes.rows
+        probes = None
     estimator, said, crosswise = loaded.model.estimator, "", None
     if estimator is not None and config.task == "classification":
         crosswise = _crosswise(estimator, loaded, config)
@@ -80,7 +89,12 @@ def find_mislabels(
         contradicted(train) if config.task == "classification" else None,
     )
     flags = FLAGGERS[config.task](rows, known, settings)
-    return replace(flags, method=flags.method + said)
+    method = (
+        flags.method
+        if mirror.relearned or crosswise is not None
+        else PROBED.format(0 if known is None else len(known.planted))
+    )
+    return replace(flags, method=method + said)
 
 
 def _has_words(train: Samples) -> bool:
@@ -97,6 +111,10 @@ def _references(mirror: Mirror, scores: Scores, probes: Judged | None) -> Refere
     if mirror.references is None or scores.held_out is None:
         return None
     pool = mirror.references.pool
+    if not mirror.relearned:
+        assert probes is not None
+        said = probes.trusted[pool.positions]
+        return References(pool.labels, mirror.references.planted, said, said)
     return References(
         pool.labels,
         mirror.references.planted,
