@@ -208,8 +208,9 @@ def _run(
     made_from = fingerprint.of_inputs(config)
     if directory.finished_before:
         return read_again(directory.path, made_from)
-    refuse_worse_than_chance(loaded)
     steps, engine = directory.begin(fingerprint), make_engine(config)
+    # After the directory has said whether this is the audit that was interrupted there.
+    refuse_worse_than_chance(loaded)
     with clock.stage("mirror"):
         # Learning again, leaks and evidence take rows at random, many times over.
         loaded = loaded.quick_to_take(steps.folder)
