@@ -1,10 +1,8 @@
-"""Labels as class indices or targets; every row without a usable one is named."""
+"""Classes: one of several for each row, as its index; every row without a usable one is named."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -13,15 +11,21 @@ import yaml
 from numpy.typing import NDArray
 
 from dataaudit.errors import DataError
-
-SHOWN = 20
-"""At most this many values are listed in a message."""
-
-UNUSABLE = -1
-"""The class index of a label that is missing or is none of the classes, where that is allowed."""
-
-IGNORED = -2
-"""The class index of a label that says that its row is not to be judged (`ignore_label`)."""
+from dataaudit.inert import as_it_was
+from dataaudit.labels.kind import Kind, Labels, Names, Reading
+from dataaudit.labels.values import (
+    IGNORED,
+    SHOWN,
+    UNUSABLE,
+    is_ignored,
+    is_missing,
+    listed,
+    meant,
+    named_row,
+    plain,
+    such_rows,
+    unusable,
+)
 
 MOST_CLASSES = 100_000
 """A larger whole number is no class index; a list of that many classes would fill the memory."""
@@ -72,9 +76,9 @@ def class_indices(
     except TypeError as error:
         kind = _first_unhashable(values)
         raise DataError(f"{where}: labels must be text or numbers, found a {kind}") from error
-    distinct = [_plain(value) for value in found]
-    to_ignore = [code for code, value in enumerate(distinct) if _is_ignored(value, ignore)]
-    as_read = [None if _is_missing(value, names) else value for value in distinct]
+    distinct = [plain(value) for value in found]
+    to_ignore = [code for code, value in enumerate(distinct) if is_ignored(value, ignore)]
+    as_read = [None if is_missing(value, names) else value for value in distinct]
     missing = [
         code for code, value in enumerate(as_read) if value is None and code not in to_ignore
     ]
@@ -108,100 +112,6 @@ def class_indices(
     )
     table[to_ignore] = IGNORED
     return table[codes], list(classes)
-
-
-def targets(
-    values: pd.Series,
-    ids: NDArray[Any],
-    *,
-    where: str,
-    tolerate: bool = False,
-    ignore: str | int | None = None,
-) -> NDArray[np.float64]:
-    """Turn labels into regression targets.
-
-    Parameters
-    ----------
-    values, ids, where
-        As for `class_indices`.
-    tolerate : bool
-        Whether targets that cannot be used become NaN instead of an error.
-    ignore : str, int or None
-        The value that becomes minus infinity: its row is not to be judged.
-
-    Returns
-    -------
-    float64 `[n]`
-
-    Raises
-    ------
-    DataError
-        When a target is missing, is not a number, or is infinite.
-    """
-    try:
-        numeric = pd.to_numeric(values.astype(object), errors="coerce")
-        result = np.array(numeric, dtype=np.float64)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise DataError(f"{where}: expected a finite number in every row: {error}") from error
-    result[~np.isfinite(result)] = np.nan
-    if ignore is not None:
-        named = [_is_ignored(_plain(value), ignore) for value in values]
-        result[np.array(named, dtype=bool)] = -np.inf
-    wrong = np.flatnonzero(np.isnan(result))
-    if len(wrong) and (not tolerate or len(wrong) == len(result)):
-        row = int(wrong[0])
-        found = _plain(values.iloc[row])
-        what = "the target is missing" if _is_missing(found, None) else f"target {found!r}"
-        raise DataError(
-            f"{where}: {_row(row, ids)}: {what}; expected a finite number in every row"
-            f" ({_and_others(len(wrong))})"
-        )
-    return result
-
-
-def unusable(labels: NDArray[Any]) -> NDArray[np.bool_]:
-    """Tell which rows have a label that cannot be used, `[n]`; of any task."""
-    if labels.ndim == 2:
-        return np.asarray((labels == UNUSABLE).any(axis=1))
-    if np.issubdtype(labels.dtype, np.floating):
-        return np.asarray(np.isnan(labels))
-    return np.asarray(labels == UNUSABLE)
-
-
-def ignored(labels: NDArray[Any]) -> NDArray[np.bool_]:
-    """Tell which rows have a label that says not to judge them, `[n]`; of any task."""
-    if labels.ndim == 2:
-        return np.asarray((labels == IGNORED).any(axis=1))
-    if np.issubdtype(labels.dtype, np.floating):
-        return np.asarray(np.isneginf(labels))
-    return np.asarray(labels == IGNORED)
-
-
-def _is_ignored(value: Any, ignore: str | int | None) -> bool:
-    return ignore is not None and str(value) == str(ignore)
-
-
-def _plain(value: Any) -> Any:
-    """Return a NumPy or torch scalar as a Python value, and a whole float as an int."""
-    if hasattr(value, "item") and getattr(value, "size", 1) != 0:
-        try:
-            value = value.item()
-        except (TypeError, ValueError, RuntimeError):
-            return value
-    if isinstance(value, float | Decimal) and math.isfinite(value) and value == int(value):
-        return int(value)
-    return value
-
-
-def _is_missing(value: Any, names: Sequence[str] | None) -> bool:
-    """Tell whether a label says nothing: None, NaN, empty text, -1 beside stored names."""
-    if value is None or value is pd.NA or value is pd.NaT:
-        return True
-    if isinstance(value, str):
-        return value == ""
-    if isinstance(value, float | Decimal) and math.isnan(value):
-        return True
-    return names is not None and isinstance(value, int) and value == -1
 
 
 def _named(value: Any, names: Sequence[str]) -> Any:
@@ -278,8 +188,8 @@ def _refuse_missing(
     rows = np.flatnonzero(np.isin(codes, [-1, *missing]))
     if len(rows):
         raise DataError(
-            f"{where}: {_row(int(rows[0]), ids)}: the label is missing"
-            f" ({_and_others(len(rows))}); expected one in every row"
+            f"{where}: {named_row(int(rows[0]), ids)}: the label is missing"
+            f" ({such_rows(len(rows))}); expected one in every row"
         )
 
 
@@ -288,7 +198,7 @@ def _refuse_unknown(
 ) -> None:
     more = f", ... ({len(classes)} in all)" if len(classes) > SHOWN else ""
     message = (
-        f"{where}: {_row(row, ids)}: label {value!r} is not one of the classes"
+        f"{where}: {named_row(row, ids)}: label {value!r} is not one of the classes"
         f" [{_listed(list(classes))}{more}]"
     )
     if isinstance(value, int) and all(isinstance(known, str) for known in classes):
@@ -298,17 +208,6 @@ def _refuse_unknown(
     raise DataError(message)
 
 
-def _row(row: int, ids: NDArray[Any]) -> str:
-    """Name a row by its position and, where it has another one, its id."""
-    identity = ids[row]
-    own = "" if isinstance(identity, np.int64) and identity == row else f" (id {identity!s})"
-    return f"row {row}{own}"
-
-
-def _and_others(count: int) -> str:
-    return "1 such row" if count == 1 else f"{count} such rows"
-
-
 def _first_unhashable(values: pd.Series) -> str:
     for value in values:
         try:
@@ -316,3 +215,81 @@ def _first_unhashable(values: pd.Series) -> str:
         except TypeError:
             return type(value).__name__
     return "mixture of types"
+
+
+def read(values: pd.Series, ids: NDArray[Any], where: str, reading: Reading) -> Labels:
+    """Read class indices; names and classes may come from the user, the data or the model."""
+    classes, names = reading.classes, reading.stored_names
+    if reading.output_names is not None and classes in (None, reading.output_names):
+        classes = reading.output_names
+        # Names that are numbers themselves (stars from "1" to "5") are matched as they are.
+        if names is None and not any(name.lstrip("-").isdigit() for name in classes):
+            names = classes
+    return class_indices(
+        values,
+        ids,
+        where=where,
+        classes=classes,
+        names=names,
+        tolerate=reading.tolerate,
+        ignore=reading.ignore,
+    )
+
+
+def shown(labels: NDArray[np.int64], classes: Names) -> NDArray[Any]:
+    """Return the class values, `[n]`."""
+    return np.array(list(classes))[labels]
+
+
+def carried(labels: NDArray[np.int64], classes: Names) -> NDArray[np.bool_]:
+    """Tell which class each row has, `[n, C]`."""
+    return np.eye(len(classes), dtype=bool)[labels]
+
+
+def counts(
+    labels: NDArray[np.int64], classes: Names, train: NDArray[Any]
+) -> list[tuple[str, int]]:
+    """Return the rows of each class."""
+    rows = np.bincount(labels, minlength=len(classes)).tolist()
+    return [(str(name), count) for name, count in zip(classes, rows, strict=True)]
+
+
+def typed(text: str, classes: Sequence[str], given: str) -> str:
+    """Return the class that a person typed."""
+    for candidate in (as_it_was(text), text):
+        if candidate in classes:
+            return candidate
+    more = f", ... ({len(classes)} in all)" if len(classes) > SHOWN else ""
+    raise ValueError(
+        f"{text!r} is none of the classes {listed(classes)}{more}{meant(text, classes)}"
+    )
+
+
+def corrected(after: str, before: str, value: Any, classes: Sequence[str]) -> int:
+    """Return the index of the class named `after`."""
+    return list(classes).index(after)
+
+
+def usable(labels: NDArray[np.int64], classes: Names) -> NDArray[np.bool_]:
+    """Tell which indices are those of a class, `[n]`."""
+    return np.asarray((labels >= 0) & (labels < len(classes)))
+
+
+def at_least_two(classes: Names) -> None:
+    """Raise a `ValueError` where there is nothing to tell apart."""
+    if len(classes) < 2:
+        raise ValueError("expected at least 2 classes")
+
+
+CLASSES = Kind(
+    read=read,
+    shown=shown,
+    carried=carried,
+    counts=counts,
+    typed=typed,
+    corrected=corrected,
+    usable=usable,
+    check_classes=at_least_two,
+    one_class=True,
+    indices=True,
+)

@@ -16,7 +16,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dataaudit.errors import DataError
-from dataaudit.labels.classes import IGNORED, UNUSABLE
+from dataaudit.inert import as_it_was
+from dataaudit.labels.kind import Kind, Labels, Names, Reading, carriers_counted
+from dataaudit.labels.values import IGNORED, UNUSABLE, listed, meant, short
 
 SEPARATOR = "|"
 NO_LABEL = "(none)"
@@ -145,7 +147,7 @@ def sets_of_values(
             ignored[row], labels = True, []
         if labels is None and not tolerate:
             raise DataError(
-                f"{where}: row {row} (id {ids[row]}): found {_short(value)}; expected a list of "
+                f"{where}: row {row} (id {ids[row]}): found {short(value)}; expected a list of "
                 f"labels, or text with {separator!r} between labels (task multi-label)"
             )
         found.append(labels)
@@ -204,6 +206,86 @@ def _numbered(found: Sequence[list[Any] | None], where: str) -> list[str | int]:
     )
 
 
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+def read(values: pd.Series, ids: NDArray[Any], where: str, reading: Reading) -> Labels:
+    """Read sets from one column."""
+    return sets_of_values(
+        values,
+        ids,
+        where=where,
+        classes=reading.classes,
+        separator=reading.separator,
+        ignore=reading.ignore,
+        tolerate=reading.tolerate,
+    )
+
+
+def read_columns(
+    table: pd.DataFrame, ids: NDArray[Any], where: str, reading: Reading
+) -> Labels:
+    """Read sets from 0/1 columns; the classes are their names, or as the caller has them.
+
+    Raises
+    ------
+    DataError
+        There are more or fewer classes than columns; a value is neither 0 nor 1.
+    """
+    if reading.classes is not None and len(reading.classes) != table.shape[1]:
+        raise DataError(
+            f"{where}: {table.shape[1]} label columns, but classes: names "
+            f"{len(reading.classes)}; expected as many, in the same order"
+        )
+    members = sets_of_columns(
+        table, ids, where=where, ignore=reading.ignore, tolerate=reading.tolerate
+    )
+    return members, list(table.columns) if reading.classes is None else list(reading.classes)
+
+
+def shown(labels: Members, classes: Names) -> NDArray[Any]:
+    """Return the sets as text, `[n]`."""
+    return np.array([as_text(members, classes) for members in labels], dtype=object)
+
+
+def carried(labels: Members, classes: Names) -> NDArray[np.bool_]:
+    """Tell which labels each row has, `[n, L]`."""
+    return labels > 0
+
+
+def typed(text: str, classes: Sequence[str], given: str) -> str:
+    """Return the set that a person typed."""
+    try:
+        members = from_text(as_it_was(text), classes)
+    except ValueError as error:
+        name = str(error)
+        raise ValueError(
+            f"{name!r} in {text!r} is none of the labels {listed(classes)}; expected labels with "
+            f"{SEPARATOR!r} between them, or {NO_LABEL}{meant(name, classes)}"
+        ) from None
+    return as_text(members, classes)
+
+
+def corrected(after: str, before: str, value: Any, classes: Sequence[str]) -> tuple[str, ...]:
+    """Return the labels of the set."""
+    return tuple(name for name in after.split(SEPARATOR) if name != NO_LABEL)
+
+
+def can_be_told_apart(classes: Names) -> None:
+    """Raise a `ValueError` where a name would be mistaken in the text of a set."""
+    for name in map(str, classes):
+        if SEPARATOR in name or name in ("", NO_LABEL) or name != name.strip():
+            raise ValueError(
+                f"{name!r} cannot be told apart in a set such as a|c; expected names "
+                "without | and outer spaces, other than (none)"
+            )
+
+
+SETS = Kind(
+    read=read,
+    read_columns=read_columns,
+    shown=shown,
+    carried=carried,
+    counts=carriers_counted(carried),
+    typed=typed,
+    corrected=corrected,
+    check_classes=can_be_told_apart,
+    form="several choices",
+)

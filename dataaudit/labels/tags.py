@@ -14,7 +14,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dataaudit.errors import DataError
-from dataaudit.labels.classes import IGNORED, UNUSABLE
+from dataaudit.inert import as_it_was
+from dataaudit.labels.classes import at_least_two
+from dataaudit.labels.kind import Kind, Labels, Names, Reading, carriers_counted
+from dataaudit.labels.values import IGNORED, UNUSABLE, ignored, listed, meant, short, unusable
 
 NOT_JUDGED = -100
 """Of a token that has no tag to be judged, and of the padding after a row's last token: what torch
@@ -37,17 +40,6 @@ def as_text(tags: NDArray[Any], classes: Sequence[str | int]) -> str:
     judged = np.flatnonzero(tags != NOT_JUDGED)
     stop = judged[-1] + 1 if len(judged) else 0
     return " ".join(NO_TAG if tag == NOT_JUDGED else str(classes[tag]) for tag in tags[:stop])
-
-
-def carriers(tags: NDArray[Any], classes: int) -> NDArray[np.bool_]:
-    """Tell which classes each row has among its tags, `[rows, C]`."""
-    return np.stack([(tags == place).any(axis=1) for place in range(classes)], axis=1)
-
-
-def widened(tags: NDArray[Any], tokens: int) -> NDArray[Any]:
-    """Return the same tags with more padding, `[rows, tokens]`."""
-    width = tokens - tags.shape[1]
-    return np.pad(tags, ((0, 0), (0, width)), constant_values=NOT_JUDGED) if width else tags
 
 
 def tags_of_values(
@@ -91,7 +83,7 @@ def tags_of_values(
         tags = _tags(value)
         if tags is None and not tolerate:
             raise DataError(
-                f"{where}: row {row} (id {ids[row]}): found {_short(value)}; expected a list of "
+                f"{where}: row {row} (id {ids[row]}): found {short(value)}; expected a list of "
                 "tags, one for each token (task token-classification)"
             )
         found.append(tags)
@@ -148,6 +140,114 @@ def _numbered(found: Sequence[list[Any] | None], unjudged: set[str], where: str)
     )
 
 
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+def read(values: pd.Series, ids: NDArray[Any], where: str, reading: Reading) -> Labels:
+    """Read tags from one column of lists."""
+    return tags_of_values(
+        values,
+        ids,
+        where=where,
+        classes=reading.classes or reading.output_names,
+        ignore=reading.ignore,
+        tolerate=reading.tolerate,
+    )
+
+
+def shown(labels: Tags, classes: Names) -> NDArray[Any]:
+    """Return the tags as text, `[n]`."""
+    return np.array([as_text(row, classes) for row in labels], dtype=object)
+
+
+def carried(labels: Tags, classes: Names) -> NDArray[np.bool_]:
+    """Tell which classes each row has among its tags, `[n, C]`."""
+    return np.stack([(labels == place).any(axis=1) for place in range(len(classes))], axis=1)
+
+
+def typed(text: str, classes: Sequence[str], given: str) -> str:
+    """Return the tags that a person typed: as many as were given."""
+    old, new = given.split(), as_it_was(text).split()
+    if len(new) != len(old):
+        raise ValueError(
+            f"found {len(new)} tags in {text!r}, expected {len(old)} with blanks between them, "
+            f"one for each token: {given}"
+        )
+    for before, tag in zip(old, new, strict=True):
+        if (tag not in classes and tag != NO_TAG) or (before == NO_TAG) != (tag == NO_TAG):
+            raise ValueError(
+                f"{tag!r} in {text!r} is none of the tags {listed(classes)}; {NO_TAG} stands for "
+                f"tokens that are not judged, and stays{meant(tag, classes)}"
+            )
+    return " ".join(new)
+
+
+def corrected(after: str, before: str, value: Any, classes: Sequence[str]) -> tuple[Any, ...]:
+    """Return a row's tags as the file would have them: only what changes is written anew.
+
+    Parameters
+    ----------
+    after, before : str
+        Corrected and given tags as text, equally many.
+    value : sequence, length tokens
+        As the file has them: class names or indices.
+    classes : sequence of str
+    """
+    tags = value.tolist() if isinstance(value, np.ndarray) else list(value)
+    for place, (old, new) in enumerate(zip(before.split(), after.split(), strict=True)):
+        if old != new:
+            tags[place] = _as_written(new, tags[place], classes)
+    return tuple(tags)
+
+
+def _as_written(name: str, instead_of: Any, classes: Sequence[str]) -> Any:
+    if isinstance(instead_of, str):
+        return name
+    named_by_numbers = all(known.isdecimal() for known in classes)
+    return int(name) if named_by_numbers else list(classes).index(name)
+
+
+def usable(labels: Tags, classes: Names) -> NDArray[np.bool_]:
+    """Tell which rows have tags of these classes, `[n]`."""
+    known = labels.max(axis=1, initial=NOT_JUDGED) < len(classes)
+    return np.asarray(known & ~(unusable(labels) | ignored(labels)))
+
+
+def reason(value: Any) -> str:
+    """Say why a value is no list of tags."""
+    return "it has no list of tags, one for each word"
+
+
+def can_be_told_apart(classes: Names) -> None:
+    """Raise a `ValueError` where a name would be mistaken in the text of a row's tags."""
+    at_least_two(classes)
+    for name in map(str, classes):
+        if name in ("", NO_TAG) or name.split() != [name]:
+            raise ValueError(
+                f"{name!r} cannot be told apart in a list of tags such as O B-PER; "
+                "expected names without blanks, other than _"
+            )
+
+
+def of_one_width(labels: Sequence[Tags]) -> list[Tags]:
+    """Return the tags with as much padding as the longest row of all needs."""
+    width = max(rows.shape[1] for rows in labels)
+    return [
+        np.pad(rows, ((0, 0), (0, width - rows.shape[1])), constant_values=NOT_JUDGED)
+        for rows in labels
+    ]
+
+
+TAGS = Kind(
+    read=read,
+    shown=shown,
+    carried=carried,
+    counts=carriers_counted(carried),
+    typed=typed,
+    corrected=corrected,
+    usable=usable,
+    reason=reason,
+    check_classes=can_be_told_apart,
+    alike=of_one_width,
+    form="text",
+    indices=True,
+    per_word=True,
+    repeats=False,
+)
