@@ -23,7 +23,7 @@ from review_examples import (
     write_saved,
 )
 
-from dataaudit.corrections.json_lines import value_span
+from dataaudit.datasets.json_lines import value_span
 from dataaudit.datasets.load import open_samples
 from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.review.precision import wilson

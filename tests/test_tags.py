@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from dataaudit.corrections.tags import corrected_tags
 from dataaudit.datasets.load import samples_from_object
 from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Samples
@@ -20,7 +19,7 @@ from dataaudit.flags import tags as tag_flags
 from dataaudit.flags.inputs import LabelledRows, References
 from dataaudit.flags.tables import FlagSettings
 from dataaudit.flags.tags import flag_tags, tag_signals
-from dataaudit.labels.tags import as_text, carriers, tags_of_values, widened
+from dataaudit.labels.tags import as_text, carried, corrected, of_one_width, tags_of_values
 from dataaudit.tasks import Classification, TokenClassification
 from dataaudit.tasks.weighted import WeightedTokenClassification
 
@@ -77,17 +76,17 @@ def test_tags_that_cannot_be_used_are_refused(
 def test_tags_as_text() -> None:
     assert as_text(np.array([0, -100, 2, -100]), CLASSES) == "O _ LOC"
     assert as_text(np.array([-1, -1]), CLASSES) == as_text(np.array([-2, -2]), CLASSES) == ""
-    assert carriers(TAGS.numpy(), 3).tolist() == [
+    assert carried(TAGS.numpy(), CLASSES).tolist() == [
         [True, True, True], [False, True, False], [True, True, True],
     ]  # fmt: skip
-    assert widened(np.array([[1]]), 3).tolist() == [[1, -100, -100]]
+    assert of_one_width([np.array([[1]]), np.zeros((2, 3))])[0].tolist() == [[1, -100, -100]]
 
 
 def test_only_tags_that_change_are_written_anew() -> None:
-    names = corrected_tags(["O", "0", -100], "O O _", "O LOC _", CLASSES)
+    names = corrected("O LOC _", "O O _", ["O", "0", -100], CLASSES)
     assert names == ("O", "LOC", -100)
-    assert corrected_tags(np.array([0, 0]), "O O", "O LOC", CLASSES) == (0, 2)
-    assert corrected_tags([0, 1], "0 1", "2 1", ["0", "1", "2"]) == (2, 1)
+    assert corrected("O LOC", "O O", np.array([0, 0]), CLASSES) == (0, 2)
+    assert corrected("2 1", "0 1", [0, 1], ["0", "1", "2"]) == (2, 1)
 
 
 def samples_of(frame: pd.DataFrame, **settings: Any) -> Samples:

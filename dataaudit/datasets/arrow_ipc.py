@@ -13,9 +13,12 @@ import pyarrow as pa
 import pyarrow.ipc
 from numpy.typing import NDArray
 
+from dataaudit.datasets.arrow_column import new_values, with_labels
+from dataaudit.datasets.changes import Changes
 from dataaudit.datasets.files import readable
 from dataaudit.datasets.frames import block_starts, column_names, may_change_type, pick, plain_frame
-from dataaudit.datasets.sources import ColumnSource
+from dataaudit.datasets.samples import Samples
+from dataaudit.datasets.sources import ColumnSource, Format
 from dataaudit.errors import DataError
 
 _FILE_MAGIC = b"ARROW1"
@@ -114,6 +117,41 @@ class ArrowFiles(ColumnSource):
                 return plain_frame(table.take(pa.array(rows)), self.with_missing)
         raise DataError(f"{self.description}: the file changed while it was being read")
 
+    def files(self) -> list[Path]:
+        """Return the files."""
+        return self.paths
+
+    def rewrite(self, samples: Samples, changes: Changes, target: Path) -> None:
+        """Write the file with other labels, one record batch in memory at a time.
+
+        Schema, metadata and record batches stay as they were.
+        """
+        self.rewrite_files(samples, changes, [target])
+
+    def rewrite_files(self, samples: Samples, changes: Changes, targets: Sequence[Path]) -> None:
+        """Write each of the files with other labels to the target of its own."""
+        column = str(samples.label_column)
+        place = self.schema.get_field_index(column)
+        field = self.schema.field(place)
+        values = new_values(samples, changes, field.type, self.stored_classes(column))
+        start = 0
+        for path, target in zip(self.paths, targets, strict=True):
+            with readable(self.description, "an Arrow file or stream"), opened(path) as reader:
+                is_file = isinstance(reader, pyarrow.ipc.RecordBatchFileReader)
+                new_writer = pyarrow.ipc.new_file if is_file else pyarrow.ipc.new_stream
+                with (
+                    pa.OSFile(str(target), "wb") as sink,
+                    new_writer(sink, reader.schema) as writer,
+                ):
+                    for _, batch in record_batches(reader, None):
+                        stop = start + batch.num_rows
+                        new = changes.within(start, stop)
+                        if values:
+                            labels = with_labels(batch.column(place), new, values)
+                            batch = batch.set_column(place, field, labels)
+                        writer.write_batch(batch)
+                        start = stop
+
 
 @contextmanager
 def opened(
@@ -142,3 +180,8 @@ def record_batches(
             yield index, batch
             if wanted is not None and index == max(wanted):
                 return
+
+
+FORMAT = Format.of_files(
+    lambda path, description: ArrowFiles.open([path], description), ".arrow", ".feather"
+)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -20,26 +19,14 @@ from dataaudit.errors import DataError, close_match
 from dataaudit.labels.values import UNUSABLE
 
 
-def column_samples(
-    source: ColumnSource,
-    sha256: str | None,
-    settings: ReadSettings,
-    *,
-    folder: Path | None = None,
-    class_names: Sequence[str] | None = None,
-) -> Samples:
+def column_samples(source: ColumnSource, settings: ReadSettings) -> Samples:
     """Return the samples of a source with columns.
 
     Parameters
     ----------
     source : ColumnSource
-    sha256 : str or None
-        Hash of the files; None for what is in memory, which is hashed by its values.
+        What is in memory is hashed by its values.
     settings : ReadSettings
-    folder : Path or None
-        What image paths in a column are relative to.
-    class_names : sequence of str or None
-        The names the data stores for its classes, in its order.
 
     Raises
     ------
@@ -47,6 +34,10 @@ def column_samples(
         There are no rows; a column is missing; an id, a label or an image path cannot be used.
     """
     ids: NDArray[Any] = positions(source)
+    if settings.id_column is None:
+        settings = replace(settings, id_column=source.key_column())
+    sha256 = source.sha256()
+    folder = source.image_root()
     for name in settings.label_columns:
         _require_column(source, name, "label")
     if settings.id_column is not None:
@@ -59,13 +50,16 @@ def column_samples(
     if settings.id_column is not None:
         where = f"{source.description}: column {settings.id_column!r}"
         ids = row_ids(known[settings.id_column], where=where)
-    kind, reading = settings.kind, settings.reading(class_names)
+    kind = settings.kind
     if kind.read_columns is not None and not isinstance(settings.label, str):
         table = known[settings.label_columns]
-        labels, classes = kind.read_columns(table, ids, source.description, reading)
+        labels, classes = kind.read_columns(table, ids, source.description, settings.reading())
     else:
-        where = f"{source.description}: column {settings.label!r}"
-        labels, classes = kind.read(known.get(settings.label, NOTHING), ids, where, reading)
+        column = settings.label if isinstance(settings.label, str) else None
+        stored = None if column is None else source.stored_classes(column)
+        values = pd.Series(dtype=object) if column is None else known[column]
+        where = f"{source.description}: column {column!r}"
+        labels, classes = kind.read(values, ids, where, settings.reading(stored))
 
     features = [name for name in source.columns() if name not in own]
     first_rows = next(source.frames(ROWS_SEEN))

@@ -1,4 +1,4 @@
-"""CSV files (RFC 4180, UTF-8, one line of column names), read block by block.
+"""CSV files (RFC 4180, UTF-8, one line of column names), read and rewritten block by block.
 
 The type of each column is settled by one pass over the whole file, so that it never changes in
 the middle: whole numbers, else numbers, else true/false, else text. What would not come back as
@@ -12,9 +12,10 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pandas as pd
@@ -23,8 +24,11 @@ import pyarrow.compute as pc
 import pyarrow.csv
 from numpy.typing import NDArray
 
+from dataaudit.datasets.changes import Changes, as_cell, first_row_of
 from dataaudit.datasets.files import readable
 from dataaudit.datasets.frames import block_starts, plain_frame, refuse_repeated
+from dataaudit.datasets.samples import Samples
+from dataaudit.datasets.sources import Format
 from dataaudit.datasets.text_lines import (
     TextBlock,
     TextRows,
@@ -50,6 +54,9 @@ _NUMBER = (
 # A quoted field up to the quote that closes it, or to the end of the line. Possessive, so that
 # the time is linear in the line. A carriage return of its own ends a line as well.
 _QUOTED = re.compile(rb'(?:^|(?<=[,\r]))"(?:[^"]++|"")*+("?)')
+# A field with what ends it; possessive, so that the time is linear in the line.
+_FIELD = re.compile(rb'("(?:[^"]++|"")*+"[^,\r\n]*+|[^,\r\n]*+)(,|\r\n|\n|\r|\Z)')
+_COPY_BYTES = 1024 * 1024
 
 
 @dataclass
@@ -181,6 +188,28 @@ class CommaSeparated(TextRows):
             frame = plain_frame(table, with_missing=())
         return frame if rows is None else frame.iloc[rows]
 
+    def rewrite(self, samples: Samples, changes: Changes, target: Path) -> None:
+        """Write the file with other labels, every other byte as it was.
+
+        Each new label is written as the file writes that class elsewhere.
+        """
+        column = self.columns().index(str(samples.label_column))
+        if changes.values is not None:
+            cells = [_cell(as_cell(samples, new)) for new in changes.values]
+            written = dict(enumerate(cells))
+        else:
+            written = {
+                label: _as_written(samples, self, column, label) for label in changes.classes()
+            }
+        with self.path.open("rb") as original, target.open("wb") as copy:
+            for number, block in enumerate(self.blocks):
+                _copy_until(original, copy, block.offset)
+                start, stop = int(self.starts[number]), int(self.starts[number + 1])
+                new = {row: written[label] for row, label in changes.within(start, stop).items()}
+                content = original.read(block.size)
+                copy.write(_with_labels(content, column, new) if new else content)
+            _copy_until(original, copy, None)
+
 
 def _header(content: bytes, description: str) -> tuple[list[str], int, int]:
     """Return the column names, and how many bytes and lines they take."""
@@ -269,3 +298,63 @@ def _line_of_record(content: bytes, record: int, first_line: int) -> int:
                 return number
         quoted = _record_continues(line, quoted)
     return first_line
+
+
+def _as_written(samples: Samples, source: CommaSeparated, column: int, label: int) -> bytes:
+    row = first_row_of(samples, label)
+    if row is None:
+        return _cell(samples.classes[label])
+    number = int(np.searchsorted(source.starts, row, side="right")) - 1
+    content = read_block(source.path, source.blocks[number], source.description)
+    spans = _spans(content, column)
+    start, end = next(span for place, span in spans if place == row - source.starts[number])
+    return content[start:end]
+
+
+def _cell(value: str | int) -> bytes:
+    text = io.StringIO()
+    # Ends of lines are quoted only where they are the writer's own.
+    csv.writer(text, lineterminator="\r\n").writerow([value])
+    return text.getvalue().removesuffix("\r\n").encode("utf-8")
+
+
+def _with_labels(content: bytes, column: int, new: Mapping[int, bytes]) -> bytes:
+    parts = []
+    done = 0
+    for row, (start, end) in _spans(content, column):
+        if row in new:
+            parts += [content[done:start], new[row]]
+            done = end
+    return b"".join([*parts, content[done:]])
+
+
+def _spans(content: bytes, column: int) -> Iterator[tuple[int, tuple[int, int]]]:
+    """Yield each row's number in the block, and where its field `column` begins and ends."""
+    row = field = position = 0
+    span = (0, 0)
+    while position < len(content):
+        match = _FIELD.match(content, position)
+        assert match is not None
+        if field == column:
+            span = match.span(1)
+        position = match.end()
+        if match[2] == b",":
+            field += 1
+            continue
+        # The loader passes over empty lines, so they are no rows here either.
+        if field or match[1]:
+            yield row, span
+            row += 1
+        field = 0
+
+
+def _copy_until(original: BinaryIO, copy: BinaryIO, end: int | None) -> None:
+    while end is None or original.tell() < end:
+        left = _COPY_BYTES if end is None else min(_COPY_BYTES, end - original.tell())
+        content = original.read(left)
+        if not content:
+            return
+        copy.write(content)
+
+
+FORMAT = Format.of_files(CommaSeparated.open, ".csv")

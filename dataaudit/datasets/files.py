@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from dataaudit.errors import DataError
+from dataaudit.errors import DataError, close_match
 
 # What pyarrow, pandas and the operating system raise for a file that is damaged, truncated, not
 # of the format its ending promises, or that may not be read. Arrow's own exceptions derive from

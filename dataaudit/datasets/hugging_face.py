@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,68 +14,83 @@ import numpy as np
 import pandas as pd
 
 from dataaudit.datasets.arrow_ipc import ArrowFiles
+from dataaudit.datasets.changes import Changes
 from dataaudit.datasets.files import inside, readable
 from dataaudit.datasets.frames import column_names, may_change_type, pick, plain_frame
-from dataaudit.datasets.sources import ColumnSource
+from dataaudit.datasets.samples import Samples
+from dataaudit.datasets.sources import ColumnSource, Format
 from dataaudit.errors import DataError
 
 _ROWS_PER_READ = 256
+_STATE = "state.json"
+_SPLITS = "dataset_dict.json"
+_INFORMATION = "dataset_info.json"
+# What `datasets` computed from the rows and left beside them; it would be found again by name.
+_CACHE = "cache-*.arrow"
 
 
 def is_saved(folder: Path) -> bool:
     """Tell whether a folder was written by `Dataset.save_to_disk` or `DatasetDict.save_to_disk`."""
-    return (folder / "state.json").is_file() or (folder / "dataset_dict.json").is_file()
+    return (folder / _STATE).is_file() or (folder / _SPLITS).is_file()
 
 
-def open_saved(folder: Path, description: str) -> ArrowFiles:
-    """Open a folder written by `Dataset.save_to_disk`.
+@dataclass(frozen=True)
+class SavedDataSet(ArrowFiles):
+    """The rows of a folder written by `Dataset.save_to_disk`."""
 
-    Raises
-    ------
-    DataError
-        When it holds several splits, names files that are missing or lie outside, or a file is
-        damaged.
-    """
-    if (folder / "dataset_dict.json").is_file():
-        splits = _json(folder / "dataset_dict.json", description).get("splits") or ["..."]
-        raise DataError(
-            f"{description}: holds the splits {', '.join(map(str, splits))}; give the path of one,"
-            f" for example {folder / str(splits[0])}"
-        )
-    state = _json(folder / "state.json", description)
-    if state.get("_indices_data_files"):
-        raise DataError(
-            f"{description}: rows are reordered by an index file; save the data set again with a"
-            " current version of datasets"
-        )
-    listed = state.get("_data_files")
-    if not isinstance(listed, list) or not listed:
-        raise DataError(f"{description}: state.json names no data files")
-    paths = []
-    for entry in listed:
-        name = entry.get("filename") if isinstance(entry, dict) else None
-        path = inside(folder, name) if isinstance(name, str) else None
-        if path is None:
-            raise DataError(f"{description}: there is no data file {name!r} in the folder")
-        paths.append(path)
-    return ArrowFiles.open(paths, description)
+    folder: Path
 
+    @classmethod
+    def open_folder(cls, folder: Path, description: str) -> SavedDataSet:
+        """Read what the folder says of itself, and the record batches' headers.
 
-def saved_files(folder: Path, source: ArrowFiles) -> list[Path]:
-    """Return the files that make up a saved data set."""
-    return [*source.paths, *(path for path in [folder / "dataset_info.json"] if path.is_file())]
+        Raises
+        ------
+        DataError
+            When it holds several splits, names files that are missing or lie outside, or a file
+            is damaged.
+        """
+        rows = ArrowFiles.open(_data_files(folder, description), description)
+        return cls(**vars(rows), folder=folder)
 
+    def files(self) -> list[Path]:
+        """Return the files that make up the data set."""
+        information = self.folder / _INFORMATION
+        return [*self.paths, *([information] if information.is_file() else [])]
 
-def saved_class_names(folder: Path, column: str, description: str) -> list[str] | None:
-    """Return the names of a saved ClassLabel column, in stored order, or None."""
-    if not (folder / "dataset_info.json").is_file():
-        return None
-    features = _json(folder / "dataset_info.json", description).get("features")
-    feature = features.get(column) if isinstance(features, dict) else None
-    if not isinstance(feature, dict) or feature.get("_type") != "ClassLabel":
-        return None
-    names = feature.get("names")
-    return [str(name) for name in names] if isinstance(names, list) and names else None
+    def image_root(self) -> Path:
+        """Return the folder."""
+        return self.folder
+
+    def patterns(self) -> list[str]:
+        """Return the names of the files that hold the rows."""
+        return [path.name for path in self.paths]
+
+    def stored_classes(self, column: str) -> list[str] | None:
+        """Return the names of a ClassLabel column, in stored order, or None."""
+        if not (self.folder / _INFORMATION).is_file():
+            return None
+        features = _json(self.folder / _INFORMATION, self.description).get("features")
+        feature = features.get(column) if isinstance(features, dict) else None
+        if not isinstance(feature, dict) or feature.get("_type") != "ClassLabel":
+            return None
+        names = feature.get("names")
+        return [str(name) for name in names] if isinstance(names, list) and names else None
+
+    def rewrite(self, samples: Samples, changes: Changes, target: Path) -> None:
+        """Write the folder with other labels.
+
+        Its fingerprint changes: `datasets` looks up what it computed before by that name, and
+        would otherwise hand out results of the old labels.
+        """
+        shutil.copytree(self.folder, target, ignore=_ignored(self))
+        inside_folder = [path.relative_to(self.folder.resolve()) for path in self.paths]
+        self.rewrite_files(samples, changes, [target / path for path in inside_folder])
+        state = json.loads((self.folder / _STATE).read_bytes())
+        made_of = json.dumps([samples.sha256, changes.positions.tolist(), changes.labels.tolist()])
+        state["_fingerprint"] = hashlib.sha256(made_of.encode()).hexdigest()[:16]
+        text = json.dumps(state, indent=2, sort_keys=True)
+        (target / _STATE).write_text(text, encoding="utf-8")
 
 
 def is_data_set(obj: Any) -> bool:
@@ -84,12 +101,6 @@ def is_data_set(obj: Any) -> bool:
         and hasattr(obj, "__len__")
         and isinstance(getattr(obj, "column_names", None), list)
     )
-
-
-def class_names(obj: Any, column: str) -> list[str] | None:
-    """Return the names of a ClassLabel column of a `datasets.Dataset`, or None."""
-    names = getattr(obj.features.get(column), "names", None)
-    return [str(name) for name in names] if names else None
 
 
 @dataclass(frozen=True)
@@ -137,10 +148,48 @@ class InMemory(ColumnSource):
         """Return the rows at `positions`, in that order, index = positions."""
         return pick(np.array([0, len(self)], dtype=np.int64), positions, self._rows)
 
+    def stored_classes(self, column: str) -> list[str] | None:
+        """Return the names of a ClassLabel column, or None."""
+        names = getattr(self.data_set.features.get(column), "names", None)
+        return [str(name) for name in names] if names else None
+
     def _rows(self, block: int, rows: np.ndarray[Any, np.dtype[np.int64]]) -> pd.DataFrame:
         with readable(self.description, "a datasets.Dataset"):
             table = self.data_set[rows.tolist()] if len(rows) else self.data_set[0:0]
             return plain_frame(table.select(self.names), self.with_missing)
+
+
+def _data_files(folder: Path, description: str) -> list[Path]:
+    """Return the files that `state.json` names, all inside the folder."""
+    if (folder / _SPLITS).is_file():
+        splits = _json(folder / _SPLITS, description).get("splits") or ["..."]
+        raise DataError(
+            f"{description}: holds the splits {', '.join(map(str, splits))}; give the path of one,"
+            f" for example {folder / str(splits[0])}"
+        )
+    state = _json(folder / _STATE, description)
+    if state.get("_indices_data_files"):
+        raise DataError(
+            f"{description}: rows are reordered by an index file; save the data set again with a"
+            " current version of datasets"
+        )
+    listed = state.get("_data_files")
+    if not isinstance(listed, list) or not listed:
+        raise DataError(f"{description}: state.json names no data files")
+    paths = []
+    for entry in listed:
+        name = entry.get("filename") if isinstance(entry, dict) else None
+        path = inside(folder, name) if isinstance(name, str) else None
+        if path is None:
+            raise DataError(f"{description}: there is no data file {name!r} in the folder")
+        paths.append(path)
+    return paths
+
+
+def _ignored(source: ArrowFiles) -> Callable[[str, list[str]], set[str]]:
+    rewritten = {path.name for path in source.paths}
+    cache = shutil.ignore_patterns(_CACHE)
+    return lambda folder, names: {*cache(folder, names), *(rewritten & set(names))}
 
 
 def _json(path: Path, description: str) -> dict[str, Any]:
@@ -149,3 +198,6 @@ def _json(path: Path, description: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise DataError(f"{description}: {path.name} does not hold a JSON object")
     return content
+
+
+FORMAT = Format(is_saved, lambda path, _: SavedDataSet.open_folder(path, str(path)))

@@ -7,16 +7,20 @@ are no rows. Links to folders, and links that lead out of the folder, are refuse
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
+from dataaudit.datasets.changes import Changes
 from dataaudit.datasets.files import inside, readable
 from dataaudit.datasets.frames import TEXT
 from dataaudit.datasets.images import ENDINGS, encoded
-from dataaudit.datasets.sources import ColumnSource
+from dataaudit.datasets.samples import Samples
+from dataaudit.datasets.sources import ColumnSource, Format
 from dataaudit.errors import DataError
 
 _IMAGES_PER_READ = 16
@@ -90,6 +94,43 @@ class ImageFolder(ColumnSource):
             whole.update(hashlib.sha256(self._image(path)).digest())
         return whole.hexdigest()
 
+    def image_root(self) -> Path:
+        """Return the folder."""
+        return self.folder
+
+    def stored_classes(self, column: str) -> list[str]:
+        """Return the names of the folders."""
+        return self.class_names
+
+    def rows_are_files(self) -> bool:
+        """Tell that each row is a file in the folder of its class."""
+        return True
+
+    def patterns(self) -> list[str]:
+        """Return what the names of the images are like, one pattern for each ending."""
+        return [f"**/*{ending}" for ending in sorted({Path(path).suffix for path in self.paths})]
+
+    def rewrite(self, samples: Samples, changes: Changes, target: Path) -> None:
+        """Copy the folder, each image to the folder of its new class under the name it had.
+
+        Files are copied, not linked: to edit a copy must never change the original. Where the new
+        class has an image of that name already, the copy's name says where it came from.
+        """
+        moved = moved_paths(samples, self, changes)
+        for name in self.class_names:
+            (target / name).mkdir(parents=True)
+        for folder, _, files in os.walk(self.folder):
+            for name in files:
+                relative = (Path(folder) / name).relative_to(self.folder).as_posix()
+                new = target / moved.get(relative, relative)
+                new.parent.mkdir(parents=True, exist_ok=True)
+                try:
+                    shutil.copy2(self.folder / relative, new)
+                except OSError as error:
+                    raise DataError(
+                        f"{self.folder / relative}: cannot be copied: {error.strerror}"
+                    ) from None
+
     def _frame(self, paths: list[str], columns: list[str]) -> pd.DataFrame:
         series = {}
         for name in columns:
@@ -140,3 +181,24 @@ def _is_folder(entry: Path, root: Path, description: str) -> bool:
             " followed"
         )
     return True
+
+
+def moved_paths(samples: Samples, source: ImageFolder, changes: Changes) -> dict[str, str]:
+    """Return the old and the new path of each image that changes its class."""
+    taken = set(source.paths)
+    moved = {}
+    for position, label in zip(changes.positions.tolist(), changes.labels.tolist(), strict=True):
+        old = source.paths[position]
+        below = PurePosixPath(*PurePosixPath(old).parts[1:])
+        new = PurePosixPath(str(samples.classes[label])) / below
+        number = 1
+        while str(new) in taken:
+            origin = PurePosixPath(old).parts[0] + ("" if number == 1 else f" {number}")
+            new = new.with_name(f"{below.stem} (was {origin}){below.suffix}")
+            number += 1
+        taken.add(str(new))
+        moved[old] = str(new)
+    return moved
+
+
+FORMAT = Format(Path.is_dir, lambda path, _: ImageFolder.open(path, str(path)))

@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from dataaudit.datasets.arrow_ipc import ArrowFiles
 from dataaudit.datasets.column_samples import column_samples
-from dataaudit.datasets.files import sha256_of
-from dataaudit.datasets.hugging_face import (
-    InMemory,
-    class_names,
-    is_data_set,
-    saved_class_names,
-    saved_files,
-)
-from dataaudit.datasets.image_folder import ImageFolder
+from dataaudit.datasets.formats import open_source
+from dataaudit.datasets.hugging_face import InMemory, is_data_set
 from dataaudit.datasets.memory import ArrayPair, Frame, Pairs, data_set_of, is_loader
-from dataaudit.datasets.opening import open_source
 from dataaudit.datasets.pair_samples import pair_samples
 from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Samples
-from dataaudit.datasets.shards import KEY, TarShards
 from dataaudit.errors import DataError
 
 
@@ -35,7 +24,7 @@ def open_samples(path: Path, settings: ReadSettings) -> Samples:
     Parameters
     ----------
     path : Path
-        A file of a known kind (`dataaudit.datasets.opening`), an image folder
+        A file of a known kind (`dataaudit.datasets.formats`), an image folder
         (`folder/class_name/*.png`), a folder written by Hugging Face `save_to_disk`, or shards
         (`shard_paths`).
     settings : ReadSettings
@@ -47,19 +36,7 @@ def open_samples(path: Path, settings: ReadSettings) -> Samples:
         column is missing; an id is missing or repeated; a label is missing or is no class. Rows
         are counted from 0 in messages, lines from 1.
     """
-    source = open_source(path, tolerate=settings.tolerate)
-    if isinstance(source, ImageFolder):
-        names = source.class_names
-        return column_samples(source, source.sha256(), settings, folder=path, class_names=names)
-    if isinstance(source, TarShards):
-        keyed = settings if settings.id_column is not None else replace(settings, id_column=KEY)
-        return column_samples(source, sha256_of(source.paths, str(path)), keyed)
-    if isinstance(source, ArrowFiles) and path.is_dir():
-        sha256 = sha256_of(saved_files(path, source), str(path))
-        first = next(iter(settings.label_columns), None)
-        stored = None if first is None else saved_class_names(path, first, str(path))
-        return column_samples(source, sha256, settings, folder=path, class_names=stored)
-    return column_samples(source, sha256_of([path], str(path)), settings, folder=path.parent)
+    return column_samples(open_source(path, tolerate=settings.tolerate), settings)
 
 
 def samples_from_object(obj: Any, settings: ReadSettings) -> Samples:
@@ -82,12 +59,9 @@ def samples_from_object(obj: Any, settings: ReadSettings) -> Samples:
     role = settings.role
     description = f"{role} ({type(obj).__name__})"
     if isinstance(obj, pd.DataFrame):
-        return column_samples(Frame(description, obj), None, settings)
+        return column_samples(Frame(description, obj), settings)
     if is_data_set(obj):
-        source = InMemory.open(obj, description)
-        first = next(iter(settings.label_columns), None)
-        names = None if first is None else class_names(obj, first)
-        return column_samples(source, None, settings, class_names=names)
+        return column_samples(InMemory.open(obj, description), settings)
     if isinstance(obj, tuple) and len(obj) == 2 and all(hasattr(part, "shape") for part in obj):
         inputs, labels = obj
         if len(inputs) != len(labels):

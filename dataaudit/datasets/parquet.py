@@ -1,4 +1,4 @@
-"""Parquet files, read row group by row group."""
+"""Parquet files, read and rewritten row group by row group."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet
 from numpy.typing import NDArray
 
+from dataaudit.datasets.arrow_column import new_values, with_labels
+from dataaudit.datasets.changes import Changes
 from dataaudit.datasets.files import readable
 from dataaudit.datasets.frames import (
     block_starts,
@@ -20,7 +22,8 @@ from dataaudit.datasets.frames import (
     pick,
     plain_frame,
 )
-from dataaudit.datasets.sources import ColumnSource
+from dataaudit.datasets.samples import Samples
+from dataaudit.datasets.sources import ColumnSource, Format
 from dataaudit.errors import DataError
 
 MOST_ROWS_PER_BYTE = 100
@@ -112,6 +115,36 @@ class Parquet(ColumnSource):
         if rows != expected:
             raise ValueError(f"row group {group} holds {rows} rows, {expected} were announced")
 
+    def files(self) -> list[Path]:
+        """Return the file."""
+        return [self.path]
+
+    def rewrite(self, samples: Samples, changes: Changes, target: Path) -> None:
+        """Write the file with other labels, one row group in memory at a time.
+
+        Schema, metadata, row groups and compression stay as they were.
+        """
+        with readable(self.description, "a Parquet file"), _file(self.path) as file:
+            schema = file.schema_arrow
+            place = schema.get_field_index(str(samples.label_column))
+            field = schema.field(place)
+            values = new_values(samples, changes, field.type, None)
+            group = file.metadata.row_group(0)
+            columns = [group.column(number) for number in range(group.num_columns)]
+            codecs = {column.path_in_schema: _codec(column.compression) for column in columns}
+            arrow_schema = b"ARROW:schema" in (file.metadata.metadata or {})
+            with pyarrow.parquet.ParquetWriter(
+                target, schema, compression=codecs, store_schema=arrow_schema
+            ) as writer:
+                for number in range(file.num_row_groups):
+                    table = file.read_row_group(number)
+                    start = int(self.starts[number])
+                    new = changes.within(start, start + len(table))
+                    if values:
+                        column = _in_one_piece(table.column(place))
+                        table = table.set_column(place, field, with_labels(column, new, values))
+                    writer.write_table(table, row_group_size=max(1, len(table)))
+
 
 def _file(path: Path) -> pyarrow.parquet.ParquetFile:
     return pyarrow.parquet.ParquetFile(path, buffer_size=_BUFFER_BYTES, pre_buffer=False)
@@ -137,3 +170,16 @@ def _with_missing(file: pyarrow.parquet.ParquetFile, columns: Sequence[str]) -> 
         for batch in file.iter_batches(_ROWS_PER_READ, columns=list(columns)):
             found.update(name for name in columns if batch.column(name).null_count)
     return frozenset(found)
+
+
+def _codec(name: str) -> str:
+    return "NONE" if name == "UNCOMPRESSED" else name
+
+
+def _in_one_piece(column: pa.ChunkedArray) -> pa.Array:
+    if column.num_chunks == 1:
+        return column.chunk(0)
+    return column.unify_dictionaries().combine_chunks()
+
+
+FORMAT = Format.of_files(Parquet.open, ".parquet")

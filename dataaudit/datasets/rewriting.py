@@ -10,23 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dataaudit.corrections.arrow_ipc import write_arrow
-from dataaudit.corrections.comma_separated import write_comma_separated
-from dataaudit.corrections.hugging_face import write_hugging_face
-from dataaudit.corrections.image_folder import write_image_folder
-from dataaudit.corrections.json_lines import write_json_lines
-from dataaudit.corrections.parquet import write_parquet
-from dataaudit.datasets.arrow_ipc import ArrowFiles
 from dataaudit.datasets.changes import Changes, as_labels
-from dataaudit.datasets.comma_separated import CommaSeparated
-from dataaudit.datasets.image_folder import ImageFolder
 from dataaudit.datasets.images import image_path
-from dataaudit.datasets.json_lines import JsonLines
 from dataaudit.datasets.load import open_samples
-from dataaudit.datasets.parquet import Parquet
 from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Samples
-from dataaudit.datasets.shards import TarShards
+from dataaudit.datasets.sources import ColumnSource
 from dataaudit.errors import DataError
 
 
@@ -42,11 +31,7 @@ def refuse_unfit_target(samples: Samples, target: Path) -> None:
             f"{', '.join(samples.label_columns)}; expected one label column, because corrections "
             "are written into one"
         )
-    if isinstance(samples.source, TarShards):
-        raise DataError(
-            f"{samples.source.description}: shards are not rewritten; correct the labels where the "
-            "shards are made (dataaudit export --to jsonl lists the rows by shard and key)"
-        )
+    _source(samples)
     if target.exists() or target.is_symlink():
         raise DataError(f"{target}: already exists; choose another name with --out")
     if not target.absolute().parent.is_dir():
@@ -87,7 +72,7 @@ def write_corrected(samples: Samples, changes: Changes, target: Path) -> Path:
     """
     temporary = target.absolute().with_name(f".{target.stem}.{os.getpid()}.tmp{target.suffix}")
     try:
-        _write(samples, changes, temporary)
+        _source(samples).rewrite(samples, changes, temporary)
         _check(samples, changes, temporary)
     except OSError as error:
         discard(temporary)
@@ -106,22 +91,16 @@ def discard(temporary: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _write(samples: Samples, changes: Changes, target: Path) -> None:
+def _source(samples: Samples) -> ColumnSource:
+    """Return the source, or raise a `DataError` where corrections cannot be written into it."""
     source = samples.source
-    if isinstance(source, CommaSeparated):
-        write_comma_separated(samples, source, changes, target)
-    elif isinstance(source, JsonLines):
-        write_json_lines(samples, source, changes, target)
-    elif isinstance(source, Parquet):
-        write_parquet(samples, source, changes, target)
-    elif isinstance(source, ImageFolder):
-        write_image_folder(samples, source, changes, target)
-    elif isinstance(source, ArrowFiles) and _original(samples).is_dir():
-        write_hugging_face(samples, source, changes, target)
-    elif isinstance(source, ArrowFiles):
-        write_arrow(samples, source, changes, [target])
-    else:
-        raise DataError(f"{source.description}: data in memory cannot be written back")
+    reason = "it cannot be written back"
+    if isinstance(source, ColumnSource):
+        refused = source.why_not_rewritten()
+        if refused is None:
+            return source
+        reason = refused
+    raise DataError(f"{source.description}: {reason}")
 
 
 def _check(samples: Samples, changes: Changes, written: Path) -> None:
@@ -141,8 +120,8 @@ def _check(samples: Samples, changes: Changes, written: Path) -> None:
     )
     expected = samples.labels.copy()
     expected[changes.positions] = as_labels(samples, changes)
-    if isinstance(samples.source, ImageFolder):
-        # Images are sorted by path, so that those which change their class change their place.
+    if _source(samples).rows_are_files():
+        # Those which change their class change their place.
         same = sorted(again.labels) == sorted(expected) and len(again) == len(samples)
     else:
         same = np.array_equal(again.ids, samples.ids) and _equal(again.labels, expected)
@@ -165,7 +144,7 @@ def _original(samples: Samples) -> Path:
 
 
 def _names_images(samples: Samples) -> bool:
-    if samples.modality != "image" or isinstance(samples.source, ImageFolder):
+    if samples.modality != "image":
         return False
     value = samples.take([0]).frame[samples.content_column].iloc[0]
     return image_path(value) is not None

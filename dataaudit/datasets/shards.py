@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from dataaudit.datasets.files import readable
 from dataaudit.datasets.frames import block_starts, pick
 from dataaudit.datasets.json_values import COLUMNS, Column, Kind, json_object, series
-from dataaudit.datasets.sources import ColumnSource
+from dataaudit.datasets.shard_paths import ENDING, shard_paths
+from dataaudit.datasets.sources import ColumnSource, Format
 from dataaudit.datasets.tar_members import Member, members
 from dataaudit.datasets.text_lines import RECORD_BYTES, changed
 from dataaudit.errors import DataError
@@ -129,6 +130,28 @@ class TarShards(ColumnSource):
             return self._frame(records, wanted)
 
         return pick(self.starts, positions, rows_of)
+
+    def files(self) -> list[Path]:
+        """Return the shards."""
+        return self.paths
+
+    def image_root(self) -> None:
+        """Return None: images are members, no text is a path."""
+
+    def key_column(self) -> str:
+        """Return the column of keys."""
+        return KEY
+
+    def members(self) -> dict[str, str]:
+        """Return the extension of the members that fill each column."""
+        return self.extensions
+
+    def why_not_rewritten(self) -> str:
+        """Return why corrections are not written into shards."""
+        return (
+            "shards are not rewritten; correct the labels where the shards are made (dataaudit "
+            "export --to jsonl lists the rows by shard and key)"
+        )
 
     def _records(
         self, shard: int, rows: Sequence[int], wanted: Sequence[str]
@@ -263,3 +286,10 @@ def _number_or_text(text: str) -> int | str | None:
     if _WHOLE.fullmatch(text):
         return int(text)
     return text or None
+
+
+def _open(path: Path, tolerate: bool) -> TarShards:
+    return TarShards.open(shard_paths(path) or [], str(path), tolerate)
+
+
+FORMAT = Format(lambda path: shard_paths(path) is not None, _open, (ENDING,))

@@ -68,6 +68,10 @@ class TextRows(ColumnSource, ABC):
         """Return the rows at `positions`, in that order, index = positions."""
         return pick(self.starts, positions, lambda block, rows: self._read(block, rows=rows))
 
+    def files(self) -> list[Path]:
+        """Return the file."""
+        return [self.path]
+
     @abstractmethod
     def _read(
         self,

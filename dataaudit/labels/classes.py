@@ -24,7 +24,6 @@ from dataaudit.labels.values import (
     named_row,
     plain,
     such_rows,
-    unusable,
 )
 
 MOST_CLASSES = 100_000
@@ -246,9 +245,7 @@ def carried(labels: NDArray[np.int64], classes: Names) -> NDArray[np.bool_]:
     return np.eye(len(classes), dtype=bool)[labels]
 
 
-def counts(
-    labels: NDArray[np.int64], classes: Names, train: NDArray[Any]
-) -> list[tuple[str, int]]:
+def counts(labels: NDArray[np.int64], classes: Names, train: NDArray[Any]) -> list[tuple[str, int]]:
     """Return the rows of each class."""
     rows = np.bincount(labels, minlength=len(classes)).tolist()
     return [(str(name), count) for name, count in zip(classes, rows, strict=True)]

@@ -10,9 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dataaudit.errors import DataError
 from dataaudit.inert import as_it_was
-from dataaudit.labels.values import IGNORED, ignored, is_missing, short, unusable
+from dataaudit.labels.values import ignored, is_missing, short, unusable
 
 Names = Sequence[str | int]
 """Classes, in the order of the model's outputs."""

@@ -26,7 +26,7 @@ def carried(labels: NDArray[np.int64], classes: Names) -> NDArray[np.bool_]:
     return np.zeros((len(labels), 0), dtype=bool)
 
 
-def counts(labels: NDArray[np.int64], classes: Names, train: NDArray[Any]) -> list[Never]:
+def counts(labels: NDArray[np.int64], classes: Names, train: NDArray[Any]) -> list[tuple[str, int]]:
     """Return nothing."""
     return []
 

@@ -219,9 +219,7 @@ def read(values: pd.Series, ids: NDArray[Any], where: str, reading: Reading) -> 
     )
 
 
-def read_columns(
-    table: pd.DataFrame, ids: NDArray[Any], where: str, reading: Reading
-) -> Labels:
+def read_columns(table: pd.DataFrame, ids: NDArray[Any], where: str, reading: Reading) -> Labels:
     """Read sets from 0/1 columns; the classes are their names, or as the caller has them.
 
     Raises

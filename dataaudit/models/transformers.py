@@ -119,8 +119,8 @@ class TransformersModel:
     def trained(self, train: Samples, preprocess: Preprocess | None, seed: int) -> TrainedModel:
         """Return the model; see `ModelAdapter`."""
         tags_tokens = type(self.model).__name__.endswith(TOKENS)
-        if train.tagged != tags_tokens:
-            expected = TOKENS if train.tagged else TEXTS
+        if train.kind.per_word != tags_tokens:
+            expected = TOKENS if train.kind.per_word else TEXTS
             raise ModelError(
                 f"the model is a {type(self.model).__name__}; expected one that ends in {expected} "
                 f"for task {train.task}"

@@ -7,14 +7,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from dataaudit.datasets.hugging_face import is_saved, saved_class_names
+from dataaudit.datasets.formats import open_source
 from dataaudit.datasets.identifiers import row_ids
-from dataaudit.datasets.image_folder import ImageFolder
 from dataaudit.datasets.images import decode
 from dataaudit.datasets.modality import ROWS_SEEN, modality_of
-from dataaudit.datasets.opening import open_source
 from dataaudit.datasets.samples import Modality
-from dataaudit.datasets.shards import KEY, TarShards
 from dataaudit.datasets.sources import ColumnSource
 from dataaudit.errors import DataError
 
@@ -84,11 +81,7 @@ def guess(path: Path, label: str | None = None) -> SplitGuess:
     names = source.columns()
     if label is None or label not in names:
         label = _label_column(source, first, path)
-    id_column = None
-    if isinstance(source, TarShards):
-        id_column = KEY
-    elif not isinstance(source, ImageFolder):
-        id_column = _id_column(source, label)
+    id_column = source.key_column() or _id_column(source, label)
     features = [name for name in names if name not in (label, id_column)]
     folder = path if path.is_dir() else path.parent
     modality, content = modality_of(first, features, folder)
@@ -98,9 +91,7 @@ def guess(path: Path, label: str | None = None) -> SplitGuess:
         is_grey = image.mode in ("1", "L")
     numbers = first[features].select_dtypes(["number", "bool"]).columns
     values = _distinct(source, label)
-    stored = isinstance(source, ImageFolder) or (
-        is_saved(path) and saved_class_names(path, label, str(path)) is not None
-    )
+    stored = source.stored_classes(label) is not None
     return SplitGuess(
         label=label,
         id_column=id_column,

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from dataaudit.datasets.formats import ENDINGS_READ, FILE_ENDINGS
 from dataaudit.datasets.hugging_face import is_saved
 from dataaudit.datasets.images import ENDINGS
-from dataaudit.datasets.opening import ENDINGS_READ, READERS
 from dataaudit.datasets.samples import Role
 from dataaudit.datasets.shard_paths import ENDING, shard_paths
 from dataaudit.errors import DataError
@@ -106,7 +106,7 @@ def _data_sets(folder: Path, levels: int) -> Iterator[Path]:
     for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
         if entry.name.startswith((".", "_")):
             continue
-        if entry.is_file() and entry.suffix.lower() in READERS:
+        if entry.is_file() and entry.suffix.lower() in FILE_ENDINGS:
             yield entry
         elif entry.is_dir() and not entry.is_symlink():
             if (entry / "state.json").is_file() or _is_image_folder(entry):

@@ -11,6 +11,7 @@ from dataaudit.config import GENERATIVE, AuditConfig, config_from_python, load_c
 from dataaudit.datasets.samples import Role
 from dataaudit.errors import ConfigError
 from dataaudit.inputs import Loaded
+from dataaudit.labels.by_task import KINDS
 from dataaudit.mirror.features import seen_from_last_layer
 from dataaudit.mirror.plan import Plan, make_plan
 from dataaudit.mirror.relearn import Mirror, relearn
@@ -190,7 +191,7 @@ def _run(
         )
         page = render(report)
     aside = loaded.set_aside
-    rows = with_unjudged_rows(mislabels.table, aside["train"], list(loaded.train.classes))
+    rows = with_unjudged_rows(mislabels.table, aside["train"], loaded.train)
     pairs = no_pairs(loaded)
     if contamination is not None:
         pairs = with_unjudged_suspects(contamination.table, aside["suspects"])
@@ -209,9 +210,9 @@ def _run(
 
 
 def _may_set_aside(config: AuditConfig) -> bool:
-    # A row of tokens may have none to be judged, whatever is ignored.
-    may_ignore = config.ignore_label is not None or config.task == "token-classification"
-    return config.bad_rows.asked or may_ignore
+    # A row of words may have none to be judged, whatever is ignored.
+    per_word = KINDS[config.task].per_word
+    return config.bad_rows.asked or config.ignore_label is not None or per_word
 
 
 def _mirror(loaded: Loaded, plan: Plan, steps: Steps) -> Mirror:

@@ -137,9 +137,8 @@ def _against(
     shown = [_label_text(label) for label in labels]
     chosen: list[NDArray[np.int64]] = []
     notes: list[str] = []
-    any_will_do = len(held_out.classes) == 0 or held_out.tagged
     for line, suggested in enumerate(suggested_labels):
-        same = np.full(len(labels), True) if any_will_do else labels == suggested
+        same = labels == suggested if held_out.kind.repeats else np.full(len(labels), True)
         opposing = np.flatnonzero(same)
         nearest = opposing[np.argsort(-alike[line, opposing], kind="stable")[:count]]
         chosen.append(nearest)

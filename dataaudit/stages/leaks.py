@@ -132,7 +132,7 @@ def _disagreeing(
         [identical, np.stack([clean[near], clean_matches.rows[near, 0]], axis=1)]
     )
     similarity = np.r_[np.ones(len(identical)), clean_matches.similarity[near, 0]]
-    shown = given if len(train.classes) == 0 else given.astype(str).astype(object)
+    shown = given.astype(str).astype(object) if train.kind.has_classes else given
     return disagreeing_duplicates(train.ids.tolist(), shown, pairs, similarity)
 
 

@@ -17,7 +17,7 @@ from dataaudit.datasets.samples import Role, Samples
 from dataaudit.datasets.set_aside import SetAside
 from dataaudit.errors import ConfigError, DataError, ModelError
 from dataaudit.inputs import Loaded
-from dataaudit.labels.tags import widened
+from dataaudit.labels.by_task import KINDS
 from dataaudit.models.adapter import ModelAdapter
 from dataaudit.models.loading import load_function
 from dataaudit.models.parameters import moving_parameters
@@ -25,19 +25,8 @@ from dataaudit.models.recognise import from_config, from_object, is_tokenizer
 from dataaudit.models.rescaled import rescaled
 from dataaudit.models.trained import Preprocess, TrainedModel, forward
 from dataaudit.stages.screening import Screening
-from dataaudit.tasks import (
-    AuditTask,
-    Classification,
-    MultiLabel,
-    Regression,
-    Task,
-    TokenClassification,
-)
-from dataaudit.tasks.weighted import (
-    WeightedClassification,
-    WeightedMultiLabel,
-    WeightedTokenClassification,
-)
+from dataaudit.tasks import AuditTask, Regression, Task
+from dataaudit.tasks.by_kind import Outputs, TrainedWith, make_task
 
 ROWS_PER_FORWARD = 256
 ROWS_FOR_NOISE = 2000
@@ -136,8 +125,8 @@ def assemble(
         return opened(splits[role], settings)
 
     device = device_of(config.device)
-    classifies = config.task == "classification"
-    classes: Classes = config.classes or (adapter.label_values if classifies else None)
+    kind = KINDS[config.task]
+    classes: Classes = config.classes or (adapter.label_values if kind.indices else None)
     rows = Screening(open_split("train", classes), config.bad_rows)
     model = adapter.trained(rows.samples, preprocess, config.mirror.seed).to(device)
     # Refused now, not after the rows have been read: a choice of parameters that has none.
@@ -145,11 +134,11 @@ def assemble(
     rows.check_inputs(model)
     outputs = _sample_outputs(model, rows.samples)
     train = rows.samples
-    classifies = classifies or train.tagged
-    if classes is None and classifies and isinstance(train.classes[0], int):
+    if classes is None and kind.indices and isinstance(train.classes[0], int):
         rows.check_classes(_width(outputs))
         train = _with_classes_of_the_model(rows.samples, _width(outputs))
-    task, learning_task = _tasks(config, outputs, train)
+    # Refused now, before the other splits are read: outputs that the task cannot use.
+    _task(config, outputs, train)
     others: dict[Role, Samples] = {}
     set_aside: dict[Role, SetAside] = {"train": rows.result()}
     roles: tuple[Role, ...] = ("held_out", "suspects")
@@ -161,9 +150,11 @@ def assemble(
             others[role], set_aside[role] = screening.samples, screening.result()
             # Before hours of work: inputs of another kind than the training rows'.
             _sample_outputs(model, others[role])
-    if train.tagged:
-        train, others = _of_one_length(train, others)
-    task, learning_task = _tasks(config, outputs, train)
+    own, *rest = kind.alike([train.labels, *(samples.labels for samples in others.values())])
+    train = replace(train, labels=own)
+    for (role, samples), labels in zip(others.items(), rest, strict=True):
+        others[role] = replace(samples, labels=labels)
+    task, learning_task = _task(config, outputs, train)
     if isinstance(task, Regression):
         model = rescaled(model, train)
         # Residuals of rows that the model has memorized are too small to tell the noise.
@@ -172,37 +163,14 @@ def assemble(
     return Loaded(model, task, train, held_out, suspects, set_aside, learning_task)
 
 
-def _tasks(
+def _task(
     config: AuditConfig, outputs: torch.Tensor, train: Samples
 ) -> tuple[AuditTask, Task | None]:
-    """Return the task, and what the mirror learns by where that is another one."""
-    if config.task == "regression":
-        return Regression.of(outputs, config.loss.kind or "squared"), None
-    weights = _class_weights(config, train)
-    smoothing = config.loss.label_smoothing
-    if config.task == "multi-label":
-        labels = MultiLabel.of(outputs, len(train.classes))
-        weighted_labels = WeightedMultiLabel(labels, weights, smoothing)
-        return labels, weighted_labels if config.loss.weighs else None
-    if config.task == "token-classification":
-        tags = TokenClassification.of(outputs, len(train.classes), train.labels.shape[1])
-        weighted_tags = WeightedTokenClassification(tags, weights, smoothing)
-        return tags, weighted_tags if config.loss.weighs else None
-    task = Classification.of(outputs, len(train.classes))
-    weighted = WeightedClassification(task, weights, smoothing)
-    return task, weighted if config.loss.weighs else None
-
-
-def _of_one_length(
-    train: Samples, others: dict[Role, Samples]
-) -> tuple[Samples, dict[Role, Samples]]:
-    """Return the samples with as much padding after their tags as the longest row needs."""
-    tokens = max(samples.labels.shape[1] for samples in (train, *others.values()))
-
-    def padded(samples: Samples) -> Samples:
-        return replace(samples, labels=widened(samples.labels, tokens))
-
-    return padded(train), {role: padded(samples) for role, samples in others.items()}
+    loss = TrainedWith(
+        config.loss.kind or "squared", _class_weights(config, train), config.loss.label_smoothing
+    )
+    width = train.labels.shape[-1]
+    return make_task(config.task, Outputs(outputs, len(train.classes), width), loss)
 
 
 def _class_weights(config: AuditConfig, train: Samples) -> tuple[float, ...] | None:

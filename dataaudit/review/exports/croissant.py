@@ -12,16 +12,14 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 
 from dataaudit.about import NOT_PROVIDED
-from dataaudit.datasets.arrow_ipc import ArrowFiles
 from dataaudit.datasets.files import sha256_of
-from dataaudit.datasets.image_folder import ImageFolder
 from dataaudit.datasets.samples import Samples
-from dataaudit.datasets.shards import TarShards
+from dataaudit.datasets.sources import ColumnSource
 from dataaudit.report import formats
 from dataaudit.report.data import AuditReport
 from dataaudit.report.review_words import review_lines
@@ -184,8 +182,9 @@ def _leaks(report: AuditReport) -> list[str]:
 def _distribution(samples: Samples, folder: Path) -> list[dict[str, Any]]:
     path = Path(samples.source.description)
     address = Path(os.path.relpath(path.absolute(), folder)).as_posix()
-    if isinstance(samples.source, TarShards):
-        return _shards(samples.source, folder)
+    source = _source(samples)
+    if source.members():
+        return _shards(source, folder)
     if path.is_file():
         return [
             {
@@ -197,14 +196,10 @@ def _distribution(samples: Samples, folder: Path) -> list[dict[str, Any]]:
                 "sha256": sha256_of([path], str(path)),
             }
         ]
-    if isinstance(samples.source, ImageFolder):
-        endings = sorted({Path(name).suffix for name in samples.source.paths})
-        includes = [f"{address}/**/*{ending}" for ending in endings]
-        formats_of_files = sorted({IMAGE_TYPES[ending.lower()] for ending in endings})
-    else:
-        assert isinstance(samples.source, ArrowFiles)
-        includes = [f"{address}/{file.name}" for file in samples.source.paths]
-        formats_of_files = [MEDIA_TYPES[".arrow"]]
+    includes = [f"{address}/{pattern}" for pattern in source.patterns()]
+    # What is no image is a file of a saved data set, whatever it is called.
+    endings = {Path(pattern).suffix.lower() for pattern in includes}
+    formats_of_files = sorted({IMAGE_TYPES.get(end, MEDIA_TYPES[".arrow"]) for end in endings})
     return [
         {
             "@type": "cr:FileSet",
@@ -217,8 +212,8 @@ def _distribution(samples: Samples, folder: Path) -> list[dict[str, Any]]:
 
 
 def _record_sets(samples: Samples) -> list[dict[str, Any]]:
-    source = samples.source
-    if not isinstance(source, TarShards):
+    members = _source(samples).members()
+    if not members:
         return [_records(samples)]
     # Members of several kinds would have to be joined by a key that they only have in their names.
     frame = samples.take([0]).frame
@@ -228,19 +223,19 @@ def _record_sets(samples: Samples) -> list[dict[str, Any]]:
             "@id": f"{ROWS}-{number}",
             "name": f"{ROWS}-{number}",
             "field": [
-                _member_field(name, number, samples, source, frame[name])
-                for name in source.kinds
-                if source.extensions[name] == extension
+                _member_field(name, number, samples, members, frame[name])
+                for name in members
+                if members[name] == extension
             ],
         }
-        for number, extension in enumerate(_extensions(source))
+        for number, extension in enumerate(_extensions(members))
     ]
 
 
 def _records(samples: Samples) -> dict[str, Any]:
     frame = samples.take([0]).frame
     key = [samples.id_column] if samples.id_column is not None else []
-    if isinstance(samples.source, ImageFolder):
+    if _source(samples).rows_are_files():
         fields = _image_fields()
     else:
         is_file = Path(samples.source.description).is_file()
@@ -282,7 +277,12 @@ def _image_fields() -> list[dict[str, Any]]:
     ]
 
 
-def _shards(source: TarShards, folder: Path) -> list[dict[str, Any]]:
+def _source(samples: Samples) -> ColumnSource:
+    # Samples that were read from a file or folder have no other source.
+    return cast(ColumnSource, samples.source)
+
+
+def _shards(source: ColumnSource, folder: Path) -> list[dict[str, Any]]:
     """Return a file for each shard, and the set of all their members."""
     files = [
         {
@@ -293,7 +293,7 @@ def _shards(source: TarShards, folder: Path) -> list[dict[str, Any]]:
             "encodingFormat": "application/x-tar",
             "sha256": sha256_of([path], str(path)),
         }
-        for number, path in enumerate(source.paths)
+        for number, path in enumerate(source.files())
     ]
     members = [
         {
@@ -304,26 +304,26 @@ def _shards(source: TarShards, folder: Path) -> list[dict[str, Any]]:
             "includes": f"**/*.{clean_text(extension)}",
             "encodingFormat": IMAGE_TYPES.get(f".{extension}", "application/octet-stream"),
         }
-        for number, extension in enumerate(_extensions(source))
+        for number, extension in enumerate(_extensions(source.members()))
     ]
     return [*files, *members]
 
 
-def _extensions(source: TarShards) -> list[str]:
-    return sorted(set(source.extensions.values()))
+def _extensions(members: Mapping[str, str]) -> list[str]:
+    return sorted(set(members.values()))
 
 
 def _member_field(
-    name: str, number: int, samples: Samples, source: TarShards, values: pd.Series
+    name: str, number: int, samples: Samples, members: Mapping[str, str], values: pd.Series
 ) -> dict[str, Any]:
     """Return a column that the members of one extension fill."""
-    extension = source.extensions[name]
+    extension = members[name]
     extract = {"fileProperty": "content"}
     if name != extension:
         extract = {"jsonPath": f"$.{clean_text(name.removeprefix(extension + '.'))}"}
     return {
         "@type": "cr:Field",
-        "@id": f"{ROWS}-{number}/{_identifier(name, list(source.extensions).index(name))}",
+        "@id": f"{ROWS}-{number}/{_identifier(name, list(members).index(name))}",
         "name": clean_text(name),
         "dataType": _data_type(values, name == samples.content_column, samples),
         "source": {"fileSet": {"@id": f"members-{number}"}, "extract": extract},

@@ -296,10 +296,8 @@ def _query_groups(study: Study, held_out: Samples) -> list[QueryGroup]:
     for group in study.query_groups:
         values, counts = np.unique(labels[group], return_counts=True)
         order = np.argsort(-counts, kind="stable")
-        named = [
-            str(held_out.classes[value]) if len(held_out.classes) else f"{value:.4g}"
-            for value in values[order][:3]
-        ]
+        shown = held_out.label_values(values[order][:3]).tolist()
+        named = [f"{value:.4g}" if isinstance(value, float) else str(value) for value in shown]
         result.append(QueryGroup(labels=named, queries=len(group)))
     return result
 
