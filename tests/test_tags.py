@@ -19,7 +19,8 @@ from dataaudit.flags import tags as tag_flags
 from dataaudit.flags.inputs import LabelledRows, References
 from dataaudit.flags.tables import FlagSettings
 from dataaudit.flags.tags import flag_tags, tag_signals
-from dataaudit.labels.tags import as_text, carried, corrected, of_one_width, tags_of_values
+from dataaudit.labels.kind import Reading
+from dataaudit.labels.tags import as_text, carriers, corrected, of_one_width, tags_of_values
 from dataaudit.tasks import Classification, TokenClassification
 from dataaudit.tasks.weighted import WeightedTokenClassification
 
@@ -31,8 +32,8 @@ TASK = TokenClassification.of(OUTPUTS, 3, 4)
 
 def read(values: list[Any], **settings: Any) -> tuple[list[list[int]], list[Any]]:
     tags, classes = tags_of_values(
-        pd.Series(values, dtype=object), np.arange(len(values)), where="x",
-        **{"classes": CLASSES, **settings},
+        pd.Series(values, dtype=object), np.arange(len(values)), "x",
+        Reading(**{"classes": CLASSES, **settings}),
     )  # fmt: skip
     assert tags.dtype == np.int16
     return tags.tolist(), classes
@@ -76,8 +77,8 @@ def test_tags_that_cannot_be_used_are_refused(
 def test_tags_as_text() -> None:
     assert as_text(np.array([0, -100, 2, -100]), CLASSES) == "O _ LOC"
     assert as_text(np.array([-1, -1]), CLASSES) == as_text(np.array([-2, -2]), CLASSES) == ""
-    assert carried(TAGS.numpy(), CLASSES).tolist() == [
-        [True, True, True], [False, True, False], [True, True, True],
+    assert [carriers(TAGS.numpy(), place).tolist() for place in range(3)] == [
+        [True, False, True], [True, True, True], [True, False, True],
     ]  # fmt: skip
     assert of_one_width([np.array([[1]]), np.zeros((2, 3))])[0].tolist() == [[1, -100, -100]]
 

@@ -152,10 +152,6 @@ class Samples:
         """
         return self.kind.shown(self.labels if labels is None else labels, self.classes)
 
-    def carried(self) -> NDArray[np.bool_]:
-        """Tell which classes each row carries, `[n, C]`; of a regression, C is 0."""
-        return self.kind.carried(self.labels, self.classes)
-
     def groups(self) -> NDArray[Any]:
         """Return the group of every row, `[n]`; None for those without one."""
         column = self.group_column

@@ -24,7 +24,7 @@ from dataaudit.flags.most_doubtful import (
 from dataaudit.flags.probabilities import SMALLEST, Table, Values
 from dataaudit.flags.results import MislabelFlags
 from dataaudit.flags.tables import DEFAULTS, FlagSettings
-from dataaudit.labels.tags import NOT_JUDGED, Tags, carried
+from dataaudit.labels.tags import NOT_JUDGED, Tags, carriers
 
 NUMBERS_PER_PART = 2**22
 """Probabilities of one model that are held at a time."""
@@ -82,11 +82,10 @@ def flag_tags(
             _of_tokens(table, len(rows.classes)) for table in (references.base, references.mirrored)
         )
         known = tag_signals(references.given_labels, base, mirrored), references.planted
-    carriers = carried(rows.labels, rows.classes)
     return flag_by_the_most_doubtful(
         rows.ids,
         rows.shown(rows.labels),
-        {str(name): carriers[:, place] for place, name in enumerate(rows.classes)},
+        {str(name): carriers(rows.labels, place) for place, name in enumerate(rows.classes)},
         np.concatenate(signals),
         known,
         np.concatenate(losses),

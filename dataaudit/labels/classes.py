@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dataaudit.errors import DataError
 from dataaudit.inert import as_it_was
-from dataaudit.labels.kind import Kind, Labels, Names, Reading
+from dataaudit.labels.kind import Kind, Labels, Names, Reading, counted
 from dataaudit.labels.values import (
     IGNORED,
     SHOWN,
@@ -30,35 +30,16 @@ MOST_CLASSES = 100_000
 """A larger whole number is no class index; a list of that many classes would fill the memory."""
 
 
-def class_indices(
-    values: pd.Series,
-    ids: NDArray[Any],
-    *,
-    where: str,
-    classes: Sequence[str | int] | None,
-    names: Sequence[str] | None,
-    tolerate: bool = False,
-    ignore: str | int | None = None,
-) -> tuple[NDArray[np.int64], list[str | int]]:
+def class_indices(values: pd.Series, ids: NDArray[Any], where: str, reading: Reading) -> Labels:
     """Turn labels into positions in the list of classes.
 
     Parameters
     ----------
-    values : pandas.Series `[n]`
-        The labels as the file has them.
-    ids : `[n]`
-        Named in errors.
-    where : str
-        The file and the column, for errors.
-    classes : sequence of str or int, or None
-        The label values in the order of the model's outputs, where the user gave them.
-    names : sequence of str or None
-        The names the data itself stores for its classes, in its order: the folders of an image
-        folder (labels are names), the ClassLabel of a Hugging Face data set (labels are 0..C-1).
-    tolerate : bool
-        Whether labels that are missing or unknown become `UNUSABLE` instead of an error.
-    ignore : str, int or None
-        The value that becomes `IGNORED`.
+    values, ids, where, reading
+        As for `Kind.read`. The names that the data stores for its classes are the folders of an
+        image folder (labels are names), or the ClassLabel of a Hugging Face data set (labels are
+        0..C-1). Labels that are missing or unknown become `UNUSABLE` where that is tolerated, the
+        value to ignore becomes `IGNORED`.
 
     Returns
     -------
@@ -69,6 +50,12 @@ def class_indices(
     DataError
         When a label is missing or is none of the classes; when classes are needed and not given.
     """
+    classes, names = reading.classes, reading.stored_names
+    if reading.output_names is not None and classes in (None, reading.output_names):
+        classes = reading.output_names
+        # Names that are numbers themselves (stars from "1" to "5") are matched as they are.
+        if names is None and not any(name.lstrip("-").isdigit() for name in classes):
+            names = classes
     # A value of each kind once: data sets have millions of rows and few classes.
     try:
         codes, found = pd.factorize(values, use_na_sentinel=True)
@@ -76,12 +63,12 @@ def class_indices(
         kind = _first_unhashable(values)
         raise DataError(f"{where}: labels must be text or numbers, found a {kind}") from error
     distinct = [plain(value) for value in found]
-    to_ignore = [code for code, value in enumerate(distinct) if is_ignored(value, ignore)]
+    to_ignore = [code for code, value in enumerate(distinct) if is_ignored(value, reading.ignore)]
     as_read = [None if is_missing(value, names) else value for value in distinct]
     missing = [
         code for code, value in enumerate(as_read) if value is None and code not in to_ignore
     ]
-    if not tolerate or len(missing) == len(as_read):
+    if not reading.tolerate or len(missing) == len(as_read):
         _refuse_missing(codes, missing, ids, where)
     for value in distinct:
         if not isinstance(value, str | int | float) and value is not None:
@@ -102,7 +89,7 @@ def class_indices(
     unknown = [
         code for code, index in enumerate(index_of) if index is None and code not in to_ignore
     ]
-    if unknown and not tolerate:
+    if unknown and not reading.tolerate:
         row = int(np.flatnonzero(np.isin(codes, unknown))[0])
         _refuse_unknown(as_read[codes[row]], row, ids, where, classes)
     # The last entry is for the code -1 of values that pandas takes for missing.
@@ -216,39 +203,14 @@ def _first_unhashable(values: pd.Series) -> str:
     return "mixture of types"
 
 
-def read(values: pd.Series, ids: NDArray[Any], where: str, reading: Reading) -> Labels:
-    """Read class indices; names and classes may come from the user, the data or the model."""
-    classes, names = reading.classes, reading.stored_names
-    if reading.output_names is not None and classes in (None, reading.output_names):
-        classes = reading.output_names
-        # Names that are numbers themselves (stars from "1" to "5") are matched as they are.
-        if names is None and not any(name.lstrip("-").isdigit() for name in classes):
-            names = classes
-    return class_indices(
-        values,
-        ids,
-        where=where,
-        classes=classes,
-        names=names,
-        tolerate=reading.tolerate,
-        ignore=reading.ignore,
-    )
-
-
 def shown(labels: NDArray[np.int64], classes: Names) -> NDArray[Any]:
     """Return the class values, `[n]`."""
     return np.array(list(classes))[labels]
 
 
-def carried(labels: NDArray[np.int64], classes: Names) -> NDArray[np.bool_]:
-    """Tell which class each row has, `[n, C]`."""
-    return np.eye(len(classes), dtype=bool)[labels]
-
-
 def counts(labels: NDArray[np.int64], classes: Names, train: NDArray[Any]) -> list[tuple[str, int]]:
     """Return the rows of each class."""
-    rows = np.bincount(labels, minlength=len(classes)).tolist()
-    return [(str(name), count) for name, count in zip(classes, rows, strict=True)]
+    return counted(classes, np.bincount(labels, minlength=len(classes)))
 
 
 def typed(text: str, classes: Sequence[str], given: str) -> str:
@@ -279,9 +241,8 @@ def at_least_two(classes: Names) -> None:
 
 
 CLASSES = Kind(
-    read=read,
+    read=class_indices,
     shown=shown,
-    carried=carried,
     counts=counts,
     typed=typed,
     corrected=corrected,

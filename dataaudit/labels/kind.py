@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Never
 
 import numpy as np
 import pandas as pd
@@ -66,6 +66,10 @@ def _any_classes(classes: Names) -> None:
     """Accept all."""
 
 
+def _never(*arguments: Any) -> Never:
+    raise ValueError("the rows have no labels")
+
+
 def _as_they_are(labels: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
     return list(labels)
 
@@ -81,8 +85,6 @@ class Kind:
         the first row that cannot be read.
     shown : callable
         (labels, classes) -> what tables show, `[n]`: class values, numbers, or text.
-    carried : callable
-        (labels, classes) -> bool `[n, C]`: which classes each row carries.
     counts : callable
         (labels, classes, labels of the training rows) -> (name, rows) of each class or range.
     typed : callable
@@ -118,10 +120,9 @@ class Kind:
 
     read: Callable[[pd.Series, NDArray[Any], str, Reading], Labels]
     shown: Callable[[NDArray[Any], Names], NDArray[Any]]
-    carried: Callable[[NDArray[Any], Names], NDArray[np.bool_]]
     counts: Callable[[NDArray[Any], Names, NDArray[Any]], list[tuple[str, int]]]
-    typed: Callable[[str, Sequence[str], str], str]
-    corrected: Callable[[str, str, Any, Sequence[str]], Any]
+    typed: Callable[[str, Sequence[str], str], str] = _never
+    corrected: Callable[[str, str, Any, Sequence[str]], Any] = _never
     read_columns: Callable[[pd.DataFrame, NDArray[Any], str, Reading], Labels] | None = None
     usable: Callable[[NDArray[Any], Names], NDArray[np.bool_]] = _usable
     reason: Callable[[Any], str] = _reason
@@ -136,13 +137,6 @@ class Kind:
     has_classes: bool = True
 
 
-def carriers_counted(
-    carried: Callable[[NDArray[Any], Names], NDArray[np.bool_]],
-) -> Callable[[NDArray[Any], Names, NDArray[Any]], list[tuple[str, int]]]:
-    """Return `Kind.counts` for labels of which a row has several: it counts for each of them."""
-
-    def counts(labels: NDArray[Any], classes: Names, train: NDArray[Any]) -> list[tuple[str, int]]:
-        rows = carried(labels, classes).sum(axis=0).tolist()
-        return [(str(name), count) for name, count in zip(classes, rows, strict=True)]
-
-    return counts
+def counted(classes: Names, rows: Iterable[Any]) -> list[tuple[str, int]]:
+    """Return `Kind.counts` of the rows of each class."""
+    return [(str(name), int(count)) for name, count in zip(classes, rows, strict=True)]

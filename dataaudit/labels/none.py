@@ -2,47 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any, Never
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dataaudit.labels.kind import Kind, Labels, Names, Reading
+from dataaudit.labels.kind import Kind, Labels, Reading
 
 
-def read(values: pd.Series, ids: NDArray[Any], where: str, reading: Reading) -> Labels:
-    """Return 0 for each row, whatever the values are, and no classes."""
+def _read(values: pd.Series, ids: NDArray[Any], where: str, reading: Reading) -> Labels:
     return np.zeros(len(ids), dtype=np.int64), []
 
 
-def shown(labels: NDArray[np.int64], classes: Names) -> NDArray[np.int64]:
-    """Return the zeros."""
-    return labels
-
-
-def carried(labels: NDArray[np.int64], classes: Names) -> NDArray[np.bool_]:
-    """Return `[n, 0]`."""
-    return np.zeros((len(labels), 0), dtype=bool)
-
-
-def counts(labels: NDArray[np.int64], classes: Names, train: NDArray[Any]) -> list[tuple[str, int]]:
-    """Return nothing."""
-    return []
-
-
-def never(*arguments: Any) -> Never:
-    """Raise a `ValueError`: no label can be typed in or corrected."""
-    raise ValueError("the rows have no labels")
-
-
 NO_LABELS = Kind(
-    read=read,
-    shown=shown,
-    carried=carried,
-    counts=counts,
-    typed=never,
-    corrected=never,
+    read=_read,
+    shown=lambda labels, classes: labels,
+    counts=lambda labels, classes, train: [],
     repeats=False,
     has_classes=False,
 )
+"""Every row has a 0, which says nothing."""

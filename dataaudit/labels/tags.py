@@ -13,17 +13,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dataaudit.errors import DataError
 from dataaudit.inert import as_it_was
 from dataaudit.labels.classes import at_least_two
-from dataaudit.labels.kind import Kind, Labels, Names, Reading, carriers_counted
-from dataaudit.labels.values import IGNORED, UNUSABLE, ignored, listed, meant, short, unusable
+from dataaudit.labels.kind import Kind, Labels, Names, Reading, counted
+from dataaudit.labels.lists import places_of
+from dataaudit.labels.values import IGNORED, UNUSABLE, ignored, listed, meant, unusable
 
 NOT_JUDGED = -100
 """Of a token that has no tag to be judged, and of the padding after a row's last token: what torch
 and transformers leave out of a loss, too."""
 NO_TAG = "_"
-MOST_CLASSES = 30_000
 
 Tags = NDArray[np.int16]
 """`[rows, tokens]`: class indices, or `NOT_JUDGED`; a row whose tags cannot be used is `UNUSABLE`
@@ -42,31 +41,16 @@ def as_text(tags: NDArray[Any], classes: Sequence[str | int]) -> str:
     return " ".join(NO_TAG if tag == NOT_JUDGED else str(classes[tag]) for tag in tags[:stop])
 
 
-def tags_of_values(
-    values: pd.Series,
-    ids: NDArray[Any],
-    *,
-    where: str,
-    classes: Sequence[str | int] | None,
-    ignore: Any = None,
-    tolerate: bool = False,
-) -> tuple[Tags, list[str | int]]:
+def tags_of_values(values: pd.Series, ids: NDArray[Any], where: str, reading: Reading) -> Labels:
     """Turn lists of tags into class indices.
 
     Parameters
     ----------
     values : pandas.Series `[rows]`
-        A list or array for each row: class values, or class indices.
-    ids : `[rows]`
-        Named in errors.
-    where : str
-        The file and the column, for errors.
-    classes : sequence of str or int, or None
-        The tags in the order of the model's outputs; may be None where they are whole numbers.
-    ignore : value or None
-        Tokens with this value are not judged, as those with -100 are not.
-    tolerate : bool
-        Whether rows with other values are left to be set aside.
+        A list or array for each row: class values, or class indices. Tokens with the value to
+        ignore are not judged, as those with -100 are not.
+    ids, where, reading
+        As for `Kind.read`.
 
     Returns
     -------
@@ -77,40 +61,23 @@ def tags_of_values(
     DataError
         A row has no list of tags, or one that is none of the classes; classes are needed.
     """
-    unjudged = {str(NOT_JUDGED), str(ignore)} if ignore is not None else {str(NOT_JUDGED)}
-    found: list[list[Any] | None] = []
-    for row, value in enumerate(values.tolist()):
-        tags = _tags(value)
-        if tags is None and not tolerate:
-            raise DataError(
-                f"{where}: row {row} (id {ids[row]}): found {short(value)}; expected a list of "
-                "tags, one for each token (task token-classification)"
-            )
-        found.append(tags)
-    known = list(classes) if classes is not None else _numbered(found, unjudged, where)
-    places: dict[str, int] = {str(place): place for place in range(len(known))}
-    # Names come last: a class that is called "1" is what a tag 1 means.
-    places |= {str(name): place for place, name in enumerate(known)}
-    places |= dict.fromkeys(unjudged, NOT_JUDGED)
+    unjudged = {str(NOT_JUDGED): NOT_JUDGED}
+    if reading.ignore is not None:
+        unjudged[str(reading.ignore)] = NOT_JUDGED
+    expected = "a list of tags, one for each token (task token-classification)"
+    found, classes = places_of(
+        values, ids, where, reading, _tags, "tag", expected, unjudged, by_index=True
+    )
     longest = max((len(tags) for tags in found if tags is not None), default=0)
     matrix = np.full((len(found), max(longest, 1)), NOT_JUDGED, dtype=np.int16)
     for row, tags in enumerate(found):
-        unknown = (
-            None if tags is None else next((tag for tag in tags if str(tag) not in places), ...)
-        )
-        if tags is None or unknown is not ...:
-            if not tolerate:
-                shown = ", ".join(map(str, known[:20]))
-                raise DataError(
-                    f"{where}: row {row} (id {ids[row]}): tag {unknown!r} is not one of the "
-                    f"classes [{shown}]"
-                )
+        if tags is None:
             matrix[row] = UNUSABLE
             continue
-        matrix[row, : len(tags)] = [places[str(tag)] for tag in tags]
+        matrix[row, : len(tags)] = tags
         if (matrix[row] == NOT_JUDGED).all():
             matrix[row] = IGNORED
-    return matrix, known
+    return matrix, classes
 
 
 def _tags(value: Any) -> list[Any] | None:
@@ -123,43 +90,19 @@ def _tags(value: Any) -> list[Any] | None:
     return list(value) if plain else None
 
 
-def _numbered(found: Sequence[list[Any] | None], unjudged: set[str], where: str) -> list[str | int]:
-    """Return 0..C-1 for tags that are whole numbers, or raise with the line to add."""
-    names = {str(tag) for tags in found if tags is not None for tag in tags} - unjudged
-    if names and all(name.isdecimal() for name in names):
-        largest = max(map(int, names))
-        if largest >= MOST_CLASSES:
-            raise DataError(
-                f"{where}: found tag {largest}; expected class indices below {MOST_CLASSES}"
-            )
-        return list(range(largest + 1))
-    shown = ", ".join(sorted(names)[:20])
-    raise DataError(
-        f"{where}: tags are text; add the line `classes: [{shown}]`, in the order of the "
-        "model's outputs"
-    )
-
-
-def read(values: pd.Series, ids: NDArray[Any], where: str, reading: Reading) -> Labels:
-    """Read tags from one column of lists."""
-    return tags_of_values(
-        values,
-        ids,
-        where=where,
-        classes=reading.classes or reading.output_names,
-        ignore=reading.ignore,
-        tolerate=reading.tolerate,
-    )
-
-
 def shown(labels: Tags, classes: Names) -> NDArray[Any]:
     """Return the tags as text, `[n]`."""
     return np.array([as_text(row, classes) for row in labels], dtype=object)
 
 
-def carried(labels: Tags, classes: Names) -> NDArray[np.bool_]:
-    """Tell which classes each row has among its tags, `[n, C]`."""
-    return np.stack([(labels == place).any(axis=1) for place in range(len(classes))], axis=1)
+def carriers(labels: Tags, place: int) -> NDArray[np.bool_]:
+    """Tell which rows have a class among their tags, `[n]`."""
+    return np.asarray((labels == place).any(axis=1))
+
+
+def counts(labels: Tags, classes: Names, train: NDArray[Any]) -> list[tuple[str, int]]:
+    """Return the rows that have each tag."""
+    return counted(classes, [carriers(labels, place).sum() for place in range(len(classes))])
 
 
 def typed(text: str, classes: Sequence[str], given: str) -> str:
@@ -236,10 +179,9 @@ def of_one_width(labels: Sequence[Tags]) -> list[Tags]:
 
 
 TAGS = Kind(
-    read=read,
+    read=tags_of_values,
     shown=shown,
-    carried=carried,
-    counts=carriers_counted(carried),
+    counts=counts,
     typed=typed,
     corrected=corrected,
     usable=usable,

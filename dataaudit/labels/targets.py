@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from dataaudit.errors import DataError
 from dataaudit.inert import as_it_was
-from dataaudit.labels.kind import Kind, Labels, Names, Reading
+from dataaudit.labels.kind import Kind, Labels, Names, Reading, counted
 from dataaudit.labels.values import (
     is_ignored,
     is_missing,
@@ -27,28 +27,18 @@ RANGES = 4
 """Ranges that targets are counted in, with equally many training rows each."""
 
 
-def targets(
-    values: pd.Series,
-    ids: NDArray[Any],
-    *,
-    where: str,
-    tolerate: bool = False,
-    ignore: str | int | None = None,
-) -> NDArray[np.float64]:
+def targets(values: pd.Series, ids: NDArray[Any], where: str, reading: Reading) -> Labels:
     """Turn labels into regression targets.
 
     Parameters
     ----------
-    values, ids, where
-        The labels as the file has them, `[n]`; the rows' ids and their file, for errors.
-    tolerate : bool
-        Whether targets that cannot be used become NaN instead of an error.
-    ignore : str, int or None
-        The value that becomes minus infinity: its row is not to be judged.
+    values, ids, where, reading
+        As for `Kind.read`. Targets that cannot be used become NaN where that is tolerated; the
+        value to ignore becomes minus infinity.
 
     Returns
     -------
-    float64 `[n]`
+    float64 `[n]`, and no classes
 
     Raises
     ------
@@ -61,11 +51,11 @@ def targets(
     except (TypeError, ValueError, OverflowError) as error:
         raise DataError(f"{where}: expected a finite number in every row: {error}") from error
     result[~np.isfinite(result)] = np.nan
-    if ignore is not None:
-        named = [is_ignored(plain(value), ignore) for value in values]
+    if reading.ignore is not None:
+        named = [is_ignored(plain(value), reading.ignore) for value in values]
         result[np.array(named, dtype=bool)] = -np.inf
     wrong = np.flatnonzero(np.isnan(result))
-    if len(wrong) and (not tolerate or len(wrong) == len(result)):
+    if len(wrong) and (not reading.tolerate or len(wrong) == len(result)):
         row = int(wrong[0])
         found = plain(values.iloc[row])
         what = "the target is missing" if is_missing(found, None) else f"target {found!r}"
@@ -73,23 +63,12 @@ def targets(
             f"{where}: {named_row(row, ids)}: {what}; expected a finite number in every row"
             f" ({such_rows(len(wrong))})"
         )
-    return result
-
-
-def read(values: pd.Series, ids: NDArray[Any], where: str, reading: Reading) -> Labels:
-    """Read targets; there are no classes."""
-    found = targets(values, ids, where=where, tolerate=reading.tolerate, ignore=reading.ignore)
-    return found, []
+    return result, []
 
 
 def shown(labels: NDArray[np.float64], classes: Names) -> NDArray[np.float64]:
     """Return the targets as they are."""
     return labels
-
-
-def carried(labels: NDArray[np.float64], classes: Names) -> NDArray[np.bool_]:
-    """Return `[n, 0]`."""
-    return np.zeros((len(labels), 0), dtype=bool)
 
 
 def counts(
@@ -101,8 +80,7 @@ def counts(
     between = [f"{low} to {high}" for low, high in pairwise(texts)]
     names = [f"below {texts[0]}", *between, f"{texts[-1]} or more"]
     places = np.searchsorted(edges, labels, side="right")
-    rows = np.bincount(places, minlength=len(names)).tolist()
-    return list(zip(names, rows, strict=True))
+    return counted(names, np.bincount(places, minlength=len(names)))
 
 
 def typed(text: str, classes: Sequence[str], given: str) -> str:
@@ -140,9 +118,8 @@ def no_classes(classes: Names) -> None:
 
 
 TARGETS = Kind(
-    read=read,
+    read=targets,
     shown=shown,
-    carried=carried,
     counts=counts,
     typed=typed,
     corrected=corrected,

@@ -217,16 +217,12 @@ def _with_consequence(
 
 def _hits_per_class(suspects: Samples, flagged: NDArray[np.bool_]) -> pd.DataFrame:
     """Count suspects of each class (or that carry each label), and those flagged among them."""
-    names = [str(name) for name in suspects.classes]
-    carried = suspects.carried()
-    counts = carried.sum(axis=0), carried[flagged].sum(axis=0)
-    return pd.DataFrame(
-        {
-            "class": names,
-            "suspects": counts[0].astype(np.int64),
-            "flagged": counts[1].astype(np.int64),
-        }
-    )
+    if not suspects.kind.has_classes:
+        return pd.DataFrame({"class": [], "suspects": [], "flagged": []})
+    labels, counts = suspects.labels, suspects.kind.counts
+    table = pd.DataFrame(counts(labels, suspects.classes, labels), columns=["class", "suspects"])
+    hits = counts(labels[flagged], suspects.classes, labels)
+    return table.assign(flagged=[count for _, count in hits])
 
 
 def _evidence(decisions: PairDecisions, found: Matches, exact: ExactCopies) -> pd.DataFrame:
