@@ -107,6 +107,8 @@ class Kind:
         Labels of several splits -> the same, all of one width.
     form : "one choice", "several choices", "number" or "text"
         How a person is asked for one.
+    several : bool
+        Whether a row has several labels.
     one_class : bool
         Whether a label is one class index.
     indices : bool
@@ -130,6 +132,7 @@ class Kind:
     check_classes: Callable[[Names], None] = _any_classes
     alike: Callable[[Sequence[NDArray[Any]]], list[NDArray[Any]]] = _as_they_are
     form: Form = "one choice"
+    several: bool = False
     one_class: bool = False
     indices: bool = False
     per_word: bool = False

@@ -220,4 +220,5 @@ SETS = Kind(
     corrected=corrected,
     check_classes=can_be_told_apart,
     form="several choices",
+    several=True,
 )

@@ -189,6 +189,7 @@ TAGS = Kind(
     check_classes=can_be_told_apart,
     alike=of_one_width,
     form="text",
+    several=True,
     indices=True,
     per_word=True,
     repeats=False,

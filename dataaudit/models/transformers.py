@@ -67,7 +67,7 @@ class TransformersModel:
         where = f"model.path: {folder}"
         model, tokenizer = load_folder(folder, _kind(folder), where)
         problem = getattr(model.config, "problem_type", None)
-        if problem in ("regression", "multi_label_classification"):
+        if problem not in (None, "single_label_classification"):
             raise ModelError(
                 f"{where}: its problem_type is {problem}; expected a classifier with one class "
                 "for each text"

@@ -52,7 +52,7 @@ FEATURES = "features"
 def run_file(
     audit_yaml: Path, out: Path, *, overwrite: bool = False, resume: bool = False
 ) -> AuditResult:
-    """Run the audit that an `audit.yaml` describes; what `dataaudit run` does.
+    """Run the audit that an `audit.yaml` describes; what `dataaudit run` does for labels.
 
     Parameters
     ----------
@@ -70,11 +70,8 @@ def run_file(
         The input or the directory cannot be used; the message says what and where.
     """
     config = load_config(audit_yaml)
+    _refuse_generative(config)
     folder = audit_yaml.resolve().parent
-    if config.task in GENERATIVE:
-        from dataaudit.studies.tracing.api import trace_config
-
-        return trace_config(config, folder, out, overwrite, resume)
     with RunDirectory(out, overwrite=overwrite, resume=resume) as directory:
         clock = Clock()
         with clock.stage("load"):
@@ -136,8 +133,7 @@ def audit(
         The input cannot be used; the message says what and where.
     """
     config = config_from_python(label, id, settings, group)
-    if config.task in GENERATIVE:
-        raise ConfigError(f"task: {config.task} is not audited but traced: call dataaudit.trace()")
+    _refuse_generative(config)
     if resume and out is None:
         raise ConfigError("resume: needs `out`, the directory of the interrupted audit")
     splits: dict[Role, Any] = {"train": train, "held_out": held_out, "suspects": suspects}
@@ -149,6 +145,11 @@ def audit(
         with clock.stage("load"):
             loaded = load_objects(model, splits, preprocess, config)
         return _run(loaded, config, directory, None, clock)
+
+
+def _refuse_generative(config: AuditConfig) -> None:
+    if config.task in GENERATIVE:
+        raise ConfigError(f"task: {config.task} is not audited but traced: call dataaudit.trace()")
 
 
 def render_again(directory: Path) -> Path:

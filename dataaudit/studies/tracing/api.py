@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from dataaudit.config import GENERATIVE, AuditConfig, config_from_python, load_config
+from dataaudit.config import GENERATIVE, config_from_python, load_config
 from dataaudit.datasets.samples import Role
 from dataaudit.errors import ConfigError
 from dataaudit.report.result import AuditResult
@@ -123,13 +123,7 @@ def trace_file(
         raise ConfigError(
             f"{audit_yaml}: task: found {config.task}, expected {' or '.join(expected)}"
         )
-    return trace_config(config, audit_yaml.resolve().parent, out, overwrite, resume)
-
-
-def trace_config(
-    config: AuditConfig, folder: Path, out: Path, overwrite: bool, resume: bool
-) -> AuditResult:
-    """Trace what validated settings describe; `folder` is where the user's own module is."""
+    folder = audit_yaml.resolve().parent
     with RunDirectory(out, overwrite=overwrite, resume=resume) as directory:
         clock = Clock()
         with clock.stage("load"):

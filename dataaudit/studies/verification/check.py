@@ -304,8 +304,8 @@ def _query_groups(study: Study, held_out: Samples) -> list[QueryGroup]:
 
 @torch.inference_mode()
 def _accuracy(study: Study, module: nn.Module) -> float | None:
-    if study.queries.labels.is_floating_point():
+    if study.task.metric_name != "accuracy":
         return None
     outputs = forward(module, study.queries.inputs)
-    chosen = study.task.predictions(outputs).argmax(dim=1)
-    return float((chosen == study.queries.labels).double().mean())
+    found = study.task.predictions(outputs).cpu().numpy()
+    return float(study.task.metric(found, study.queries.labels.cpu().numpy()).mean())
