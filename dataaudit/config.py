@@ -272,6 +272,7 @@ class AuditConfig(_Section):
     name: str = "audit"
     task: Literal[
         "classification",
+        "ordinal",
         "regression",
         "multi-label",
         "token-classification",
@@ -318,6 +319,12 @@ class AuditConfig(_Section):
     def _settings_of_a_generative_model(self) -> AuditConfig:
         if self.model.schedule is not None and self.task != "diffusion":
             raise ValueError("model.schedule goes with task diffusion")
+        return self
+
+    @model_validator(mode="after")
+    def _order_of_the_classes(self) -> AuditConfig:
+        if KINDS[self.task].ordered and self.classes is None:
+            raise ValueError(f"task {self.task}: expected classes, from the lowest to the highest")
         return self
 
     @field_validator("classes")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from dataaudit.labels.classes import CLASSES
+from dataaudit.labels.grades import GRADES
 from dataaudit.labels.kind import Kind
 from dataaudit.labels.none import NO_LABELS
 from dataaudit.labels.sets import SETS
@@ -13,6 +14,7 @@ from dataaudit.labels.targets import TARGETS
 
 KINDS: Mapping[str, Kind] = {
     "classification": CLASSES,
+    "ordinal": GRADES,
     "regression": TARGETS,
     "multi-label": SETS,
     "token-classification": TAGS,

@@ -118,6 +118,8 @@ class Kind:
     repeats : bool
         Whether rows commonly share a label, so that others with the same one can be shown.
     has_classes : bool
+    ordered : bool
+        Whether the order of the classes means something, so that the user has to say it.
     """
 
     read: Callable[[pd.Series, NDArray[Any], str, Reading], Labels]
@@ -138,6 +140,7 @@ class Kind:
     per_word: bool = False
     repeats: bool = True
     has_classes: bool = True
+    ordered: bool = False
 
 
 def counted(classes: Names, rows: Iterable[Any]) -> list[tuple[str, int]]:

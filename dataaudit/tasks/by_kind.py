@@ -9,6 +9,7 @@ from torch import Tensor
 
 from dataaudit.tasks.classification import Classification
 from dataaudit.tasks.multi_label import MultiLabel
+from dataaudit.tasks.ordinal import OrdinalClassification
 from dataaudit.tasks.regression import Regression, RegressionLoss
 from dataaudit.tasks.task import AuditTask, Task
 from dataaudit.tasks.token_classification import TokenClassification
@@ -71,6 +72,11 @@ def _classification(outputs: Outputs, loss: TrainedWith) -> tuple[AuditTask, Tas
     return task, WeightedClassification(task, loss.class_weights, loss.label_smoothing)
 
 
+def _ordinal(outputs: Outputs, loss: TrainedWith) -> tuple[AuditTask, Task | None]:
+    task = OrdinalClassification.of(outputs.values, outputs.classes)
+    return task, WeightedClassification(task, loss.class_weights, loss.label_smoothing)
+
+
 def _regression(outputs: Outputs, loss: TrainedWith) -> tuple[AuditTask, Task | None]:
     return Regression.of(outputs.values, loss.residual), None
 
@@ -87,6 +93,7 @@ def _tokens(outputs: Outputs, loss: TrainedWith) -> tuple[AuditTask, Task | None
 
 MAKERS: Mapping[str, Maker] = {
     "classification": _classification,
+    "ordinal": _ordinal,
     "regression": _regression,
     "multi-label": _multi_label,
     "token-classification": _tokens,
