@@ -52,21 +52,15 @@ def flag_grades(
         seed=settings.seed,
         discount=discount,
     )
-    blocks = [(given[block], rows.mirrored[block]) for block in row_blocks(len(given))]
-    suggested = np.concatenate([_likeliest_other(*block) for block in blocks])
-    losses = [
-        np.concatenate([_loss(given[b], t[b]) for b in row_blocks(len(given))])
-        for t in (rows.own, rows.mirrored)
-    ]
-    columns = {
-        "mirrored_influence": losses[1] - losses[0],
-        "mirrored_loss": losses[1],
-        "loss": losses[0],
-        "expected_steps": np.concatenate([(_steps(*block) * block[1]).sum(axis=1) for block in blocks]),
-    }
+    blocks = list(row_blocks(len(given)))
+    suggested = np.concatenate([_likeliest_other(given[b], rows.mirrored[b]) for b in blocks])
+    columns = pd.concat(
+        [_columns(given[block], rows.own[block], rows.mirrored[block]) for block in blocks],
+        ignore_index=True,
+    )
     flags = flags_of(
         flagged_table(rows.ids, rows.shown(given), rows.shown(suggested), judgement),
-        pd.DataFrame(columns),
+        columns,
         judgement,
         settings,
         carriers,
@@ -109,8 +103,18 @@ def _steps(given: Labels, table: Table) -> NDArray[np.int64]:
     return np.abs(np.arange(table.shape[1]) - given[:, None])
 
 
-def _loss(given: Labels, probabilities: Table) -> Values:
-    return np.asarray(-np.log(pick(checked_table("probabilities", probabilities), given)))
+def _columns(given: Labels, own: Table, mirrored: Table) -> pd.DataFrame:
+    """Return the parts, each with higher = more suspicious; losses in nats."""
+    tables = [checked_table("probabilities", table) for table in (own, mirrored)]
+    own_loss, mirrored_loss = (-np.log(pick(table, given)) for table in tables)
+    return pd.DataFrame(
+        {
+            "mirrored_influence": mirrored_loss - own_loss,
+            "mirrored_loss": mirrored_loss,
+            "loss": own_loss,
+            "expected_steps": (_steps(given, mirrored) * mirrored).sum(axis=1),
+        }
+    )
 
 
 def _likeliest_other(given: Labels, mirrored: Table) -> Labels:
