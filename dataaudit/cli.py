@@ -10,6 +10,7 @@ import typer
 
 from dataaudit.commands.compare import compare
 from dataaudit.commands.demo import demo
+from dataaudit.commands.estimate import estimate
 from dataaudit.commands.export import export
 from dataaudit.commands.influence import influence
 from dataaudit.commands.init import init
@@ -17,6 +18,7 @@ from dataaudit.commands.memorization import memorization
 from dataaudit.commands.relabel import relabel
 from dataaudit.commands.report import report
 from dataaudit.commands.run import run
+from dataaudit.commands.sample import sample
 from dataaudit.commands.shared import EXIT_BAD_INPUT, print_error
 from dataaudit.commands.trace import trace
 from dataaudit.commands.verify import verify
@@ -31,6 +33,8 @@ EXAMPLES: dict[Callable[..., None], str] = {
     memorization: "memorization audit.yaml --out memorized",
     report: "report audit-demo",
     export: "export audit-demo --to csv --out to-review.csv",
+    sample: "sample audit-demo --rows 60 --out sample.csv",
+    estimate: "estimate audit-demo --decisions sample.csv",
     relabel: "relabel audit-demo --decisions reviewed.csv --out train-2.parquet",
     compare: "compare audit-2026-10 audit-2026-11 --out compared",
     trace: "trace --task causal-lm --model my-gpt --train corpus.jsonl "

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Protocol
 
 from dataaudit.datasets.samples import Role, Samples
@@ -55,3 +56,18 @@ class Loaded:
     suspects: Samples | None
     set_aside: dict[Role, SetAside]
     learning_task: Task | None = None
+
+    def quick_to_take(self, folder: Path) -> Loaded:
+        """Return the same, with splits whose rows are quick to take at random.
+
+        Parameters
+        ----------
+        folder : Path
+            For files of the rows, where a format allows no such access.
+        """
+        return replace(
+            self,
+            train=self.train.quick_to_take(folder),
+            held_out=self.held_out and self.held_out.quick_to_take(folder),
+            suspects=self.suspects and self.suspects.quick_to_take(folder),
+        )

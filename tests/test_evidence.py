@@ -12,7 +12,7 @@ from dataaudit.datasets.samples import Samples
 from dataaudit.flags.results import Interval, MislabelFlags
 from dataaudit.run_directory.steps import Steps
 from dataaudit.scoring.blocks import ScoreBlock, ScoreBlocks
-from dataaudit.stages.evidence import pair_evidence, row_evidence, shortened
+from dataaudit.stages.evidence import _Nearest, exhibits_of, pair_evidence, row_evidence, shortened
 
 
 def samples(role: str, labels: list[str], prefix: str) -> Samples:
@@ -97,3 +97,34 @@ def test_both_sides_of_a_pair() -> None:
 def test_long_text_is_cut_with_an_ellipsis() -> None:
     assert shortened("abc", 3) == "abc"
     assert shortened("abcd", 3) == "ab…"
+
+
+@pytest.mark.parametrize("widths", [[40], [1, 2, 3, 34], [3, 37], [7] * 5 + [5]])
+def test_the_nearest_are_those_of_a_full_stable_sort_whatever_the_parts(widths: list[int]) -> None:
+    generator = np.random.default_rng(2)
+    # Few different values, so that there are many ties.
+    values = generator.integers(6, size=(50, 40)).astype(np.float32)
+    values[np.arange(40), np.arange(40)] = -np.inf
+    nearest = _Nearest(50, 3)
+    start = 0
+    for width in widths:
+        nearest.see(values[:, start : start + width], start)
+        start += width
+    order = np.argsort(-values, axis=1, kind="stable")[:, :3]
+    np.testing.assert_array_equal(nearest.places, order)
+    np.testing.assert_array_equal(nearest.values, np.take_along_axis(values, order, axis=1))
+
+
+def test_fields_are_shown_as_a_row_of_the_frame_holds_them() -> None:
+    numbers = pd.DataFrame(
+        {"whole": [1, 2], "half": np.array([0.1, 2.5], np.float32), "kind": [0, 1]}
+    )
+    mixed = numbers.assign(
+        when=pd.to_datetime(["2020-01-01", None]), yes=[True, False], word=["a", None]
+    )
+    for frame in (numbers, mixed):
+        read = samples_from_object(frame, ReadSettings("train", "kind"))
+        for line, exhibit in enumerate(exhibits_of(read, [0, 1])):
+            row = frame.iloc[line]
+            names = [name for name in frame.columns if name != "kind"]
+            assert exhibit.fields == {name: str(row[name]) for name in names}

@@ -58,6 +58,8 @@ def test_csv_keeps_every_other_byte(tmp_path, command_line: CommandLine) -> None
         "suggested label right: 1 of 1",
         f"corrected data: {out}",
         f"log: {audit.directory / 'remediation.jsonl'}",
+        "these rows were not all drawn by `dataaudit sample`: what was measured speaks for them "
+        "alone",
     ]
     log = (audit.directory / "remediation.jsonl").read_text(encoding="utf-8").splitlines()
     first = json.loads(log[0])

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+import itertools
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,15 @@ from numpy.typing import NDArray
 from dataaudit.datasets.arrow_column import new_values, with_labels
 from dataaudit.datasets.changes import Changes
 from dataaudit.datasets.files import readable
-from dataaudit.datasets.frames import block_starts, column_names, may_change_type, pick, plain_frame
+from dataaudit.datasets.frames import (
+    block_starts,
+    by_block,
+    column_names,
+    distinct,
+    in_order,
+    may_change_type,
+    plain_frame,
+)
 from dataaudit.datasets.samples import Samples
 from dataaudit.datasets.sources import ColumnSource, Format
 from dataaudit.errors import DataError
@@ -29,7 +38,7 @@ _ROWS_PER_FRAME = 1024
 class ArrowFiles(ColumnSource):
     """The rows of Arrow files and streams, mapped into memory, converted as they are asked for.
 
-    `take` reads the record batches that hold the rows asked for.
+    `take` opens each file once and reads the rows asked for.
     """
 
     description: str
@@ -41,6 +50,8 @@ class ArrowFiles(ColumnSource):
     """For each record batch: which file, and the number of the batch in it."""
     starts: NDArray[np.int64]
     """Position of the first row of each record batch, then the number of rows."""
+    checked: set[int] = field(default_factory=set, compare=False, repr=False)
+    """The record batches whose buffers have been checked."""
 
     @classmethod
     def open(cls, paths: Sequence[Path], description: str) -> ArrowFiles:
@@ -103,19 +114,30 @@ class ArrowFiles(ColumnSource):
 
     def take(self, positions: Sequence[int]) -> pd.DataFrame:
         """Return the rows at `positions`, in that order, index = positions."""
-        return pick(self.starts, positions, self._rows)
+        wanted, place = distinct(positions, len(self))
+        parts = list(by_block(self.starts, wanted))
+        tables: list[pa.Table] = []
+        with readable(self.description, "an Arrow file or stream"):
+            for number, blocks in itertools.groupby(
+                parts, key=lambda part: self.batches[part[0]][0]
+            ):
+                tables += self._rows(number, dict(blocks))
+            if len(tables) != len(parts):
+                raise DataError(f"{self.description}: the file changed while it was being read")
+            frame = plain_frame(pa.concat_tables(tables), self.with_missing)
+        return in_order(frame, wanted, place)
 
-    def _rows(self, block: int, rows: NDArray[np.int64]) -> pd.DataFrame:
-        number, index = self.batches[block]
-        with (
-            readable(self.description, "an Arrow file or stream"),
-            opened(self.paths[number]) as reader,
-        ):
-            for _, batch in record_batches(reader, {index}):
+    def _rows(self, number: int, rows: Mapping[int, NDArray[np.int64]]) -> Iterator[pa.Table]:
+        """Yield the rows of some record batches of one file."""
+        block_of = {self.batches[block][1]: block for block in rows}
+        with opened(self.paths[number]) as reader:
+            for index, batch in record_batches(reader, set(block_of)):
                 table = pa.Table.from_batches([batch]).select(self.names)
-                table.validate(full=True)
-                return plain_frame(table.take(pa.array(rows)), self.with_missing)
-        raise DataError(f"{self.description}: the file changed while it was being read")
+                block = block_of[index]
+                if block not in self.checked:
+                    table.validate(full=True)
+                    self.checked.add(block)
+                yield table.take(pa.array(rows[block]))
 
     def files(self) -> list[Path]:
         """Return the files."""

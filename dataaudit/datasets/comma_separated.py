@@ -30,6 +30,7 @@ from dataaudit.datasets.frames import block_starts, plain_frame, refuse_repeated
 from dataaudit.datasets.samples import Samples
 from dataaudit.datasets.sources import Format
 from dataaudit.datasets.text_lines import (
+    RowOffsets,
     TextBlock,
     TextRows,
     changed,
@@ -131,10 +132,7 @@ def _record_continues(line: bytes, quoted: bool) -> bool:
 
 @dataclass(frozen=True)
 class CommaSeparated(TextRows):
-    """The rows of a CSV file.
-
-    `take` parses the blocks (256 KiB) that hold the rows asked for, nothing else.
-    """
+    """The rows of a CSV file."""
 
     types: dict[str, pa.DataType]
 
@@ -151,12 +149,14 @@ class CommaSeparated(TextRows):
         columns: dict[str, _Column] = {}
         blocks: list[TextBlock] = []
         counts: list[int] = []
-        for block, content in text_blocks(path, description, _record_continues):
+        lines: list[NDArray[np.int64]] = []
+        for block, content, begins in text_blocks(path, description, _record_continues):
             if names is None:
-                names, used, lines = _header(content, description)
+                names, used, header = _header(content, description)
                 columns = {name: _Column() for name in names}
                 content = content[used:]
-                block = TextBlock(block.offset + used, len(content), block.first_line + lines)
+                block = TextBlock(block.offset + used, len(content), block.first_line + header)
+                begins = begins[begins >= used] - used
             table = _parse(content, dict.fromkeys(names, pa.string()), names, block, description)
             if table.num_rows == 0:
                 continue
@@ -164,14 +164,23 @@ class CommaSeparated(TextRows):
                 column.see(table[name])
             blocks.append(block)
             counts.append(table.num_rows)
+            lines.append(begins)
         if names is None:
             raise DataError(f"{description}: the file is empty")
         types = {name: column.type() for name, column in columns.items()}
-        return cls(description, path, blocks, block_starts(counts), types)
+        offsets = RowOffsets.of(blocks, lines, counts)
+        return cls(description, path, blocks, block_starts(counts), offsets, types)
 
     def columns(self) -> list[str]:
         """Return the column names, in the order of the file."""
         return list(self.types)
+
+    def _parsed(self, records: Sequence[bytes]) -> pd.DataFrame:
+        content = b"".join(records)
+        block = TextBlock(0, len(content), 1)
+        table = _parse(content, self.types, self.columns(), block, self.description)
+        with readable(self.description, "a CSV file"):
+            return plain_frame(table, with_missing=())
 
     def _read(
         self,

@@ -65,13 +65,44 @@ def pick(
         Returns the rows, counted from the start of the block and ascending, of one block. Each
         block is read once at most.
     """
+    wanted, place = distinct(positions, int(starts[-1]))
+    parts = [read(block, rows) for block, rows in by_block(starts, wanted)]
+    return in_order(pd.concat(parts), wanted, place)
+
+
+def distinct(positions: Sequence[int], rows: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the positions ascending, each once, and the place among them of each that was given.
+
+    Raises
+    ------
+    IndexError
+        A position lies outside 0..`rows` - 1.
+    """
     wanted, place = np.unique(np.asarray(positions, dtype=np.int64), return_inverse=True)
-    if len(wanted) and not 0 <= wanted[0] <= wanted[-1] < starts[-1]:
-        raise IndexError(f"positions must lie in 0..{starts[-1] - 1}")
+    if len(wanted) and not 0 <= wanted[0] <= wanted[-1] < rows:
+        raise IndexError(f"positions must lie in 0..{rows - 1}")
+    return wanted, place
+
+
+def by_block(
+    starts: NDArray[np.int64], wanted: NDArray[np.int64]
+) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    """Yield the blocks that hold some rows, and these rows, counted from the block's start.
+
+    Without any row it is the first block and none of its rows, so that the columns are known.
+    """
     of_row = np.searchsorted(starts, wanted, side="right") - 1
-    blocks = np.unique(of_row) if len(wanted) else [0]
-    parts = [read(int(block), wanted[of_row == block] - starts[block]) for block in blocks]
-    chosen = pd.concat(parts).iloc[place]
+    blocks = np.unique(of_row) if len(wanted) else np.zeros(1, dtype=np.int64)
+    bounds = np.searchsorted(of_row, [blocks, blocks + 1])
+    for block, low, high in zip(blocks.tolist(), *bounds.tolist(), strict=True):
+        yield block, wanted[low:high] - starts[block]
+
+
+def in_order(
+    frame: pd.DataFrame, wanted: NDArray[np.int64], place: NDArray[np.int64]
+) -> pd.DataFrame:
+    """Return the rows of `frame`, one for each of `wanted`, at `place`, index = positions."""
+    chosen = frame.iloc[place]
     chosen.index = pd.Index(wanted[place], dtype=np.int64)
     return chosen
 
@@ -129,6 +160,21 @@ def plain_frame(table: pa.Table, with_missing: Collection[str]) -> pd.DataFrame:
     pyarrow.ArrowException
         When the buffers are damaged: text that is not UTF-8, offsets that lead nowhere.
     """
+    plain = plain_table(table, with_missing)
+    columns = {}
+    for name, column in zip(plain.column_names, plain.columns, strict=True):
+        series = column.to_pandas()
+        if pa.types.is_boolean(column.type) and name in with_missing:
+            series = series.astype(object)
+        columns[name] = series
+    return pd.DataFrame(columns, index=pd.RangeIndex(table.num_rows))
+
+
+def plain_table(table: pa.Table, with_missing: Collection[str]) -> pa.Table:
+    """Return the table with its columns in the types that `plain_frame` gives pandas.
+
+    Parameters and errors are those of `plain_frame`.
+    """
     # Without the full check a damaged file would be read past the end of its buffers.
     table.validate(full=True)
     columns = {}
@@ -137,13 +183,8 @@ def plain_frame(table: pa.Table, with_missing: Collection[str]) -> pd.DataFrame:
         if pa.types.is_integer(kind) and name in with_missing:
             column = column.cast(kind, safe=False)
             kind = pa.float64()
-        if column.type != kind:
-            column = column.cast(kind, safe=False)
-        series = column.to_pandas()
-        if pa.types.is_boolean(kind) and name in with_missing:
-            series = series.astype(object)
-        columns[name] = series
-    return pd.DataFrame(columns, index=pd.RangeIndex(table.num_rows))
+        columns[name] = column if column.type == kind else column.cast(kind, safe=False)
+    return pa.table(columns)
 
 
 def _plain_type(kind: pa.DataType) -> pa.DataType:

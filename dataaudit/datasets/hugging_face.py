@@ -34,7 +34,7 @@ def is_saved(folder: Path) -> bool:
     return (folder / _STATE).is_file() or (folder / _SPLITS).is_file()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SavedDataSet(ArrowFiles):
     """The rows of a folder written by `Dataset.save_to_disk`."""
 

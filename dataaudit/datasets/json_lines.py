@@ -23,6 +23,7 @@ from dataaudit.datasets.json_values import COLUMNS, Column, Kind, json_object, s
 from dataaudit.datasets.samples import Samples
 from dataaudit.datasets.sources import Format
 from dataaudit.datasets.text_lines import (
+    RowOffsets,
     TextBlock,
     TextRows,
     changed,
@@ -37,10 +38,7 @@ _DECODER = json.JSONDecoder()
 
 @dataclass(frozen=True)
 class JsonLines(TextRows):
-    """The rows of a JSONL file.
-
-    `take` parses the blocks (256 KiB) that hold the rows asked for, nothing else.
-    """
+    """The rows of a JSONL file."""
 
     kinds: dict[str, Kind]
 
@@ -56,7 +54,8 @@ class JsonLines(TextRows):
         columns: dict[str, Column] = {}
         blocks: list[TextBlock] = []
         counts: list[int] = []
-        for block, content in text_blocks(path, description, _every_line_ends):
+        lines: list[NDArray[np.int64]] = []
+        for block, content, begins in text_blocks(path, description, _every_line_ends):
             records = [
                 json_object(line, f"{description}: line {number}")
                 for number, line in _lines(content, block)
@@ -71,9 +70,11 @@ class JsonLines(TextRows):
             if records:
                 blocks.append(block)
                 counts.append(len(records))
+                lines.append(begins)
         starts = block_starts(counts)
         kinds = {name: column.kind(int(starts[-1])) for name, column in columns.items()}
-        return cls(description, path, blocks, starts, kinds)
+        offsets = RowOffsets.of(blocks, lines, counts)
+        return cls(description, path, blocks, starts, offsets, kinds)
 
     def columns(self) -> list[str]:
         """Return the column names, in the order in which the file first names them."""
@@ -93,7 +94,14 @@ class JsonLines(TextRows):
         records = [
             json_object(line, f"{self.description}: line {number}") for number, line in chosen
         ]
-        wanted = self.columns() if columns is None else columns
+        return self._frame(records, self.columns() if columns is None else columns)
+
+    def _parsed(self, records: Sequence[bytes]) -> pd.DataFrame:
+        return self._frame(
+            [json_object(record, self.description) for record in records], self.columns()
+        )
+
+    def _frame(self, records: Sequence[dict[str, Any]], wanted: Sequence[str]) -> pd.DataFrame:
         try:
             filled = {
                 name: series([record.get(name) for record in records], self.kinds[name])

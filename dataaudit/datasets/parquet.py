@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +19,14 @@ from dataaudit.datasets.files import readable
 from dataaudit.datasets.frames import (
     block_starts,
     column_names,
+    distinct,
+    in_order,
     may_change_type,
     pick,
     plain_frame,
+    plain_table,
 )
+from dataaudit.datasets.mapped_rows import SHARE_OF_FREE_DISK, MappedRows, NoRoomError
 from dataaudit.datasets.samples import Samples
 from dataaudit.datasets.sources import ColumnSource, Format
 from dataaudit.errors import DataError
@@ -31,6 +36,7 @@ MOST_ROWS_PER_BYTE = 100
 SMALL = 1_000_000
 """So many rows never fill the memory."""
 
+_LOGGER = logging.getLogger("dataaudit")
 _ROWS_PER_READ = 1024
 # Read pages as they are needed; otherwise a whole column of a row group is held.
 _BUFFER_BYTES = 1024 * 1024
@@ -40,8 +46,8 @@ _BUFFER_BYTES = 1024 * 1024
 class Parquet(ColumnSource):
     """The rows of a Parquet file.
 
-    `take` decodes the row groups that hold the rows asked for, a thousand rows at a time: who
-    needs the same rows again and again holds on to them.
+    `take` decodes the row groups that hold the rows asked for, a thousand rows at a time; after
+    `quick_to_take` it reads the rows from a file of its own.
     """
 
     description: str
@@ -50,6 +56,7 @@ class Parquet(ColumnSource):
     with_missing: frozenset[str]
     starts: NDArray[np.int64]
     """Position of the first row of each row group, then the number of rows. `[groups + 1]`"""
+    mapped: MappedRows | None = None
 
     @classmethod
     def open(cls, path: Path, description: str) -> Parquet:
@@ -81,19 +88,44 @@ class Parquet(ColumnSource):
 
     def stream(self, columns: Sequence[str] | None = None) -> Iterator[pd.DataFrame]:
         """Yield all rows in order, in frames of any length, with only `columns` where given."""
-        with readable(self.description, "a Parquet file"), _file(self.path) as file:
-            for group in range(len(self.starts) - 1):
-                yield from self._group(file, group, columns)
+        for table in self._tables(columns):
+            yield plain_frame(table, self.with_missing)
 
     def take(self, positions: Sequence[int]) -> pd.DataFrame:
         """Return the rows at `positions`, in that order, index = positions."""
-        return pick(self.starts, positions, self._rows)
+        if self.mapped is None:
+            return pick(self.starts, positions, self._rows)
+        wanted, place = distinct(positions, len(self))
+        frame = plain_frame(self.mapped.take(wanted), self.with_missing)
+        return in_order(frame, wanted, place)
+
+    def quick_to_take(self, folder: Path) -> Parquet:
+        """Return the same rows, written to an Arrow file in `folder` where there is room.
+
+        Where there is none, the row groups are decoded at each `take`, and a warning is logged.
+        """
+        if self.mapped is not None:
+            return self
+        tables = (plain_table(table, self.with_missing) for table in self._tables(None))
+        try:
+            return replace(self, mapped=MappedRows.write(tables, folder))
+        except (NoRoomError, OSError) as error:
+            reason = error.strerror if isinstance(error, OSError) else None
+            _LOGGER.warning(
+                "%s: its rows could not be written to %s, where they are quick to read at random "
+                "(%s); the audit goes on, and takes longer",
+                self.description,
+                folder,
+                reason or f"they take more than {SHARE_OF_FREE_DISK:.0%} of the free disk",
+            )
+            return self
 
     def _rows(self, group: int, rows: NDArray[np.int64]) -> pd.DataFrame:
         parts = []
         first = 0
         with readable(self.description, "a Parquet file"), _file(self.path) as file:
-            for frame in self._group(file, group, None):
+            for table in self._group(file, group, None):
+                frame = plain_frame(table, self.with_missing)
                 low, high = np.searchsorted(rows, [first, first + len(frame)])
                 # The first frame gives the columns even where no row is wanted.
                 if high > low or first == 0:
@@ -101,16 +133,20 @@ class Parquet(ColumnSource):
                 first += len(frame)
         return pd.concat(parts)
 
+    def _tables(self, columns: Sequence[str] | None) -> Iterator[pa.Table]:
+        with readable(self.description, "a Parquet file"), _file(self.path) as file:
+            for group in range(len(self.starts) - 1):
+                yield from self._group(file, group, columns)
+
     def _group(
         self, file: pyarrow.parquet.ParquetFile, group: int, columns: Sequence[str] | None
-    ) -> Iterator[pd.DataFrame]:
+    ) -> Iterator[pa.Table]:
         wanted = self.names if columns is None else list(columns)
         rows = 0
         for batch in file.iter_batches(_ROWS_PER_READ, row_groups=[group], columns=wanted):
             rows += batch.num_rows
             # A nested column is asked for by all that it contains; keep the order asked for.
-            table = pa.Table.from_batches([batch]).select(wanted)
-            yield plain_frame(table, self.with_missing)
+            yield pa.Table.from_batches([batch]).select(wanted)
         expected = self.starts[group + 1] - self.starts[group]
         if rows != expected:
             raise ValueError(f"row group {group} holds {rows} rows, {expected} were announced")

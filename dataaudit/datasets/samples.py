@@ -8,7 +8,7 @@ never hold the whole data set in memory; ids and labels (a few bytes a row) are 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -43,6 +43,16 @@ class Source(Protocol):
 
     def take(self, positions: Sequence[int]) -> pd.DataFrame:
         """Return the rows at `positions`, in that order, index = positions."""
+        ...
+
+    def quick_to_take(self, folder: Path) -> Source:
+        """Return the same rows, where `take` reads no more than it is asked for.
+
+        Parameters
+        ----------
+        folder : Path
+            For a file of the rows, where the format itself allows no such access.
+        """
         ...
 
 
@@ -166,6 +176,10 @@ class Samples:
             stop = start + len(frame)
             yield self._batch(np.arange(start, stop), frame)
             start = stop
+
+    def quick_to_take(self, folder: Path) -> Samples:
+        """Return the same samples for a stage that takes rows at random; see `Source`."""
+        return replace(self, source=self.source.quick_to_take(folder))
 
     def take(self, positions: Sequence[int] | NDArray[np.int64]) -> Batch:
         """Return the rows at `positions`, in that order."""

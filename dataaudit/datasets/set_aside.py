@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -80,6 +81,10 @@ class Kept:
         frame = self.source.take(self.positions[wanted].tolist())
         frame.index = pd.Index(wanted)
         return frame
+
+    def quick_to_take(self, folder: Path) -> Kept:
+        """Return the same rows, where `take` reads no more than it is asked for."""
+        return Kept(self.source.quick_to_take(folder), self.positions)
 
     def _filtered(self, rows_per_frame: int) -> Iterator[pd.DataFrame]:
         start = 0

@@ -38,6 +38,16 @@ class ColumnSource(ABC):
     def take(self, positions: Sequence[int]) -> pd.DataFrame:
         """Return the rows at `positions`, in that order, index = positions."""
 
+    def quick_to_take(self, folder: Path) -> ColumnSource:
+        """Return the same rows, where `take` reads no more than it is asked for.
+
+        Parameters
+        ----------
+        folder : Path
+            For a file of the rows, where the format itself allows no such access.
+        """
+        return self
+
     def frames(self, rows_per_frame: int) -> Iterator[pd.DataFrame]:
         """Yield all rows in order, `rows_per_frame` at a time, index = positions."""
         return rechunk(self.stream(), rows_per_frame)

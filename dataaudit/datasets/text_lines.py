@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dataaudit.datasets.files import readable
-from dataaudit.datasets.frames import pick
+from dataaudit.datasets.frames import distinct, in_order, pick
 from dataaudit.datasets.sources import ColumnSource
 from dataaudit.errors import DataError
 
@@ -43,10 +43,56 @@ class TextBlock:
 
 
 @dataclass(frozen=True)
-class TextRows(ColumnSource, ABC):
-    """The rows of a file of text.
+class RowOffsets:
+    """Where each row of a text file lies; `begins` and `ends` int64 `[n]`, in bytes."""
 
-    `take` parses the blocks (256 KiB) that hold the rows asked for, nothing else.
+    begins: NDArray[np.int64]
+    ends: NDArray[np.int64]
+
+    @classmethod
+    def of(
+        cls, blocks: Sequence[TextBlock], lines: Sequence[NDArray[np.int64]], counts: Sequence[int]
+    ) -> RowOffsets | None:
+        """Join what was found block by block.
+
+        Parameters
+        ----------
+        blocks : sequence of TextBlock
+        lines : sequence of int64 arrays
+            Where records begin in each block, as far as lines tell.
+        counts : sequence of int
+            Rows of each block, by the parser.
+
+        Returns
+        -------
+        RowOffsets, or None where lines and parser differ: a carriage return of its own that ends
+        a record, say.
+        """
+        if [len(begins) for begins in lines] != list(counts):
+            return None
+        begins = [block.offset + first for block, first in zip(blocks, lines, strict=True)]
+        ends = [
+            np.append(first[1:], block.offset + block.size)
+            for block, first in zip(blocks, begins, strict=True)
+        ]
+        nothing = np.zeros(0, dtype=np.int64)
+        return cls(np.concatenate([nothing, *begins]), np.concatenate([nothing, *ends]))
+
+    def records(self, path: Path, rows: NDArray[np.int64]) -> Iterator[bytes]:
+        """Yield what stands in the file for each of some rows."""
+        with path.open("rb") as file:
+            for begin, end in zip(
+                self.begins[rows].tolist(), self.ends[rows].tolist(), strict=True
+            ):
+                file.seek(begin)
+                yield file.read(end - begin)
+
+
+@dataclass(frozen=True)
+class TextRows(ColumnSource, ABC):
+    """The rows of a file of text. Eight bytes a row are held: where it begins.
+
+    `take` reads and parses the rows asked for, nothing else.
     """
 
     description: str
@@ -54,6 +100,8 @@ class TextRows(ColumnSource, ABC):
     blocks: list[TextBlock]
     starts: NDArray[np.int64]
     """Position of the first row of each block, then the number of rows. `[blocks + 1]`"""
+    offsets: RowOffsets | None
+    """None where the rows of a block cannot be told apart without parsing it."""
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -66,11 +114,27 @@ class TextRows(ColumnSource, ABC):
 
     def take(self, positions: Sequence[int]) -> pd.DataFrame:
         """Return the rows at `positions`, in that order, index = positions."""
-        return pick(self.starts, positions, lambda block, rows: self._read(block, rows=rows))
+        if self.offsets is None:
+            return pick(self.starts, positions, lambda block, rows: self._read(block, rows=rows))
+        wanted, place = distinct(positions, len(self))
+        with readable(self.description, "a text file"):
+            records = list(self.offsets.records(self.path, wanted))
+        try:
+            frame = self._parsed(records)
+        except DataError as error:
+            # It could be parsed when it was opened.
+            raise changed(self.description) from error
+        if len(frame) != len(wanted):
+            raise changed(self.description)
+        return in_order(frame, wanted, place)
 
     def files(self) -> list[Path]:
         """Return the file."""
         return [self.path]
+
+    @abstractmethod
+    def _parsed(self, records: Sequence[bytes]) -> pd.DataFrame:
+        """Return rows by what stands in the file for each."""
 
     @abstractmethod
     def _read(
@@ -84,8 +148,10 @@ class TextRows(ColumnSource, ABC):
 
 def text_blocks(
     path: Path, description: str, continues: Callable[[bytes, bool], bool]
-) -> Iterator[tuple[TextBlock, bytes]]:
+) -> Iterator[tuple[TextBlock, bytes, NDArray[np.int64]]]:
     """Yield the blocks of a text file with their bytes; memory is bounded by the block.
+
+    What comes third is where records begin in the block; blank lines are none.
 
     Parameters
     ----------
@@ -107,12 +173,15 @@ def text_blocks(
         line_number = 0
         first_line = record_line = 1
         lines: list[bytes] = []
+        begins: list[int] = []
         size = record_size = 0
         open_record = False
         while line := file.readline(RECORD_BYTES + 1):
             line_number += 1
             if not open_record:
                 record_line, record_size = line_number, 0
+                if line.strip(b"\r\n"):
+                    begins.append(size)
             record_size += len(line)
             if record_size > RECORD_BYTES:
                 raise DataError(
@@ -126,10 +195,10 @@ def text_blocks(
             if size >= BLOCK_BYTES and not open_record:
                 content = b"".join(lines)
                 _refuse_other_encodings(content, first_line, description)
-                yield TextBlock(offset, size, first_line), content
+                yield TextBlock(offset, size, first_line), content, np.array(begins, np.int64)
                 offset += size
                 first_line = line_number + 1
-                lines, size = [], 0
+                lines, begins, size = [], [], 0
         content = b"".join(lines)
         _refuse_other_encodings(content, first_line, description)
         if open_record:
@@ -137,7 +206,7 @@ def text_blocks(
                 f"{description}: line {record_line}: a quote is opened and never closed"
             )
         if content:
-            yield TextBlock(offset, size, first_line), content
+            yield TextBlock(offset, size, first_line), content, np.array(begins, np.int64)
 
 
 def read_block(path: Path, block: TextBlock, description: str) -> bytes:

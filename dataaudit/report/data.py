@@ -442,6 +442,37 @@ class Review(Section):
     unsure: int
 
 
+class BudgetEstimate(Section):
+    """The precision of the first `budget` rows, from reviewed rows alone."""
+
+    budget: int
+    precision: Estimate
+
+
+class ReviewedSample(Section):
+    """What rows drawn at random and reviewed say of all rows, whatever the model did.
+
+    `estimate.json` holds one.
+    """
+
+    seed: int = Field(description="of the draw")
+    drawn: int = Field(description="rows drawn")
+    reviewed: int = Field(description="of these, rows decided about for sure")
+    unsure: int = Field(description="of these, rows that reviewers could not decide")
+    wrong: int = Field(description="of the reviewed ones")
+    noise_rate: Estimate = Field(description="share of wrong labels among all rows")
+    noise_rate_claimed: Estimate | None = Field(description="before the review, by the model")
+    precision_flagged: Estimate | None = Field(
+        description="of the rows that were flagged when the sample was drawn; null if none was"
+    )
+    precision_claimed: float | None = Field(description="of the same rows, before the review")
+    precision_at_budget: list[BudgetEstimate]
+    reviewer_error: float = Field(description="assumed in `noise_rate_if_reviewers_err`")
+    noise_rate_if_reviewers_err: Estimate = Field(
+        description="where it may lie if reviewers err in up to so many of the rows"
+    )
+
+
 class CrosswalkEntry(Section):
     """Where a reader who works by some framework finds the evidence it asks for."""
 
@@ -471,6 +502,9 @@ class AuditReport(Section):
     limits: list[str]
     remediation: list[Decision] = []
     review: Review | None = Field(default=None, description="null until reviewers have decided")
+    reviewed_sample: ReviewedSample | None = Field(
+        default=None, description="null until rows drawn at random have been reviewed"
+    )
     crosswalk: list[CrosswalkEntry]
     samples: dict[str, Sample]
 

@@ -198,6 +198,24 @@ def _noise_rates(table: pd.DataFrame, name: str) -> list[ClassNoise]:
     ]
 
 
+def noise_of_table(table: pd.DataFrame) -> tuple[NoiseTable | None, list[Confusion]]:
+    """Return noise table and confusions of `MislabelFlags.table`, whose labels are classes.
+
+    All of a row's probability of being wrong goes to its suggested label.
+    """
+    known = table[table["probability"].notna()]
+    wrong = known["probability"].to_numpy(dtype=float)
+    labels = sorted({*known["given_label"], *known["suggested_label"]}, key=str)
+    place = {label: number for number, label in enumerate(labels)}
+    given = [place[label] for label in known["given_label"]]
+    suggested = [place[label] for label in known["suggested_label"]]
+    rows = np.zeros((len(labels), len(labels)))
+    np.add.at(rows, (given, suggested), wrong)
+    np.add.at(rows, (given, given), 1 - wrong)
+    expected = pd.DataFrame(rows, index=labels, columns=labels)
+    return _noise_table(expected), _confusions(expected)
+
+
 def _off_diagonal(table: pd.DataFrame) -> NDArray[np.float64]:
     given = np.asarray(table.index, dtype=object)[:, None]
     true = np.asarray(table.columns, dtype=object)[None, :]

@@ -12,7 +12,7 @@ from dataaudit.report import formats
 from dataaudit.report.charts.bars import bar
 from dataaudit.report.data import AuditReport
 from dataaudit.report.page_parts import ROLE_WORDS, Fact, Table, supplied
-from dataaudit.report.review_words import review_lines
+from dataaudit.report.review_words import review_lines, sample_lines
 
 CLASSES_IN_TABLE = 60
 DECISIONS_ON_PAGE = 500
@@ -96,9 +96,7 @@ def view_evidence(report: AuditReport) -> EvidenceView:
             for name, seconds in method.timings_seconds.items()
         ],
         coverage=_coverage(report),
-        review=[line[:1].upper() + line[1:] + "." for line in review_lines(report.review)]
-        if report.review
-        else [],
+        review=_review(report),
         remediation=_remediation(report),
         remediation_left_out=_remediation_left_out(report),
         limits=report.limits,
@@ -248,6 +246,13 @@ def _coverage(report: AuditReport) -> list[Fact]:
         Fact("Missing values", missing or "none"),
         *(Fact("Note", note) for note in coverage.notes),
     ]
+
+
+def _review(report: AuditReport) -> list[str]:
+    lines = [] if report.review is None else review_lines(report.review)
+    if report.reviewed_sample is not None:
+        lines += sample_lines(report.reviewed_sample)
+    return [f"{line[:1].upper()}{line[1:]}." for line in lines]
 
 
 def _remediation(report: AuditReport) -> Table:

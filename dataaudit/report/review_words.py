@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataaudit.report import formats
-from dataaudit.report.data import Review
+from dataaudit.report.data import Review, ReviewedSample
 
 
 def review_lines(review: Review) -> list[str]:
@@ -32,4 +32,36 @@ def review_lines(review: Review) -> list[str]:
         )
     if review.unsure:
         lines.append(f"reviewer unsure: {formats.rows(review.unsure)}")
+    return lines
+
+
+def sample_lines(sample: ReviewedSample) -> list[str]:
+    """Return what rows drawn at random say, beside what was claimed, a finding a line."""
+    rate = sample.noise_rate
+    lines = [
+        f"reviewed: {sample.reviewed:,} of {formats.rows(sample.drawn)} drawn at random, "
+        f"{sample.wrong:,} of them wrong",
+        f"wrong labels among all rows: {formats.percent(rate.estimate)} "
+        f"(95% interval {formats.share_interval(rate)})",
+    ]
+    if sample.noise_rate_claimed is not None:
+        claimed = formats.percent(sample.noise_rate_claimed.estimate)
+        lines[-1] += f"; claimed before the review: {claimed}"
+    if sample.precision_flagged is not None and sample.precision_claimed is not None:
+        precision = sample.precision_flagged
+        lines.append(
+            f"wrong labels among the flagged rows: {formats.percent(precision.estimate)} "
+            f"(95% interval {formats.share_interval(precision)}); claimed before the review: "
+            f"{formats.percent(sample.precision_claimed)}"
+        )
+    if sample.unsure:
+        lines.append(f"reviewer unsure: {formats.rows(sample.unsure)}, taken for missing at random")
+    if sample.reviewed + sample.unsure < sample.drawn:
+        missing = sample.drawn - sample.reviewed - sample.unsure
+        lines.append(f"not decided yet: {formats.rows(missing)}, taken for missing at random")
+    doubtful = sample.noise_rate_if_reviewers_err
+    lines.append(
+        f"if reviewers err in up to {formats.set_percent(sample.reviewer_error)} of the rows: "
+        f"{formats.share_interval(doubtful)} of all labels are wrong"
+    )
     return lines

@@ -16,6 +16,7 @@ from dataaudit.review.decisions.check import Decided, checked
 from dataaudit.review.decisions.log import as_logged, earlier_decisions, joined, write_log
 from dataaudit.review.decisions.read import read_decisions
 from dataaudit.review.precision import measure
+from dataaudit.review.sampling.estimate import drawn_rows_speak
 from dataaudit.run_directory.atomic import write_atomically
 from dataaudit.run_directory.finished import FinishedAudit
 from dataaudit.run_directory.store import AUDIT, REMEDIATION, REPORT
@@ -55,6 +56,7 @@ def relabel(
         review = measure(audit.mislabels, every)
         logged = as_logged(every)
         report = audit.report.model_copy(update={"remediation": logged, "review": review})
+        report, said = drawn_rows_speak(audit, report, every)
         write_log(directory, logged)
         _write_report(directory, report)
         # Last: finished data means that all is logged. The same call can be made again before.
@@ -70,6 +72,7 @@ def relabel(
         *review_lines(review),
         f"corrected data: {out.absolute()}",
         f"log: {(directory / REMEDIATION).absolute()}",
+        *said,
     ]
 
 

@@ -180,15 +180,15 @@ def read_manifest(directory: Path) -> Mapping[str, Any]:
     return dict(content)
 
 
-def read_mislabels(directory: Path) -> pd.DataFrame:
-    """Return `mislabels.parquet`.
+def read_mislabels(directory: Path, name: str = MISLABELS) -> pd.DataFrame:
+    """Return `mislabels.parquet`, or another file of the same columns.
 
     Raises
     ------
     RunDirectoryError
         It is missing, damaged, or lacks a column.
     """
-    path = directory / MISLABELS
+    path = directory / name
     try:
         with readable(str(path), "a Parquet file"):
             table = pd.read_parquet(path)

@@ -25,6 +25,10 @@ SET_ASIDE = "set_aside.parquet"
 AUDIT = "audit.json"
 MANIFEST = "manifest.json"
 REMEDIATION = "remediation.jsonl"
+SAMPLE = "sample.json"
+ESTIMATE = "estimate.json"
+CLAIMED = "mislabels.claimed.parquet"
+"""The table as the audit made it, kept when reviewed rows correct its probabilities."""
 RESULTS = (MISLABELS, CONTAMINATION, SET_ASIDE, AUDIT, REPORT, MANIFEST)
 Writer = Callable[[Path], object]
 _WORK = "work"

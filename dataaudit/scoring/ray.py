@@ -14,6 +14,7 @@ import socket
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -21,7 +22,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from dataaudit.datasets.samples import Batch, Samples
+from dataaudit.datasets.samples import Batch, Samples, Source
 from dataaudit.errors import ConfigError, DataAuditError, EngineError
 from dataaudit.models.numerics import EXACT, Numerics
 from dataaudit.models.trained import TrainedModel
@@ -221,6 +222,9 @@ class _Described:
         raise NotImplementedError
 
     def take(self, positions: Sequence[int]) -> pd.DataFrame:
+        raise NotImplementedError
+
+    def quick_to_take(self, folder: Path) -> Source:
         raise NotImplementedError
 
 

@@ -175,6 +175,8 @@ def _run(
 ) -> AuditResult:
     steps = directory.begin(Fingerprint.of(config, loaded, folder))
     with clock.stage("mirror"):
+        # Learning again, leaks and evidence take rows at random, many times over.
+        loaded = loaded.quick_to_take(steps.folder)
         seen = loaded
         if config.mirror.kind == "head":
             seen = seen_from_last_layer(loaded, steps.folder / FEATURES, config.batch_size)

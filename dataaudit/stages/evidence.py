@@ -21,6 +21,10 @@ Features = NDArray[np.floating]
 LONGEST_TEXT = 600
 LONGEST_FIELD = 80
 MOST_FIELDS = 40
+ROWS_AT_ONCE = 1024
+"""Training rows that are held against all shown rows at once."""
+LINES_AT_ONCE = 256
+"""Shown rows that are held against all held-out samples, or read, at once."""
 
 
 def row_evidence(
@@ -104,21 +108,52 @@ def _neighbours(
     count = min(count, len(train) - 1)
     if features.shape[1] == 0 or count < 1:
         return [[] for _ in positions]
-    best = np.full((len(positions), count), -np.inf, dtype=np.float32)
-    places = np.zeros((len(positions), count), dtype=np.int64)
+    nearest = _Nearest(len(positions), count)
     for block in scores:
-        alike = features @ _unit(block.features.astype(np.float32)).T
-        own = (positions >= block.start) & (positions < block.start + len(block))
-        alike[np.flatnonzero(own), positions[own] - block.start] = -np.inf
-        candidates = np.concatenate([best, alike], axis=1)
-        here = np.broadcast_to(block.start + np.arange(len(block)), alike.shape)
-        all_places = np.concatenate([places, here], axis=1)
-        # A stable sort lets the earlier row win a tie, whatever the block size.
-        order = np.argsort(-candidates, axis=1, kind="stable")[:, :count]
-        best = np.take_along_axis(candidates, order, axis=1)
-        places = np.take_along_axis(all_places, order, axis=1)
-    notes = [f"similarity {value:.2f}" for value in best.ravel()]
-    return _grouped(_exhibits(train, places.ravel(), notes), len(positions))
+        rows = _unit(block.features.astype(np.float32))
+        for start in range(0, len(block), ROWS_AT_ONCE):
+            first = block.start + start
+            alike = features @ rows[start : start + ROWS_AT_ONCE].T
+            own = (positions >= first) & (positions < first + alike.shape[1])
+            alike[np.flatnonzero(own), positions[own] - first] = -np.inf
+            nearest.see(alike, first)
+    notes = [f"similarity {value:.2f}" for value in nearest.values.ravel()]
+    return _grouped(_exhibits(train, nearest.places.ravel(), notes), len(positions))
+
+
+class _Nearest:
+    """The `count` largest values of each line, and where they stand, over columns seen in parts.
+
+    Of equal values the earlier ones stay, whatever the parts.
+    """
+
+    def __init__(self, lines: int, count: int) -> None:
+        self.values = np.full((lines, count), -np.inf, dtype=np.float32)
+        self.places = np.zeros((lines, count), dtype=np.int64)
+
+    def see(self, values: Features, first: int) -> None:
+        """Take the columns from `first` on into account, `[lines, columns]`.
+
+        Only what is larger than the least that was kept can matter: after the first few parts
+        that is next to nothing, so that hardly anything is ever sorted.
+        """
+        count = self.values.shape[1]
+        limit = self.values[:, -1]
+        if values.shape[1] > count:
+            # Of these columns alone, nothing below their own `count`th value can matter either.
+            own = np.partition(values[np.isneginf(limit)], -count, axis=1)[:, -count]
+            limit = limit.copy()
+            limit[np.isneginf(limit)] = np.nextafter(own, -np.inf)
+        lines, columns = np.nonzero(values > limit[:, None])
+        touched = np.unique(lines)
+        of_line = np.concatenate([np.repeat(touched, count), lines])
+        candidates = np.concatenate([self.values[touched].ravel(), values[lines, columns]])
+        places = np.concatenate([self.places[touched].ravel(), first + columns])
+        # Stable, and what was kept stands first.
+        order = np.lexsort((-candidates, of_line))
+        starts = np.searchsorted(of_line[order], touched)
+        best = order[starts[:, None] + np.arange(count)]
+        self.values[touched], self.places[touched] = candidates[best], places[best]
 
 
 def _against(
@@ -132,17 +167,20 @@ def _against(
 
     Numbers and whole lists of tags hardly ever agree: the most alike are shown whatever theirs is.
     """
-    alike = features @ held_out_features.T
     labels = held_out.label_values()
     shown = [_label_text(label) for label in labels]
     chosen: list[NDArray[np.int64]] = []
     notes: list[str] = []
-    for line, suggested in enumerate(suggested_labels):
-        same = labels == suggested if held_out.kind.repeats else np.full(len(labels), True)
-        opposing = np.flatnonzero(same)
-        nearest = opposing[np.argsort(-alike[line, opposing], kind="stable")[:count]]
-        chosen.append(nearest)
-        notes += [f"trusted as {shown[q]}, similarity {alike[line, q]:.2f}" for q in nearest]
+    for start in range(0, len(features), LINES_AT_ONCE):
+        alike = features[start : start + LINES_AT_ONCE] @ held_out_features.T
+        for values, suggested in zip(
+            alike, suggested_labels[start : start + LINES_AT_ONCE], strict=True
+        ):
+            same = labels == suggested if held_out.kind.repeats else np.full(len(labels), True)
+            opposing = np.flatnonzero(same)
+            nearest = opposing[np.argsort(-values[opposing], kind="stable")[:count]]
+            chosen.append(nearest)
+            notes += [f"trusted as {shown[q]}, similarity {values[q]:.2f}" for q in nearest]
     exhibits = iter(_exhibits(held_out, np.concatenate(chosen), notes))
     return [[next(exhibits) for _ in nearest] for nearest in chosen]
 
@@ -161,37 +199,61 @@ def _grouped(exhibits: list[Exhibit], groups: int) -> list[list[Exhibit]]:
 def _exhibits(
     samples: Samples, positions: Sequence[int] | NDArray[np.int64], notes: Sequence[str]
 ) -> list[Exhibit]:
-    """Show the samples at `positions`, in that order; each row is read once."""
+    """Show the samples at `positions`, in that order; each row is read once, few at a time."""
     wanted = np.asarray(positions, dtype=np.int64)
     if len(wanted) == 0:
         return []
     unique, places = np.unique(wanted, return_inverse=True)
-    batch = samples.take(unique)
-    shown = [_exhibit(samples, batch, line) for line in range(len(unique))]
+    shown: list[Exhibit] = []
+    for start in range(0, len(unique), LINES_AT_ONCE):
+        shown += _shown(samples, samples.take(unique[start : start + LINES_AT_ONCE]))
     return [
         Exhibit(**{**vars(shown[place]), "note": note})
         for place, note in zip(places, notes, strict=True)
     ]
 
 
-def _exhibit(samples: Samples, batch: Batch, line: int) -> Exhibit:
-    row = batch.frame.iloc[line]
-    content = row[samples.content_column] if samples.content_column else None
-    fields: dict[str, str] = {}
+def _shown(samples: Samples, batch: Batch) -> list[Exhibit]:
+    labels = [_label_text(label) for label in samples.label_values(batch.labels)]
+    contents = [None] * len(batch)
+    if samples.content_column:
+        contents = batch.frame[samples.content_column].tolist()
+    fields: list[dict[str, str]] = [{} for _ in range(len(batch))]
     if samples.modality == "table":
-        special = samples.special_columns() - {samples.group_column}
-        for name in [name for name in batch.frame.columns if name not in special][:MOST_FIELDS]:
-            fields[str(name)] = shortened(str(row[name]), LONGEST_FIELD)
-    sample_id = batch.ids[line]
-    return Exhibit(
-        sample_id=sample_id.item() if isinstance(sample_id, np.generic) else sample_id,
-        role=samples.role,
-        label=_label_text(samples.label_values(batch.labels[line : line + 1])[0]),
-        text=shortened(text_of(content), LONGEST_TEXT) if samples.modality == "text" else None,
-        image=_thumbnail(samples, content, sample_id) if samples.modality == "image" else None,
-        fields=fields,
-        note="",
-    )
+        fields = _fields(samples, batch.frame)
+    return [
+        Exhibit(
+            sample_id=sample_id,
+            role=samples.role,
+            label=label,
+            text=shortened(text_of(content), LONGEST_TEXT) if samples.modality == "text" else None,
+            image=_thumbnail(samples, content, sample_id) if samples.modality == "image" else None,
+            fields=own,
+            note="",
+        )
+        for sample_id, label, content, own in zip(
+            batch.ids.tolist(), labels, contents, fields, strict=True
+        )
+    ]
+
+
+def _fields(samples: Samples, frame: pd.DataFrame) -> list[dict[str, str]]:
+    """Return the first columns of each row as text, column by column."""
+    special = samples.special_columns() - {samples.group_column}
+    names = [name for name in frame.columns if name not in special][:MOST_FIELDS]
+    # Whole numbers beside fractions are shown as what a row of both holds.
+    kind = frame.iloc[0].dtype
+    texts = []
+    for name in names:
+        values = frame[name].array
+        if isinstance(kind, np.dtype) and kind.kind in "biuf":
+            values = frame[name].to_numpy().astype(kind)
+        texts.append([shortened(str(value), LONGEST_FIELD) for value in values])
+    keys = [str(name) for name in names]
+    return [
+        dict(zip(keys, (column[line] for column in texts), strict=True))
+        for line in range(len(frame))
+    ]
 
 
 def _label_text(label: Any) -> str:

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
+from dataaudit.datasets.samples import Samples
 from dataaudit.progress import track
 from dataaudit.review.exports.choices import ExportFormat
 from dataaudit.review.exports.croissant import write_croissant
@@ -60,6 +64,27 @@ def export(
         write_croissant(target, audit, samples)
         return [f"Croissant metadata: {target.absolute()}"]
     positions = chosen_positions(audit, only_flagged=only_flagged)
+    return write_rows(audit, samples, positions, target, to)
+
+
+def write_rows(
+    audit: FinishedAudit,
+    samples: Samples,
+    positions: NDArray[np.int64],
+    target: Path,
+    to: ExportFormat,
+) -> list[str]:
+    """Write the rows at `positions` (ascending) for review, most suspicious first.
+
+    Parameters
+    ----------
+    audit : FinishedAudit
+    samples : Samples
+        Its training rows.
+    positions : int64 `[rows]`
+    target : Path
+    to : csv, jsonl or label_studio
+    """
     own = samples.special_columns() - {samples.group_column}
     columns = [name for name in map(str, samples.take([0]).frame.columns) if name not in own]
     content = samples.content_column
