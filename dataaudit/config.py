@@ -75,6 +75,9 @@ class ModelConfig(_Section):
     """`module:function`, beside the yaml or importable; this is the user's own code and is run."""
     weights: Path | None = None
     """A safetensors file, or a torch file of plain tensors; never unpickled."""
+    initial: Path | None = None
+    """Where training started, for a model that was fine-tuned: a safetensors file, a torch file of
+    plain tensors, or a folder that transformers saved. It need not have the head."""
     path: Path | None = None
     """Instead of a factory: a folder that transformers or, for diffusion, diffusers saved, or a
     torch.export program (.pt2)."""
@@ -131,8 +134,10 @@ class MirrorConfig(_Section):
     kind: Annotated[Literal["auto", "finite", "head"], BeforeValidator(_no_linear_audit)] = "auto"
     """`head` learns again with the last linear layer alone, on its stored inputs."""
     seed: Annotated[int, BeforeValidator(_no_truth_value), Field(ge=0, lt=2**31)] = 0
-    effort: Literal["standard", "thorough"] = "standard"
-    """`thorough` learns more than twice as long: images rank better for it, other data hardly."""
+    effort: Literal["auto", "quick", "standard", "thorough"] = "auto"
+    """`quick` runs the model at most twice over the rows, and all else is done on its last layer;
+    `thorough` learns more than twice as long as `standard`: images rank better for it, other data
+    hardly. `auto` is standard, or quick where that would take very long."""
     steps: Count | None = None
     learning_rate: Annotated[Number, Field(gt=0)] | None = None
     batch_size: Count | None = None
@@ -319,6 +324,8 @@ class AuditConfig(_Section):
     def _settings_of_a_generative_model(self) -> AuditConfig:
         if self.model.schedule is not None and self.task != "diffusion":
             raise ValueError("model.schedule goes with task diffusion")
+        if self.model.initial is not None and self.task in GENERATIVE:
+            raise ValueError(f"model.initial is for models that judge labels, not for {self.task}")
         return self
 
     @model_validator(mode="after")
@@ -441,7 +448,8 @@ def _with_absolute_paths(config: AuditConfig, folder: Path) -> AuditConfig:
         split: DataConfig | None = getattr(config, role)
         if split is not None:
             updates[role] = split.model_copy(update={"path": folder / split.path})
-    places = {"weights": config.model.weights, "path": config.model.path}
+    names = ("weights", "initial", "path")
+    places = {name: getattr(config.model, name) for name in names}
     found = {name: folder / place for name, place in places.items() if place is not None}
     updates["model"] = config.model.model_copy(update=found)
     return config.model_copy(update=updates)

@@ -10,6 +10,7 @@ from conftest import CommandLine
 from report_examples import HOSTILE, example_report
 from review_examples import Audited, audited, write_images
 
+from dataaudit.report.data import Decision
 from dataaudit.report.gates import counted, make_gate
 from dataaudit.review.comparison.data import Comparison
 from dataaudit.review.comparison.schema import SCHEMA_PATH, schema_text
@@ -50,7 +51,13 @@ def two_audits(tmp_path: Path) -> tuple[Audited, Audited]:
     gate = make_gate("mislabel_rate", 0.05, counted(0.2), (), "fail")
     for audit, passed in ((old, False), (new, True)):
         verdict = audit.report.verdict.model_copy(
-            update={"gates": [gate.model_copy(update={"passed": passed})]}
+            update={
+                "gates": [
+                    gate.model_copy(
+                        update={"passed": passed, "outcome": "met" if passed else "not met"}
+                    )
+                ]
+            }
         )
         with_report(audit, verdict=verdict)
     return old, new
@@ -87,6 +94,24 @@ def test_what_became_of_rows_and_leaks(tmp_path, command_line: CommandLine) -> N
     }
     assert found == {"fixed": [1], "new": [3], "still": [2]}
     assert {path.name for path in out.iterdir()} == {"compare.html", "compare.json"}
+
+
+def test_only_what_somebody_changed_is_called_fixed(tmp_path, command_line: CommandLine) -> None:
+    old = audited(tmp_path / "old", flagged=(1, 3, 4))
+    new = audited(tmp_path / "new", flagged=(0,))
+    keep = Decision(row_id="d", decision="keep", reviewer="Ada", date="", before="dog", after=None)
+    with_report(old, remediation=[keep])
+    change(new, given_label=["cat", "dog", "cat", "dog", "dog", "owl"])
+    out = tmp_path / "compared"
+    outcome = command_line("compare", old.directory, new.directory, "--out", out)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.out.splitlines()[0] == (
+        "Labels: 1 fixed, 1 new, 0 still flagged, 1 kept by a reviewer, "
+        "1 no longer flagged though nobody changed them"
+    )
+    labels = json.loads((out / "compare.json").read_text(encoding="utf-8"))["labels"]
+    ids = {kind: [row["row_id"] for row in labels[kind]] for kind in ("fixed", "kept", "dropped")}
+    assert ids == {"fixed": ["=b"], "kept": ["d"], "dropped": ["e"]}
 
 
 def test_without_a_directory_nothing_is_written(tmp_path, command_line: CommandLine) -> None:
@@ -178,6 +203,7 @@ def hostile_comparison() -> Comparison:
     gate = {
         "name": HOSTILE, "old_found": 1.0, "old_limit": 0.5, "old_passed": False,
         "new_found": None, "new_limit": None, "new_passed": None,
+        "old_outcome": "not met", "new_outcome": None,
     }  # fmt: skip
     return Comparison.model_validate(
         {
@@ -186,6 +212,7 @@ def hostile_comparison() -> Comparison:
             "notes": [HOSTILE],
             "labels": {
                 "fixed": [row] * 320, "new": [row], "still": [], "rate_old": rate,
+                "kept": [row], "dropped": [row],
                 "rate_new": rate,
             },
             "leaks": {

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from dataaudit.config import config_from_python
 from dataaudit.errors import ConfigError
 from dataaudit.inputs import Loaded
+from dataaudit.mirror.effort import chosen_effort
 from dataaudit.mirror.plan import Plan, make_plan
 from dataaudit.mirror.relearn import relearn
 from dataaudit.stages.loading import load_objects
@@ -38,7 +39,7 @@ def planned(preprocess: Any, module: nn.Module, **mirror: Any) -> tuple[Loaded, 
     config = config_from_python("label", None, {"classes": [0, 1], "mirror": mirror})
     splits: dict[Any, Any] = {"train": frame(), "held_out": None, "suspects": None}
     found = load_objects(module, splits, preprocess, config)
-    return found, make_plan(found, config)
+    return found, make_plan(found, config, chosen_effort(found, config))
 
 
 def test_images_are_learned_more_than_twice_as_long() -> None:
@@ -70,6 +71,6 @@ def test_steps_of_the_users_own_count_for_every_effort() -> None:
 
 def test_another_effort_is_refused() -> None:
     with pytest.raises(
-        ConfigError, match=r"mirror\.effort: found 'much'.*'standard' or 'thorough'"
+        ConfigError, match=r"mirror\.effort: found 'much'.*'quick', 'standard' or 'thorough'"
     ):
         planned(as_table, nn.Linear(4, 2), effort="much")

@@ -75,7 +75,7 @@ def hits(score: NDArray[np.float64], wrong: NDArray[np.bool_]) -> float:
 
 def test_higher_signals_mean_more_suspicion_and_are_log_odds() -> None:
     probabilities = np.array([[0.9, 0.1], [0.9, 0.1]])
-    signals = label_signals(probabilities, probabilities[:, ::-1], np.array([0, 1]))
+    signals = label_signals([probabilities, probabilities[:, ::-1]], np.array([0, 1]))
     expected = [[-np.log(9), np.log(9)], [np.log(9), -np.log(9)]]
     np.testing.assert_allclose(signals, expected, rtol=1e-12)
 
@@ -83,7 +83,7 @@ def test_higher_signals_mean_more_suspicion_and_are_log_odds() -> None:
 def test_one_strong_alternative_speaks_more_against_a_label_than_many_weak_ones() -> None:
     one = np.array([[0.4, 0.58, 0.01, 0.01]])
     many = np.array([[0.4, 0.2, 0.2, 0.2]])
-    strong, weak = label_signals(one, many, np.array([0]))[0]
+    strong, weak = label_signals([one, many], np.array([0]))[0]
     assert strong == pytest.approx(0.5 * np.log(0.58**2 + 2 * 0.01**2) - np.log(0.4))
     assert weak == pytest.approx(0.5 * np.log(3 * 0.2**2) - np.log(0.4))
     assert strong > weak
@@ -129,7 +129,7 @@ def test_clean_rows_get_almost_no_flags() -> None:
 
 def test_a_memorized_model_does_not_spoil_the_ranking() -> None:
     case = make(memory=0.5)
-    signals = label_signals(case.base, case.mirrored, case.given)
+    signals = label_signals([case.base, case.mirrored], case.given)
     assert hits(signals[:, 0], case.wrong) < hits(signals[:, 1], case.wrong) + 0.01
     assert hits(case.judged().score, case.wrong) >= hits(signals[:, 1], case.wrong) - 0.01
 
@@ -155,7 +155,7 @@ def test_a_model_that_has_memorized_nothing_is_trusted_too() -> None:
     )
     base = redrawn(case.truth)
     found = judge_labels(case.given, base, case.mirrored, references, bootstrap_repeats=0)
-    signals = label_signals(base, case.mirrored, case.given)
+    signals = label_signals([base, case.mirrored], case.given)
     assert 0.2 < found.mirrored_share < 0.8
     assert hits(found.score, case.wrong) > max(hits(s, case.wrong) for s in signals.T) + 0.02
 
@@ -361,3 +361,47 @@ def test_messages(change: dict[str, Any], message: str) -> None:
     }
     with pytest.raises(ValueError, match=message):
         judge_labels(**arguments | change)
+
+
+def unseen_of(case: Case, seed: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What a model says that never saw the labels, of rows and of references."""
+    generator = np.random.default_rng(seed)
+
+    def said(truth: NDArray[np.int64]) -> NDArray[np.float64]:
+        logits = generator.normal(size=(len(truth), 4))
+        logits[np.arange(len(truth)), truth] += 2.5
+        return softmax(logits)
+
+    planted = case.references.planted
+    likely = case.references.mirrored.argmax(axis=1)
+    truth = np.where(planted, likely, case.references.given_labels)
+    return said(case.truth), said(truth)
+
+
+def test_what_has_not_seen_the_labels_is_weighed_beside_the_models() -> None:
+    case = make(memorized=0.5)
+    rows, trusted = unseen_of(case, 5)
+    references = replace(case.references, unseen=trusted)
+    found = judge_labels(
+        case.given, case.base, case.mirrored, references, unseen=rows, bootstrap_repeats=5
+    )
+    alone = label_signals([rows], case.given)[:, 0]
+    without = case.judged(bootstrap_repeats=5)
+    best = max(hits(alone, case.wrong), hits(without.score, case.wrong))
+    assert hits(found.score, case.wrong) > best + 0.02
+    # It counts for the probabilities, too: they tell more, and still add up to the share.
+    assert found.probability.std() > without.probability.std()
+    assert found.noise_rate.estimate == pytest.approx(case.wrong.mean(), abs=0.03)
+
+
+def test_noise_that_has_not_seen_the_labels_changes_little() -> None:
+    case = make(memorized=0.5)
+    generator = np.random.default_rng(0)
+    rows, trusted = (
+        softmax(generator.normal(size=table.shape)) for table in (case.base, case.references.base)
+    )
+    references = replace(case.references, unseen=trusted)
+    found = judge_labels(
+        case.given, case.base, case.mirrored, references, unseen=rows, bootstrap_repeats=0
+    )
+    assert hits(found.score, case.wrong) >= hits(case.judged().score, case.wrong) - 0.02

@@ -287,3 +287,32 @@ def test_an_audit_needs_no_code(tmp_path: Path, command_line: CommandLine) -> No
     assert (ran.code, ran.err) == (0, "")
     report = json.loads((tmp_path / "audit" / "audit.json").read_text())
     assert "cut off after 16 tokens" in report["method"]["settings"]["model"]
+
+
+def test_a_folder_says_what_naming_its_start_would_bring(tmp_path: Path) -> None:
+    model, words = bert()
+    for part in (model, words):
+        part.save_pretrained(tmp_path / "tuned")
+    rows = pd.DataFrame({"text": TEXTS, "label": LABELS})
+    splits: dict[Any, Any] = {"train": rows, "held_out": None, "suspects": None}
+    config = config_from_python("label", None, {})
+
+    def loaded(initial: Any = None) -> TrainedModel:
+        return load_objects(tmp_path / "tuned", splits, None, config, initial).model
+
+    assert "fine-tuned from a pre-trained model. Name that in model.initial" in loaded().note
+    path = tmp_path / "tuned" / "config.json"
+    content = json.loads(path.read_text()) | {"_name_or_path": "maker/base"}
+    path.write_text(json.dumps(content))
+    assert "fine-tuned from maker/base. Name that in model.initial" in loaded().note
+    from transformers import BertForMaskedLM
+
+    torch.manual_seed(1)
+    BertForMaskedLM(model.config).save_pretrained(tmp_path / "base")
+    found = loaded(tmp_path / "base")
+    assert found.note == ""
+    assert found.initial is not None
+    # A language model has neither the pooler nor the classifier.
+    assert found.initial.fresh == (
+        "bert.pooler.dense.weight", "bert.pooler.dense.bias", "classifier.weight", "classifier.bias"
+    )  # fmt: skip

@@ -37,6 +37,8 @@ class LabelledRows:
         for regression one number.
     words : callable or None
         Asked only where a word is named; None where rows are no lists of words.
+    unseen : `[rows, C]` or None
+        For classes, probabilities from models that have not seen the row's label.
     """
 
     ids: NDArray[Any]
@@ -47,6 +49,7 @@ class LabelledRows:
     familiar: Table
     mirrored: Table
     words: Words | None = None
+    unseen: Table | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,8 @@ class References:
     learned_together : bool
         Whether the model before learned rows and references together, from scratch, so that they
         are as familiar to it as each other.
+    unseen : `[references, C]` or None
+        As `LabelledRows.unseen`.
     """
 
     given_labels: NDArray[Any]
@@ -71,6 +76,7 @@ class References:
     base: Table
     mirrored: Table
     learned_together: bool = False
+    unseen: Table | None = None
 
     @property
     def are_enough(self) -> bool:

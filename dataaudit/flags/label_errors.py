@@ -1,14 +1,14 @@
 """Label errors from class probabilities: ranking, calibrated probabilities, rates, suggestions.
 
-Arrays in, arrays out. The ranking joins what the model says before and after it learned again,
-each weighed on the references. Probabilities rest on the model after it learned again alone: how
-deep the model before had memorized its rows is never quite reproduced on the references, and the
-error rate is sensitive to that.
+Arrays in, arrays out. The ranking joins what the model says before and after it learned again, and
+what models say that have not seen the labels, each weighed on the references. Probabilities rest on
+all but the model before: how deep that had memorized its rows is never quite reproduced on the
+references, and the error rate is sensitive to that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -63,8 +63,9 @@ class Judgement:
         Share of wrong labels among all rows.
     noise_rate_per_part : sequence of Interval
         The same among the further sets of rows that were asked for.
-    mirrored_share : float
-        Weight of the model that learned again in the ranking, 0 to 1.
+    shares : sequence of float
+        Weight of each signal in the ranking, 0 to 1: of the model before, of what has not seen the
+        labels, if anything, and of the model after.
     reference_rows : int
         References behind the probabilities; 0 where these rest on assumptions.
     """
@@ -75,8 +76,13 @@ class Judgement:
     rank: Labels
     noise_rate: Interval
     noise_rate_per_part: tuple[Interval, ...]
-    mirrored_share: float
+    shares: tuple[float, ...]
     reference_rows: int
+
+    @property
+    def mirrored_share(self) -> float:
+        """Weight in the ranking of all but the model before it learned again, 0 to 1."""
+        return sum(self.shares[1:])
 
 
 @dataclass(frozen=True)
@@ -104,6 +110,7 @@ def judge_labels(
     mirrored_probabilities: Table,
     references: References | None = None,
     *,
+    unseen: Table | None = None,
     target_precision: float = 0.5,
     budget: int | None = None,
     parts: Sequence[NDArray[np.bool_]] = (),
@@ -120,6 +127,8 @@ def judge_labels(
     references : References or None
         With too few, rows are ranked by the model that learned again, their probabilities rest on
         assumptions, and every interval is 0 to 1.
+    unseen : `[rows, C]` or None
+        From models that have not seen the row's label; the references have theirs.
     target_precision : float
         A row is flagged where its probability of being wrong is at least this, so that the flagged
         rows as a whole are expected to do better.
@@ -137,13 +146,17 @@ def judge_labels(
     ValueError
         An argument has another shape or range; the message has its name.
     """
-    tables = _Tables(base_probabilities, mirrored_probabilities, given_labels)
+    named = {"base_probabilities": base_probabilities}
+    if unseen is not None and references is not None and references.unseen is not None:
+        named["unseen"] = unseen
+    named["mirrored_probabilities"] = mirrored_probabilities
+    tables = _Tables(named, given_labels)
     given, classes = tables.given, tables.classes
     found = None
     if references is not None and references.are_enough:
-        found = _reference_signals(references, classes), references.planted
+        found = _reference_signals(references, classes, "unseen" in named), references.planted
     judgement = judge_signals(
-        np.concatenate([label_signals(*block) for block in tables.blocks()]),
+        np.concatenate([label_signals(block, given[rows]) for rows, block in tables.blocks()]),
         found,
         lambda: assumed_log_odds(checked_table("mirrored", mirrored_probabilities), given),
         target_precision=target_precision,
@@ -155,8 +168,8 @@ def judge_labels(
     )
     suggested = np.empty_like(given)
     noise_table = np.zeros((classes, classes))
-    for rows, block in zip(row_blocks(len(given)), tables.blocks(), strict=True):
-        alternatives = _alternatives(*block, judgement.mirrored_share)
+    for rows, block in tables.blocks():
+        alternatives = _alternatives(block, given[rows], judgement.shares)
         suggested[rows] = alternatives.argmax(axis=1)
         noise_table += _noise_table(alternatives, given[rows], judgement.probability[rows])
     rates = judgement.noise_rate_per_part
@@ -168,37 +181,39 @@ def judge_labels(
     )
 
 
-def _reference_signals(references: References, classes: int) -> Values:
-    """Return `label_signals` of the references, `[references, 2]`, after checking the arrays."""
+def _reference_signals(references: References, classes: int, unseen: bool) -> Values:
+    """Return `label_signals` of the references, `[references, signals]`, the arrays checked."""
     shape = (len(references.planted), classes)
-    return label_signals(
-        checked_table("references.base", references.base, shape),
-        checked_table("references.mirrored", references.mirrored, shape),
-        checked_labels("references.given_labels", references.given_labels, *shape),
-    )
+    names = ["base", *(["unseen"] if unseen else []), "mirrored"]
+    tables = [
+        checked_table(f"references.{name}", getattr(references, name), shape) for name in names
+    ]
+    given = checked_labels("references.given_labels", references.given_labels, *shape)
+    return label_signals(tables, given)
 
 
 class _Tables:
-    """Both models' probabilities, checked, a block of rows at a time."""
+    """Probabilities from several models, checked, a block of rows at a time."""
 
-    def __init__(self, base: Table, mirrored: Table, given: Labels) -> None:
-        self._base, self._mirrored = np.asarray(base), np.asarray(mirrored)
+    def __init__(self, named: Mapping[str, Table], given: Labels) -> None:
+        self._named = {name: np.asarray(table) for name, table in named.items()}
         # The shapes are checked at once, each row's values when its turn comes.
-        refuse_shape("base_probabilities", self._base.shape)
-        self.classes = self._base.shape[1]
-        if self._mirrored.shape != self._base.shape:
-            raise ValueError(
-                f"mirrored_probabilities: found shape {self._mirrored.shape}, "
-                f"expected {self._base.shape}"
-            )
-        self.given = checked_labels("given_labels", given, *self._base.shape)
+        (first, shape), *others = [(name, table.shape) for name, table in self._named.items()]
+        refuse_shape(first, shape)
+        self.classes = shape[1]
+        for name, other in others:
+            if other != shape:
+                raise ValueError(f"{name}: found shape {other}, expected {shape}")
+        self.given = checked_labels("given_labels", given, *shape)
 
-    def blocks(self) -> Iterator[tuple[Values, Values, Labels]]:
+    def blocks(self) -> Iterator[tuple[slice, list[Values]]]:
         for rows in row_blocks(len(self.given)):
             yield (
-                checked_table("base_probabilities", self._base[rows], first_row=rows.start),
-                checked_table("mirrored_probabilities", self._mirrored[rows], first_row=rows.start),
-                self.given[rows],
+                rows,
+                [
+                    checked_table(name, table[rows], first_row=rows.start)
+                    for name, table in self._named.items()
+                ],
             )
 
 
@@ -219,9 +234,10 @@ def judge_signals(
 
     Parameters
     ----------
-    signals : `[rows, 2]`
-        Of the model before and after it learned again; higher = more suspicious.
-    references : (`[references, 2]`, bool `[references]`) or None
+    signals : `[rows, signals]`
+        Of the model before it learned again, then of what has not seen the labels, if anything,
+        and of the model after it learned again; higher = more suspicious.
+    references : (`[references, signals]`, bool `[references]`) or None
         The same of trusted samples, and which of them were learned under a wrong label; None
         where there are too few.
     assumed : callable
@@ -229,8 +245,8 @@ def judge_signals(
     target_precision, budget, parts, bootstrap_repeats, seed
         As for `judge_labels`.
     calibrate : callable
-        Fits the evidence behind the probabilities on `[references, 1]` signals of the model that
-        learned again, and on which are planted.
+        Fits the evidence behind the probabilities on the references' signals but the first, and on
+        which are planted.
     discount : float or None
         On the weight of the model before it learned again; None: `discount_of` the references.
     """
@@ -245,7 +261,7 @@ def judge_signals(
     if references is not None:
         reference_signals, planted = references
         weights = (joint := fit_evidence(reference_signals, planted, discount)).weights
-        mirrored_share = float(weights[1] / max(weights.sum(), 1e-9))
+        shares = tuple((weights / max(weights.sum(), 1e-9)).tolist())
         score = _with_fitted_rate(joint.log_ratios(signals))
         calibration = _Calibration(signals[:, 1:], score, calibrate)
         evidence = calibrate(reference_signals[:, 1:], planted)
@@ -256,7 +272,7 @@ def judge_signals(
         )
         reference_rows = len(planted)
     else:
-        mirrored_share, score = 1.0, signals[:, 1]
+        shares, score = (*np.zeros(signals.shape[1] - 1).tolist(), 1.0), signals[:, -1]
         probability = _dealt(sigmoid(assumed()), score)
         means = np.zeros((0, len(groups)))
         reference_rows = 0
@@ -274,7 +290,7 @@ def judge_signals(
         rank=rank,
         noise_rate=rates[0],
         noise_rate_per_part=tuple(rates[1:]),
-        mirrored_share=mirrored_share,
+        shares=shares,
         reference_rows=reference_rows,
     )
 
@@ -285,8 +301,8 @@ class _Calibration:
 
     Attributes
     ----------
-    signals : `[rows, 1]`
-        Of the model that learned again.
+    signals : `[rows, signals]`
+        Those of `judge_signals` but the first.
     score : `[rows]`
     calibrate : callable
         As `judge_signals` has it.
@@ -337,9 +353,9 @@ def _dealt(values: Values, score: Values) -> Values:
     return result
 
 
-def _alternatives(base: Values, mirrored: Values, given: Labels, mirrored_share: float) -> Values:
+def _alternatives(tables: Sequence[Values], given: Labels, shares: Sequence[float]) -> Values:
     """Return how a wrong label divides over the other classes, `[rows, C]`, 0 at the given one."""
-    pooled = softmax((1 - mirrored_share) * np.log(base) + mirrored_share * np.log(mirrored))
+    pooled = softmax(np.tensordot(shares, np.log(np.stack(tables)), 1))
     pooled[np.arange(len(given)), given] = 0.0
     return np.asarray(pooled / pooled.sum(axis=1, keepdims=True))
 

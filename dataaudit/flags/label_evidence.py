@@ -7,6 +7,7 @@ wrong ones shows how far each model can be trusted on these data, memorized or n
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,9 +23,9 @@ decided, so the references that most look the other way are left out."""
 INVERSE_RIDGE = 10.0
 """On standardized signals."""
 DISCOUNT = 0.5
-"""On every signal but the last. References are learned late and briefly, so a model that has
-memorized its rows looks surer of itself on them than it is on the rows. A model that learned both
-together needs none."""
+"""On the model before it learned again. References are learned late and briefly, so a model that
+has memorized its rows looks surer of itself on them than it is on the rows. A model that learned
+both together needs none."""
 PLANTED_ENOUGH = 100
 """With fewer planted labels the discount grows in proportion, for what they say of a memorized
 model is a matter of chance: with 12 of them half the weight cost up to .08 average precision. So
@@ -64,8 +65,8 @@ class Evidence:
         return np.asarray(standardized @ self.weights + self.intercept)
 
 
-def label_signals(base: Table, mirrored: Table, given: Labels) -> Values:
-    """Return how much speaks against each given label, `[rows, 2]`, nats, higher = more suspicious.
+def label_signals(tables: Sequence[Table], given: Labels) -> Values:
+    """Return how much speaks against each given label, `[rows, tables]`, nats, higher = more so.
 
     The log ratio of the other classes' probabilities, as the length of their vector, to the given
     label's. For two classes these are the log odds. For more, one strong alternative counts more
@@ -74,11 +75,11 @@ def label_signals(base: Table, mirrored: Table, given: Labels) -> Values:
 
     Parameters
     ----------
-    base, mirrored : `[rows, C]`
-        Probabilities, none of them 0; the first column is `base`'s.
+    tables : sequence of `[rows, C]`
+        Probabilities, none of them 0.
     given : int64 `[rows]`
     """
-    return np.stack([_suspicion(table, given) for table in (base, mirrored)], axis=1)
+    return np.stack([_suspicion(table, given) for table in tables], axis=1)
 
 
 def _suspicion(table: Table, given: Labels) -> Values:
@@ -88,7 +89,7 @@ def _suspicion(table: Table, given: Labels) -> Values:
 
 
 def fit_evidence(
-    signals: Values, planted: NDArray[np.bool_], discount: float | None = None
+    signals: Values, planted: NDArray[np.bool_], discount: float | None = 1.0
 ) -> Evidence:
     """Fit a ridge logistic model on the references.
 
@@ -101,7 +102,8 @@ def fit_evidence(
         The last column is the mirrored model's, which has forgotten the labels most.
     planted : bool `[references]`
     discount : float or None
-        On the weight of every signal but the last; None: `discount_of` these references.
+        On the weight of the first of several signals, of what knows the labels; None:
+        `discount_of` these references.
     """
     center, scale = signals.mean(axis=0), signals.std(axis=0) + 1e-9
     chosen = _typical(signals[:, -1], planted)
@@ -115,13 +117,14 @@ def fit_evidence(
         used = np.delete(used, found.argmin())
     weights = np.zeros(signals.shape[1])
     weights[used] = np.maximum(found, 0)
-    weights[:-1] *= discount_of(planted) if discount is None else discount
+    if len(weights) > 1:
+        weights[0] *= discount_of(planted) if discount is None else discount
     prior = np.log(wrong.sum() / (~wrong).sum())
     return Evidence(center, scale, weights, float(model.intercept_[0] - prior))
 
 
 def discount_of(planted: NDArray[np.bool_]) -> float:
-    """Return the share of its weight that a signal before the last keeps, 0 to 1.
+    """Return the share of its weight that the model before it learned again keeps, 0 to 1.
 
     Parameters
     ----------

@@ -35,6 +35,7 @@ def flag_mislabels(
         rows.familiar,
         rows.mirrored,
         references,
+        unseen=rows.unseen,
         target_precision=settings.target_precision,
         budget=settings.budget,
         parts=list(groups.values()),

@@ -1,7 +1,7 @@
 """Rows with several labels: a row is judged by the most doubtful of them.
 
 Not by the odds that any of its labels is wrong, which add up small doubts about all of them: mostly
-a single one is wrong, and its row is found by that one (docs/tasks.md has the comparison).
+a single one is wrong, and its row is found by that one (compared in docs/measurements/tasks.md).
 """
 
 from __future__ import annotations

@@ -151,7 +151,13 @@ def _threshold(judgement: Judgement, settings: FlagSettings) -> float:
 
 def _method(judgement: Judgement) -> str:
     """Return the paragraph of the report that says how labels were judged."""
-    share = judgement.mirrored_share
+    before, *unseen, after = judgement.shares
+    probed = (
+        f", and with what linear probes of the model before training say, fitted without the row "
+        f"(weight {unseen[0]:.0%})"
+        if unseen
+        else ""
+    )
     basis = (
         f"the yardstick is {judgement.reference_rows} trusted samples that were learned like "
         "training rows, a quarter of them under a wrong label on purpose: what the models say "
@@ -165,6 +171,6 @@ def _method(judgement: Judgement) -> str:
         "The model learned training rows and trusted samples again for a few steps, from weights "
         "moved part of the way to fresh ones. What they share comes back at once; single wrong "
         "labels do not, and come out with a high loss. The score joins that loss (weight "
-        f"{share:.0%}) with the loss under the model as it was (weight {1 - share:.0%}), as log "
-        f"odds that the label is wrong; {basis}."
+        f"{after:.0%}) with the loss under the model as it was (weight {before:.0%}){probed}, as "
+        f"log odds that the label is wrong; {basis}."
     )

@@ -249,5 +249,6 @@ CLASSES = Kind(
     usable=usable,
     check_classes=at_least_two,
     one_class=True,
+    probed=True,
     indices=True,
 )

@@ -111,6 +111,8 @@ class Kind:
         Whether a row has several labels.
     one_class : bool
         Whether a label is one class index.
+    probed : bool
+        Whether linear probes may judge it: a row has one class, and all others are as far off.
     indices : bool
         Whether labels are class indices, so that the model's outputs tell how many there are.
     per_word : bool
@@ -136,6 +138,7 @@ class Kind:
     form: Form = "one choice"
     several: bool = False
     one_class: bool = False
+    probed: bool = False
     indices: bool = False
     per_word: bool = False
     repeats: bool = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -17,7 +18,7 @@ BATCH_SIZE = 64
 FEWEST_STEPS = 120
 FEWEST_STEPS_FOR_SETS = 400
 """Of label sets, which are several questions at once: with 120 steps .15 to .05 less average
-precision on small data (docs/tasks.md)."""
+precision on small data (docs/measurements/tasks.md)."""
 MOST_REFERENCES = 400
 FEWEST_REFERENCES = 40
 """With fewer, there are too few planted errors to calibrate on."""
@@ -46,7 +47,13 @@ class Effort:
     most_steps: int
 
 
-EFFORTS = {"standard": Effort(7.4, 2, 5000), "thorough": Effort(16.0, 5, 12_500)}
+EffortName = Literal["quick", "standard", "thorough"]
+EFFORTS = {
+    # What learns again at a quick audit is a linear layer, on its stored inputs.
+    "quick": Effort(7.4, 2, 5000),
+    "standard": Effort(7.4, 2, 5000),
+    "thorough": Effort(16.0, 5, 12_500),
+}
 PASSES = 1.25
 """Over the rows, for each mirror of data that are no images."""
 
@@ -95,12 +102,25 @@ class Plan:
     reason: str
 
     @property
+    def learns(self) -> bool:
+        """Whether the model learns again at all; where it does not, probes alone are asked."""
+        return bool(self.attempts)
+
+    @property
     def forward_passes(self) -> float:
         """Cost of the steps in forward passes of one sample; learning a sample costs three."""
         return 3.0 * self.mirrors * self.settings.steps * (self.batch_size + self.trusted_per_step)
 
 
-def make_plan(loaded: Loaded, config: AuditConfig) -> Plan:
+def plan_of_probes(config: AuditConfig) -> Plan:
+    """Return the plan of a quick audit that asks probes on what the model saw before training."""
+    mirror, nobody = config.mirror, np.zeros(0, dtype=np.int64)
+    settings = FiniteSettings(steps=0, parameters=mirror.parameters, seed=mirror.seed)
+    reason = "quick: linear probes on what the model saw before training; nothing learns again"
+    return Plan(settings, [], 0, BATCH_SIZE, 0, nobody, nobody, False, False, reason)
+
+
+def make_plan(loaded: Loaded, config: AuditConfig, effort_name: EffortName = "standard") -> Plan:
     """Choose the mirror for these data and settings.
 
     Images are learned longer and from more of the trained weights than other data, because
@@ -113,7 +133,7 @@ def make_plan(loaded: Loaded, config: AuditConfig) -> Plan:
     sample = next(endless_batches(loaded.model, [rows], min(64, len(rows)), mirror.seed))[0]
     augment = are_images(sample[0])
     batch_size = min(mirror.batch_size or BATCH_SIZE, len(rows))
-    effort = EFFORTS[mirror.effort]
+    effort = EFFORTS[effort_name]
     passes, keep, mirrors = (
         (effort.image_passes, 0.5, 1) if augment else (PASSES, 0.25, effort.mirrors)
     )
@@ -146,9 +166,10 @@ def make_plan(loaded: Loaded, config: AuditConfig) -> Plan:
     )
     flip = augment and _may_flip(loaded)
     changes = "shifted and flipped" if flip else "shifted"
-    kind = "finite" if mirror.kind != "head" else "head (the last linear layer alone)"
+    head = mirror.kind == "head" or effort_name == "quick"
+    kind = "head (the last linear layer alone)" if head else "finite"
     reason = (
-        f"{mirror.effort}: {kind}, {f'{mirrors} times ' if mirrors > 1 else ''}{steps} steps, "
+        f"{effort_name}: {kind}, {f'{mirrors} times ' if mirrors > 1 else ''}{steps} steps, "
         f"each on {batch_size} training rows and references ({len(references)} trusted samples, "
         f"some under a wrong label on purpose) and {trusted_per_step} other trusted samples"
         f"{f'; images {changes} at random' if augment else ''}"

@@ -101,14 +101,13 @@ def familiarise(
 
     if familiar(model.module):
         return Perturbation({})
-    per_batch = max(1, batch_size * 3 // 4)
-    passes = -(-len(pool) // per_batch)
+    per_batch, passes, steps = _length(batch_size, len(pool))
     return finite_mirror(
         model.module,
         learning_task or task,
         _batches(model, rows, pool, per_batch, batch_size - per_batch, settings.seed),
         FiniteSettings(
-            steps=min(STEPS, MOST_PASSES * passes),
+            steps=steps,
             learning_rate=LEARNING_RATE,
             schedule="one cycle",
             check_every=passes,
@@ -119,6 +118,21 @@ def familiarise(
         ),
         until=familiar,
     )
+
+
+def most_passes(batch_size: int, rows: int, references: int) -> int:
+    """Return the forward passes that `familiarise` takes at most; learning a sample costs three."""
+    if not references:
+        return 0
+    _, passes, steps = _length(batch_size, references)
+    return 3 * steps * batch_size + min(ROWS_COMPARED, rows) + (1 + steps // passes) * references
+
+
+def _length(batch_size: int, references: int) -> tuple[int, int, int]:
+    """Return the references in each batch, the steps of a pass over them, and all steps."""
+    per_batch = max(1, batch_size * 3 // 4)
+    passes = -(-references // per_batch)
+    return per_batch, passes, min(STEPS, MOST_PASSES * passes)
 
 
 def _batches(

@@ -39,7 +39,7 @@ class Mirror:
         The model to which the references are as familiar as its training rows.
     relearned : sequence of Perturbation
         The models that learned again, each from other fresh weights and in another order; what
-        they say is averaged.
+        they say is averaged. None where probes alone are asked.
     references : References or None
         None where there were too few held-out samples.
     attempt : Attempt
@@ -61,6 +61,8 @@ def relearn(loaded: Loaded, plan: Plan) -> Mirror:
     An attempt that wrecks the model (a pretrained model hardly survives fresh weights and large
     steps) cannot tell wrong references from right ones; then the next, gentler one is tried.
     """
+    if not plan.learns:
+        return Mirror(UNPERTURBED, [], None, Attempt(1.0, 0.0), plan.flip)
     model, task = loaded.model, loaded.task
     rows = Pool.of(loaded.train)
     references, familiar = None, UNPERTURBED
@@ -105,7 +107,8 @@ def _learned_again(
     module, seed = loaded.model.module, plan.settings.seed + SEEDS_APART * repeat
     start = familiar
     if attempt.keep < 1:
-        start = shrunk(module, familiar, attempt.keep, plan.settings.parameters, seed)
+        moved, initial = plan.settings.parameters, loaded.model.initial
+        start = shrunk(module, familiar, attempt.keep, moved, seed, initial)
     settings = replace(plan.settings, learning_rate=attempt.learning_rate, seed=seed)
     steps = _steps(loaded, plan, rows, references, seed)
     return finite_mirror(module, loaded.learning_task or loaded.task, steps, settings, start)

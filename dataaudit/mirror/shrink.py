@@ -1,7 +1,8 @@
-"""Shrink and perturb: move trained weights part of the way to fresh ones.
+"""Shrink and perturb: move trained weights part of the way to fresh ones, or back to the start.
 
 Memory of single rows goes, features stay (Ash and Adams, "On warm-starting neural network
-training", NeurIPS 2020).
+training", NeurIPS 2020). What a fine-tuned model started from holds more than fresh weights do,
+and nothing of the rows' labels.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import copy
 import torch
 from torch import nn
 
+from dataaudit.models.initial import Initial
 from dataaudit.models.parameters import Parameters, moving_parameters
 from dataaudit.scoring.perturbation import Perturbation
 
@@ -18,9 +20,14 @@ SEED_OFFSET = 7_919_000_000
 
 
 def shrunk(
-    module: nn.Module, start: Perturbation, keep: float, parameters: Parameters, seed: int
+    module: nn.Module,
+    start: Perturbation,
+    keep: float,
+    parameters: Parameters,
+    seed: int,
+    initial: Initial | None = None,
 ) -> Perturbation:
-    """Return `start` with its parameters at `keep` × trained + (1 - `keep`) × fresh.
+    """Return `start` with its parameters at `keep` × trained + (1 - `keep`) × initial or fresh.
 
     Parameters
     ----------
@@ -34,6 +41,8 @@ def shrunk(
     seed : int
         Of the fresh weights. They come from each part's own `reset_parameters`; weights of parts
         without one are shuffled instead, which keeps their scale and loses what they hold.
+    initial : Initial or None
+        Stands in for fresh weights, except for parameters that it does not have.
     """
     fresh = copy.deepcopy(module)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
@@ -47,9 +56,11 @@ def shrunk(
                 for values in part.parameters(recurse=False):
                     order = torch.randperm(values.numel(), device=values.device)
                     values.copy_(values.flatten()[order].view_as(values))
-        new = dict(fresh.named_parameters())
+        new = {name: value.detach() for name, value in fresh.named_parameters()}
+        if initial is not None:
+            new |= initial.tensors
         moved = {
-            name: torch.lerp(new[name].detach(), start.tensors.get(name, value.detach()), keep)
+            name: torch.lerp(new[name], start.tensors.get(name, value.detach()), keep)
             for name, value in moving_parameters(module, parameters).items()
         }
     return Perturbation({**start.tensors, **moved})

@@ -25,6 +25,11 @@ class ModelAdapter(Protocol):
         """Names of the outputs, in their order: labels may be names, or numbers from 0 on."""
         ...
 
+    @property
+    def origin(self) -> str | None:
+        """What a model of this kind was probably fine-tuned from, in words, or None."""
+        ...
+
     def trained(self, train: Samples, preprocess: Preprocess | None, seed: int) -> TrainedModel:
         """Return the model with what turns rows into its inputs.
 

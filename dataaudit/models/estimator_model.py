@@ -18,6 +18,7 @@ class EstimatorModel:
     estimator: Any
 
     class_names: None = None
+    origin: None = None
 
     @property
     def label_values(self) -> list[str | int]:

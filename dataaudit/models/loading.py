@@ -114,7 +114,7 @@ def load_weights(module: nn.Module, path: Path) -> None:
         The file is missing, damaged, holds pickled objects, or does not fit the module.
     """
     expected = module.state_dict()
-    state = _of_the_module(_read_state(path), expected, path)
+    state = _of_the_module(read_state(path, "model.weights"), expected, path)
     wrong_shapes = [
         f"{name}: file {tuple(state[name].shape)}, model {tuple(expected[name].shape)}"
         for name in expected
@@ -136,9 +136,16 @@ def load_weights(module: nn.Module, path: Path) -> None:
     module.load_state_dict(state, strict=False)
 
 
-def _read_state(path: Path) -> dict[str, Tensor]:
+def read_state(path: Path, key: str) -> dict[str, Tensor]:
+    """Return the tensors in a file of weights, by name; nothing in it is unpickled.
+
+    Raises
+    ------
+    ModelError
+        The file is missing, damaged, or holds pickled objects; `key` names the yaml key.
+    """
     if not path.is_file():
-        raise ModelError(f"model.weights: {path}: there is no such file")
+        raise ModelError(f"{key}: {path}: there is no such file")
     ending = path.suffix.lower()
     try:
         if ending == ".safetensors":

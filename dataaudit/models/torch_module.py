@@ -36,6 +36,7 @@ class TorchModel:
 
     label_values: None = None
     class_names: None = None
+    origin: None = None
 
     def trained(self, train: Samples, preprocess: Preprocess | None, seed: int) -> TrainedModel:
         """Return the model; see `ModelAdapter`."""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from dataaudit.datasets.samples import Batch, Samples
 from dataaudit.errors import DataError, ModelError
 from dataaudit.models.estimator import Estimator
+from dataaudit.models.initial import Initial
 
 Inputs: TypeAlias = Tensor | tuple[Tensor, ...] | dict[str, Tensor]
 Preprocess: TypeAlias = Callable[[pd.DataFrame], Any]
@@ -36,6 +37,8 @@ class TrainedModel:
         What a reader must know, for example that the module is a surrogate; may be empty.
     estimator : Estimator or None
         What the module stands in for, where it is a surrogate.
+    initial : Initial or None
+        The weights that training started from, where they are known.
     """
 
     module: nn.Module
@@ -45,10 +48,12 @@ class TrainedModel:
     original_sha256: str = ""
     """The hash of the module as it was given, where the audit works on a rewritten one."""
     estimator: Estimator | None = None
+    initial: Initial | None = None
 
     def to(self, device: torch.device) -> TrainedModel:
         """Return the model on `device`."""
-        return replace(self, module=self.module.to(device))
+        initial = None if self.initial is None else self.initial.to(device)
+        return replace(self, module=self.module.to(device), initial=initial)
 
     @property
     def device(self) -> torch.device:

@@ -9,7 +9,7 @@ import copy
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +43,15 @@ class TransformersModel:
         The column of text, or the two of a pair; None takes the only one there is.
     max_length : int
         Tokens of the longest input; what is longer is cut off.
+    origin : str
+        What the model was probably fine-tuned from, in words.
     """
 
     model: Any
     tokenizer: Any
     columns: Sequence[str] | None
     max_length: int
+    origin: str = "a pre-trained model"
 
     label_values: None = None
 
@@ -72,7 +75,9 @@ class TransformersModel:
                 f"{where}: its problem_type is {problem}; expected a classifier with one class "
                 "for each text"
             )
-        return cls.of(model, tokenizer, columns, max_length)
+        found = cls.of(model, tokenizer, columns, max_length)
+        named = _config_of(folder).get("_name_or_path")
+        return replace(found, origin=named) if isinstance(named, str) and named else found
 
     @classmethod
     def of(
@@ -182,12 +187,18 @@ class TransformersModel:
 
 def _kind(folder: Path) -> str:
     """Return what the folder's model is for; of one that is for neither, texts."""
-    try:
-        named = json.loads((folder / "config.json").read_bytes()).get("architectures") or []
-    except (OSError, ValueError, AttributeError):
-        # Said better where the folder is read in earnest.
-        named = []
+    named = _config_of(folder).get("architectures") or []
     return TOKENS if any(str(name).endswith(TOKENS) for name in named) else TEXTS
+
+
+def _config_of(folder: Path) -> dict[str, Any]:
+    """Return what config.json says, or nothing where it cannot be read."""
+    try:
+        content = json.loads((folder / "config.json").read_bytes())
+    except (OSError, ValueError):
+        # Said better where the folder is read in earnest.
+        content = None
+    return content if isinstance(content, dict) else {}
 
 
 def _limit(config: Any, tokenizer: Any) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import transformers
+from torch import Tensor
 from transformers import AutoConfig, AutoTokenizer
 from transformers.utils import logging
 
@@ -68,6 +69,28 @@ def load_folder(folder: Path, kind: str, where: str, also: tuple[str, ...] = ())
         raise _unreadable(error, where) from error
     _refuse_random_weights(loading, where)
     return model.eval(), tokenizer
+
+
+def load_weights_of(folder: Path, where: str) -> dict[str, Tensor]:
+    """Return the weights in a folder, by their names in the model that it is of.
+
+    Whatever that model is for: the encoder is what a classifier shares with a language model.
+
+    Raises
+    ------
+    ModelError
+        It is damaged, or needs code of its own or weights that are pickled.
+    """
+    local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    try:
+        config = AutoConfig.from_pretrained(folder, **local)
+        (name,) = config.architectures or ["AutoModel"]
+        with _quiet():
+            kind = getattr(transformers, name)
+            model = kind.from_pretrained(folder, config=config, use_safetensors=True, **local)
+    except Exception as error:
+        raise _unreadable(error, where) from error
+    return dict(model.state_dict())
 
 
 def _refuse_random_weights(loading: dict[str, Any], where: str) -> None:

@@ -23,7 +23,7 @@ _LATER = {"name", "about", "gates", "flags", "engine"}
 """Settings that no finished step depends on: they concern flags and report, or only say where
 the rows are scored."""
 _PLACES = {
-    "model": {"weights", "path"},
+    "model": {"weights", "initial", "path"},
     "train": {"path"},
     "held_out": {"path"},
     "suspects": {"path"},
@@ -55,6 +55,8 @@ class Fingerprint:
         }
         parts["model weights"] = f"sha256 {loaded.model.sha256()}"
         parts["model structure"] = f"sha256 {_sha256(str(loaded.model.module).encode())}"
+        if loaded.model.initial is not None:
+            parts["initial weights"] = f"sha256 {loaded.model.initial.sha256()}"
         parts["model description"] = loaded.model.description
         parts |= dict(_settings(config.model_dump(mode="json", exclude={*_LATER})))
         parts |= dict(_user_code(folder))

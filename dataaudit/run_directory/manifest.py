@@ -44,6 +44,10 @@ def versions() -> dict[str, str]:
 def build_manifest(config: AuditConfig, loaded: AuditInputs, clock: Clock) -> dict[str, Any]:
     """Return the content of `manifest.json`."""
     splits = [loaded.train, loaded.held_out, loaded.suspects]
+    model = {"description": loaded.model.description, "sha256": loaded.model.sha256()}
+    initial = loaded.model.initial
+    if initial is not None:
+        model |= {"initial": initial.description, "initial_sha256": initial.sha256()}
     return {
         "manifest_version": "1.0",
         "inputs": {
@@ -56,7 +60,7 @@ def build_manifest(config: AuditConfig, loaded: AuditInputs, clock: Clock) -> di
             for samples in splits
             if samples is not None
         },
-        "model": {"description": loaded.model.description, "sha256": loaded.model.sha256()},
+        "model": model,
         "settings": config.model_dump(mode="json", exclude={"about"}),
         "seeds": {"mirror": config.mirror.seed},
         "device": str(loaded.model.device),

@@ -11,6 +11,10 @@ import yaml
 from dataaudit.scaffold.find import PROGRAM, Found
 
 _LIGHTNING = ".ckpt"
+_INITIAL = (
+    "  # initial: base.safetensors   # if it was fine-tuned: what it started from, a file or a "
+    "folder; more wrong labels are found"
+)
 
 
 def describe_models(found: Found) -> list[str]:
@@ -41,11 +45,12 @@ def model_lines(folder: Path, found: Found) -> list[str]:
             lines.append(
                 "  trusted: false   # reading a .pt2 can run code; true, if you trust its maker"
             )
-        return lines
+        return [*lines, _INITIAL]
     return [
         "model:",
         "  factory: my_model:build   # your code in my_model.py, and is run",
         *_weights(found),
+        _INITIAL,
         "preprocess: my_model:preprocess",
     ]
 

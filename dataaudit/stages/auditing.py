@@ -12,8 +12,9 @@ from dataaudit.datasets.samples import Role
 from dataaudit.errors import ConfigError
 from dataaudit.inputs import Loaded
 from dataaudit.labels.by_task import KINDS
+from dataaudit.mirror.effort import by_probes, chosen_effort
 from dataaudit.mirror.features import seen_from_last_layer
-from dataaudit.mirror.plan import Plan, make_plan
+from dataaudit.mirror.plan import Plan, make_plan, plan_of_probes
 from dataaudit.mirror.relearn import Mirror, relearn
 from dataaudit.mirror.stored import from_bytes, to_bytes
 from dataaudit.report.render import render
@@ -39,6 +40,7 @@ from dataaudit.scoring.choice import make_engine
 from dataaudit.stages.flagging import find_mislabels, no_pairs
 from dataaudit.stages.leaks import find_contamination
 from dataaudit.stages.loading import load, load_objects
+from dataaudit.stages.probing import probed
 from dataaudit.stages.reporting import make_report
 from dataaudit.stages.scoring import score
 from dataaudit.stages.screening import table_of, with_unjudged_rows, with_unjudged_suspects
@@ -86,6 +88,7 @@ def audit(
     suspects: Any = None,
     *,
     preprocess: Any = None,
+    initial: Any = None,
     label: str | list[str] = "label",
     id: str | None = None,
     group: str | None = None,
@@ -110,6 +113,9 @@ def audit(
     preprocess : callable, optional
         (pandas.DataFrame) -> the model's input: a tensor, or a dict or tuple of tensors. Or the
         tokenizer of a transformers model.
+    initial : torch.nn.Module, path or mapping of name to Tensor, optional
+        The weights that training started from, where the model was fine-tuned. The flags of such
+        a model are better for it.
     label : str or list of str
         The label column; for task multi-label also several 0/1 columns, one for each label.
     id : str, optional
@@ -143,7 +149,7 @@ def audit(
         directory = stack.enter_context(RunDirectory(Path(out), overwrite=overwrite, resume=resume))
         clock = Clock()
         with clock.stage("load"):
-            loaded = load_objects(model, splits, preprocess, config)
+            loaded = load_objects(model, splits, preprocess, config, initial)
         return _run(loaded, config, directory, None, clock)
 
 
@@ -173,19 +179,17 @@ def _run(
     folder: Path | None,
     clock: Clock,
 ) -> AuditResult:
-    steps = directory.begin(Fingerprint.of(config, loaded, folder))
+    steps, engine = directory.begin(Fingerprint.of(config, loaded, folder)), make_engine(config)
     with clock.stage("mirror"):
         # Learning again, leaks and evidence take rows at random, many times over.
         loaded = loaded.quick_to_take(steps.folder)
-        seen = loaded
-        if config.mirror.kind == "head":
-            seen = seen_from_last_layer(loaded, steps.folder / FEATURES, config.batch_size)
-        plan = make_plan(seen, config)
+        seen, plan = _planned(loaded, config, steps)
         mirror = _mirror(seen, plan, steps)
     with clock.stage("score"):
-        scores = score(seen, mirror, make_engine(config), steps)
+        scores = score(seen, mirror, engine, steps)
+        probes = probed(loaded, engine, steps, config.mirror.seed)
     with clock.stage("flag mislabels"):
-        mislabels = find_mislabels(loaded, mirror, scores, config)
+        mislabels = find_mislabels(loaded, mirror, scores, config, probes)
     with clock.stage("flag contamination"):
         contamination = find_contamination(loaded, scores, config)
     with clock.stage("report"):
@@ -210,6 +214,17 @@ def _run(
         }
     )
     return AuditResult(rows, pairs, not_used, report)
+
+
+def _planned(loaded: Loaded, config: AuditConfig, steps: Steps) -> tuple[Loaded, Plan]:
+    """Return the audit as its mirror sees it, and the plan."""
+    effort = chosen_effort(loaded, config)
+    if by_probes(loaded, config, effort):
+        return loaded, plan_of_probes(config)
+    seen = loaded
+    if config.mirror.kind == "head" or effort == "quick":
+        seen = seen_from_last_layer(loaded, steps.folder / FEATURES, config.batch_size)
+    return seen, make_plan(seen, config, effort)
 
 
 def _may_set_aside(config: AuditConfig) -> bool:

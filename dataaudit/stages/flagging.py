@@ -17,6 +17,7 @@ from dataaudit.flags.inputs import LabelledRows, References
 from dataaudit.flags.results import MislabelFlags
 from dataaudit.flags.tables import FlagSettings
 from dataaudit.inputs import Loaded
+from dataaudit.mirror.probes import Judged
 from dataaudit.mirror.queries import Pool
 from dataaudit.mirror.relearn import Mirror
 from dataaudit.models.estimator import Estimator
@@ -33,9 +34,20 @@ NOT_REFITTED = (
 
 
 def find_mislabels(
-    loaded: Loaded, mirror: Mirror, scores: Scores, config: AuditConfig
+    loaded: Loaded,
+    mirror: Mirror,
+    scores: Scores,
+    config: AuditConfig,
+    probes: Judged | None = None,
 ) -> MislabelFlags:
-    """Flag training rows that are probably mislabeled."""
+    """Flag training rows that are probably mislabeled.
+
+    Parameters
+    ----------
+    loaded, mirror, scores, config
+    probes : Judged or None
+        What linear probes say that were fitted without the sample.
+    """
     train = loaded.train
     settings = FlagSettings(
         target_precision=config.flags.target_precision,
@@ -43,10 +55,13 @@ def find_mislabels(
         row_groups=train.groups() if train.group_column else None,
         seed=config.mirror.seed,
     )
-    known = _references(mirror, scores)
-    own, familiar, mirrored = (
-        scores.train.predictions(models) for models in (ITSELF, FAMILIAR, RELEARNED)
-    )
+    known = _references(mirror, scores, probes)
+    own = scores.train.predictions(ITSELF)
+    if mirror.relearned:
+        familiar, mirrored = map(scores.train.predictions, (FAMILIAR, RELEARNED))
+    else:
+        assert probes is not None
+        familiar, mirrored = own, probes.rows
     estimator, said = loaded.model.estimator, ""
     if estimator is not None:
         own = estimator.probabilities(train)
@@ -61,7 +76,15 @@ def find_mislabels(
             known = replace(known, base=base, learned_together=True)
     words = partial(_words, train) if _has_words(train) else None
     rows = LabelledRows(
-        train.ids, train.labels, train.classes, train.label_values, own, familiar, mirrored, words
+        train.ids,
+        train.labels,
+        train.classes,
+        train.label_values,
+        own,
+        familiar,
+        mirrored,
+        words,
+        None if probes is None else probes.rows,
     )
     flags = FLAGGERS[config.task](rows, known, settings)
     return replace(flags, method=flags.method + said)
@@ -77,7 +100,7 @@ def _words(train: Samples, positions: NDArray[np.int64]) -> list[list[str]]:
     return [list(words) for words in train.source.take(positions.tolist())[train.content_column]]
 
 
-def _references(mirror: Mirror, scores: Scores) -> References | None:
+def _references(mirror: Mirror, scores: Scores, probes: Judged | None) -> References | None:
     if mirror.references is None or scores.held_out is None:
         return None
     pool = mirror.references.pool
@@ -86,6 +109,7 @@ def _references(mirror: Mirror, scores: Scores) -> References | None:
         mirror.references.planted,
         scores.held_out.predictions(FAMILIAR)[pool.positions],
         scores.held_out.predictions(RELEARNED)[pool.positions],
+        unseen=None if probes is None else probes.trusted[pool.positions],
     )
 
 

@@ -19,10 +19,11 @@ from dataaudit.errors import ConfigError, DataError, ModelError
 from dataaudit.inputs import Loaded
 from dataaudit.labels.by_task import KINDS
 from dataaudit.models.adapter import ModelAdapter
+from dataaudit.models.initial import initial_of
 from dataaudit.models.loading import load_function
-from dataaudit.models.parameters import moving_parameters
+from dataaudit.models.parameters import last_linear, moving_parameters
 from dataaudit.models.recognise import from_config, from_object, is_tokenizer
-from dataaudit.models.rescaled import rescaled
+from dataaudit.models.rescaled import Rescaled, rescaled
 from dataaudit.models.trained import Preprocess, TrainedModel, forward
 from dataaudit.stages.screening import Screening
 from dataaudit.tasks import AuditTask, Regression, Task
@@ -56,7 +57,9 @@ def load(config: AuditConfig, folder: Path, built: Any = None) -> Loaded:
         adapter = from_config(config.model, config.images, folder)
     else:
         adapter = from_object(built, config.images)
-    return assemble(adapter, preprocess, split_paths(config), open_samples, config)
+    return assemble(
+        adapter, preprocess, split_paths(config), open_samples, config, config.model.initial
+    )
 
 
 def preprocess_of(config: AuditConfig, folder: Path) -> Preprocess | None:
@@ -81,6 +84,7 @@ def load_objects(
     splits: dict[Role, Any],
     preprocess: Preprocess | None,
     config: AuditConfig,
+    initial: Any = None,
 ) -> Loaded:
     """The same from Python objects: a module or estimator, and data frames or data sets.
 
@@ -91,12 +95,14 @@ def load_objects(
     preprocess : callable, transformers tokenizer, or None
     config : AuditConfig
         Its label and id columns, classes, seed and device are used.
+    initial : torch.nn.Module, path, state dict, or None
+        Where training started.
     """
     adapter = from_object(built, config.images)
     if is_tokenizer(preprocess):
         adapter, preprocess = from_object(built, config.images, tokenizer=preprocess), None
 
-    return assemble(adapter, preprocess, splits, samples_from_object, config)
+    return assemble(adapter, preprocess, splits, samples_from_object, config, initial)
 
 
 def assemble(
@@ -105,6 +111,7 @@ def assemble(
     splits: Mapping[Role, Any],
     opened: Callable[[Any, ReadSettings], Samples],
     config: AuditConfig,
+    initial: Any = None,
 ) -> Loaded:
     """Open the splits with one set of classes, and join them with the model."""
 
@@ -159,8 +166,26 @@ def assemble(
         model = rescaled(model, train)
         # Residuals of rows that the model has memorized are too small to tell the noise.
         task = _with_noise_scale(task, model, others.get("held_out", train))
+    # Last, for it goes by the names of the module that is mirrored.
+    model = _with_initial(model, initial, adapter.origin)
     held_out, suspects = others.get("held_out"), others.get("suspects")
     return Loaded(model, task, train, held_out, suspects, set_aside, learning_task)
+
+
+def _with_initial(model: TrainedModel, given: Any, origin: str | None) -> TrainedModel:
+    """Return the model with the weights that its training started from, where they are known."""
+    last = last_linear(model.module) if isinstance(model.module, Rescaled) else None
+    found = initial_of(model.module, given, last[1] if last else None)
+    if found is not None:
+        description = f"{model.description}; initial weights {found.description}"
+        return replace(model, initial=found, description=description)
+    if origin is None:
+        return model
+    advice = (
+        f"The model was probably fine-tuned from {origin}. Name that in model.initial: labels are "
+        "then judged from where training started, which finds more of the wrong ones."
+    )
+    return replace(model, note=f"{model.note} {advice}".strip())
 
 
 def _task(

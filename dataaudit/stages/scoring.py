@@ -38,7 +38,7 @@ def score(loaded: Loaded, mirror: Mirror, engine: Engine, steps: Steps) -> Score
     engine : Engine
     steps : Steps
     """
-    perturbations = [mirror.familiar, *mirror.relearned]
+    perturbations = [mirror.familiar, *mirror.relearned] if mirror.relearned else []
     if mirror.flip:
         perturbations += [replace(relearned, flip=True) for relearned in mirror.relearned]
     made_from = hashlib.sha256(to_bytes(mirror)).hexdigest()

@@ -10,6 +10,7 @@ import pandas as pd
 
 from dataaudit.datasets.files import readable
 from dataaudit.errors import DataError, RunDirectoryError
+from dataaudit.report.data import SampleId
 from dataaudit.report.label_findings import plain_label
 from dataaudit.report.samples import plain_id
 from dataaudit.review.comparison.data import (
@@ -91,8 +92,11 @@ def _labels(old: FinishedAudit, new: FinishedAudit) -> LabelChanges:
         None if audit.report.labels is None else audit.report.labels.noise_rate
         for audit in (old, new)
     )
+    gone = _rows(both[was & ~now], "probability_old", _how_gone(_kept_by_reviewers(old)))
     return LabelChanges(
-        fixed=_rows(both[was & ~now], "probability_old", _how_fixed),
+        fixed=[row for row in gone if row.change in ("relabeled", "removed")],
+        kept=[row for row in gone if row.change == "kept by a reviewer"],
+        dropped=[row for row in gone if row.change == "no longer flagged"],
         new=_rows(both[now & ~was], "probability_new", _how_new),
         still=_rows(both[was & now], "probability_new", lambda line: "still"),
         rate_old=rate_old,
@@ -117,11 +121,22 @@ def _rows(
     ]
 
 
-def _how_fixed(line: dict[str, Any]) -> RowChange:
-    if pd.isna(line["row_id_new"]):
-        return "removed"
-    same = str(line["given_label_old"]) == str(line["given_label_new"])
-    return "no longer flagged" if same else "relabeled"
+def _kept_by_reviewers(audit: FinishedAudit) -> frozenset[SampleId]:
+    """Return the rows whose label a reviewer of this audit found right."""
+    decisions = audit.report.remediation
+    return frozenset(item.row_id for item in decisions if item.decision == "keep")
+
+
+def _how_gone(kept: frozenset[SampleId]) -> Callable[[dict[str, Any]], RowChange]:
+    def how(line: dict[str, Any]) -> RowChange:
+        if pd.isna(line["row_id_new"]):
+            return "removed"
+        if str(line["given_label_old"]) != str(line["given_label_new"]):
+            return "relabeled"
+        by_a_reviewer = plain_id(line["row_id_old"]) in kept
+        return "kept by a reviewer" if by_a_reviewer else "no longer flagged"
+
+    return how
 
 
 def _how_new(line: dict[str, Any]) -> RowChange:
@@ -189,9 +204,11 @@ def _gates(old: FinishedAudit, new: FinishedAudit) -> list[GateChange]:
             old_found=before[name].found if name in before else None,
             old_limit=before[name].limit if name in before else None,
             old_passed=before[name].passed if name in before else None,
+            old_outcome=before[name].outcome if name in before else None,
             new_found=after[name].found if name in after else None,
             new_limit=after[name].limit if name in after else None,
             new_passed=after[name].passed if name in after else None,
+            new_outcome=after[name].outcome if name in after else None,
         )
         for name in dict.fromkeys([*before, *after])
     ]

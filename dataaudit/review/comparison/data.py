@@ -11,7 +11,16 @@ from pydantic import Field
 
 from dataaudit.report.data import Estimate, Label, SampleId, Section
 
-RowChange = Literal["relabeled", "removed", "no longer flagged", "newly flagged", "added", "still"]
+RowChange = Literal[
+    "relabeled",
+    "removed",
+    "kept by a reviewer",
+    "no longer flagged",
+    "newly flagged",
+    "added",
+    "still",
+]
+Outcome = Literal["met", "not met", "cannot tell"]
 
 
 class AuditSide(Section):
@@ -40,7 +49,13 @@ class ChangedRow(Section):
 class LabelChanges(Section):
     """What became of rows with doubtful labels."""
 
-    fixed: list[ChangedRow]
+    fixed: list[ChangedRow] = Field(description="flagged before; relabeled or removed since")
+    kept: list[ChangedRow] = Field(
+        description="flagged before and not now, unchanged: a reviewer found the label right"
+    )
+    dropped: list[ChangedRow] = Field(
+        description="flagged before and not now, though nobody changed or decided anything"
+    )
     new: list[ChangedRow]
     still: list[ChangedRow]
     rate_old: Estimate | None = Field(description="estimated share of wrong labels")
@@ -73,9 +88,11 @@ class GateChange(Section):
     old_found: float | None
     old_limit: float | None
     old_passed: bool | None
+    old_outcome: Outcome | None
     new_found: float | None
     new_limit: float | None
     new_passed: bool | None
+    new_outcome: Outcome | None
 
 
 class Comparison(Section):

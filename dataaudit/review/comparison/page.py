@@ -16,6 +16,7 @@ from dataaudit.review.comparison.data import (
     ChangedSuspect,
     Comparison,
     GateChange,
+    Outcome,
 )
 
 ROWS_ON_PAGE = 300
@@ -61,7 +62,13 @@ def build_comparison_page(comparison: Comparison) -> ComparisonPage:
         gates=_gates(comparison.gates),
         figures=_figures(comparison),
         labels=[
-            _rows("Fixed", labels.fixed, "No row that was flagged is clear now"),
+            _rows("Corrected or removed", labels.fixed, "No flagged row was changed"),
+            _rows("Kept by a reviewer", labels.kept, "No flagged row was found right"),
+            _rows(
+                "No longer flagged, though nobody changed them",
+                labels.dropped,
+                "No row fell below the line by itself",
+            ),
             _rows("New", labels.new, "No row is flagged that was not flagged before"),
             _rows("Still flagged", labels.still, "No row is flagged in both audits"),
         ],
@@ -84,6 +91,12 @@ def headline(comparison: Comparison) -> str:
         f"Labels: {formats.count(len(labels.fixed))} fixed, {formats.count(len(labels.new))} new, "
         f"{formats.count(len(labels.still))} still flagged"
     )
+    if labels.kept:
+        text += f", {formats.count(len(labels.kept))} kept by a reviewer"
+    if labels.dropped:
+        text += (
+            f", {formats.count(len(labels.dropped))} no longer flagged though nobody changed them"
+        )
     if leaks is not None:
         text += (
             f". Leaks: {formats.count(len(leaks.fixed))} fixed, {formats.count(len(leaks.new))} "
@@ -104,7 +117,7 @@ def comparison_lines(comparison: Comparison) -> list[str]:
             f"({formats.share_interval(labels.rate_new)}) now"
         )
     lines += [
-        f"gate {gate.name}: {_outcome(gate.old_passed)} before, {_outcome(gate.new_passed)} now"
+        f"gate {gate.name}: {_outcome(gate.old_outcome)} before, {_outcome(gate.new_outcome)} now"
         for gate in comparison.gates
     ]
     return [*lines, *comparison.notes]
@@ -115,8 +128,9 @@ def _style(comparison: Comparison) -> str:
     return "undecided" if not outcomes else "passed" if all(outcomes) else "failed"
 
 
-def _outcome(passed: bool | None) -> str:
-    return "not set" if passed is None else "within limit" if passed else "exceeded"
+def _outcome(outcome: Outcome | None) -> str:
+    words = {"met": "within limit", "not met": "exceeded", "cannot tell": "cannot tell"}
+    return "not set" if outcome is None else words[outcome]
 
 
 def _key_figures(comparison: Comparison) -> list[KeyFigure]:
@@ -199,8 +213,8 @@ def _gates(gates: Sequence[GateChange]) -> Table | None:
         [
             [
                 GATE_WORDS.get(gate.name, formats.words(gate.name)),
-                words(gate, gate.old_found, gate.old_limit, _outcome(gate.old_passed)),
-                words(gate, gate.new_found, gate.new_limit, _outcome(gate.new_passed)),
+                words(gate, gate.old_found, gate.old_limit, _outcome(gate.old_outcome)),
+                words(gate, gate.new_found, gate.new_limit, _outcome(gate.new_outcome)),
             ]
             for gate in gates
         ],

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float64]
 SPREAD_FLOOR = 1.0
 """What is added to each row's spread, as a multiple of the typical row's. Without it a row that
-hardly ever moves would seem to react to everything; docs/tracing.md has what was tried."""
+hardly ever moves would seem to react to everything (tried: docs/measurements/tracing.md)."""
 
 
 @dataclass

@@ -32,7 +32,7 @@ CALIBRATION_NEEDED = 20
 """With so many unrelated queries, p-values are read from a fitted tail; with fewer, counted."""
 QUERIES_ENOUGH = 8
 """So many queries are background enough: unrelated samples, which differ from queries in kind, made
-ranks worse (docs/tracing.md)."""
+ranks worse (docs/measurements/tracing.md)."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,138 @@
+"""`mirror: {effort: quick}`: at most two forward passes of the model over the rows."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import Tensor, nn
+
+import dataaudit
+from dataaudit.config import config_from_python
+from dataaudit.errors import RunDirectoryError
+from dataaudit.inputs import Loaded
+from dataaudit.mirror import effort
+from dataaudit.mirror.effort import chosen_effort, costs, operations
+from dataaudit.stages.loading import load_objects
+
+ROWS, TRUSTED, WIDTH = 300, 120, 6
+
+
+class Network(nn.Module):
+    """Counts the rows that pass through its body."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        torch.manual_seed(seed)
+        self.body = nn.Sequential(nn.Linear(WIDTH, 16), nn.Tanh())
+        self.head = nn.Linear(16, 2)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        outputs: Tensor = self.head(self.body(inputs))
+        return outputs
+
+
+def frame(count: int, seed: int, flipped: float) -> tuple[pd.DataFrame, np.ndarray]:
+    generator = np.random.default_rng(seed)
+    values = generator.normal(size=(count, WIDTH)).astype(np.float32)
+    right = (values[:, 0] + values[:, 1] > 0).astype(int)
+    wrong = generator.random(count) < flipped
+    columns = [f"x{place}" for place in range(WIDTH)]
+    return pd.DataFrame(values, columns=columns).assign(
+        label=np.where(wrong, 1 - right, right)
+    ), wrong
+
+
+TRAIN, WRONG = frame(ROWS, 0, 0.15)
+HELD_OUT, _ = frame(TRUSTED, 1, 0.0)
+
+
+def audited(out: Path | None = None, **more: Any) -> Any:
+    mirror = {"effort": "quick"}
+    return dataaudit.audit(
+        Network(0), TRAIN, HELD_OUT, initial=Network(1).body, mirror=mirror, out=out, **more
+    )
+
+
+def test_wrong_labels_are_found_from_what_the_model_saw_before_training() -> None:
+    rows = audited().mislabels
+    worst = rows.sort_values("rank")["row_id"].head(int(WRONG.sum()))
+    assert WRONG[worst].mean() > 0.8
+    # Higher is more suspicious.
+    assert rows["score"][WRONG].mean() > rows["score"][~WRONG].mean() + 2
+
+
+def test_the_model_runs_twice_over_rows_and_trusted_samples() -> None:
+    passed = []
+    module, body = Network(0), Network(1).body
+
+    def count(part: nn.Module, arguments: Any, output: Tensor) -> None:
+        passed.append(len(output))
+
+    module.head.register_forward_hook(count)
+    dataaudit.audit(module, TRAIN, HELD_OUT, initial=body, mirror={"effort": "quick"})
+    # Besides, a few rows are looked at to see that the model takes them.
+    assert 2 * (ROWS + TRUSTED) <= sum(passed) <= 2.2 * (ROWS + TRUSTED) + 200
+
+
+def test_nothing_depends_on_the_batch_size() -> None:
+    one, other = (audited(batch_size=size).mislabels for size in (7, 256))
+    np.testing.assert_allclose(one["score"], other["score"], atol=1e-3)
+
+
+def test_an_interrupted_audit_goes_on_to_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    audited(tmp_path / "whole")
+    with monkeypatch.context() as patched:
+        patched.setattr("dataaudit.stages.auditing.find_mislabels", _stop)
+        with pytest.raises(KeyboardInterrupt):
+            audited(tmp_path / "stopped")
+    kept = [path.name for path in (tmp_path / "stopped" / "work").rglob("*.step")]
+    assert len(kept) >= 4
+    with pytest.raises(RunDirectoryError):
+        audited(tmp_path / "stopped")
+    audited(tmp_path / "stopped", resume=True)
+    name = "mislabels.parquet"
+    assert (tmp_path / "stopped" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def _stop(*arguments: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def test_without_an_initial_model_the_last_layer_learns_again() -> None:
+    result = dataaudit.audit(Network(0), TRAIN, HELD_OUT, mirror={"effort": "quick"})
+    assert "head" in result.report.method.settings["mirror"]
+
+
+# Cost
+
+
+def loaded(**settings: Any) -> Loaded:
+    config = config_from_python("label", None, settings)
+    splits: dict[Any, Any] = {"train": TRAIN, "held_out": HELD_OUT, "suspects": None}
+    return load_objects(Network(0), splits, None, config, Network(1).body)
+
+
+def test_predicted_passes_grow_with_effort() -> None:
+    config = config_from_python("label", None, {})
+    found = {cost.effort: cost for cost in costs(loaded(), config)}
+    assert found["quick"].passes == pytest.approx(2 * (ROWS + TRUSTED) / ROWS)
+    assert found["quick"].passes < found["standard"].passes < found["thorough"].passes
+    assert all(cost.seconds > 0 for cost in found.values())
+
+
+def test_auto_is_standard_unless_that_takes_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = config_from_python("label", None, {})
+    assert chosen_effort(loaded(), config) == "standard"
+    monkeypatch.setitem(effort.AFFORDABLE, "cpu", 1e6)
+    assert chosen_effort(loaded(), config) == "quick"
+    asked = config_from_python("label", None, {"mirror": {"effort": "thorough"}})
+    assert chosen_effort(loaded(), asked) == "thorough"
+
+
+def test_operations_of_a_forward_pass() -> None:
+    assert operations(loaded()) == 2 * (WIDTH * 16 + 16 * 2)
