@@ -430,7 +430,8 @@ def config_from_python(
         A setting is unknown or bad: all are listed.
     """
     split = {"path": "(Python object)", "label": label, "id": id, "group": group}
-    # An id column need not exist in the other splits, and only suspects are compared by group.
+    # The others may lack the id column; where they have it, it is used. Only suspects are compared
+    # by group.
     others = {
         "held_out": {**split, "id": None, "group": None},
         "suspects": {**split, "id": None},

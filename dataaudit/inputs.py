@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from dataaudit.datasets.samples import Role, Samples
 from dataaudit.datasets.set_aside import SetAside
@@ -33,6 +33,57 @@ class AuditInputs(Protocol):
 
 
 @dataclass(frozen=True)
+class ModelCheck:
+    """How right the model is on samples that are looked at before anything else, against chance.
+
+    Whether model, classes and samples belong together shows here: a model whose classes stand in
+    another order, or whose weights were forgotten, is no better than chance, or worse.
+
+    Attributes
+    ----------
+    measure : str
+        What is measured: "accuracy", "share of labels right", "share of tags right" (from 0 to 1),
+        or "share of variance explained" (at most 1, below 0 where the mean would be better).
+    accuracy_train : float
+        On training rows, under the labels they have.
+    accuracy_trusted : float or None
+        On trusted samples; None where there are none.
+    chance : float
+        What the same predictions would reach if they were dealt out at random; of the trusted
+        samples, or of the training rows where there are none. For a share of variance 0.
+    train_rows, trusted_rows : int
+        Rows that were looked at.
+    against_chance : "below", "near" or "above"
+        Clearly below, clearly above, or neither; of the same samples as `chance`.
+    outputs : str
+        What the model's outputs are read as, in words; empty for a regression.
+    stand_in : float or None
+        Where a network stands in for an estimator: the share of these rows that both put into the
+        same class, or the share of the variance of its predictions that the network explains.
+    held_out_in_train : int
+        Trusted samples whose content is that of a training row.
+    held_out_rows : int
+        Trusted samples that were given, those set aside as copies of training rows included.
+    train_repeats : float
+        Share of training rows whose content is that of another training row: where rows repeat
+        each other by nature, trusted samples repeat them, too.
+    """
+
+    measure: str
+    accuracy_train: float
+    accuracy_trusted: float | None
+    chance: float
+    train_rows: int
+    trusted_rows: int
+    against_chance: Literal["below", "near", "above"]
+    outputs: str = ""
+    stand_in: float | None = None
+    held_out_in_train: int = 0
+    held_out_rows: int = 0
+    train_repeats: float = 0.0
+
+
+@dataclass(frozen=True)
 class Loaded:
     """What an audit works on.
 
@@ -47,6 +98,8 @@ class Loaded:
         The rows that none of these hold, because they cannot be used.
     learning_task : Task or None
         What the mirror learns by, where that is not `task`: weighted classes, smoothed labels.
+    check : ModelCheck or None
+        What was found before anything else; None where an audit was put together by hand.
     """
 
     model: TrainedModel
@@ -56,6 +109,7 @@ class Loaded:
     suspects: Samples | None
     set_aside: dict[Role, SetAside]
     learning_task: Task | None = None
+    check: ModelCheck | None = None
 
     def quick_to_take(self, folder: Path) -> Loaded:
         """Return the same, with splits whose rows are quick to take at random.

@@ -77,9 +77,8 @@ def test_bad_rows_are_set_aside_counted_and_listed(
     report = json.loads((out / "audit.json").read_text(encoding="utf-8"))
     assert report["coverage"]["rows_not_scored"] == 3
     assert report["coverage"]["suspects_not_scored"] == 1
-    assert (
-        "fruit-10: the label 'banana' is not one of the classes" in report["coverage"]["notes"][0]
-    )
+    notes = " ".join(report["coverage"]["notes"])
+    assert "fruit-10: the label 'banana' is not one of the classes" in notes
     assert "fruit-10: the label" in (out / "report.html").read_text(encoding="utf-8")
     manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["inputs"]["train"]["rows_set_aside"] == 3
@@ -132,8 +131,8 @@ def test_undecodable_images_are_set_aside() -> None:
     train.at[7, "image"] = whole[: len(whole) // 2]
     train.at[8, "image"] = b"no image at all"
     train.at[9, "image"] = None
-    torch.manual_seed(0)
     module = nn.Sequential(nn.Flatten(), nn.Linear(64, 2))
+    nn.init.zeros_(module[1].weight)
     arguments = {"model": module, "train": train, "held_out": held_out}
     with pytest.raises(DataError, match=r"the image is damaged"):
         dataaudit.audit(**arguments)
@@ -162,7 +161,8 @@ def test_labels_beyond_the_outputs_and_images_that_are_gone(tmp_path: Path) -> N
     table.to_csv(tmp_path / "train.csv", index=False)
     (tmp_path / "picture_model.py").write_text(
         "from torch import nn\n\ndef build():\n"
-        "    return nn.Sequential(nn.Flatten(), nn.Linear(64, 2))\n",
+        "    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 2))\n"
+        "    nn.init.zeros_(model[1].weight)\n    return model\n",
         encoding="utf-8",
     )
     (tmp_path / "audit.yaml").write_text(

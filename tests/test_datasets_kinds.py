@@ -324,7 +324,7 @@ def test_broken_data_set() -> None:
 
 def test_objects_that_are_no_data() -> None:
     assert object_message("rows.csv").endswith("found str")
-    assert object_message(iter([])).endswith("found list_iterator")
+    assert "found list_iterator, which can be read only once" in object_message(iter([]))
 
 
 # --- what rows hold ------------------------------------------------------------------------------

@@ -128,7 +128,7 @@ def test_an_audit_ranks_by_the_estimator_itself(
     result = dataaudit.audit(forest, train, held_out, mirror={"steps": 60})
     labels = result.report.labels
     assert labels is not None
-    assert "fitted anew on training rows and trusted samples" in labels.method
+    assert "fitted anew, crosswise" in labels.method
     # The loss that the report shows is the estimator's own.
     own = forest.predict_proba(train[COLUMNS])
     places = (train["label"] == "low").to_numpy(dtype=np.int64)

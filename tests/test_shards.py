@@ -329,7 +329,8 @@ def test_shards_go_through_every_command(tmp_path: Path, command_line: CommandLi
     module = folder / "my_model.py"
     unfilled = 'raise NotImplementedError("fill in build() in my_model.py")'
     linear = "torch.nn.Sequential(torch.nn.Flatten(), torch.nn.LazyLinear(2))"
-    build = f"m = {linear}; m(torch.zeros(2, 1, 6, 6)); return m"
+    # Without weights that point anywhere: clearly worse than chance would be refused.
+    build = f"m = {linear}; m(torch.zeros(2, 1, 6, 6)); torch.nn.init.zeros_(m[1].weight); return m"
     module.write_text(module.read_text(encoding="utf-8").replace(unfilled, build), encoding="utf-8")
     settings = (folder / "audit.yaml").read_text(encoding="utf-8")
     quick = settings.replace("{kind: auto, seed: 0}", "{steps: 4}")

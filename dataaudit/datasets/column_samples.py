@@ -35,7 +35,11 @@ def column_samples(source: ColumnSource, settings: ReadSettings) -> Samples:
     """
     ids: NDArray[Any] = positions(source)
     if settings.id_column is None:
-        settings = replace(settings, id_column=source.key_column())
+        own_column = _usable_id(source, settings.usual_id) or source.key_column()
+        settings = replace(settings, id_column=own_column)
+    names = source.own_ids()
+    if names is not None:
+        ids = names
     sha256 = source.sha256()
     folder = source.image_root()
     for name in settings.label_columns:
@@ -121,6 +125,18 @@ def _check_words(
                     )
                 labels[row] = UNUSABLE
             row += 1
+
+
+def _usable_id(source: ColumnSource, name: str | None) -> str | None:
+    """Return the column that other rows go by where it can name these rows, too."""
+    if name is None or name not in source.columns():
+        return None
+    values = pd.concat([frame[name] for frame in source.stream([name])], ignore_index=True)
+    try:
+        row_ids(values, where=source.description)
+    except DataError:
+        return None
+    return name
 
 
 def _require_column(source: ColumnSource, name: str, purpose: str) -> None:

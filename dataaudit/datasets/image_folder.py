@@ -94,6 +94,10 @@ class ImageFolder(ColumnSource):
             whole.update(hashlib.sha256(self._image(path)).digest())
         return whole.hexdigest()
 
+    def key_column(self) -> str:
+        """Return the column of paths: they tell which picture it is, a number would not."""
+        return "path"
+
     def image_root(self) -> Path:
         """Return the folder."""
         return self.folder

@@ -11,7 +11,8 @@ import pandas as pd
 from dataaudit.datasets.column_samples import column_samples
 from dataaudit.datasets.formats import open_source
 from dataaudit.datasets.hugging_face import InMemory, is_data_set
-from dataaudit.datasets.memory import ArrayPair, Frame, Pairs, data_set_of, is_loader
+from dataaudit.datasets.inputs_and_labels import is_pair, joined
+from dataaudit.datasets.memory import Frame, Pairs, data_set_of, is_loader
 from dataaudit.datasets.pair_samples import pair_samples
 from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Samples
@@ -45,7 +46,7 @@ def samples_from_object(obj: Any, settings: ReadSettings) -> Samples:
     Parameters
     ----------
     obj : pandas.DataFrame, datasets.Dataset, torch Dataset of (input, label), a DataLoader of one,
-        or (X, y) arrays
+        or (X, y) of anything that has rows (see `inputs_and_labels`)
         Of pairs, the rows are frames with the one column `input`, which holds the inputs as they
         are; `label` is not used then, and the ids are positions. A list `classes` of the data
         set (as torchvision has it) names the classes that its labels number.
@@ -62,20 +63,19 @@ def samples_from_object(obj: Any, settings: ReadSettings) -> Samples:
         return column_samples(Frame(description, obj), settings)
     if is_data_set(obj):
         return column_samples(InMemory.open(obj, description), settings)
-    if isinstance(obj, tuple) and len(obj) == 2 and all(hasattr(part, "shape") for part in obj):
-        inputs, labels = obj
-        if len(inputs) != len(labels):
-            raise DataError(
-                f"{role}: expected as many labels as inputs, found {len(inputs)} inputs and"
-                f" {len(labels)} labels"
-            )
-        return pair_samples(Pairs(f"{role} (X, y)", ArrayPair(inputs, labels)), settings)
+    if is_pair(obj):
+        joined_source, settings = joined(obj, settings)
+        if isinstance(joined_source, Pairs):
+            return pair_samples(joined_source, settings)
+        return column_samples(joined_source, settings)
     if is_loader(obj):
         obj = data_set_of(obj, role)
     is_pairs = hasattr(obj, "__getitem__") and hasattr(obj, "__len__")
     if is_pairs and not isinstance(obj, str | bytes | Mapping):
         return pair_samples(Pairs(description, obj), settings, getattr(obj, "classes", None))
     hint = "; pass one of its values" if isinstance(obj, Mapping) else ""
+    if hasattr(obj, "__next__") or (hasattr(obj, "__iter__") and not hasattr(obj, "__len__")):
+        hint = ", which can be read only once, or in no fixed order; pass list(...) of it"
     raise DataError(
         f"{role}: expected a pandas DataFrame, a Hugging Face Dataset, a torch Dataset with a"
         f" length, or a pair of arrays (X, y), found {type(obj).__name__}{hint}"

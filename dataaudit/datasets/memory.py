@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from dataaudit.datasets.frames import refuse_repeated
 from dataaudit.datasets.hashing import ContentHash
@@ -24,7 +25,7 @@ PAIRS_HELD = 64
 
 @dataclass(frozen=True)
 class Frame(ColumnSource):
-    """The rows of a pandas frame; its own index is not used."""
+    """The rows of a pandas frame, by position; its index only names them."""
 
     description: str
     frame: pd.DataFrame
@@ -40,6 +41,17 @@ class Frame(ColumnSource):
     def columns(self) -> list[str]:
         """Return the column names."""
         return list(self.frame.columns)
+
+    def own_ids(self) -> NDArray[Any] | None:
+        """Return the index where it names every row by a whole number or text of its own."""
+        index = self.frame.index
+        if index.nlevels > 1 or not index.is_unique or index.hasnans:
+            return None
+        kinds = {bool if isinstance(value, bool | np.bool_) else type(value) for value in index}
+        if all(issubclass(kind, int | np.integer) and kind is not bool for kind in kinds):
+            return index.to_numpy(dtype=np.int64, na_value=0)
+        texts = index.to_numpy(dtype=object)
+        return texts if kinds == {str} and "" not in index else None
 
     def stream(self, columns: Sequence[str] | None = None) -> Iterator[pd.DataFrame]:
         """Yield all rows, with only `columns` where given."""
@@ -121,7 +133,7 @@ class Pairs:
 
 @dataclass(frozen=True)
 class ArrayPair:
-    """Two arrays of the same length, `(X, y)`, as pairs."""
+    """Inputs and labels, both by position, as pairs."""
 
     inputs: Any
     labels: Any

@@ -26,6 +26,9 @@ class ReadSettings:
         The column that holds the row ids. Without one, the ids are the positions 0, 1, 2, …,
         even where a column happens to be called `row_id`: only what is named is relied on. Shards
         have keys of their own, which are the ids then.
+    usual_id : str or None
+        The id column of the training rows: used where `id_column` is None and this column is there
+        and names every row.
     group_column : str or None
         The column that tells which rows belong together, such as the patient; not a feature.
     classes : sequence of str or int, or None
@@ -49,6 +52,7 @@ class ReadSettings:
     role: Role
     label: str | Sequence[str] | None
     id_column: str | None = None
+    usual_id: str | None = None
     group_column: str | None = None
     classes: Sequence[str | int] | None = None
     task: str = "classification"

@@ -139,6 +139,9 @@ def bad_labels(samples: Samples) -> dict[int, str]:
         return {}
     if samples.label_columns:
         return {int(line): "a label is neither 0 nor 1" for line in lines}
+    if samples.label_column is None:
+        # The labels of pairs are not kept beside their class indices.
+        return dict.fromkeys(lines.tolist(), "its label is missing, or is not one of the classes")
     values = samples.source.take(lines.tolist())[samples.label_column]
     return {
         int(line): samples.kind.reason(value)

@@ -6,8 +6,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+from numpy.typing import NDArray
 
 from dataaudit.datasets.changes import Changes
 from dataaudit.datasets.files import sha256_of
@@ -37,6 +39,10 @@ class ColumnSource(ABC):
     @abstractmethod
     def take(self, positions: Sequence[int]) -> pd.DataFrame:
         """Return the rows at `positions`, in that order, index = positions."""
+
+    def own_ids(self) -> NDArray[Any] | None:
+        """Return what names each row where no column does, unique; None where only positions do."""
+        return None
 
     def quick_to_take(self, folder: Path) -> ColumnSource:
         """Return the same rows, where `take` reads no more than it is asked for.

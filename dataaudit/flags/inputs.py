@@ -19,6 +19,39 @@ Words = Callable[[NDArray[np.int64]], Sequence[Sequence[str]]]
 
 
 @dataclass(frozen=True)
+class View:
+    """Class probabilities from models that were fitted without the samples they judge.
+
+    Attributes
+    ----------
+    name : str
+        For the report.
+    rows : `[rows, C]`
+    trusted : `[trusted, C]`
+    """
+
+    name: str
+    rows: Table
+    trusted: Table
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """Views of rows and trusted samples, which were seen alike.
+
+    Attributes
+    ----------
+    views : sequence of View
+        At least one.
+    trusted_labels : int64 `[trusted]`
+        The right classes.
+    """
+
+    views: Sequence[View]
+    trusted_labels: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
 class LabelledRows:
     """The training rows and what three models predict for them.
 
@@ -39,6 +72,9 @@ class LabelledRows:
         Asked only where a word is named; None where rows are no lists of words.
     unseen : `[rows, C]` or None
         For classes, probabilities from models that have not seen the row's label.
+    crosswise : Unseen or None
+        For classes, what models say that were fitted without the sample; None where the model
+        cannot be fitted anew, or where too few samples are trusted.
     """
 
     ids: NDArray[Any]
@@ -50,6 +86,7 @@ class LabelledRows:
     mirrored: Table
     words: Words | None = None
     unseen: Table | None = None
+    crosswise: Unseen | None = None
 
 
 @dataclass(frozen=True)

@@ -273,13 +273,11 @@ def judge_signals(
         reference_rows = len(planted)
     else:
         shares, score = (*np.zeros(signals.shape[1] - 1).tolist(), 1.0), signals[:, -1]
-        probability = _dealt(sigmoid(assumed()), score)
+        probability = dealt(sigmoid(assumed()), score)
         means = np.zeros((0, len(groups)))
         reference_rows = 0
 
-    order = np.argsort(-score, kind="stable")
-    rank = np.empty(rows, dtype=np.int64)
-    rank[order] = np.arange(1, rows + 1)
+    rank = ranks(score)
     rates = [
         _estimate(probability[group], drawn) for group, drawn in zip(groups, means.T, strict=True)
     ]
@@ -315,7 +313,7 @@ class _Calibration:
     def probabilities(self, evidence: LogRatios, fitted_on: Labels | None = None) -> Values:
         """Return `[rows]`; the error rate is fitted on some rows (None: on all)."""
         ratios = evidence.log_ratios(self.signals)
-        return _dealt(sigmoid(_with_fitted_rate(ratios, fitted_on)), self.score)
+        return dealt(sigmoid(_with_fitted_rate(ratios, fitted_on)), self.score)
 
     def redrawn_means(
         self,
@@ -346,7 +344,14 @@ def _with_fitted_rate(log_ratios: Values, fitted_on: Labels | None = None) -> Va
     return np.asarray(log_ratios + np.log(rate) - np.log1p(-rate))
 
 
-def _dealt(values: Values, score: Values) -> Values:
+def ranks(score: Values) -> Labels:
+    """Return each row's rank, `[rows]`, 1 = the highest score; ties in row order."""
+    result = np.empty(len(score), dtype=np.int64)
+    result[np.argsort(-score, kind="stable")] = np.arange(1, len(score) + 1)
+    return result
+
+
+def dealt(values: Values, score: Values) -> Values:
     """Return the same values `[rows]`, dealt out in the order of the score."""
     result = np.empty_like(values)
     result[np.argsort(score, kind="stable")] = np.sort(values)

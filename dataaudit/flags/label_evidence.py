@@ -79,10 +79,11 @@ def label_signals(tables: Sequence[Table], given: Labels) -> Values:
         Probabilities, none of them 0.
     given : int64 `[rows]`
     """
-    return np.stack([_suspicion(table, given) for table in tables], axis=1)
+    return np.stack([suspicion(table, given) for table in tables], axis=1)
 
 
-def _suspicion(table: Table, given: Labels) -> Values:
+def suspicion(table: Table, given: Labels) -> Values:
+    """Return how much one table speaks against each given label; see `label_signals`."""
     others = table.copy()
     others[np.arange(len(given)), given] = 0.0
     return np.asarray(np.log(np.linalg.norm(others, axis=1)) - np.log(pick(table, given)))

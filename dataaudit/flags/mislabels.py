@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dataaudit.flags.inputs import LabelledRows, References
-from dataaudit.flags.label_errors import judge_labels
+from dataaudit.flags.inputs import LabelledRows, References, Unseen
+from dataaudit.flags.label_doubts import (
+    FEWEST_TRUSTED,
+    Doubts,
+    doubts_about,
+    doubts_about_references,
+    too_few,
+)
+from dataaudit.flags.label_errors import LabelJudgement, judge_labels
 from dataaudit.flags.probabilities import Labels, Table, pick, row_blocks
 from dataaudit.flags.results import MislabelFlags
 from dataaudit.flags.tables import DEFAULTS, FlagSettings, flagged_table, flags_of, largest_groups
+from dataaudit.flags.unseen_labels import judge_assumed, judge_unseen
 
 SMALLEST = 1e-12
 
@@ -29,18 +38,9 @@ def flag_mislabels(
     references : References or None
     settings : FlagSettings
     """
-    groups = largest_groups(settings.row_groups)
-    judgement = judge_labels(
-        rows.labels,
-        rows.familiar,
-        rows.mirrored,
-        references,
-        unseen=rows.unseen,
-        target_precision=settings.target_precision,
-        budget=settings.budget,
-        parts=list(groups.values()),
-        seed=settings.seed,
-    )
+    judgement, doubts = _judged(rows, references, settings)
+    if not doubts.flags_hold and settings.budget is None:
+        judgement = replace(judgement, flagged=np.zeros_like(judgement.flagged))
     suggested = rows.shown(judgement.suggested_label)
     table = flagged_table(rows.ids, rows.shown(rows.labels), suggested, judgement)
     titles = [str(name) for name in rows.classes]
@@ -53,7 +53,54 @@ def flag_mislabels(
         judgement.noise_rate_per_class,
     )
     noise_table = pd.DataFrame(judgement.noise_table, index=titles, columns=titles)
-    return replace(flags, noise_table=noise_table)
+    method = flags.method if rows.crosswise is None else _method(rows.crosswise, judgement)
+    return replace(
+        flags,
+        noise_table=noise_table,
+        noise_rate=doubts.applied(judgement.noise_rate),
+        doubts=doubts.reasons,
+        method=method,
+    )
+
+
+def _judged(
+    rows: LabelledRows, references: References | None, settings: FlagSettings
+) -> tuple[LabelJudgement, Doubts]:
+    """Judge the labels by what was fitted without them, or else by the models that know them."""
+    wishes: dict[str, Any] = {
+        "target_precision": settings.target_precision,
+        "budget": settings.budget,
+        "parts": list(largest_groups(settings.row_groups).values()),
+        "seed": settings.seed,
+    }
+    if rows.crosswise is None:
+        judgement = judge_labels(
+            rows.labels, rows.familiar, rows.mirrored, references, unseen=rows.unseen, **wishes
+        )
+        return judgement, doubts_about_references(references, judgement.noise_rate)
+    trusted = len(rows.crosswise.trusted_labels)
+    if trusted < FEWEST_TRUSTED:
+        judgement = judge_assumed(rows.labels, rows.crosswise.views[0].rows, **wishes)
+        return judgement, too_few(trusted, FEWEST_TRUSTED)
+    judgement = judge_unseen(rows.labels, rows.crosswise, **wishes)
+    return judgement, doubts_about(rows.labels, rows.crosswise, judgement.noise_rate, settings.seed)
+
+
+def _method(unseen: Unseen, judgement: LabelJudgement) -> str:
+    """Return the paragraph of the report that says how labels were judged."""
+    views = " and ".join(view.name for view in unseen.views)
+    basis = (
+        f"{judgement.reference_rows} trusted samples, treated just as the rows, set how far each "
+        "view is believed; how labels go wrong (alike for all classes, by class, or where the "
+        "class is in doubt) was fitted to the rows"
+        if judgement.reference_rows
+        else "there were too few trusted samples to measure against, so the probabilities rest on "
+        "assumptions"
+    )
+    return (
+        "The model was fitted anew, crosswise: each label is judged by models that have not seen "
+        f"it ({views}). The score is the log odds that the given label is wrong; {basis}."
+    )
 
 
 def _signals(

@@ -112,7 +112,7 @@ class Kind:
     one_class : bool
         Whether a label is one class index.
     probed : bool
-        Whether linear probes may judge it: a row has one class, and all others are as far off.
+        Whether models that were fitted without a row may judge it: probes, and fits in folds.
     indices : bool
         Whether labels are class indices, so that the model's outputs tell how many there are.
     per_word : bool

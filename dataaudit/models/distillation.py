@@ -13,7 +13,7 @@ from scipy.special import expit, softmax
 from torch import Tensor, nn
 
 from dataaudit.datasets.samples import Samples
-from dataaudit.errors import ModelError
+from dataaudit.errors import DataAuditError, ModelError
 from dataaudit.models.table_encoding import TableEncoding
 from dataaudit.progress import track
 
@@ -106,9 +106,22 @@ def _distillation_set(
     """Return what the last step is given, and what the estimator says, `[rows, width]`."""
     prepared, targets = [], []
     for frame in rows_to_learn_from(train, seed):
-        prepared.append(pd.DataFrame(prepare(frame)))
+        prepared.append(_as_frame(prepare, frame))
         targets.append(torch.tensor(ask(frame)).float())
     return pd.concat(prepared, ignore_index=True), torch.cat(targets)
+
+
+def _as_frame(prepare: Prepare, frame: pd.DataFrame) -> pd.DataFrame:
+    try:
+        return pd.DataFrame(prepare(frame))
+    except DataAuditError:
+        raise
+    except Exception as error:
+        # The steps before the last one are the user's, and so are the types of the columns.
+        text = " ".join(str(error).split())[:400]
+        raise ModelError(
+            f"the estimator's own preparation of the rows failed: {type(error).__name__}: {text}"
+        ) from error
 
 
 def probabilities(estimator: Any, values: Any) -> NDArray[Any]:
@@ -117,18 +130,49 @@ def probabilities(estimator: Any, values: Any) -> NDArray[Any]:
     Raises
     ------
     ModelError
-        It decides between pairs of classes.
+        It fails, returns something else, or decides between pairs of classes.
     """
+    name, classes = type(estimator).__name__, len(estimator.classes_)
     if hasattr(estimator, "predict_proba"):
-        return np.asarray(estimator.predict_proba(values))
-    found = as_probabilities(np.asarray(estimator.decision_function(values)))
+        found = np.asarray(asked(estimator, "predict_proba", values))
+        if found.shape != (len(found), classes) or not np.isfinite(found).all():
+            raise ModelError(
+                f"{name}: predict_proba returned {_described(found)}; expected finite numbers "
+                f"[rows, {classes}], a probability of each class"
+            )
+        return found
+    found = as_probabilities(np.asarray(asked(estimator, "decision_function", values)))
     if found.shape[1] != len(estimator.classes_):
         raise ModelError(
-            f"{type(estimator).__name__} has {found.shape[1]} decision values for "
-            f"{len(estimator.classes_)} classes; set decision_function_shape='ovr', which needs no "
+            f"{name} has {found.shape[1]} decision values for "
+            f"{classes} classes; set decision_function_shape='ovr', which needs no "
             "new fit"
         )
     return found
+
+
+def asked(estimator: Any, method: str, values: Any) -> Any:
+    """Return what a method of the user's estimator says of some rows.
+
+    Raises
+    ------
+    ModelError
+        It fails, in whatever way.
+    """
+    try:
+        return getattr(estimator, method)(values)
+    except Exception as error:
+        # The user's own code runs here; whatever it raises, the estimator is what is wrong.
+        text = " ".join(str(error).split())[:400]
+        raise ModelError(
+            f"{type(estimator).__name__}: {method} failed on rows of the data: "
+            f"{type(error).__name__}: {text}; expected it to take rows as it was fitted on them"
+        ) from error
+
+
+def _described(found: NDArray[Any]) -> str:
+    numbers = found.dtype.kind == "f" and not np.isfinite(found).all()
+    return f"an array of shape {found.shape}" + (" with NaN or infinite values" if numbers else "")
 
 
 def as_probabilities(decisions: NDArray[Any]) -> NDArray[Any]:

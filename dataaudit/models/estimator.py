@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,24 +23,25 @@ class Estimator:
 
     Attributes
     ----------
-    fitted : classifier
+    fitted : classifier or regressor
     select : callable
         (pandas.DataFrame of raw rows) -> what it takes.
     predict : callable
-        (classifier, what it takes) -> probabilities `[rows, C]`.
+        (estimator, what it takes) -> probabilities `[rows, C]`, or predicted targets `[rows, 1]`.
     """
 
     fitted: Any
     select: Callable[[pd.DataFrame], Any]
     predict: Callable[[Any, Any], NDArray[Any]]
 
+    def predictions(self, frame: pd.DataFrame) -> NDArray[np.float64]:
+        """Return what it says of raw rows: probabilities `[rows, C]`, or targets `[rows, 1]`."""
+        return np.asarray(self.predict(self.fitted, self.select(frame)), dtype=np.float64)
+
     def probabilities(self, samples: Samples) -> NDArray[np.float64]:
         """Return the probabilities of all samples, `[n, C]`, in the order of its classes."""
-        parts = [
-            self.predict(self.fitted, self.select(batch.frame))
-            for batch in samples.batches(_ROWS_PER_READ)
-        ]
-        return np.concatenate(parts).astype(np.float64)
+        parts = [self.predictions(batch.frame) for batch in samples.batches(_ROWS_PER_READ)]
+        return np.concatenate(parts)
 
     def fitted_anew(
         self, splits: Iterable[tuple[Samples, NDArray[np.int64]]], seed: int
@@ -63,8 +64,22 @@ class Estimator:
         """
         inputs, labels = [], []
         for samples, indices in splits:
-            inputs += [self.select(batch.frame) for batch in samples.batches(_ROWS_PER_READ)]
+            inputs.append(self.inputs(samples))
             labels.append(indices)
+        return self.fitted_to(joined(inputs), np.concatenate(labels), seed)
+
+    def inputs(self, samples: Samples) -> Any:
+        """Return what the estimator takes of all samples, held in memory at once."""
+        return joined([self.select(batch.frame) for batch in samples.batches(_ROWS_PER_READ)])
+
+    def fitted_to(self, inputs: Any, labels: NDArray[np.int64], seed: int) -> Estimator:
+        """Return the same kind of estimator, fitted from scratch to inputs and class indices.
+
+        Raises
+        ------
+        Exception
+            Whatever the estimator raises where it cannot be fitted anew.
+        """
         estimator = clone(self.fitted)
         open_seeds = {
             name: seed
@@ -72,11 +87,12 @@ class Estimator:
             if name.rpartition("__")[2] == "random_state" and value is None
         }
         estimator.set_params(**open_seeds)
-        estimator.fit(_joined(inputs), np.asarray(self.fitted.classes_)[np.concatenate(labels)])
+        estimator.fit(inputs, np.asarray(self.fitted.classes_)[labels])
         return replace(self, fitted=estimator)
 
 
-def _joined(parts: list[Any]) -> Any:
+def joined(parts: Sequence[Any]) -> Any:
+    """Return inputs of an estimator, split in parts, as one."""
     if isinstance(parts[0], (pd.DataFrame, pd.Series)):
         return pd.concat(parts)
     if sparse.issparse(parts[0]):

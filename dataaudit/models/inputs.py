@@ -38,10 +38,10 @@ def default_preprocess(
         )
     special = list(train.special_columns())
     sample = train.take([0]).frame.drop(columns=special, errors="ignore")
-    numbers = [str(name) for name in sample.select_dtypes(["number", "bool"]).columns]
+    numbers = list(sample.select_dtypes(["number", "bool"]).columns)
     if not numbers:
         raise ConfigError(
             f"preprocess: needed, because {train.source.description} has no number columns "
             "besides label, id and group"
         )
-    return lambda frame: torch.tensor(frame[numbers].to_numpy(dtype=np.float32))
+    return lambda frame: torch.tensor(frame[numbers].to_numpy(dtype=np.float32, na_value=np.nan))

@@ -84,7 +84,11 @@ def trained_model(
         agrees = _agrees(module, transform, estimator, select, train)
         note = "" if agrees else f"The decision values of {name} are taken as logits."
         return TrainedModel(
-            module, transform, f"scikit-learn {name}, as an exact torch module", note
+            module,
+            transform,
+            f"scikit-learn {name}, as an exact torch module",
+            note,
+            estimator=Estimator(estimator, select, probabilities),
         )
     module, encoding = distil(
         prepare,
@@ -158,10 +162,12 @@ def column_selection(estimator: Any, train: Samples) -> Preprocess:
                 "but no text column was found; give a preprocess function"
             )
         return lambda frame: frame[column]
-    names: Sequence[str] | None = getattr(estimator, "feature_names_in_", None)
-    if names is None:
+    known: Sequence[str] | None = getattr(estimator, "feature_names_in_", None)
+    if train.modality == "tensor" and train.content_column is not None:
+        return _stacked_rows(train.content_column, known)
+    if known is None:
         sample = train.take([0]).frame
-        names = [str(column) for column in sample.columns if column not in special]
+        names = [column for column in sample.columns if column not in special]
         expected = getattr(estimator, "n_features_in_", len(names))
         if len(names) != expected:
             raise DataError(
@@ -169,8 +175,8 @@ def column_selection(estimator: Any, train: Samples) -> Preprocess:
                 f"found {len(names)} besides label and id; give a preprocess function"
             )
         # Fitted on a plain array: scikit-learn warns when it is given column names later.
-        return lambda frame: frame[list(names)].to_numpy()
-    wanted = list(names)
+        return lambda frame: frame[names].to_numpy()
+    wanted = list(known)
 
     def select(frame: pd.DataFrame) -> pd.DataFrame:
         missing = [name for name in wanted if name not in frame.columns]
@@ -180,6 +186,18 @@ def column_selection(estimator: Any, train: Samples) -> Preprocess:
                 f"found {', '.join(map(str, frame.columns))}"
             )
         return frame[wanted]
+
+    return select
+
+
+def _stacked_rows(column: str, names: Sequence[str] | None) -> Preprocess:
+    """Return what stacks rows that were handed in as arrays; named as the estimator knows them."""
+
+    def select(frame: pd.DataFrame) -> Any:
+        values = np.stack([np.asarray(value) for value in frame[column]])
+        if names is None or values.shape[1:] != (len(names),):
+            return values
+        return pd.DataFrame(values, columns=list(names), index=frame.index)
 
     return select
 
@@ -213,4 +231,5 @@ def _agrees(
     frame = train.take(range(min(_ROWS_COMPARED, len(train)))).frame
     with torch.inference_mode():
         found = as_probabilities(module(transform(frame)).numpy())
-    return bool(np.allclose(found, estimator.predict_proba(select(frame)), atol=1e-6))
+    own = probabilities(estimator, select(frame))
+    return bool(found.shape == own.shape and np.allclose(found, own, atol=1e-6))

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from dataaudit.datasets.samples import Samples
 from dataaudit.errors import ModelError
-from dataaudit.models.distillation import SURROGATE_WIDTH, distil, rows_to_learn_from
+from dataaudit.models.distillation import SURROGATE_WIDTH, asked, distil, rows_to_learn_from
+from dataaudit.models.estimator import Estimator
 from dataaudit.models.scikit_learn import (
     column_selection,
     exact_module,
@@ -79,6 +80,9 @@ def trained_regressor(
             f"{name} has no gradients. A network of one hidden layer ({SURROGATE_WIDTH} units) "
             "was fitted to its predictions on training rows, and all scores are that network's."
         ),
+        estimator=Estimator(
+            estimator, select, lambda fitted, values: _predictions(fitted, values, name)
+        ),
     )
 
 
@@ -125,15 +129,14 @@ def _layers(final: Any) -> nn.Sequential | None:
 
 
 def _predictions(estimator: Any, values: Any, name: str) -> Any:
-    try:
-        found = np.asarray(estimator.predict(values), dtype=np.float64)
-    except (AttributeError, ValueError) as error:
-        raise ModelError(f"{name}: predict failed on training rows: {error}") from error
+    found = np.asarray(asked(estimator, "predict", values))
+    if found.dtype.kind not in "fiu" or not np.isfinite(found).all():
+        raise ModelError(f"{name}: predict returned no finite numbers (task regression)")
     if found.ndim != 1 and found.shape[1:] != (1,):
         raise ModelError(
             f"{name} predicts {found.shape[1]} targets; expected one (task regression)"
         )
-    return found.reshape(-1, 1)
+    return found.astype(np.float64).reshape(-1, 1)
 
 
 def _center_and_spread(train: Samples) -> tuple[float, float]:

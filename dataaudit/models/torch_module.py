@@ -56,14 +56,19 @@ def described(module: nn.Module) -> str:
 def mirrorable(module: nn.Module) -> tuple[nn.Module, str]:
     """Return the module in eval mode and a precision that steps can be taken in, and a note.
 
-    Weights of 16 bits are widened to float32 in a copy, which changes no value: the steps of a
-    mirror are smaller than what 16 bits can tell apart.
+    What wraps a module to run it elsewhere or faster is taken off: DataParallel, torch.compile.
+    The user's own module keeps its precision and what is frozen in it; where either has to change,
+    a copy is worked on. Weights of 16 bits are widened to float32, which changes no value: the
+    steps of a mirror are smaller than what 16 bits can tell apart. Where all parameters are frozen,
+    as people do for inference, all may move.
 
     Raises
     ------
     ModelError
-        The module has no parameters, is a TorchScript one, or is quantised.
+        The module has no parameters, is a TorchScript one, is quantised, has layers without weights
+        yet, or a weight that is no finite number.
     """
+    module = unwrapped(module)
     if isinstance(module, torch.jit.ScriptModule):
         raise ModelError(
             "the model is a TorchScript module, whose derivatives cannot be relied on; return the "
@@ -77,11 +82,17 @@ def mirrorable(module: nn.Module) -> tuple[nn.Module, str]:
         )
     if not any(True for _ in module.parameters()):
         raise ModelError(f"{type(module).__name__} has no parameters; nothing can be mirrored")
+    _refuse_unusable_weights(module)
     module.eval()
     half = {tensor.dtype for tensor in _floating(module) if tensor.dtype in _HALF}
+    frozen = not any(parameter.requires_grad for parameter in module.parameters())
+    if frozen or any(tensor.is_inference() for tensor in _tensors(module)):
+        # Tensors of inference mode can take no gradients; their copies can.
+        module = copy.deepcopy(module)
+        if frozen:
+            module.requires_grad_(True)
     if not half:
         return module, ""
-    # A copy: the user's own module keeps its precision.
     kind = " and ".join(sorted(str(dtype).removeprefix("torch.") for dtype in half))
     note = (
         f"The model's weights are {kind}; they were widened to float32, which changes no value, "
@@ -89,6 +100,45 @@ def mirrorable(module: nn.Module) -> tuple[nn.Module, str]:
         "deployed model's by rounding."
     )
     return copy.deepcopy(module).float(), note
+
+
+def unwrapped(module: nn.Module) -> nn.Module:
+    """Return the module itself without DataParallel, DistributedDataParallel or torch.compile."""
+    while True:
+        if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            inner = module.module
+        else:
+            # By its name: the class is torch's own secret.
+            inner = module.__dict__.get("_modules", {}).get("_orig_mod")
+        if not isinstance(inner, nn.Module):
+            return module
+        module = inner
+
+
+def _refuse_unusable_weights(module: nn.Module) -> None:
+    for name, parameter in module.named_parameters():
+        if isinstance(parameter, nn.parameter.UninitializedParameter):
+            raise ModelError(
+                f"{type(module).__name__}: {name} is a parameter of a lazy layer that has no "
+                "weights yet; expected a trained module: load its weights, or call it once first"
+            )
+        if parameter.is_floating_point() and not bool(torch.isfinite(parameter).all()):
+            bad = int((~torch.isfinite(parameter)).sum())
+            raise ModelError(
+                f"{type(module).__name__}: parameter {name} holds {bad} values that are NaN or "
+                "infinite; expected finite weights (did the training diverge?)"
+            )
+    for name, buffer in module.named_buffers():
+        # Masks are filled with infinities; nothing is filled with NaN.
+        if buffer.is_floating_point() and bool(torch.isnan(buffer).any()):
+            raise ModelError(
+                f"{type(module).__name__}: buffer {name} holds NaN; expected finite numbers (did "
+                "the training diverge?)"
+            )
+
+
+def _tensors(module: nn.Module) -> list[Tensor]:
+    return [*module.parameters(), *module.buffers()]
 
 
 def _floating(module: nn.Module) -> list[Tensor]:

@@ -36,7 +36,7 @@ class TrainedModel:
     note : str
         What a reader must know, for example that the module is a surrogate; may be empty.
     estimator : Estimator or None
-        What the module stands in for, where it is a surrogate.
+        The fitted classifier that the module was made of, or stands in for.
     initial : Initial or None
         The weights that training started from, where they are known.
     """
@@ -135,15 +135,25 @@ def forward(module: Callable[..., Any], inputs: Inputs) -> Tensor:
     Raises
     ------
     ModelError
-        The module fails on the inputs (a shape mismatch, say), or returns no tensor.
+        As `called`, or the module returns no tensor.
+    """
+    return output_tensor(called(module, inputs))
+
+
+def called(module: Callable[..., Any], inputs: Inputs) -> Any:
+    """Call `module` on `inputs` and return what it returns.
+
+    Raises
+    ------
+    ModelError
+        The module fails on the inputs (a shape mismatch, say).
     """
     try:
         if isinstance(inputs, dict):
-            result = module(**inputs)
-        elif isinstance(inputs, tuple):
-            result = module(*inputs)
-        else:
-            result = module(inputs)
+            return module(**inputs)
+        if isinstance(inputs, tuple):
+            return module(*inputs)
+        return module(inputs)
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
         shapes = ", ".join(
             f"{name} {tuple(t.shape)} {t.dtype}" for name, t in named_tensors(inputs)
@@ -151,7 +161,6 @@ def forward(module: Callable[..., Any], inputs: Inputs) -> Tensor:
         raise ModelError(
             f"the model failed on the inputs that preprocess returned ({shapes}): {error}"
         ) from error
-    return output_tensor(result)
 
 
 def output_tensor(result: Any) -> Tensor:

@@ -7,6 +7,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from dataaudit.config import GENERATIVE, AuditConfig, config_from_python, load_config
 from dataaudit.datasets.samples import Role
 from dataaudit.errors import ConfigError
@@ -40,6 +42,7 @@ from dataaudit.scoring.choice import make_engine
 from dataaudit.stages.flagging import find_mislabels, no_pairs
 from dataaudit.stages.leaks import find_contamination
 from dataaudit.stages.loading import load, load_objects
+from dataaudit.stages.model_check import refuse_worse_than_chance
 from dataaudit.stages.probing import probed
 from dataaudit.stages.reporting import make_report
 from dataaudit.stages.scoring import score
@@ -81,6 +84,8 @@ def run_file(
         return _run(loaded, config, directory, folder, clock)
 
 
+@torch.inference_mode(mode=False)
+@torch.enable_grad()
 def audit(
     model: Any,
     train: Any,
@@ -179,6 +184,7 @@ def _run(
     folder: Path | None,
     clock: Clock,
 ) -> AuditResult:
+    refuse_worse_than_chance(loaded)
     steps, engine = directory.begin(Fingerprint.of(config, loaded, folder)), make_engine(config)
     with clock.stage("mirror"):
         # Learning again, leaks and evidence take rows at random, many times over.
@@ -207,7 +213,7 @@ def _run(
         {
             MISLABELS: table(rows),
             CONTAMINATION: table(pairs),
-            **({SET_ASIDE: table(not_used)} if _may_set_aside(config) else {}),
+            **({SET_ASIDE: table(not_used)} if len(not_used) or _may_set_aside(config) else {}),
             AUDIT: text(report.model_dump_json(indent=2) + "\n"),
             REPORT: text(page),
             MANIFEST: as_json(build_manifest(config, loaded, clock)),

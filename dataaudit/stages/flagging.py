@@ -13,20 +13,16 @@ from dataaudit.config import AuditConfig
 from dataaudit.datasets.samples import Samples
 from dataaudit.datasets.words import is_list
 from dataaudit.flags.by_kind import FLAGGERS
-from dataaudit.flags.inputs import LabelledRows, References
+from dataaudit.flags.inputs import LabelledRows, References, Unseen
 from dataaudit.flags.results import MislabelFlags
 from dataaudit.flags.tables import FlagSettings
 from dataaudit.inputs import Loaded
 from dataaudit.mirror.probes import Judged
-from dataaudit.mirror.queries import Pool
 from dataaudit.mirror.relearn import Mirror
 from dataaudit.models.estimator import Estimator
+from dataaudit.stages.crosswise import judged_crosswise
 from dataaudit.stages.scoring import FAMILIAR, ITSELF, RELEARNED, Scores
 
-REFITTED = (
-    "The model as it was is here the estimator itself, fitted anew on training rows and trusted "
-    "samples; the model that learned again is the network that imitates it."
-)
 NOT_REFITTED = (
     "The estimator could not be fitted anew, so the network that imitates it speaks for it "
     "throughout."
@@ -62,18 +58,12 @@ def find_mislabels(
     else:
         assert probes is not None
         familiar, mirrored = own, probes.rows
-    estimator, said = loaded.model.estimator, ""
+    estimator, said, crosswise = loaded.model.estimator, "", None
+    if estimator is not None and train.kind.probed:
+        crosswise = _crosswise(estimator, loaded, config)
     if estimator is not None:
         own = estimator.probabilities(train)
-        if known is None or mirror.references is None:
-            familiar = own
-        elif (anew := _fitted_anew(estimator, loaded, mirror.references.pool, config)) is None:
-            said = f" {NOT_REFITTED}"
-        else:
-            said, familiar = f" {REFITTED}", anew.probabilities(train)
-            pool = mirror.references.pool
-            base = anew.probabilities(pool.samples)[pool.positions]
-            known = replace(known, base=base, learned_together=True)
+        said = "" if crosswise is not None else f" {NOT_REFITTED}"
     words = partial(_words, train) if _has_words(train) else None
     rows = LabelledRows(
         train.ids,
@@ -85,6 +75,7 @@ def find_mislabels(
         mirrored,
         words,
         None if probes is None else probes.rows,
+        crosswise,
     )
     flags = FLAGGERS[config.task](rows, known, settings)
     return replace(flags, method=flags.method + said)
@@ -113,19 +104,19 @@ def _references(mirror: Mirror, scores: Scores, probes: Judged | None) -> Refere
     )
 
 
-def _fitted_anew(
-    estimator: Estimator, loaded: Loaded, references: Pool, config: AuditConfig
-) -> Estimator | None:
-    """Return the estimator fitted on rows and held-out samples, references under their labels.
+def _crosswise(estimator: Estimator, loaded: Loaded, config: AuditConfig) -> Unseen | None:
+    """Return what the estimator says of samples that it was fitted anew without, or None.
 
-    None where it cannot be fitted again: an ensemble of models that were fitted before, say. Then
-    its stand-in speaks for it here too.
+    None where it cannot be fitted anew: an ensemble of models that were fitted before, say.
     """
-    labels = references.samples.labels.copy()
-    labels[references.positions] = references.labels
-    splits = [(loaded.train, loaded.train.labels), (references.samples, labels)]
+    train, held_out = loaded.train, loaded.held_out
+    trusted, right = None, np.zeros(0, dtype=np.int64)
+    if held_out is not None and len(held_out):
+        trusted, right = estimator.inputs(held_out), held_out.labels
     try:
-        return estimator.fitted_anew(splits, config.mirror.seed)
+        return judged_crosswise(
+            estimator, estimator.inputs(train), train.labels, trusted, right, config.mirror.seed
+        )
     # Anything may be wrong with a user's estimator, and the audit does not depend on it.
     except Exception:
         return None

@@ -15,7 +15,7 @@ from dataaudit.datasets.load import open_samples, samples_from_object
 from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Role, Samples
 from dataaudit.datasets.set_aside import SetAside
-from dataaudit.errors import ConfigError, DataError, ModelError
+from dataaudit.errors import ConfigError, DataError
 from dataaudit.inputs import Loaded
 from dataaudit.labels.by_task import KINDS
 from dataaudit.models.adapter import ModelAdapter
@@ -25,10 +25,22 @@ from dataaudit.models.parameters import last_linear, moving_parameters
 from dataaudit.models.recognise import from_config, from_object, is_tokenizer
 from dataaudit.models.rescaled import Rescaled, rescaled
 from dataaudit.models.trained import Preprocess, TrainedModel, forward
+from dataaudit.stages.model_check import check_model
+from dataaudit.stages.reading_outputs import (
+    labelled_outputs,
+    outputs_of,
+    with_outputs_read,
+)
+from dataaudit.stages.repeated_rows import REASON as IN_TRAIN
+from dataaudit.stages.repeated_rows import repeated_rows
 from dataaudit.stages.screening import Screening
 from dataaudit.tasks import AuditTask, Regression, Task
 from dataaudit.tasks.by_kind import Outputs, TrainedWith, make_task
 
+SHOWN = 20
+"""Classes that a message lists."""
+ROWS_TRIED = 64
+"""Rows of each split that the model is tried on first."""
 ROWS_PER_FORWARD = 256
 ROWS_FOR_NOISE = 2000
 """Rows that the noise scale of a regression is estimated on, evenly spread where there are more."""
@@ -121,6 +133,7 @@ def assemble(
             role,
             columns.label,
             id_column=columns.id,
+            usual_id=config.train.id,
             group_column=columns.group,
             classes=classes,
             task=config.task,
@@ -133,12 +146,15 @@ def assemble(
 
     device = device_of(config.device)
     kind = KINDS[config.task]
-    classes: Classes = config.classes or (adapter.label_values if kind.indices else None)
+    known_classes = adapter.label_values if kind.indices else None
+    _refuse_other_order(config.classes, known_classes or adapter.class_names)
+    classes: Classes = config.classes or known_classes
     rows = Screening(open_split("train", classes), config.bad_rows)
     model = adapter.trained(rows.samples, preprocess, config.mirror.seed).to(device)
     # Refused now, not after the rows have been read: a choice of parameters that has none.
     moving_parameters(model.module, config.mirror.parameters)
     rows.check_inputs(model)
+    model = with_outputs_read(model, rows.samples, classes_known=classes is not None)
     outputs = _sample_outputs(model, rows.samples)
     train = rows.samples
     if classes is None and kind.indices and isinstance(train.classes[0], int):
@@ -148,20 +164,26 @@ def assemble(
     _task(config, outputs, train)
     others: dict[Role, Samples] = {}
     set_aside: dict[Role, SetAside] = {"train": rows.result()}
+    repeats: dict[str, Any] = {}
     roles: tuple[Role, ...] = ("held_out", "suspects")
     for role in roles:
         if splits.get(role) is not None:
             known = list(train.classes) or None
             screening = Screening(open_split(role, known), config.bad_rows)
             screening.check_inputs(model)
-            others[role], set_aside[role] = screening.samples, screening.result()
-            # Before hours of work: inputs of another kind than the training rows'.
-            _sample_outputs(model, others[role])
+            if role == "held_out":
+                repeats = _without_repeated(screening, train)
+            set_aside[role] = screening.result()
+            if len(screening.samples):
+                others[role] = screening.samples
+                # Before hours of work: inputs of another kind than the training rows'.
+                _sample_outputs(model, others[role])
     own, *rest = kind.alike([train.labels, *(samples.labels for samples in others.values())])
     train = replace(train, labels=own)
-    for (role, samples), labels in zip(others.items(), rest, strict=True):
-        others[role] = replace(samples, labels=labels)
-    task, learning_task = _task(config, outputs, train)
+    for (role, samples), padded in zip(others.items(), rest, strict=True):
+        others[role] = replace(samples, labels=padded)
+    outputs, labels = labelled_outputs(model, others.get("held_out", train))
+    task, learning_task = _task(config, outputs, train, labels)
     if isinstance(task, Regression):
         model = rescaled(model, train)
         # Residuals of rows that the model has memorized are too small to tell the noise.
@@ -169,7 +191,41 @@ def assemble(
     # Last, for it goes by the names of the module that is mirrored.
     model = _with_initial(model, initial, adapter.origin)
     held_out, suspects = others.get("held_out"), others.get("suspects")
-    return Loaded(model, task, train, held_out, suspects, set_aside, learning_task)
+    read_as = "its own probabilities" if model.estimator is not None else task.reading
+    check = replace(check_model(model, task, train, held_out), outputs=read_as, **repeats)
+    return Loaded(model, task, train, held_out, suspects, set_aside, learning_task, check)
+
+
+def _refuse_other_order(given: Classes, known: Classes) -> None:
+    """Refuse `classes` that contradict what the model itself says of its outputs."""
+    if given is None or known is None:
+        return
+    named, own = [str(name) for name in given], [str(name) for name in known]
+    if named == own or set(named).isdisjoint(own):
+        return
+    # Other classes are refused; other names for all of them can be meant.
+    raise ConfigError(
+        f"classes: found {_listed(named)}, but the model's own classes, in the order of its "
+        f"outputs, are {_listed(own)}; leave out classes, or give them in that order"
+    )
+
+
+def _listed(names: list[str]) -> str:
+    more = f", ... ({len(names)} in all)" if len(names) > SHOWN else ""
+    return f"[{', '.join(names[:SHOWN])}{more}]"
+
+
+def _without_repeated(screening: Screening, train: Samples) -> dict[str, Any]:
+    """Leave out trusted samples that are training rows, and return how many there are."""
+    held_out = screening.samples
+    found = repeated_rows(train, held_out)
+    if not found.by_nature:
+        screening.leave_out({int(line): IN_TRAIN for line in found.lines})
+    return {
+        "held_out_in_train": len(found.lines),
+        "held_out_rows": len(held_out),
+        "train_repeats": found.train_repeats,
+    }
 
 
 def _with_initial(model: TrainedModel, given: Any, origin: str | None) -> TrainedModel:
@@ -189,13 +245,16 @@ def _with_initial(model: TrainedModel, given: Any, origin: str | None) -> Traine
 
 
 def _task(
-    config: AuditConfig, outputs: torch.Tensor, train: Samples
+    config: AuditConfig,
+    outputs: torch.Tensor,
+    train: Samples,
+    labels: torch.Tensor | None = None,
 ) -> tuple[AuditTask, Task | None]:
     loss = TrainedWith(
         config.loss.kind or "squared", _class_weights(config, train), config.loss.label_smoothing
     )
     width = train.labels.shape[-1]
-    return make_task(config.task, Outputs(outputs, len(train.classes), width), loss)
+    return make_task(config.task, Outputs(outputs, len(train.classes), width, labels), loss)
 
 
 def _class_weights(config: AuditConfig, train: Samples) -> tuple[float, ...] | None:
@@ -229,17 +288,8 @@ def _with_noise_scale(task: Regression, model: TrainedModel, samples: Samples) -
     return task.with_noise_of(np.concatenate(residuals), float(np.std(samples.labels)))
 
 
-def _sample_outputs(model: TrainedModel, train: Samples) -> torch.Tensor:
-    sample = train.take(range(min(64, len(train))))
-    inputs = model.inputs(sample, train)
-    with torch.inference_mode():
-        outputs = forward(model.module, inputs)
-    if outputs.ndim == 0 or len(outputs) != len(sample):
-        raise ModelError(
-            f"the model returned outputs of shape {tuple(outputs.shape)} for {len(sample)} rows; "
-            "the first dimension must be the rows"
-        )
-    return outputs
+def _sample_outputs(model: TrainedModel, samples: Samples) -> torch.Tensor:
+    return outputs_of(model, samples, np.arange(min(ROWS_TRIED, len(samples))))
 
 
 def _width(outputs: torch.Tensor) -> int:

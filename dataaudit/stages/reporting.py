@@ -22,6 +22,7 @@ from dataaudit.report.leakage import select_pairs
 from dataaudit.run_directory.manifest import Clock, versions
 from dataaudit.stages.composition import composition
 from dataaudit.stages.evidence import pair_evidence, row_evidence
+from dataaudit.stages.model_check import note as note_of_check
 from dataaudit.stages.scoring import Scores
 from dataaudit.stages.screening import note
 
@@ -116,7 +117,11 @@ def _coverage(loaded: Loaded, notes: Sequence[str]) -> Coverage:
     return Coverage(
         rows_not_scored=len(asides["train"]),
         suspects_not_scored=len(asides["suspects"]) if "suspects" in asides else 0,
-        notes=[*(note(aside) for aside in asides.values() if len(aside)), *notes],
+        notes=[
+            *([] if loaded.check is None else [note_of_check(loaded.check)]),
+            *(note(aside) for aside in asides.values() if len(aside)),
+            *notes,
+        ],
     )
 
 

@@ -9,8 +9,9 @@ from dataaudit.datasets.samples import Samples
 from dataaudit.inputs import Loaded
 from dataaudit.mirror.relearn import Mirror
 from dataaudit.mirror.stored import to_bytes
+from dataaudit.models.estimator import Estimator
 from dataaudit.run_directory.steps import Steps
-from dataaudit.scoring.blocks import ScoreBlocks
+from dataaudit.scoring.blocks import ScoreBlock, ScoreBlocks
 from dataaudit.scoring.engine import Engine
 
 ITSELF, FAMILIAR, RELEARNED = slice(0, 1), slice(1, 2), slice(2, None)
@@ -44,9 +45,14 @@ def score(loaded: Loaded, mirror: Mirror, engine: Engine, steps: Steps) -> Score
     made_from = hashlib.sha256(to_bytes(mirror)).hexdigest()
 
     def blocks_of(samples: Samples) -> ScoreBlocks:
+        estimator = loaded.model.estimator
+        # Of targets, the network that learned again is compared with itself before.
+        itself = loaded.train.kind.one_class or samples.role == "suspects"
         blocks = ScoreBlocks(steps.within(samples.role, made_from))
         finished = blocks.finished()
         for block in engine.score(loaded.model, loaded.task, samples, perturbations, finished):
+            if estimator is not None and itself:
+                block = _in_its_own_words(estimator, samples, block)
             blocks.write(block)
         return blocks
 
@@ -55,3 +61,11 @@ def score(loaded: Loaded, mirror: Mirror, engine: Engine, steps: Steps) -> Score
         None if loaded.held_out is None else blocks_of(loaded.held_out),
         None if loaded.suspects is None else blocks_of(loaded.suspects),
     )
+
+
+def _in_its_own_words(estimator: Estimator, samples: Samples, block: ScoreBlock) -> ScoreBlock:
+    """Put an estimator's own predictions in the place of those of the network that stands in."""
+    rows = samples.take(range(block.start, block.start + len(block)))
+    predictions = block.predictions.copy()
+    predictions[:, 0] = estimator.predictions(rows.frame)
+    return replace(block, predictions=predictions)

@@ -25,6 +25,7 @@ from dataaudit.datasets.set_aside import (
 from dataaudit.errors import DataError
 from dataaudit.models.trained import TrainedModel
 from dataaudit.progress import track
+from dataaudit.stages.repeated_rows import REASON as IN_TRAIN
 
 SHOWN = 10
 """Rows that a note names; `set_aside.parquet` has all."""
@@ -48,7 +49,7 @@ class Screening:
         self.samples = samples
         """The rows that are left."""
         # Not to judge a row is the user's wish, and counts as no bad row.
-        self._ignored = ignored_labels(samples)
+        self._ignored = dict(ignored_labels(samples))
         if self._ignored:
             self._reasons |= self._ignored
             self.samples = without(samples, self._ignored)
@@ -78,6 +79,12 @@ class Screening:
         for batch in track(batches, f"checking {self.samples.role}", total):
             reasons |= _bad_inputs(model, self.samples, batch)
         self._drop(reasons)
+
+    def leave_out(self, reasons: Mapping[int, str]) -> None:
+        """Set aside rows that can be used, but must not be; they count as no bad rows."""
+        self._ignored |= in_file(self.samples, reasons)
+        self._reasons |= in_file(self.samples, reasons)
+        self.samples = without(self.samples, reasons)
 
     def result(self) -> SetAside:
         """Return what was set aside."""
@@ -136,13 +143,25 @@ def note(aside: SetAside) -> str:
     bad = [
         f"{row_id}: {reason}"
         for row_id, reason in zip(aside.ids, aside.reasons, strict=True)
-        if reason != IGNORE_REASON
+        if reason not in (IGNORE_REASON, IN_TRAIN)
     ]
     parts = []
-    if len(bad) < len(aside):
+    ignored = aside.reasons.count(IGNORE_REASON)
+    if ignored:
         parts.append(
-            f"{aside.role}: {len(aside) - len(bad)} of {aside.rows} rows were not judged, because "
+            f"{aside.role}: {ignored} of {aside.rows} rows were not judged, because "
             "their label is the one that ignore_label names (set_aside.parquet has their ids)"
+        )
+    repeated = [
+        str(row_id)
+        for row_id, reason in zip(aside.ids, aside.reasons, strict=True)
+        if reason == IN_TRAIN
+    ]
+    if repeated:
+        more = f" and {len(repeated) - SHOWN} more" if len(repeated) > SHOWN else ""
+        parts.append(
+            f"{aside.role}: {len(repeated)} of {aside.rows} rows stand in the training set, too, "
+            f"and are not trusted: {', '.join(repeated[:SHOWN])}{more}"
         )
     if bad:
         more = f"; and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""

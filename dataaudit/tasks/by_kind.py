@@ -55,11 +55,14 @@ class Outputs:
         C; 0 where labels are no classes.
     width : int
         Labels of a row, where they have a second dimension: tokens of the longest row, say.
+    labels : Tensor or None
+        Of these rows; with them, kinds of outputs that look alike are told apart.
     """
 
     values: Tensor
     classes: int
     width: int
+    labels: Tensor | None
 
 
 Maker = Callable[[Outputs, TrainedWith], tuple[AuditTask, Task | None]]
@@ -68,12 +71,12 @@ says how outputs do not fit."""
 
 
 def _classification(outputs: Outputs, loss: TrainedWith) -> tuple[AuditTask, Task | None]:
-    task = Classification.of(outputs.values, outputs.classes)
+    task = Classification.of(outputs.values, outputs.classes, outputs.labels)
     return task, WeightedClassification(task, loss.class_weights, loss.label_smoothing)
 
 
 def _ordinal(outputs: Outputs, loss: TrainedWith) -> tuple[AuditTask, Task | None]:
-    task = OrdinalClassification.of(outputs.values, outputs.classes)
+    task = OrdinalClassification.of(outputs.values, outputs.classes, outputs.labels)
     return task, WeightedClassification(task, loss.class_weights, loss.label_smoothing)
 
 
@@ -82,12 +85,12 @@ def _regression(outputs: Outputs, loss: TrainedWith) -> tuple[AuditTask, Task | 
 
 
 def _multi_label(outputs: Outputs, loss: TrainedWith) -> tuple[AuditTask, Task | None]:
-    task = MultiLabel.of(outputs.values, outputs.classes)
+    task = MultiLabel.of(outputs.values, outputs.classes, outputs.labels)
     return task, WeightedMultiLabel(task, loss.class_weights, loss.label_smoothing)
 
 
 def _tokens(outputs: Outputs, loss: TrainedWith) -> tuple[AuditTask, Task | None]:
-    task = TokenClassification.of(outputs.values, outputs.classes, outputs.width)
+    task = TokenClassification.of(outputs.values, outputs.classes, outputs.width, outputs.labels)
     return task, WeightedTokenClassification(task, loss.class_weights, loss.label_smoothing)
 
 

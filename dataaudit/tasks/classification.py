@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,9 +13,29 @@ from torch import Tensor
 from torch.nn import functional
 
 from dataaudit.errors import ModelError
-from dataaudit.tasks.task import Predictions
+from dataaudit.tasks.task import Choices, Predictions
 
-OutputKind = Literal["logits", "probabilities", "one logit"]
+OutputKind = Literal[
+    "logits",
+    "probabilities",
+    "separate probabilities",
+    "one logit",
+    "one probability",
+    "one log-probability",
+]
+CLEARLY = 3.0
+"""In standard errors of the mean difference of two losses."""
+
+READINGS = {
+    "logits": "logits (or log-probabilities), one for each class",
+    "probabilities": "probabilities, because they are not negative and sum to 1",
+    "separate probabilities": "separate probabilities of each class, because all lie between 0 "
+    "and 1 and do not sum to 1",
+    "one logit": "one logit, of the second class",
+    "one probability": "one probability, of the second class, because all lie between 0 and 1",
+    "one log-probability": "one log-probability, of the second class, because none is above 0 and "
+    "the labels are less surprising so",
+}
 
 
 @dataclass(frozen=True)
@@ -25,39 +46,71 @@ class Classification:
     ----------
     classes : int
         C, at least 2.
-    outputs : "logits", "probabilities" or "one logit"
-        What the model returns: `[rows, C]` logits (or log-probabilities), `[rows, C]`
-        probabilities, or for two classes one logit of the second class, `[rows]` or `[rows, 1]`.
+    outputs : OutputKind
+        What the model returns: `[rows, C]` logits (or log-probabilities), probabilities that sum
+        to 1, or separate ones, of each class against all others; or for two classes `[rows]` or
+        `[rows, 1]`: one logit, probability or log-probability of the second class.
     """
 
     classes: int
     outputs: OutputKind = "logits"
 
     @classmethod
-    def of(cls, outputs: Tensor, classes: int) -> Classification:
+    def of(cls, outputs: Tensor, classes: int, labels: Tensor | None = None) -> Classification:
         """Recognise what a model returns from the outputs of some of its rows.
+
+        Their range and sums leave one reading or two; of two, the one is taken under which the
+        labels are clearly less surprising, and else the one that the range speaks for.
+
+        Parameters
+        ----------
+        outputs : `[rows, …]`
+        classes : int
+        labels : int64 `[rows]` or None
+            Of the same rows, best of trusted ones.
 
         Raises
         ------
         ModelError
-            The outputs fit neither `[rows, classes]` nor one logit for two classes.
+            The outputs fit neither `[rows, classes]` nor one value for two classes.
         """
         shape = tuple(outputs.shape)
         if not outputs.is_floating_point():
             raise ModelError(f"the model returned {outputs.dtype}; expected floating-point logits")
+        values = outputs.detach().double()
+        inside = bool(((values >= 0) & (values <= 1)).all())
         if classes == 2 and (outputs.ndim == 1 or shape[1:] == (1,)):
-            return cls(classes, "one logit")
+            logit = cls(classes, "one logit")
+            if inside:
+                return cls(classes, "one probability")._unless_clearly(logit, values, labels)
+            if bool((values <= 0).all()):
+                below = cls(classes, "one log-probability")
+                return logit._unless_clearly(below, values, labels)
+            return logit
         if outputs.ndim != 2 or shape[1] != classes:
             raise ModelError(
                 f"the model returned outputs of shape {shape} for {shape[0] if shape else 0} rows; "
                 f"expected [{shape[0] if shape else 'rows'}, {classes}], one column for each of "
                 f"the {classes} classes"
             )
-        values = outputs.detach().double()
-        sums_to_one = bool(((values.sum(dim=1) - 1).abs() < 1e-3).all())
-        if sums_to_one and bool((values >= 0).all()):
+        sums = values.sum(dim=1)
+        logits = cls(classes, "logits")
+        if bool(((sums - 1).abs() < 1e-3).all()) and bool((values >= 0).all()):
             return cls(classes, "probabilities")
-        return cls(classes, "logits")
+        if inside and labels is not None and bool((sums > 0).all()):
+            separate = cls(classes, "separate probabilities")
+            return separate._unless_clearly(logits, values, labels)
+        return logits
+
+    def _unless_clearly(
+        self, other: Classification, outputs: Tensor, labels: Tensor | None
+    ) -> Classification:
+        """Return this reading, or another under which the labels are clearly less surprising."""
+        if labels is None or len(labels) < 2:
+            return self
+        gain = self.losses(outputs, labels) - other.losses(outputs, labels)
+        clearly = CLEARLY * float(gain.std()) / len(gain) ** 0.5
+        return other if float(gain.mean()) > max(clearly, 1e-9) else self
 
     def log_probabilities(self, outputs: Tensor) -> Tensor:
         """Return `[rows, C]` log-probabilities, differentiable, in at least float32."""
@@ -65,8 +118,17 @@ class Classification:
         if self.outputs == "one logit":
             logit = values.reshape(-1)
             return torch.stack([functional.logsigmoid(-logit), functional.logsigmoid(logit)], dim=1)
+        if self.outputs == "one probability":
+            logit = torch.logit(values.reshape(-1), eps=torch.finfo(values.dtype).eps)
+            return torch.stack([functional.logsigmoid(-logit), functional.logsigmoid(logit)], dim=1)
+        if self.outputs == "one log-probability":
+            second = values.reshape(-1).clamp_max(-torch.finfo(values.dtype).eps)
+            return torch.stack([torch.log(-torch.expm1(second)), second], dim=1)
         if self.outputs == "probabilities":
             return values.clamp_min(torch.finfo(values.dtype).tiny).log()
+        if self.outputs == "separate probabilities":
+            logs = values.clamp_min(torch.finfo(values.dtype).tiny).log()
+            return functional.log_softmax(logs, dim=1)
         return functional.log_softmax(values, dim=1)
 
     def losses(self, outputs: Tensor, labels: Tensor) -> Tensor:
@@ -76,6 +138,19 @@ class Classification:
     def predictions(self, outputs: Tensor) -> Tensor:
         """Return the probability of each class, `[rows, C]`."""
         return self.log_probabilities(outputs).exp()
+
+    @property
+    def reading(self) -> str:
+        """What the outputs are read as, in words."""
+        return READINGS[self.outputs]
+
+    def answers(self, predictions: Predictions) -> NDArray[np.int64]:
+        """Return the most probable class, `[rows]`."""
+        return predictions.argmax(axis=1).astype(np.int64)
+
+    def choices(self, answers: NDArray[Any], labels: NDArray[Any]) -> Iterator[Choices]:
+        """Yield the answers and the labels."""
+        yield answers, labels.astype(np.int64)
 
     metric_name = "accuracy"
 

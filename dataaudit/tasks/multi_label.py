@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,7 +13,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from dataaudit.errors import ModelError
-from dataaudit.tasks.task import Predictions
+from dataaudit.tasks.classification import CLEARLY
+from dataaudit.tasks.task import Choices, Predictions
 
 
 @dataclass(frozen=True)
@@ -31,10 +33,11 @@ class MultiLabel:
     outputs: Literal["logits", "probabilities"] = "logits"
 
     @classmethod
-    def of(cls, outputs: Tensor, classes: int) -> MultiLabel:
+    def of(cls, outputs: Tensor, classes: int, labels: Tensor | None = None) -> MultiLabel:
         """Recognise what a model returns from the outputs of some of its rows.
 
-        Outputs that all lie between 0 and 1 are taken for probabilities.
+        Outputs that all lie between 0 and 1 are taken for probabilities, unless the labels of the
+        same rows, `[rows, L]`, are clearly less surprising if they are logits.
 
         Raises
         ------
@@ -51,7 +54,16 @@ class MultiLabel:
                 f"the {classes} labels (task multi-label)"
             )
         inside = bool(((outputs >= 0) & (outputs <= 1)).all())
-        return cls(classes, "probabilities" if inside else "logits")
+        logits = cls(classes, "logits")
+        if not inside:
+            return logits
+        found = cls(classes, "probabilities")
+        if labels is None or len(labels) < 2:
+            return found
+        values = outputs.detach().double()
+        gain = found.losses(values, labels) - logits.losses(values, labels)
+        clearly = CLEARLY * float(gain.std()) / len(gain) ** 0.5
+        return logits if float(gain.mean()) > max(clearly, 1e-9) else found
 
     def logits(self, outputs: Tensor) -> Tensor:
         """Return the log odds of each label's presence, `[rows, L]`, in at least float32."""
@@ -71,6 +83,21 @@ class MultiLabel:
     def predictions(self, outputs: Tensor) -> Tensor:
         """Return the probability that each label is present, `[rows, L]`."""
         return self.logits(outputs).sigmoid()
+
+    @property
+    def reading(self) -> str:
+        """What the outputs are read as, in words."""
+        inside = ", because all lie between 0 and 1" if self.outputs == "probabilities" else ""
+        return f"{self.outputs} of each label{inside}"
+
+    def answers(self, predictions: Predictions) -> NDArray[np.int64]:
+        """Return the labels that are more probable than not, `[rows, L]`."""
+        return (predictions > 0.5).astype(np.int64)
+
+    def choices(self, answers: NDArray[Any], labels: NDArray[Any]) -> Iterator[Choices]:
+        """Yield whether each label is in the answers, and in the labels, label by label."""
+        for place in range(self.classes):
+            yield answers[:, place], (labels[:, place] > 0).astype(np.int64)
 
     metric_name = "share of labels right"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch.nn import functional
 from dataaudit.errors import ModelError
 from dataaudit.labels.tags import NOT_JUDGED
 from dataaudit.tasks.classification import Classification
-from dataaudit.tasks.task import Predictions
+from dataaudit.tasks.task import Choices, Predictions
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,9 @@ class TokenClassification:
     tokens: int
 
     @classmethod
-    def of(cls, outputs: Tensor, classes: int, tokens: int) -> TokenClassification:
+    def of(
+        cls, outputs: Tensor, classes: int, tokens: int, labels: Tensor | None = None
+    ) -> TokenClassification:
         """Recognise what a model returns from the outputs of some of its rows.
 
         Raises
@@ -50,7 +53,11 @@ class TokenClassification:
         flat = outputs.reshape(-1, classes)
         if classes < 2:
             raise ModelError("token-classification: found 1 class, expected at least 2")
-        return cls(Classification.of(flat, classes), tokens)
+        if labels is None:
+            return cls(Classification.of(flat, classes), tokens)
+        tags = tags_of_the_batch(outputs, labels).flatten()
+        judged = tags != NOT_JUDGED
+        return cls(Classification.of(flat[judged], classes, tags[judged]), tokens)
 
     def log_probabilities(self, outputs: Tensor) -> Tensor:
         """Return log-probabilities, `[rows, tokens of the batch, C]`, in at least float32."""
@@ -81,6 +88,20 @@ class TokenClassification:
     def as_tokens(self, predictions: Predictions) -> Predictions:
         """Return predictions as `[rows, tokens, C]`."""
         return predictions.reshape(len(predictions), self.tokens, self.token.classes)
+
+    @property
+    def reading(self) -> str:
+        """What the outputs are read as, in words."""
+        return f"{self.token.reading}, of each token"
+
+    def answers(self, predictions: Predictions) -> NDArray[np.int64]:
+        """Return the most probable tag of each token, `[rows, tokens]`."""
+        return self.as_tokens(predictions).argmax(axis=2).astype(np.int64)
+
+    def choices(self, answers: NDArray[Any], labels: NDArray[Any]) -> Iterator[Choices]:
+        """Yield the answers and the tags of all judged tokens."""
+        judged = labels != NOT_JUDGED
+        yield answers[:, : labels.shape[1]][judged], labels[judged].astype(np.int64)
 
     metric_name = "share of tags right"
 

@@ -39,6 +39,8 @@ from dataaudit.studies.influence.streaming import joined_blocks, rows_per_block,
 log = logging.getLogger("dataaudit")
 
 
+@torch.inference_mode(mode=False)
+@torch.enable_grad()
 def mirrored_influence(
     model: Any,
     train: Any,

@@ -7,6 +7,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from dataaudit.config import GENERATIVE, config_from_python, load_config
 from dataaudit.datasets.samples import Role
 from dataaudit.errors import ConfigError
@@ -17,6 +19,8 @@ from dataaudit.studies.tracing.loading import load_for_tracing, objects_for_trac
 from dataaudit.studies.tracing.run import run_tracing
 
 
+@torch.inference_mode(mode=False)
+@torch.enable_grad()
 def trace(
     model: Any,
     train: Any,

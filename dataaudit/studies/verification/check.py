@@ -101,6 +101,8 @@ def verify_file(audit_yaml: Path, settings: VerifySettings) -> VerificationResul
     return _verify(load(config, folder, built), built, config, settings)
 
 
+@torch.inference_mode(mode=False)
+@torch.enable_grad()
 def verify(
     model: Any,
     train: Any,

@@ -1,0 +1,208 @@
+"""Doubts: what must hold for a number of wrong labels to be believed, and whether it does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.stats import beta, chi2_contingency, ks_2samp, mannwhitneyu
+
+from dataaudit.flags.inputs import References, Unseen, View
+from dataaudit.flags.probabilities import Labels, pick
+from dataaudit.flags.results import Interval
+from dataaudit.flags.right_classes import RightClasses
+
+CONFIDENCE = 0.95
+USEFUL = 2.0
+"""Standard errors by which the views must beat guessing by what is frequent."""
+UNLIKE = 1e-4
+"""p-value below which rows and trusted samples are not alike."""
+UNLIKE_BY = 0.05
+"""Share of the samples by which they must differ, too: in large sets trifles are significant."""
+MOST_BELIEVED = 0.5
+"""Share of wrong labels above which it is more likely that the trusted samples are off."""
+CONTRADICTED = (
+    "more than half of the given labels contradict the trusted samples; these may be of other "
+    "data, or name the classes in another order"
+)
+FEWEST_TRUSTED = 40
+"""With fewer, nothing is measured on them."""
+CHECKS = 5
+MOST_COMPARED = 20_000
+
+
+@dataclass(frozen=True)
+class Doubts:
+    """Why a number of wrong labels cannot be told.
+
+    Attributes
+    ----------
+    reasons : sequence of str
+        In words; empty where there is no doubt.
+    least : float
+        Share of wrong labels that is proven nevertheless, 0 to 1.
+    flags_hold : bool
+        Whether single rows may be flagged all the same.
+    """
+
+    reasons: tuple[str, ...] = ()
+    least: float = 0.0
+    flags_hold: bool = True
+
+    def applied(self, rate: Interval) -> Interval:
+        """Return what can be said of a rate: what is proven, and no more where there is doubt."""
+        if not self.reasons:
+            return rate
+        return Interval(max(rate.estimate, self.least), self.least, 1.0)
+
+
+def too_few(trusted: int, fewest: int) -> Doubts:
+    """Return the doubt about labels that too few trusted samples, or none, were compared with."""
+    found = f"only {trusted} samples are trusted" if trusted else "no sample is trusted"
+    return Doubts(
+        (f"{found}; {fewest} or more are needed to tell how many of the labels are wrong",)
+    )
+
+
+def doubts_about(given: Labels, unseen: Unseen, rate: Interval, seed: int = 0) -> Doubts:
+    """Check what a judgement by unseen views rests on.
+
+    Parameters
+    ----------
+    given : int64 `[rows]`
+    unseen : Unseen
+    rate : Interval
+        What it found.
+    seed : int
+        Of the draws behind the checks.
+    """
+    first, right = unseen.views[0], unseen.trusted_labels
+    differ = unlikeness(first, seed)
+    alike = differ[0] >= UNLIKE or differ[1] < UNLIKE_BY
+    least = least_wrong(given, first, right) if alike else 0.0
+    reasons = []
+    useful = usefulness(unseen, seed) > USEFUL
+    believed = max(least, rate.estimate) <= MOST_BELIEVED
+    if not useful:
+        reasons.append(
+            "fitted anew, the model does not tell the classes of trusted samples better than "
+            "their frequencies do"
+        )
+    elif not believed:
+        reasons.append(CONTRADICTED)
+        least = 0.0
+    elif least > 0:
+        reasons.append(
+            f"at least {least:.1%} of the given labels differ from what trusted samples say, and "
+            "in a way that can be learned, as if by a rule; how many more do cannot be told"
+        )
+    if not alike:
+        reasons.append(
+            f"the trusted samples are not like the training rows (what the model says of the two "
+            f"differs by {differ[1]:.0%})"
+        )
+    return Doubts(tuple(reasons), least, useful and believed)
+
+
+def least_wrong(given: Labels, view: View, right: Labels) -> float:
+    """Return the share of given labels that differ from right ones at least, 0 to 1.
+
+    An unseen prediction agrees with at most as many right labels among the rows as among the
+    trusted samples, where inputs are alike. Where it agrees with more given labels, these are not
+    the right ones. The bound holds with 95 % confidence, on either count alone with 97.5 %
+    (Clopper and Pearson, Biometrika 1934).
+
+    Parameters
+    ----------
+    given : int64 `[rows]`
+    view : View
+    right : int64 `[trusted]`
+    """
+    agreed = int((view.rows.argmax(axis=1) == given).sum())
+    correct = int((view.trusted.argmax(axis=1) == right).sum())
+    tail = (1 - CONFIDENCE) / 2
+    low = beta.ppf(tail, agreed, len(given) - agreed + 1) if agreed else 0.0
+    missed = len(right) - correct
+    high = beta.ppf(1 - tail, correct + 1, missed) if missed else 1.0
+    return max(0.0, float(low - high))
+
+
+def usefulness(unseen: Unseen, seed: int = 0) -> float:
+    """Return by how much views beat guessing by frequency on trusted samples, in standard errors.
+
+    The log probability of the right class is compared, each time for samples that neither the
+    frequencies nor the weights of the views were learned from.
+    """
+    labels = unseen.trusted_labels
+    tables = [np.asarray(view.trusted, dtype=np.float64) for view in unseen.views]
+    classes = tables[0].shape[1]
+    smoothing = RightClasses.fit(tables, labels).smoothing
+    folds = np.random.default_rng(seed).permutation(len(labels)) % CHECKS
+    gains = np.zeros(len(labels))
+    for fold in range(CHECKS):
+        there, learned = folds == fold, folds != fold
+        fit = RightClasses.fit([t[learned] for t in tables], labels[learned], smoothing=smoothing)
+        found = pick(fit.probabilities([table[there] for table in tables]), labels[there])
+        counts = np.bincount(labels[learned], minlength=classes) + 1
+        gains[there] = np.log(found) - np.log(counts / counts.sum())[labels[there]]
+    return float(gains.mean() / (gains.std() / np.sqrt(len(gains)) + 1e-12))
+
+
+def unlikeness(view: View, seed: int = 0) -> tuple[float, float]:
+    """Compare what unseen predictions look like on rows and on trusted samples.
+
+    No given label enters, so that wrong ones cannot make the two differ.
+
+    Returns
+    -------
+    p-value, and the share by which they differ
+    """
+    generator = np.random.default_rng(seed)
+    count = min(len(view.rows), MOST_COMPARED)
+    rows = view.rows[np.sort(generator.choice(len(view.rows), count, replace=False))]
+    classes = rows.shape[1]
+    counts = np.stack(
+        [np.bincount(table.argmax(axis=1), minlength=classes) for table in (rows, view.trusted)]
+    )
+    counts = counts[:, counts.sum(axis=0) > 0]
+    if counts.shape[1] < 2:
+        p_classes, differ = 1.0, 0.0
+    else:
+        p_classes = float(chi2_contingency(counts, correction=False).pvalue)
+        shares = counts / counts.sum(axis=1, keepdims=True)
+        differ = float(np.abs(shares[0] - shares[1]).sum() / 2)
+    sureness = ks_2samp(rows.max(axis=1), view.trusted.max(axis=1))
+    return min(1.0, 2 * min(p_classes, float(sureness.pvalue))), max(
+        differ, float(sureness.statistic)
+    )
+
+
+def doubts_about_references(references: References | None, rate: Interval) -> Doubts:
+    """Check what a judgement by references rests on.
+
+    Parameters
+    ----------
+    references : References or None
+        None or too few: rates rest on assumptions.
+    rate : Interval
+        What was found.
+    """
+    if references is None or not references.are_enough:
+        trusted = 0 if references is None else len(references.planted)
+        return replace(too_few(trusted, FEWEST_TRUSTED), flags_hold=rate.estimate <= MOST_BELIEVED)
+    given = np.asarray(references.given_labels)
+    against = -np.log(pick(np.maximum(references.mirrored, 1e-12), given))
+    found = mannwhitneyu(
+        against[references.planted], against[~references.planted], alternative="greater"
+    )
+    if found.pvalue > 1 - CONFIDENCE:
+        return Doubts(
+            (
+                "after it learned again, the model finds wrong labels of trusted samples no less "
+                "plausible than right ones",
+            ),
+            flags_hold=False,
+        )
+    if rate.estimate > MOST_BELIEVED:
+        return Doubts((CONTRADICTED,), flags_hold=False)
+    return Doubts()

@@ -1,0 +1,249 @@
+"""Label errors from views that have not seen the labels they judge.
+
+Rows and trusted samples are exchangeable here: each is judged by models that were fitted without
+it. So what the trusted samples say of the right class, given the views, holds of the rows. The
+kinds of errors are then fitted to the rows' given labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dataaudit.flags.inputs import Unseen, View
+from dataaudit.flags.kinds_of_error import ByClass, ByDoubt, Kind
+from dataaudit.flags.label_errors import LabelJudgement, dealt, ranks
+from dataaudit.flags.label_evidence import suspicion
+from dataaudit.flags.probabilities import Labels, Table, Values, row_blocks
+from dataaudit.flags.results import Interval
+from dataaudit.flags.right_classes import RightClasses
+
+CONFIDENCE = 0.95
+REDRAWS = 40
+MOST_ROWS_REDRAWN = 3000
+POSSIBLE = 0.05
+"""Posterior share from which on a kind of error counts as possible, for the interval."""
+METHOD_ERROR = 0.15
+"""Share of the rate that is added to either side of the interval, as for `judge_labels`."""
+MOST_CERTAIN = 1e-12
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What one redraw of the trusted samples and the rows led to.
+
+    Attributes
+    ----------
+    right_classes : RightClasses
+    kinds : sequence of Kind
+    shares : sequence of float
+        How probable each kind is, by its likelihood less what its parameters cost (Schwarz 1978).
+    """
+
+    right_classes: RightClasses
+    kinds: tuple[Kind, ...]
+    shares: tuple[float, ...]
+
+
+def judge_unseen(
+    given: Labels,
+    unseen: Unseen,
+    *,
+    target_precision: float = 0.5,
+    budget: int | None = None,
+    parts: Sequence[NDArray[np.bool_]] = (),
+    repeats: int = REDRAWS,
+    seed: int = 0,
+) -> LabelJudgement:
+    """Judge every row's given label by what unseen views say of its right class.
+
+    Parameters
+    ----------
+    given : int64 `[rows]`
+    unseen : Unseen
+    target_precision, budget, parts, seed
+        As for `judge_labels`.
+    repeats : int
+        Redraws, whose probabilities are averaged.
+    """
+    fits = fit_redraws(given, unseen, repeats, seed)
+    classes = unseen.views[0].rows.shape[1]
+    groups = np.stack([np.ones(len(given), bool), *(given == c for c in range(classes)), *parts])
+    probability = np.empty(len(given))
+    suggested = np.empty_like(given)
+    noise_table = np.zeros((classes, classes))
+    wrong = np.zeros((repeats, len(fits[0].kinds), len(groups)))
+    for rows in row_blocks(len(given)):
+        mean, kind_wrong = _posteriors(fits, unseen.views, given, rows)
+        own = np.arange(len(mean)), given[rows]
+        probability[rows] = np.clip(1 - mean[own], MOST_CERTAIN, 1 - MOST_CERTAIN)
+        wrong += kind_wrong @ groups[:, rows].T
+        np.add.at(noise_table, given[rows], mean)
+        mean[own] = -1.0
+        suggested[rows] = mean.argmax(axis=1)
+    sizes = groups.sum(axis=1)
+    shares = np.array([fit.shares for fit in fits])
+    rates = [
+        _interval(probability[inside], wrong[:, :, place] / max(1, size), shares)
+        for place, (inside, size) in enumerate(zip(groups, sizes, strict=True))
+    ]
+    rank = ranks(probability)
+    return LabelJudgement(
+        score=np.log(probability) - np.log1p(-probability),
+        probability=probability,
+        flagged=probability >= target_precision if budget is None else rank <= budget,
+        rank=rank,
+        noise_rate=rates[0],
+        noise_rate_per_part=tuple(rates[1 + classes :]),
+        shares=(0.0, 1.0),
+        reference_rows=len(unseen.trusted_labels),
+        suggested_label=suggested,
+        noise_rate_per_class=tuple(rates[1 : 1 + classes]),
+        noise_table=noise_table,
+    )
+
+
+def fit_redraws(given: Labels, unseen: Unseen, repeats: int, seed: int) -> list[Fit]:
+    """Fit right classes and kinds of errors to redraws of the trusted samples and of the rows.
+
+    Trusted samples are weighed anew each time (Rubin's Bayesian bootstrap, 1981), and so is the
+    share of errors that they happen not to show.
+    """
+    generator = np.random.default_rng(seed)
+    trusted = unseen.trusted_labels
+    tables = [np.asarray(view.trusted, dtype=np.float64) for view in unseen.views]
+    smoothing = RightClasses.fit(tables, trusted).smoothing
+    result = []
+    for _ in range(repeats):
+        weights = len(trusted) * generator.dirichlet(np.ones(len(trusted)))
+        slips = float(generator.beta(1, len(trusted)))
+        fitted = RightClasses.fit(tables, trusted, weights, smoothing, slips)
+        rows = generator.integers(0, len(given), min(len(given), MOST_ROWS_REDRAWN))
+        right, labels = fitted.probabilities(_tables(unseen.views, rows)), given[rows]
+        kinds = ByClass.even(right, labels), ByClass.free(right, labels), ByDoubt.fit(right, labels)
+        result.append(Fit(fitted, kinds, _shares(kinds, right, labels)))
+    return result
+
+
+def _tables(views: Sequence[View], rows: slice | NDArray[np.int64]) -> list[Values]:
+    return [np.asarray(view.rows[rows], dtype=np.float64) for view in views]
+
+
+def _shares(kinds: Sequence[Kind], right: Values, given: Labels) -> tuple[float, ...]:
+    fits = np.array(
+        [
+            np.log(kind.sources(right, given).sum(axis=1)).sum()
+            - kind.parameters * np.log(len(given)) / 2
+            for kind in kinds
+        ]
+    )
+    shares = np.exp(fits - fits.max())
+    return tuple((shares / shares.sum()).tolist())
+
+
+def _posteriors(
+    fits: Sequence[Fit], views: Sequence[View], given: Labels, rows: slice
+) -> tuple[Values, Values]:
+    """Return the right classes of some rows, given their labels.
+
+    Returns
+    -------
+    float64 `[rows, C]`, the mean over fits; float64 `[fits, kinds, rows]`, that the label is wrong
+    """
+    tables, labels = _tables(views, rows), given[rows]
+    own = np.arange(len(labels)), labels
+    mean = np.zeros(tables[0].shape)
+    wrong = np.zeros((len(fits), len(fits[0].kinds), len(labels)))
+    for place, fit in enumerate(fits):
+        right = fit.right_classes.probabilities(tables)
+        for number, (kind, share) in enumerate(zip(fit.kinds, fit.shares, strict=True)):
+            joint = kind.sources(right, labels)
+            joint /= joint.sum(axis=1, keepdims=True)
+            wrong[place, number] = 1 - joint[own]
+            mean += share * joint
+    return mean / len(fits), wrong
+
+
+def _interval(probability: Values, rates: Values, shares: Values) -> Interval:
+    """Return the share of wrong labels; the interval spans redraws and kinds of error.
+
+    Parameters
+    ----------
+    probability : float64 `[rows]`
+    rates : float64 `[redraws, kinds]`
+    shares : float64 `[redraws, kinds]`
+    """
+    if len(probability) == 0:
+        return Interval(0.0, 0.0, 1.0)
+    value = float(probability.mean())
+    possible = rates[shares >= POSSIBLE]
+    low, high = np.quantile(possible, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    # The labels' own scatter comes on top of the fit's: without it small sets look too sure.
+    scatter = float(np.sqrt((probability * (1 - probability)).sum()) / len(probability))
+    margin = scatter + METHOD_ERROR * value * (1 - value)
+    return Interval(
+        value, max(0.0, min(float(low), value) - margin), min(1.0, max(float(high), value) + margin)
+    )
+
+
+def judge_assumed(
+    given: Labels,
+    unseen: Table,
+    *,
+    target_precision: float = 0.5,
+    budget: int | None = None,
+    parts: Sequence[NDArray[np.bool_]] = (),
+    seed: int = 0,
+) -> LabelJudgement:
+    """Judge given labels by unseen predictions alone, where there is nothing to measure them on.
+
+    The predictions are first made to fit the given labels as they are. A label counts as wrong by
+    as much as another class is more probable than it: so a model that is in doubt everywhere
+    flags nothing. No interval is claimed.
+
+    Parameters
+    ----------
+    given : int64 `[rows]`
+    unseen : `[rows, C]`
+        Of models fitted without the row.
+    target_precision, budget, parts, seed
+        As for `judge_labels`.
+    """
+    rows = np.sort(np.random.default_rng(seed).permutation(len(given))[:MOST_ROWS_REDRAWN])
+    fitted = RightClasses.fit([np.asarray(unseen[rows], dtype=np.float64)], given[rows])
+    classes = unseen.shape[1]
+    score, lead = np.empty(len(given)), np.empty(len(given))
+    suggested = np.empty_like(given)
+    for block in row_blocks(len(given)):
+        table = fitted.probabilities([np.asarray(unseen[block], dtype=np.float64)])
+        own = np.arange(len(table)), given[block]
+        score[block] = suspicion(table, given[block])
+        mine = table[own]
+        table[own] = -1.0
+        suggested[block] = table.argmax(axis=1)
+        lead[block] = np.maximum(table.max(axis=1) - mine, 0.0)
+    probability = dealt(lead, score)
+    rank = ranks(score)
+    noise_table = np.zeros((classes, classes))
+    np.add.at(noise_table, (given, suggested), probability)
+    np.add.at(noise_table, (given, given), 1 - probability)
+    rates = [
+        Interval(float(probability[inside].mean()) if inside.any() else 0.0, 0.0, 1.0)
+        for inside in (np.ones(len(given), bool), *(given == c for c in range(classes)), *parts)
+    ]
+    return LabelJudgement(
+        score=score,
+        probability=probability,
+        flagged=probability >= target_precision if budget is None else rank <= budget,
+        rank=rank,
+        noise_rate=rates[0],
+        noise_rate_per_part=tuple(rates[1 + classes :]),
+        shares=(0.0, 1.0),
+        reference_rows=0,
+        suggested_label=suggested,
+        noise_rate_per_class=tuple(rates[1 : 1 + classes]),
+        noise_table=noise_table,
+    )

@@ -1,0 +1,98 @@
+"""Crosswise fits of an estimator: every sample judged by models that were fitted without it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dataaudit.flags.inputs import Unseen, View
+from dataaudit.models.estimator import Estimator, joined
+
+FOLDS = 5
+FEWEST_TRUSTED_TO_FIT = 20
+"""With fewer, no model is fitted to trusted samples alone."""
+
+Labels = NDArray[np.int64]
+
+
+def judged_crosswise(
+    estimator: Estimator, rows: Any, given: Labels, trusted: Any, right: Labels, seed: int
+) -> Unseen:
+    """Fit the estimator anew, crosswise, and let it judge rows and trusted samples.
+
+    Rows and trusted samples are spread over the folds alike, so that what is seen of the trusted
+    samples holds of the rows. A further view comes from models fitted to trusted samples alone,
+    which no wrong label has touched.
+
+    Parameters
+    ----------
+    estimator : Estimator
+    rows, trusted : what the estimator takes
+        `trusted` may be None, where there are none.
+    given, right : int64 `[rows]`, int64 `[trusted]`
+        Class indices.
+    seed : int
+
+    Raises
+    ------
+    Exception
+        Whatever the estimator raises where it cannot be fitted anew.
+    """
+    generator = np.random.default_rng(seed)
+    classes = len(estimator.fitted.classes_)
+    row_folds, trusted_folds = _folds(given, generator), _folds(right, generator)
+    of_rows = [np.zeros((len(given), classes), dtype=np.float32) for _ in range(2)]
+    of_trusted = [np.zeros((len(right), classes), dtype=np.float32) for _ in range(2)]
+    alone = len(right) >= FEWEST_TRUSTED_TO_FIT
+    for fold in range(FOLDS):
+        row, sample = row_folds == fold, trusted_folds == fold
+        learned = [_taken(rows, ~row), *([_taken(trusted, ~sample)] if len(right) else [])]
+        both = estimator.fitted_to(
+            joined(learned), np.concatenate([given[~row], right[~sample]]), seed
+        )
+        models = [both]
+        if alone and (model := _fitted_alone(estimator, learned[1], right[~sample], seed)):
+            models.append(model)
+        else:
+            alone = False
+        for place, model in enumerate(models):
+            of_rows[place][row] = _probabilities(model, _taken(rows, row), estimator)
+            if sample.any():
+                found = _probabilities(model, _taken(trusted, sample), estimator)
+                of_trusted[place][sample] = found
+    names = ("fitted without the row", "fitted to trusted samples alone")[: 1 + alone]
+    views = [View(*parts) for parts in zip(names, of_rows, of_trusted, strict=False)]
+    return Unseen(views, right)
+
+
+def _folds(labels: Labels, generator: np.random.Generator) -> NDArray[np.int64]:
+    """Return each sample's fold; classes are spread over them as evenly as can be."""
+    shuffled = generator.permutation(len(labels))
+    by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
+    folds = np.empty(len(labels), dtype=np.int64)
+    folds[by_class] = np.arange(len(labels)) % FOLDS
+    return folds
+
+
+def _taken(values: Any, chosen: NDArray[np.bool_]) -> Any:
+    return values.iloc[chosen] if hasattr(values, "iloc") else values[chosen]
+
+
+def _fitted_alone(estimator: Estimator, inputs: Any, labels: Labels, seed: int) -> Estimator | None:
+    try:
+        return estimator.fitted_to(inputs, labels, seed)
+    # So few samples may lack a class, or be fewer than the neighbours that are asked for.
+    except Exception:
+        return None
+
+
+def _probabilities(model: Estimator, inputs: Any, whole: Estimator) -> NDArray[np.float32]:
+    """Return `[samples, C]` with a column for every class, also for those it was not fitted to."""
+    found = model.predict(model.fitted, inputs)
+    # Both are sorted, as scikit-learn keeps classes.
+    places = np.searchsorted(whole.fitted.classes_, model.fitted.classes_)
+    result = np.zeros((len(found), len(whole.fitted.classes_)), dtype=np.float32)
+    result[:, places] = found
+    return result

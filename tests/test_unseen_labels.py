@@ -1,0 +1,175 @@
+"""Label errors by views that have not seen the labels they judge."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from dataaudit.flags.inputs import Unseen, View
+from dataaudit.flags.kinds_of_error import ByClass, ByDoubt
+from dataaudit.flags.label_doubts import doubts_about, least_wrong, too_few, unlikeness, usefulness
+from dataaudit.flags.results import Interval
+from dataaudit.flags.right_classes import RightClasses
+from dataaudit.flags.unseen_labels import judge_assumed, judge_unseen
+
+CLASSES = 3
+Labels = NDArray[np.int64]
+
+
+def seen(right: Labels, generator: np.random.Generator, noise: float = 0.5) -> NDArray[np.float64]:
+    """Return honest probabilities: by Bayes' rule, of points around the corners of a triangle."""
+    points = np.eye(CLASSES)[right] + generator.normal(0, noise, (len(right), CLASSES))
+    return as_probabilities(points / noise**2)
+
+
+def as_probabilities(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    values = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return values / values.sum(axis=1, keepdims=True)
+
+
+def problem(
+    rate: float, seed: int = 0, rows: int = 2000, trusted: int = 300, noise: float = 0.4
+) -> tuple[Labels, Labels, Unseen]:
+    """Return given and right labels of rows, and what an overconfident model says of them."""
+    generator = np.random.default_rng(seed)
+    right = generator.integers(0, CLASSES, rows)
+    wrong = generator.random(rows) < rate
+    given = np.where(wrong, (right + generator.integers(1, CLASSES, rows)) % CLASSES, right)
+    known = generator.integers(0, CLASSES, trusted)
+    tables = [seen(labels, generator, noise) ** 3 for labels in (right, known)]
+    tables = [table / table.sum(axis=1, keepdims=True) for table in tables]
+    return given, right, Unseen([View("a model", *tables)], known)
+
+
+def test_right_classes_undo_overconfidence() -> None:
+    # The logarithm of an honest probability, three times over: a third of it is right.
+    _, _, unseen = problem(0.0, trusted=20_000)
+    fitted = RightClasses.fit([unseen.views[0].trusted], unseen.trusted_labels, smoothing=1e-12)
+    assert fitted.weights[0] == pytest.approx(1 / 3, rel=0.05)
+    assert fitted.preferences == pytest.approx(np.zeros(CLASSES), abs=0.1)
+
+
+def test_a_view_that_says_nothing_gets_no_weight() -> None:
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, CLASSES, 1000)
+    views = [seen(labels, generator), seen(generator.permutation(labels), generator)]
+    weights = RightClasses.fit(views, labels).weights
+    assert weights[1] < 0.1 * weights[0]
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("rate", [0.0, 0.05, 0.2, 0.4])
+def test_the_interval_holds_the_rate_and_claims_are_kept(rate: float, seed: int) -> None:
+    given, right, unseen = problem(rate, seed)
+    wrong = given != right
+    found = judge_unseen(given, unseen, repeats=15)
+    assert found.noise_rate.low <= wrong.mean() <= found.noise_rate.high
+    assert found.noise_rate.high - found.noise_rate.low < 0.15
+    if found.flagged.any():
+        claimed = found.probability[found.flagged].mean()
+        assert claimed == pytest.approx(wrong[found.flagged].mean(), abs=0.15)
+    assert found.flagged.sum() <= 2 * wrong.sum() + 5
+    assert (np.diff(found.probability[np.argsort(found.rank)]) <= 0).all()
+
+
+def test_errors_from_one_class_into_another_are_found_as_such() -> None:
+    given, right, unseen = problem(0.0)
+    moved = np.flatnonzero(right == 0)[:200]
+    given = given.copy()
+    given[moved] = 1
+    found = judge_unseen(given, unseen, repeats=10)
+    assert found.noise_rate.estimate == pytest.approx(0.1, abs=0.02)
+    assert found.noise_table[1, 0] == pytest.approx(200, rel=0.15)
+    assert (found.suggested_label[moved] == 0).mean() > 0.9
+
+
+def test_the_even_rate_is_the_most_likely_one() -> None:
+    given, _, unseen = problem(0.15)
+    right = RightClasses.fit([unseen.views[0].trusted], unseen.trusted_labels).probabilities(
+        [unseen.views[0].rows]
+    )
+
+    def log_likelihood(rate: float) -> float:
+        table = np.full((CLASSES, CLASSES), rate / (CLASSES - 1))
+        np.fill_diagonal(table, 1 - rate)
+        return float(np.log(ByClass(table, 1).sources(right, given).sum(axis=1)).sum())
+
+    fitted = 1 - ByClass.even(right, given).table[0, 0]
+    rates = np.linspace(0.01, 0.5, 491)
+    assert fitted == pytest.approx(rates[np.argmax([log_likelihood(r) for r in rates])], abs=1e-3)
+
+
+def test_doubtful_rows_are_wrong_more_often_under_that_kind() -> None:
+    right = np.array([[0.98, 0.01, 0.01], [0.5, 0.4, 0.1]])
+    sources = ByDoubt(0.1, 0.3).sources(right, np.array([1, 1]))
+    wrong = 1 - sources[:, 1] / sources.sum(axis=1)
+    assert wrong[0] > 0.35
+    assert ByDoubt(0.1, 0.3).sources(right, np.array([0, 0]))[:, 0] == pytest.approx(
+        [0.98 * (1 - 0.1 * 0.04 / 0.3), 0.5 * (1 - 0.1 * 0.52 / 0.3)]
+    )
+
+
+def test_a_model_in_doubt_flags_nothing_where_nothing_is_trusted() -> None:
+    generator = np.random.default_rng(0)
+    given = generator.integers(0, 2, 500)
+    chance = as_probabilities(generator.normal(0, 1, (500, 2)))
+    found = judge_assumed(given, chance)
+    assert found.flagged.mean() < 0.02
+    assert (found.noise_rate.low, found.noise_rate.high) == (0, 1)
+
+
+def test_a_useless_model_is_doubted() -> None:
+    generator = np.random.default_rng(0)
+    given, known = generator.integers(0, 2, 500), generator.integers(0, 2, 100)
+    unseen = Unseen(
+        [View("chance", *(as_probabilities(generator.normal(0, 1, (n, 2))) for n in (500, 100)))],
+        known,
+    )
+    assert usefulness(unseen) < 2
+    doubts = doubts_about(given, unseen, Interval(0.1, 0.0, 0.4))
+    assert not doubts.flags_hold
+    assert "better than their frequencies" in doubts.reasons[0]
+    assert doubts.applied(Interval(0.1, 0.05, 0.4)) == Interval(0.1, 0.0, 1.0)
+
+
+def test_trusted_labels_in_another_order_are_doubted() -> None:
+    given, _, unseen = problem(0.1)
+    swapped = Unseen(unseen.views, (unseen.trusted_labels + 1) % CLASSES)
+    judged = judge_unseen(given, swapped, repeats=5)
+    doubts = doubts_about(given, swapped, judged.noise_rate)
+    assert doubts.reasons
+    assert not doubts.flags_hold
+
+
+def test_good_data_are_not_doubted() -> None:
+    given, _, unseen = problem(0.1)
+    assert doubts_about(given, unseen, Interval(0.1, 0.08, 0.12)).reasons == ()
+
+
+def test_learned_errors_are_bounded_from_below() -> None:
+    # The model learned a rule that takes a fifth of class 0 for class 1, as the labels do.
+    generator = np.random.default_rng(1)
+    right, known = generator.integers(0, 2, 4000), generator.integers(0, 2, 1000)
+    tables = []
+    for labels in (right, known):
+        learned = np.where((labels == 0) & (generator.random(len(labels)) < 0.4), 1, labels)
+        tables.append(np.where(np.eye(2)[learned] > 0, 0.95, 0.05))
+    given = tables[0].argmax(axis=1)
+    wrong = float((given != right).mean())
+    bound = least_wrong(given, View("learned", *tables), known)
+    assert 0.1 < bound <= wrong
+    assert least_wrong(right, View("learned", *tables), known) == 0.0
+
+
+def test_trusted_samples_of_another_kind_are_noticed() -> None:
+    generator = np.random.default_rng(0)
+    rows = as_probabilities(generator.normal(0, 1, (1000, 2)))
+    others = as_probabilities(generator.normal(0, 1, (300, 2)) + np.array([1.5, 0]))
+    assert unlikeness(View("shifted", rows, others))[0] < 1e-6
+    assert unlikeness(View("alike", rows, rows[:300]))[0] > 1e-3
+
+
+def test_too_few_trusted_samples_are_said() -> None:
+    assert "no sample is trusted" in too_few(0, 40).reasons[0]
+    assert "only 12 samples are trusted; 40" in too_few(12, 40).reasons[0]
