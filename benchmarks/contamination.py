@@ -43,14 +43,16 @@ from small_network import CACHE, decode, features, to_tensor, trained
 
 from dataaudit.datasets.load import samples_from_object
 from dataaudit.datasets.read_settings import ReadSettings
+from dataaudit.flags.clean_null import clean_null
 from dataaudit.flags.contamination import (
     ExactCopies,
     PairDecisions,
     flag_contamination,
     influence_scores,
 )
+from dataaudit.flags.null_distribution import fit_null
 from dataaudit.likeness.descriptors import Descriptors
-from dataaudit.likeness.identity import content_keys
+from dataaudit.likeness.identity import identity
 from dataaudit.likeness.images import describe_images
 from dataaudit.likeness.matching import Matcher, Matches
 from dataaudit.likeness.tables import describe_table
@@ -61,7 +63,8 @@ from dataaudit.stages.leaks import (
     BACKGROUNDS,
     INFLUENCE_CALIBRATION,
     INFLUENCE_SUSPECTS,
-    exact_copies,
+    identical_pairs_of,
+    with_identical_first,
 )
 from dataaudit.tasks import Classification
 
@@ -89,23 +92,20 @@ class Searched:
     def only(self, chosen: Array) -> Searched:
         """Leave out the other suspects."""
         parts = (self.found.rows, self.found.similarity, self.found.score)
-        exact = ExactCopies(
-            self.exact.suspects[chosen],
-            self.exact.calibration,
-            self.exact.repeated,
-            self.exact.rows,
-        )
+        exact = replace(self.exact, pairs=self.exact.pairs[chosen])
         return Searched(Matches(*(part[chosen] for part in parts)), self.calibration, exact)
 
-    def decide(self, **influence: Array) -> tuple[Array, PairDecisions]:
+    def decide(self, **influence: Any) -> tuple[Array, PairDecisions]:
         """Return who is flagged `[suspects]`, and the decisions behind it."""
         count = len(self.found.rows)
+        similar = self.found.score[~self.exact.suspects, 0]
+        null, _ = clean_null(self.calibration.score[:, 0], similar)
         decisions = flag_contamination(
             range(count),
             range(self.exact.rows),
             self.found.rows,
             self.found.score,
-            self.calibration.score[:, 0],
+            null,
             exact=self.exact,
             **influence,
         )
@@ -119,11 +119,14 @@ def search(name: str, suspects: Descriptors, rows: Descriptors, calibration: str
     own = np.sort(
         np.random.default_rng(0).choice(len(rows), min(CALIBRATION_ROWS, len(rows)), replace=False)
     )
-    matcher = Matcher(rows)
+    matcher, same = Matcher(rows), identity(rows, suspects)
+    own = own[same.times[own] == 1]
+    found = _cached(name, lambda: matcher.match(suspects))
+    found = with_identical_first(found, matcher, suspects, same)
     return Searched(
-        _cached(name, lambda: matcher.match(suspects)),
+        found,
         _cached(calibration, lambda: matcher.match(rows.take(own), exclude=own)),
-        exact_copies(content_keys(rows), content_keys(suspects), own),
+        ExactCopies(identical_pairs_of(found, same), same.repeated, len(rows)),
     )
 
 
@@ -203,7 +206,7 @@ def cifair(seed: int) -> Result:
     for memorized in (True, False):
         model = trained(rows, memorized, seed)
         reaction, clean = influence(model, rows, tests, searched.found, ~leaked & judged)
-        both, _ = searched.decide(influence=reaction, influence_calibration=clean)
+        both, _ = searched.decide(influence=reaction, influence_null=fit_null(clean, trusted=True))
         by_influence = np.take_along_axis(
             searched.found.rows, np.argsort(-np.nan_to_num(reaction, nan=-np.inf), axis=1), axis=1
         )

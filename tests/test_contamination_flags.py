@@ -12,15 +12,30 @@ from dataaudit.flags.contamination import (
     flag_contamination,
     influence_scores,
 )
-from dataaudit.flags.null_distribution import benjamini_hochberg, fit_null, p_values
+from dataaudit.flags.null_distribution import (
+    benjamini_hochberg,
+    choose_null,
+    fit_null,
+    p_values,
+)
 
 
-def flag(content, calibration, **more):
+def flag(content, calibration, exact=None, influence_calibration=None, **more):
+    """Judge suspects with one match each; return the decisions, and what is said of the null."""
     content = np.asarray(content, float)[:, None]
     names = [f"q{i}" for i in range(len(content))]
-    return flag_contamination(
-        names, ["r0"], np.zeros((len(names), 1), int), content, calibration, **more
+    similar = content[:, 0] if exact is None else content[~exact.suspects, 0]
+    null, note = choose_null(calibration, similar, 0.10)
+    if influence_calibration is not None:
+        more["influence_null"] = fit_null(influence_calibration, trusted=True)
+    decisions = flag_contamination(
+        names, ["r0"], np.zeros((len(names), 1), int), content, null, exact=exact, **more
     )
+    return decisions, note
+
+
+def flagged_by(content, calibration, **more):
+    return flag(content, calibration, **more)[0].flagged_queries
 
 
 def test_counted_p_values_are_conformal():
@@ -64,20 +79,20 @@ def test_duplicates_in_the_calibration_set_are_cut_out():
     assert null.excluded[-20:].all()
     assert null.excluded.sum() <= 23
     assert fit_null(calibration, trusted=True).excluded.sum() == 0
-    flags = flag(np.r_[generator.normal(size=300), np.full(12, 30.0)], calibration)
+    flags, note = flag(np.r_[generator.normal(size=300), np.full(12, 30.0)], calibration)
     assert [name for name in flags.flagged_queries if int(name[1:]) >= 300] == [
         f"q{i}" for i in range(300, 312)
     ]
     assert len(flags.flagged_queries) <= 14
-    assert "calibration samples repeat training rows" in flags.notes[0]
+    assert "calibration samples repeat training rows" in note
 
 
 def test_duplicates_as_common_as_among_training_rows_are_no_leak():
     generator = np.random.default_rng(0)
     calibration = np.r_[generator.normal(size=1980), np.full(20, 30.0)]
-    flags = flag(np.r_[generator.normal(size=990), np.full(10, 30.0)], calibration)
+    flags, note = flag(np.r_[generator.normal(size=990), np.full(10, 30.0)], calibration)
     assert flags.flagged_queries == []
-    assert "no more often than calibration samples" in flags.notes[0]
+    assert "no more often than calibration samples" in note
 
 
 def test_too_few_calibration_suspects():
@@ -104,7 +119,7 @@ def test_benjamini_hochberg_equals_its_definition(p, level):
 def test_no_leak_no_flags():
     generator = np.random.default_rng(0)
     shares = [
-        len(flag(generator.normal(size=1000), generator.normal(size=1000)).flagged_queries) / 1000
+        len(flagged_by(generator.normal(size=1000), generator.normal(size=1000))) / 1000
         for _ in range(50)
     ]
     assert np.mean(shares) <= 0.001
@@ -116,7 +131,7 @@ def test_realised_false_discovery_rate_and_recall():
     false, recall = [], []
     for _ in range(50):
         content = np.r_[generator.normal(size=950), generator.normal(6, 1, 50)]
-        named = flag(content, generator.normal(size=1000)).flagged_queries
+        named = flagged_by(content, generator.normal(size=1000))
         leaked = [int(name[1:]) >= 950 for name in named]
         false.append(1 - np.mean(leaked))
         recall.append(np.sum(leaked) / 50)
@@ -136,7 +151,7 @@ def test_evidence_of_each_kind():
     calibration = generator.normal(size=2000)
     content = np.r_[generator.uniform(-1, 1, 97), 30.0, 30.0, 0.0]
     influence = np.r_[generator.uniform(-1, 1, 97), 30.0, 0.0, 30.0][:, None]
-    flags = flag(content, calibration, influence=influence, influence_calibration=calibration)
+    flags, _ = flag(content, calibration, influence=influence, influence_calibration=calibration)
     last = flags.table.tail(3)
     assert last["evidence"].tolist() == ["both", "content", "influence"]
     assert last["flagged"].all()
@@ -146,21 +161,29 @@ def test_evidence_of_each_kind():
 def test_the_table_is_the_contract():
     calibration = np.random.default_rng(0).normal(size=100)
     flags = flag_contamination(
-        ["a", "b"], ["x", "y"], [[1, 0], [0, -1]], [[99.0, 0.0], [0.0, -np.inf]], calibration
+        ["a", "b", "c"],
+        ["x", "y"],
+        [[1, 0], [0, -1], [-1, -1]],
+        [[99.0, 0.0], [0.0, -np.inf], [-np.inf, -np.inf]],
+        fit_null(calibration),
     )
     head = flags.table[["query_id", "row_id", "rank", "score", "flagged"]]
-    assert head.values.tolist() == [
+    assert head.values[:3].tolist() == [
         ["a", "y", 1, 99.0, True],
         ["a", "x", 2, 0.0, False],
         ["b", "x", 1, 0.0, False],
     ]
     assert flags.table["p_value"].between(0, 1).all()
+    # A suspect without a match has a line, too.
+    last = head.iloc[3]
+    assert (last["query_id"], last["rank"], last["flagged"]) == ("c", 1, False)
+    assert last[["row_id", "score"]].isna().all()
 
 
 def test_shapes_are_checked():
     with pytest.raises(ValueError, match=r"expected matches and content of shape \[1, matches\]"):
-        flag_contamination(["a"], ["x"], [[0, 1]], [[1.0]], np.arange(30.0))
-    with pytest.raises(ValueError, match="influence needs influence_calibration"):
+        flag_contamination(["a"], ["x"], [[0, 1]], [[1.0]], fit_null(np.arange(30.0)))
+    with pytest.raises(ValueError, match="influence needs influence_null"):
         flag([1.0], np.arange(30.0), influence=[[1.0]])
 
 
@@ -168,34 +191,55 @@ def with_identical(suspects: int, planted: int, repeated: int, rows: int = 1000)
     """Return flags of normal scores, the first `planted` suspects being identical to a row."""
     generator = np.random.default_rng(0)
     content = np.r_[np.full(planted, 30.0), generator.normal(size=suspects - planted)]
-    calibration = np.r_[np.full(repeated, 30.0), generator.normal(size=rows - repeated)]
-    exact = ExactCopies(content == 30, calibration == 30, repeated, rows)
-    return flag(content, calibration, exact=exact)
+    exact = ExactCopies((content == 30)[:, None], repeated, rows)
+    return flag(content, generator.normal(size=rows - repeated), exact=exact)[0]
 
 
-def test_identical_suspects_are_leaks_where_training_rows_do_not_repeat_each_other():
-    assert with_identical(500, 1, 0).flagged_queries == ["q0"]
-    found = {int(name[1:]) for name in with_identical(500, 60, 10).flagged_queries}
-    assert set(range(60)) <= found
-    assert len(found) <= 66
-
-
-@pytest.mark.parametrize("repeated", [60, 200])
-def test_identical_suspects_are_no_leaks_where_training_rows_repeat_each_other(repeated):
-    flags = with_identical(500, 30, repeated)
-    assert flags.flagged_queries == []
-    assert flags.notes[1] == (
-        f"30 of 500 suspects are identical to a training row, and so are {repeated} of 1000 "
-        "training rows to another one: 0 of the 30 are counted as leaks"
+@pytest.mark.parametrize("repeated", [0, 10, 60, 200, 1000])
+def test_identical_suspects_are_flagged_whatever_training_rows_repeat(repeated):
+    flags = with_identical(500, 30, repeated, rows=2000)
+    found = {int(name[1:]) for name in flags.flagged_queries}
+    assert set(range(30)) <= found
+    assert len(found) <= 32
+    assert flags.notes[0] == (
+        f"30 of 500 suspects are identical to a training row, and so are {repeated} of 2000 "
+        "training rows to another one"
     )
+    share = (1 + repeated) / 2001
+    assert flags.table["p_value"][:30].to_numpy() == pytest.approx(np.full(30, share))
+
+
+def test_identical_suspects_let_no_others_pass():
+    """Many identical suspects say nothing of those that are only alike."""
+    generator = np.random.default_rng(1)
+    content = np.r_[np.full(400, 30.0), generator.normal(size=600)]
+    exact = ExactCopies((content == 30)[:, None], 0, 1000)
+    found = flagged_by(content, generator.normal(size=1000), exact=exact)
+    assert len(found) <= 402
 
 
 def test_rows_that_repeat_each_other_do_not_hide_near_copies():
     generator = np.random.default_rng(0)
-    calibration = np.r_[np.full(100, 30.0), generator.normal(size=900)]
     content = np.r_[np.full(50, 30.0), np.full(50, 12.0), generator.normal(size=400)]
-    exact = ExactCopies(content == 30, calibration == 30, 100, 1000)
-    found = {int(name[1:]) for name in flag(content, calibration, exact=exact).flagged_queries}
-    assert set(range(50, 100)) <= found
-    assert len(found) <= 60
-    assert found.isdisjoint(range(50))
+    exact = ExactCopies((content == 30)[:, None], 100, 1000)
+    found = flagged_by(content, generator.normal(size=900), exact=exact)
+    assert set(range(100)) <= {int(name[1:]) for name in found}
+    assert len(found) <= 110
+
+
+def test_without_a_null_only_identical_suspects_are_flagged():
+    exact = ExactCopies(np.array([[True, True], [False, False]]), 3, 10)
+    decisions = flag_contamination(
+        ["a", "b"], ["x", "y"], [[0, 1], [1, 0]], [[5.0, 5.0], [4.0, 1.0]], "too few", exact=exact
+    )
+    assert decisions.table["flagged"].tolist() == [True, True, False, False]
+    assert not decisions.similar_judged
+    assert decisions.table["p_value"].isna().tolist() == [False, False, True, True]
+    assert decisions.notes[-1] == "too few"
+
+
+def test_identical_suspects_that_chance_alone_gives_are_said_to_be_so():
+    pairs = (np.arange(100) < 30)[:, None]
+    assert "about 29 of 100 suspects would be identical" in ExactCopies(pairs, 290, 1000).by_chance
+    assert ExactCopies(pairs, 100, 1000).by_chance == ""
+    assert ExactCopies(~pairs & pairs, 290, 1000).by_chance == ""

@@ -12,10 +12,11 @@ from dataaudit.likeness.descriptors import ImageDescriptors, concatenated
 from dataaudit.likeness.identity import content_keys
 from dataaudit.likeness.images import describe_images
 from dataaudit.likeness.matching import Matcher
+from dataaudit.likeness.meaning import fold_text
 from dataaudit.likeness.pixel_tables import pixel_grid
 from dataaudit.likeness.small_images import are_small, describe_small_images
 from dataaudit.likeness.tables import TableScheme, describe_table
-from dataaudit.likeness.texts import describe_texts, fold_text
+from dataaudit.likeness.texts import describe_texts
 
 
 @pytest.fixture(scope="module")

@@ -178,7 +178,8 @@ def test_the_findings_in_words():
     report = example_report("text", rows=2000, flagged=240, suspects=200, leaked=23)
     assert [finding.title for finding in report.findings] == [
         "About 14.7% of the training labels are wrong",
-        "23 of 200 evaluation samples also stand in the training set",
+        "6 of 200 evaluation samples also stand in the training set, 17 more resemble a training "
+        "row",
         "The most frequent error: “coat” labelled “shirt”",
     ]
     assert report.findings[1].text == (

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from dataaudit.datasets.samples import Role
 from dataaudit.labels.by_task import KINDS
 from dataaudit.labels.kind import Kind, Reading
+from dataaudit.labels.none import NO_LABELS
 from dataaudit.labels.sets import SEPARATOR
 
 
@@ -69,7 +70,7 @@ class ReadSettings:
     @property
     def kind(self) -> Kind:
         """The kind of label."""
-        return KINDS[self.task]
+        return NO_LABELS if self.label is None else KINDS[self.task]
 
     def reading(self, stored_names: Sequence[str] | None = None) -> Reading:
         """Return how labels are read where the data stores names for its classes, or none."""

@@ -137,6 +137,8 @@ class Samples:
     """The label value of rows (or tokens) that are not to be judged."""
     task: str = "classification"
     """As audit.yaml has it; it says of which kind labels are."""
+    labelled: bool = True
+    """Whether the rows have labels; those of suspects without any are all 0, and say nothing."""
 
     def __len__(self) -> int:
         """Return the number of rows."""

@@ -29,6 +29,11 @@ class MetricWithout:
     difference: Interval
 
 
+_UNKNOWN = Interval(np.nan, np.nan, np.nan)
+NO_METRIC = MetricWithout(_UNKNOWN, _UNKNOWN, _UNKNOWN)
+"""Of suspects without labels."""
+
+
 def metric_without(values: ArrayLike, flagged: ArrayLike, seed: int = 0) -> MetricWithout:
     """Compare a metric with and without the flagged suspects, by a paired bootstrap.
 
@@ -44,10 +49,10 @@ def metric_without(values: ArrayLike, flagged: ArrayLike, seed: int = 0) -> Metr
     means = np.full((RESAMPLES, 2), np.nan)
     for line in means:
         drawn = generator.integers(0, len(value), len(value))
-        kept = ~out[drawn]
-        line[0] = value[drawn].mean()
+        sample, kept = value[drawn], ~out[drawn]
+        line[0] = sample.mean()
         if kept.any():
-            line[1] = value[drawn][kept].mean()
+            line[1] = sample[kept].mean()
     estimates = [value.mean(), value[~out].mean() if (~out).any() else np.nan]
     return MetricWithout(
         _interval(estimates[0], means[:, 0]),

@@ -4,8 +4,8 @@ Arrays in, table out. Evidence comes in two kinds, both [suspects, matches]: `co
 the pair is) and `influence` (how much more the row reacts to this suspect than to clean
 suspects). Larger always means more suspicious.
 
-Rows that are identical to another are counted and judged apart from those that are nearly so
-(`dataaudit.flags.null_distribution`).
+Identity is a fact and always counts; what is only alike is tested against how alike clean samples
+are (`dataaudit.flags.null_distribution`).
 """
 
 from __future__ import annotations
@@ -16,16 +16,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import binom
 
 from dataaudit.flags.null_distribution import (
-    EXCEEDANCES_NEEDED,
-    FURTHEST_EXTRAPOLATION,
     BoolArray,
     FloatArray,
     Null,
     benjamini_hochberg,
-    choose_null,
-    fit_null,
     p_values,
 )
 
@@ -37,35 +34,38 @@ CONTENT_WEIGHT = 0.9
 class ExactCopies:
     """Which items are identical to a training row, and how often training rows are to another.
 
-    `suspects` [suspects] and `calibration` [calibration suspects] are true where one is identical
-    to a training row; `repeated` of all `rows` training rows are identical to another one.
+    `pairs` [suspects, matches] is true where a suspect is identical to that training row;
+    `repeated` of all `rows` training rows are identical to another one.
     """
 
-    suspects: BoolArray
-    calibration: BoolArray
+    pairs: BoolArray
     repeated: int
     rows: int
 
+    @property
+    def suspects(self) -> BoolArray:
+        """`[suspects]`, true where the best match is identical."""
+        return self.pairs[:, 0] if self.pairs.shape[1] else np.zeros(len(self.pairs), bool)
 
-def exact_p_values(null: Null, scores: ArrayLike, exact: ExactCopies) -> FloatArray:
-    """Return the probability that a clean suspect is identical to a row, for those that are.
+    @property
+    def by_chance(self) -> str:
+        """That suspects are no more often identical than training rows are; empty where they are.
 
-    Counted over all training rows where at least ten are identical to another; where fewer are,
-    the fitted tail of the other scores may say less, since a count of so few says little.
+        At 5 %, by the binomial distribution.
+        """
+        found, count = int(self.suspects.sum()), len(self.suspects)
+        if not found or binom.sf(found - 1, count, self.chance) <= 0.05:
+            return ""
+        return (
+            f"about {count * self.chance:.0f} of {count} suspects would be identical to a training "
+            f"row by chance, as {self.repeated} of {self.rows} training rows are to another one: "
+            f"the {found} that are may be repeats by nature"
+        )
 
-    Parameters
-    ----------
-    null : Null
-        Of suspects that are not identical to a row.
-    scores : `[identical suspects]`
-    exact : ExactCopies
-    """
-    counted = (1.0 + exact.repeated) / (exact.rows + 1.0)
-    values = np.asarray(scores, np.float64)
-    if exact.repeated >= EXCEEDANCES_NEEDED:
-        return np.full(values.shape, counted)
-    lowest = FURTHEST_EXTRAPOLATION / (exact.rows + 1.0)
-    return np.asarray(np.clip(null.tail.share_above(values), lowest, counted))
+    @property
+    def chance(self) -> float:
+        """The probability that a clean suspect is identical to a row, as training rows repeat."""
+        return (1.0 + self.repeated) / (self.rows + 1.0)
 
 
 def influence_scores(changes: ArrayLike, background: ArrayLike) -> FloatArray:
@@ -91,16 +91,20 @@ class PairDecisions:
     """The decisions, and what they rest on.
 
     `table`, one line for each suspect and match, best first: query_id, row_id, rank (from 1),
-    score, p_value, flagged, content, influence, content_p_value, influence_p_value, evidence
-    ("content", "influence", "both", "none"). p_value and flagged belong to the suspect and its
-    best match; lower matches carry their own p-value, and are flagged if the suspect is and
-    their own p-value is no larger than the largest flagged one.
+    score, p_value, flagged, identical, content, influence, content_p_value, influence_p_value,
+    evidence ("content", "influence", "both", "none"). p_value and flagged belong to the suspect
+    and its best match; lower matches carry their own p-value, and are flagged if the suspect is
+    and they are identical to it, or their own p-value is no larger than the largest flagged one.
+    p_value is NaN where it could not be told how alike clean samples are. A suspect without a
+    match has one line with the row_id None.
+
+    `similar_judged` says whether suspects that are only alike to a row were judged.
     """
 
     table: pd.DataFrame
     level: float
-    content_null: Null
-    calibration_notes: list[str]
+    similar_judged: bool
+    notes: list[str]
 
     @property
     def flagged_queries(self) -> list[object]:
@@ -108,31 +112,22 @@ class PairDecisions:
         first = self.table[(self.table["rank"] == 1) & self.table["flagged"]]
         return list(first["query_id"])
 
-    @property
-    def notes(self) -> list[str]:
-        """What a reader must know before relying on the flags."""
-        null, suspects = self.content_null, int((self.table["rank"] == 1).sum())
-        notes = [*self.calibration_notes]
-        if null.resolution > self.level / max(suspects, 1):
-            notes.append(
-                f"{len(null.calibration)} calibration samples resolve p-values down to "
-                f"{null.resolution:.1e}; smaller ones come from a fitted tail"
-            )
-        return notes
-
 
 def flag_contamination(
     query_ids: Sequence[object],
     row_ids: Sequence[object],
     matches: ArrayLike,
     content: ArrayLike,
-    calibration: ArrayLike,
+    null: Null | str,
     influence: ArrayLike | None = None,
-    influence_calibration: ArrayLike | None = None,
+    influence_null: Null | None = None,
     exact: ExactCopies | None = None,
     level: float = 0.10,
 ) -> PairDecisions:
     """Decide which suspects leak from the training rows.
+
+    A suspect that is identical to a row is flagged: that is a fact, whatever training rows repeat
+    of each other. Those that are only alike are tested, by themselves.
 
     Parameters
     ----------
@@ -142,21 +137,22 @@ def flag_contamination(
         Positions of rows, best first, -1 for none.
     content : `[suspects, matches]`
         Larger is more alike, -inf for none.
-    calibration : `[calibration suspects]`
-        The same of each and its best match.
+    null : Null or str
+        How alike clean suspects are that are not identical to a row; or why that cannot be told,
+        then suspects that are only alike are not judged.
     influence : `[suspects, matches]` or None
         From `influence_scores`.
-    influence_calibration : `[calibration suspects]` or None
+    influence_null : Null or None
         The same for clean suspects.
     exact : ExactCopies or None
-        Which suspects are identical to a row; None where none is known to be.
+        Which pairs are identical; None where none is known to be.
     level : float
-        The false discovery rate allowed among flagged suspects.
+        The false discovery rate allowed among flagged suspects that are not identical to a row.
 
     Raises
     ------
     ValueError
-        Shapes disagree, or `influence` comes without its calibration.
+        Shapes disagree, or `influence` comes without its null.
     """
     rows, alike = np.asarray(matches, np.int64), np.asarray(content, np.float64)
     if rows.shape != alike.shape or rows.ndim != 2 or len(rows) != len(query_ids):
@@ -164,45 +160,52 @@ def flag_contamination(
             f"expected matches and content of shape [{len(query_ids)}, matches], found "
             f"{rows.shape} and {alike.shape}"
         )
-    if (influence is None) != (influence_calibration is None):
-        raise ValueError("influence needs influence_calibration, and the reverse")
+    if (influence is None) != (influence_null is None):
+        raise ValueError("influence needs influence_null, and the reverse")
     if exact is None:
-        calibrated = np.zeros(len(np.asarray(calibration)), bool)
-        exact = ExactCopies(np.zeros(len(rows), bool), calibrated, 0, len(row_ids))
-    best = alike[:, 0] if alike.shape[1] else np.empty(0)
-    content_null, note = choose_null(
-        np.asarray(calibration)[~exact.calibration], best[~exact.suspects[: len(best)]], level
-    )
-    content_p = p_values(content_null, alike)
-    if len(best):
-        identical = exact.suspects
-        content_p[identical, 0] = exact_p_values(content_null, best[identical], exact)
-    influence_p, reaction = np.ones_like(alike), np.full(alike.shape, np.nan)
+        exact = ExactCopies(np.zeros(rows.shape, bool), 0, len(row_ids))
+    judged = isinstance(null, Null)
+    content_p = p_values(null, alike) if isinstance(null, Null) else np.full(alike.shape, np.nan)
+    content_p[exact.pairs] = exact.chance
+    influence_p, reaction = np.full(alike.shape, np.nan), np.full(alike.shape, np.nan)
     p = content_p
-    if influence is not None and influence_calibration is not None:
+    if influence is not None and influence_null is not None:
         reaction = np.asarray(influence, np.float64)
-        influence_null = fit_null(influence_calibration, trusted=True)
         influence_p = p_values(influence_null, reaction)
-        p = combined_p_values(content_p, influence_p)
-    flagged = _flag_matches(p, exact.suspects, level)
-    present = rows >= 0
+        p = np.where(exact.pairs, content_p, combined_p_values(content_p, influence_p))
+    flagged = exact.pairs.copy()
+    if judged:
+        flagged |= _flag_matches(p, exact.suspects, level)
+    present = shown_pairs(rows)
     suspect, place = np.nonzero(present)
+    row = rows[present]
+    known = np.array([*row_ids, None], object)
     table = pd.DataFrame(
         {
             "query_id": np.asarray(query_ids, object)[suspect],
-            "row_id": np.asarray(row_ids, object)[rows[present]],
+            "row_id": known[row],
             "rank": place + 1,
-            "score": alike[present],
+            "score": np.where(row >= 0, alike[present], np.nan),
             "p_value": p[present],
             "flagged": flagged[present],
+            "identical": exact.pairs[present],
             "content": alike[present],
             "influence": reaction[present],
             "content_p_value": content_p[present],
-            "influence_p_value": influence_p[present] if influence is not None else np.nan,
+            "influence_p_value": influence_p[present],
             "evidence": _evidence(content_p, influence_p, flagged)[present],
         }
     )
-    return PairDecisions(table, level, content_null, [note, *_exact_notes(exact, table)])
+    notes = [null] if isinstance(null, str) else _resolution_notes(null, level, len(rows))
+    return PairDecisions(table, level, judged, [*_exact_notes(exact), *notes])
+
+
+def shown_pairs(matches: ArrayLike) -> BoolArray:
+    """Tell which `[suspects, matches]` have a line: a suspect without a match has one, too."""
+    present = np.asarray(matches) >= 0
+    if present.shape[1]:
+        present[:, 0] = True
+    return present
 
 
 def combined_p_values(content_p: FloatArray, influence_p: FloatArray) -> FloatArray:
@@ -214,31 +217,33 @@ def combined_p_values(content_p: FloatArray, influence_p: FloatArray) -> FloatAr
 def _flag_matches(p: FloatArray, exact: BoolArray, level: float) -> BoolArray:
     """Decide on the best match of each suspect; let lower ones follow if they are as unlikely.
 
-    The p-values of suspects that are not identical to a row compare them with rows that are not
-    identical to another. Where identical ones are no leaks, both kinds are judged apart. Where they
-    are leaks, all are judged together, which finds more; a clean suspect could then have been
-    flagged for being identical as well, so that probability is added.
+    Suspects that are identical to a row are left out: a fact needs no test, and would let others
+    pass that are only alike.
     """
     if p.size == 0:
         return np.zeros(p.shape, bool)
-    first = benjamini_hochberg(np.where(exact, p[:, 0], 1.0), level)
-    if first.any():
-        first = benjamini_hochberg(np.where(exact, p[:, 0], p[:, 0] + p[first, 0].max()), level)
-    else:
-        first[~exact] = benjamini_hochberg(p[~exact, 0], level)
+    first = np.zeros(len(p), bool)
+    first[~exact] = benjamini_hochberg(p[~exact, 0], level)
     cut = p[first, 0].max() if first.any() else -1.0
-    return first[:, None] & (p <= cut)
+    return (first | exact)[:, None] & (p <= cut)
 
 
-def _exact_notes(exact: ExactCopies, table: pd.DataFrame) -> list[str]:
+def _exact_notes(exact: ExactCopies) -> list[str]:
     found = int(exact.suspects.sum())
     if not found:
         return []
-    named = int(table.loc[table["rank"] == 1, "flagged"].to_numpy()[exact.suspects].sum())
     return [
         f"{found} of {len(exact.suspects)} suspects are identical to a training row, and so are "
-        f"{exact.repeated} of {exact.rows} training rows to another one: {named} of the "
-        f"{found} are counted as leaks"
+        f"{exact.repeated} of {exact.rows} training rows to another one"
+    ]
+
+
+def _resolution_notes(null: Null, level: float, suspects: int) -> list[str]:
+    if null.resolution <= level / max(suspects, 1):
+        return []
+    return [
+        f"{len(null.calibration)} calibration samples resolve p-values down to "
+        f"{null.resolution:.1e}; smaller ones come from a fitted tail"
     ]
 
 

@@ -53,12 +53,12 @@ class Null:
     """The distribution of a score over clean suspects.
 
     `calibration` holds the sorted scores kept; `excluded` [calibration suspects given] is true
-    where one was cut out as a duplicate itself.
+    where one was cut out as a duplicate itself. Without a `tail`, p-values are counted only.
     """
 
     calibration: FloatArray
     excluded: BoolArray
-    tail: Tail
+    tail: Tail | None
 
     @property
     def resolution(self) -> float:
@@ -97,8 +97,15 @@ def fit_null(
     if not trusted:
         duplicate = np.zeros(len(given), bool)
         duplicate[usable] = benjamini_hochberg(tail.share_above(given[usable]), level)
-        ranked = np.argsort(-np.where(duplicate, given, -np.inf), kind="stable")
-        excluded[ranked[: round(cut_share * int(duplicate.sum()))]] = True
+        return _cut(given, duplicate, tail, cut_share)
+    return Null(np.sort(given[~excluded]), excluded, tail)
+
+
+def _cut(given: FloatArray, duplicate: BoolArray, tail: Tail | None, share: float) -> Null:
+    """Return the null without that share of the duplicates, the most extreme first."""
+    excluded = ~np.isfinite(given)
+    ranked = np.argsort(-np.where(duplicate, given, -np.inf), kind="stable")
+    excluded[ranked[: round(share * int(duplicate.sum()))]] = True
     return Null(np.sort(given[~excluded]), excluded, tail)
 
 
@@ -118,13 +125,14 @@ def choose_null(calibration: ArrayLike, scores: ArrayLike, level: float) -> tupl
         The false discovery rate for suspects.
     """
     full = fit_null(calibration)
-    repeated = int(full.excluded.sum())
-    if repeated == 0:
+    given = np.asarray(calibration, np.float64)
+    duplicate = full.excluded & np.isfinite(given)
+    if not duplicate.any():
         return full, "no duplicates among the calibration samples"
     values = np.asarray(scores, np.float64)
     flagged = benjamini_hochberg(p_values(full, values), level)
-    none_cut = fit_null(calibration, cut_share=0.0)
-    finite = np.asarray(calibration, np.float64)[np.isfinite(calibration)]
+    none_cut = _cut(given, duplicate, full.tail, 0.0)
+    finite = given[np.isfinite(given)]
     edge = values[flagged].min() if flagged.any() else np.inf
     alike = int((finite >= edge).sum())
     counts = [[int(flagged.sum()), int((~flagged).sum())], [alike, len(finite) - alike]]
@@ -134,15 +142,15 @@ def choose_null(calibration: ArrayLike, scores: ArrayLike, level: float) -> tupl
             f"often than calibration samples ({alike} of {len(finite)}): not counted as leaks"
         )
     for share in (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9):
-        null = fit_null(calibration, cut_share=share)
+        null = _cut(given, duplicate, full.tail, share)
         found = benjamini_hochberg(p_values(null, values), level).sum()
         if found >= 0.95 * flagged.sum():
             break
     else:
         null = full
     return null, (
-        f"{int(null.excluded.sum())} of {len(finite)} calibration samples repeat training rows and "
-        "were left out of the calibration"
+        f"{len(finite) - len(null.calibration)} of {len(finite)} calibration samples repeat "
+        "training rows and were left out of the calibration"
     )
 
 
@@ -160,6 +168,8 @@ def p_values(null: Null, scores: ArrayLike) -> FloatArray:
     above = total - np.searchsorted(null.calibration, values, "left")
     counted = (1.0 + above) / (total + 1.0)
     edge = (1.0 + min(EXCEEDANCES_NEEDED, total)) / (total + 1.0)
+    if null.tail is None:
+        return np.where(np.isnan(values), 1.0, counted)
     lowest = FURTHEST_EXTRAPOLATION * null.resolution
     beyond = np.clip(null.tail.share_above(values), lowest, edge)
     p = np.where(above >= min(EXCEEDANCES_NEEDED, total), counted, beyond)
@@ -192,7 +202,8 @@ def fit_tail(ordered: FloatArray, duplicate_shares: FloatArray) -> Tail:
     best, smallest_loss = Tail(start, 0.0, 0.0, 0.0, 0.0), np.inf
     for duplicates in duplicate_shares:
         usable = share - duplicates > max(0.004, 5 / total) * (duplicates > 0)
-        if usable.sum() < 5:
+        # Of one and the same score there is no slope.
+        if usable.sum() < 5 or np.ptp(distance[usable]) <= 1e-12:
             continue
         tail = _fit_clean_tail(start, distance[usable], share[usable], float(duplicates))
         fitted = duplicates + (1 - duplicates) * tail.share_above(start + distance)
@@ -208,10 +219,15 @@ def _fit_clean_tail(
     clean = share - duplicates
     log_share = np.log(clean / (1 - duplicates))
     weight = clean / np.sqrt(share * (1 - share))
-    curve, slope, level = np.polyfit(distance, log_share, 2, w=weight)
+    # On a scale of its own, so that large and small scores are fitted equally well.
+    scale = float(distance.max())
+    curve = 1.0
+    if len(np.unique(distance)) > 2:
+        curve, slope, level = np.polyfit(distance / scale, log_share, 2, w=weight)
+        curve, slope = curve / scale**2, slope / scale
     if curve > 0:
-        slope, level = np.polyfit(distance, log_share, 1, w=weight)
-        curve = 0.0
+        slope, level = np.polyfit(distance / scale, log_share, 1, w=weight)
+        curve, slope = 0.0, slope / scale
     return Tail(start, float(level), float(min(slope, 0.0)), float(curve), duplicates)
 
 

@@ -86,7 +86,7 @@ class ContaminationFlags:
     evidence : pandas.DataFrame, aligned with `table`
         `content_score`, `influence_score` (NaN where not computed) and `kind`, one of
         "exact", "near", "near, no influence seen", "influence only", "none". A suspect that is
-        identical to a training row is "exact" whether it is flagged or not.
+        identical to a training row is "exact", and always flagged.
     false_discovery_rate : float
         The level at which suspects are flagged (Benjamini–Hochberg).
     metric_name : str
@@ -108,6 +108,8 @@ class ContaminationFlags:
     doubts : sequence of str
         Why some leaks cannot be told, in words; empty where what the flags rest on was checked and
         holds. What is flagged stays flagged.
+    rows_repeated : int
+        Training rows that are identical to another one: how often that comes by nature.
     """
 
     table: pd.DataFrame
@@ -122,3 +124,4 @@ class ContaminationFlags:
     disagreeing_duplicates: pd.DataFrame | None = None
     shared_groups: pd.DataFrame | None = None
     doubts: Sequence[str] = ()
+    rows_repeated: int = 0

@@ -16,6 +16,7 @@ from dataaudit.errors import DataError
 from dataaudit.inputs import Loaded
 from dataaudit.likeness.descriptors import Descriptors, SmallImageDescriptors, concatenated
 from dataaudit.likeness.images import describe_images
+from dataaudit.likeness.pictures import as_seen, tensor_as_seen
 from dataaudit.likeness.small_images import LARGEST_SIDE, are_small, describe_small_images
 from dataaudit.likeness.tables import describe_table
 from dataaudit.likeness.texts import describe_texts
@@ -93,35 +94,25 @@ def _describe(samples: Samples) -> Descriptors:
         return concatenated(
             [describe_texts([text_of(value) for value in frame[column]]) for frame in frames]
         )
-    small: list[SmallImageDescriptors] = []
-    large: list[Descriptors] = []
+    parts: list[Descriptors] = []
     for frame in frames:
-        pictures = [_as_picture(samples, value) for value in frame[column]]
+        seen = [_as_seen(samples, value) for value in frame[column]]
+        pictures, keys = [picture for picture, _ in seen], [key for _, key in seen]
+        small = are_small(pictures)
         # Once one image is large, all are: descriptors of both kinds cannot be compared.
-        if not large and are_small(pictures):
-            small.append(describe_small_images(pictures))
-        elif not small:
-            large.append(describe_images(pictures))
-        else:
+        if parts and isinstance(parts[0], SmallImageDescriptors) and not small:
             raise DataError(
                 f"{samples.source.description}: images of at most {LARGEST_SIDE} pixels a side "
                 "stand beside larger ones; leaks among them cannot be looked for"
             )
-    if large:
-        return concatenated(large)
-    return SmallImageDescriptors(np.concatenate([part.pixels for part in small]))
+        if small and (not parts or isinstance(parts[0], SmallImageDescriptors)):
+            parts.append(describe_small_images(pictures, keys))
+        else:
+            parts.append(describe_images(pictures, keys))
+    return concatenated(parts)
 
 
-def _as_picture(samples: Samples, value: Any) -> NDArray[Any]:
-    """Return `[height, width]` or `[height, width, 3]`."""
+def _as_seen(samples: Samples, value: Any) -> tuple[NDArray[Any], bytes]:
     if samples.modality == "image":
-        image = decode(value, where=samples.source.description, folder=samples.folder)
-        return np.asarray(image if image.mode in ("L", "RGB") else image.convert("RGB"))
-    array = np.asarray(value, dtype=np.float32)
-    if array.ndim == 3 and array.shape[0] in (1, 3):
-        array = array.transpose(1, 2, 0)
-    if array.ndim != 2 and array.shape[2:] != (3,):
-        # Anything else (volumes, many channels) is laid out flat, which keeps exact copies alike.
-        array = array.reshape(len(array), -1)
-    low, high = float(array.min()), float(array.max())
-    return (array - low) / max(high - low, 1e-12)
+        return as_seen(decode(value, where=samples.source.description, folder=samples.folder))
+    return tensor_as_seen(value)

@@ -15,6 +15,7 @@ from PIL import Image
 
 from dataaudit.likeness.alignment import THUMBNAIL_SIDE, aligned_similarity, shrink
 from dataaudit.likeness.descriptors import FloatArray, ImageDescriptors, IndexArray
+from dataaudit.likeness.meaning import picture_key
 from dataaudit.likeness.search import Comparer, unit
 
 SEARCH_SIDE = 8
@@ -22,13 +23,17 @@ CROPPED_SIDE = 27
 IMAGES_PER_STEP = 2048
 
 
-def describe_images(images: Sequence[ArrayLike]) -> ImageDescriptors:
+def describe_images(
+    images: Sequence[ArrayLike], keys: Sequence[bytes] | None = None
+) -> ImageDescriptors:
     """Describe images of any size by thumbnails of 32 × 32 pixels, all grey or all in colour.
 
     Parameters
     ----------
     images : sequence of arrays
         Each `[height, width]` or `[height, width, channels]`: uint8, or floats from 0 to 1.
+    keys : sequence of bytes, or None
+        From `picture_key`, of the pictures as they were given; None: of `images`.
 
     Raises
     ------
@@ -40,7 +45,9 @@ def describe_images(images: Sequence[ArrayLike]) -> ImageDescriptors:
     thumbnails = np.empty((len(pictures), THUMBNAIL_SIDE, THUMBNAIL_SIDE, len(mode)), np.uint8)
     for thumbnail, picture in zip(thumbnails, pictures, strict=True):
         thumbnail[...] = _thumbnail(picture.convert(mode)).reshape(thumbnail.shape)
-    return ImageDescriptors(thumbnails)
+    if keys is None:
+        keys = [picture_key(np.asarray(image)) for image in images]
+    return ImageDescriptors(thumbnails, np.array(keys, "S16"))
 
 
 def _as_picture(image: ArrayLike, position: int) -> Image.Image:
@@ -104,7 +111,7 @@ class ImageRows:
         parts = (own[:, 1:], mirror[:, 1:], _shifted(suspects), _shifted(mirrored))
         return np.concatenate([whole_first, *parts], 1)
 
-    def comparer(self, suspects: ImageDescriptors) -> Comparer:
+    def comparer(self, suspects: ImageDescriptors, exclude: IndexArray | None) -> Comparer:
         """Return what aligns a suspect with rows in the best way."""
         suspects, rows = _with_channels(suspects, self.channels), self.rows
 

@@ -85,13 +85,19 @@ class Matcher:
             positions, similarity = match_small_images(suspects, self.rows, keep, exclude)
             return Matches(positions, similarity, -np.log(1 + SMALL_IMAGE_FLOOR - similarity))
         candidates = self.candidates(suspects, count, exclude)
-        found = self.compare(suspects, candidates)
+        found = self.compare(suspects, candidates, exclude)
         order = np.lexsort((candidates, -found.similarity, -found.score), axis=1)[:, :keep]
         return Matches(
             np.take_along_axis(candidates, order, axis=1),
             np.take_along_axis(found.similarity, order, axis=1),
             np.take_along_axis(found.score, order, axis=1),
         )
+
+    def scores_of_pairs(self, suspects: Descriptors, rows: IndexArray) -> FloatArray:
+        """Return `[suspects]` scores of each suspect with the one row given, `[suspects]`."""
+        if isinstance(suspects, SmallImageDescriptors):
+            return np.full(len(suspects), -np.log(SMALL_IMAGE_FLOOR), np.float32)
+        return self.compare(suspects, rows[:, None]).score[:, 0]
 
     def candidates(
         self,
@@ -130,9 +136,14 @@ class Matcher:
             block_bytes,
         )
 
-    def compare(self, suspects: Descriptors, candidates: IndexArray) -> Comparison:
-        """Compare each suspect exactly with its candidates (`[suspects, candidates]`, -1: none)."""
-        comparer = self._prepared_for(suspects).comparer(suspects)
+    def compare(
+        self, suspects: Descriptors, candidates: IndexArray, exclude: IndexArray | None = None
+    ) -> Comparison:
+        """Compare each suspect exactly with its candidates (`[suspects, candidates]`, -1: none).
+
+        `exclude` as in `match`.
+        """
+        comparer = self._prepared_for(suspects).comparer(suspects, exclude)
         similarity = np.full(candidates.shape, -np.inf, np.float32)
         score = similarity.copy()
         for position, row_positions in enumerate(track(candidates, "comparing with training rows")):

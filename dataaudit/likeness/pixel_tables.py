@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from dataaudit.likeness.descriptors import ImageDescriptors
 from dataaudit.likeness.images import describe_images
+from dataaudit.likeness.meaning import numbers_of, picture_key
 
 
 def pixel_grid(table: pd.DataFrame) -> tuple[int, int] | None:
@@ -42,9 +43,11 @@ def describe_pixel_table(
     side, channels = grid
     known = like.to_numpy(np.float64)
     low, high = known.min(), known.max()
-    values = (table.to_numpy(np.float64) - low) / max(high - low, 1e-12)
+    pixels = np.column_stack([numbers_of(table[name]) for name in table.columns])
+    values = (pixels - low) / max(high - low, 1e-12)
     shape = (len(table), side, side, channels) if channels > 1 else (len(table), side, side)
-    return describe_images(list(np.nan_to_num(values).clip(0, 1).reshape(shape)))
+    keys = [picture_key(row) for row in pixels]
+    return describe_images(list(np.nan_to_num(values).clip(0, 1).reshape(shape)), keys)
 
 
 def is_number_column(column: pd.Series) -> bool:

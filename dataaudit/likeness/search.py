@@ -39,8 +39,11 @@ class PreparedRows(Protocol):
         """Return unit vectors of suspects of the same kind, `[suspects, views, width]`."""
         ...
 
-    def comparer(self, suspects: Any) -> Comparer:
-        """Return what compares one of these suspects with some rows."""
+    def comparer(self, suspects: Any, exclude: IndexArray | None) -> Comparer:
+        """Return what compares one of these suspects with some rows.
+
+        `exclude` `[suspects]` holds the position of each among the rows, where it is one of them.
+        """
         ...
 
 

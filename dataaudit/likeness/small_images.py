@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataaudit.likeness.descriptors import FloatArray, IndexArray, SmallImageDescriptors
+from dataaudit.likeness.meaning import picture_key
 
 SMALLEST_SIDE, LARGEST_SIDE = 4, 16
 LARGEST_SHIFT = 1
@@ -29,10 +30,17 @@ def are_small(pictures: Sequence[NDArray[Any]]) -> bool:
     return min(sides) >= SMALLEST_SIDE and max(sides) <= LARGEST_SIDE
 
 
-def describe_small_images(pictures: Sequence[NDArray[Any]]) -> SmallImageDescriptors:
-    """Describe `[height, width]` or `[height, width, channels]` arrays of one shape."""
+def describe_small_images(
+    pictures: Sequence[NDArray[Any]], keys: Sequence[bytes] | None = None
+) -> SmallImageDescriptors:
+    """Describe `[height, width]` or `[height, width, channels]` arrays of one shape.
+
+    `keys` are those of the pictures as they were given (`picture_key`); None: of `pictures`.
+    """
     pixels = np.stack(pictures).astype(np.float32)
-    return SmallImageDescriptors(pixels.reshape(*pixels.shape[:3], -1))
+    if keys is None:
+        keys = [picture_key(picture) for picture in pictures]
+    return SmallImageDescriptors(pixels.reshape(*pixels.shape[:3], -1), np.array(keys, "S16"))
 
 
 def match_small_images(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,9 +22,9 @@ from dataaudit.likeness.descriptors import (
     IndexArray,
     TableDescriptors,
 )
+from dataaudit.likeness.meaning import cell_of, cells_of, fold_text, numbers_of
 from dataaudit.likeness.pixel_tables import describe_pixel_table, is_number_column, pixel_grid
 from dataaudit.likeness.search import HASHED_FEATURES, Comparer, sketch, sketch_projection
-from dataaudit.likeness.texts import fold_text
 
 
 @dataclass(frozen=True)
@@ -62,13 +63,16 @@ def describe_table(
     numeric = [c for c in like.columns if is_number_column(like[c])]
     others = [c for c in like.columns if not is_number_column(like[c])]
     numbers = np.column_stack(
-        [pd.to_numeric(table[c], errors="coerce").to_numpy(np.float64) for c in numeric]
-        or [np.empty((len(table), 0))]
+        [numbers_of(table[c]) for c in numeric] or [np.empty((len(table), 0))]
     )
     categories = np.column_stack(
-        [_as_categories(table[c]) for c in others] or [np.empty((len(table), 0), object)]
+        [cells_of(table[c], _folded_cell) for c in others] or [np.empty((len(table), 0), object)]
     )
-    return TableDescriptors(numbers, categories, tuple(map(str, numeric + others)))
+    cells = np.column_stack(
+        [pd.util.hash_array(cells_of(table[c])) for c in others]
+        or [np.empty((len(table), 0), np.uint64)]
+    )
+    return TableDescriptors(numbers, categories, cells, tuple(map(str, numeric + others)))
 
 
 class TableRows:
@@ -91,13 +95,18 @@ class TableRows:
         """Return unit vectors of suspects to search with, `[suspects, 1, width]`."""
         return sketch(self.scheme.tokens(suspects), self.projection)
 
-    def comparer(self, suspects: TableDescriptors) -> Comparer:
-        """Return what compares one suspect with some rows; the score is in nats, against rivals."""
+    def comparer(self, suspects: TableDescriptors, exclude: IndexArray | None) -> Comparer:
+        """Return what compares one suspect with some rows; the score is in nats, against rivals.
+
+        A suspect that is a row itself is not counted among those that its values are rare among:
+        else the rows that show how alike clean samples are would seem less alike than these.
+        """
 
         def compare_one(position: int, row_positions: IndexArray) -> tuple[FloatArray, FloatArray]:
             one = suspects.take(np.array([position]))
-            nats = self.scheme.log_likelihood_ratio(one, self.rows.take(row_positions))
-            most = float(self.scheme.log_likelihood_ratio(one, one)[0])
+            own = int(exclude is not None and exclude[position] >= 0)
+            nats = self.scheme.log_likelihood_ratio(one, self.rows.take(row_positions), own)
+            most = float(self.scheme.log_likelihood_ratio(one, one, own)[0])
             similarity = (nats / max(most, 1e-9)).clip(-1, 1)
             ordered = np.sort(nats)[::-1]
             rival = np.where(nats == ordered[0], ordered[min(1, len(nats) - 1)], ordered[0])
@@ -127,27 +136,28 @@ class TableScheme:
         ]
 
     def log_likelihood_ratio(
-        self, one: TableDescriptors, rows: TableDescriptors
+        self, one: TableDescriptors, rows: TableDescriptors, own: int = 0
     ) -> NDArray[np.float64]:
         """Return [rows] nats for "the single row `one` was copied from this row" against chance.
 
         A copy is either a plain one, in which a field may have been changed, or a rounded one;
-        both are equally likely beforehand.
+        both are equally likely beforehand. `own` is 1 where `one` is a training row itself, whose
+        values count only the others.
         """
-        hypotheses = [self._copied(one, rows, edit) for edit in (PLAIN_COPY, ROUNDED_COPY)]
+        hypotheses = [self._copied(one, rows, edit, own) for edit in (PLAIN_COPY, ROUNDED_COPY)]
         return np.asarray(np.logaddexp(*hypotheses) - np.log(2))
 
     def _copied(
-        self, one: TableDescriptors, rows: TableDescriptors, edit: CopyModel
+        self, one: TableDescriptors, rows: TableDescriptors, edit: CopyModel, own: int
     ) -> NDArray[np.float64]:
         total = np.zeros(len(rows))
         for column, known in enumerate(self.sorted_numbers):
             total += self._number_evidence(
-                known, float(one.numbers[0, column]), rows.numbers[:, column], edit
+                known, float(one.numbers[0, column]), rows.numbers[:, column], edit, own
             )
         for column, frequency in enumerate(self.frequencies):
             value = one.categories[0, column]
-            share = float(self._share(frequency.get(value, 0)))
+            share = float(self._share(frequency.get(value, 0) - own))
             total += np.where(
                 rows.categories[:, column] == value,
                 np.log((1 - edit.changed_category) / share),
@@ -160,18 +170,23 @@ class TableScheme:
         return np.minimum(share, 1.0)
 
     def _number_evidence(
-        self, known: NDArray[np.float64], value: float, other: NDArray[np.float64], edit: CopyModel
+        self,
+        known: NDArray[np.float64],
+        value: float,
+        other: NDArray[np.float64],
+        edit: CopyModel,
+        own: int,
     ) -> NDArray[np.float64]:
         """Nats for copying against the chance that a random row is at least as near to `value`."""
         if math.isnan(value):
-            none = float(self._share(self.rows - len(known)))
+            none = float(self._share(self.rows - len(known) - own))
             alike, apart = np.log(edit.same / none), np.log(edit.changed / max(1 - none, 0.01))
             return np.asarray(np.where(np.isnan(other), alike, apart), np.float64)
         distance = np.abs(value - other)
         slack = 1e-9 * max(abs(value), 1.0)
         first = np.searchsorted(known, value - distance - slack, "left")
         last = np.searchsorted(known, value + distance + slack, "right")
-        share = self._share(last - first)
+        share = self._share(last - first - own)
         nats = np.select(
             [distance <= slack, is_rounding(value, other)],
             [np.log(edit.same / share), np.log(edit.rounded / share)],
@@ -222,7 +237,7 @@ def _hashed(codes: NDArray[np.uint64], name: str) -> NDArray[np.int64]:
     return (mixed % np.uint64(HASHED_FEATURES)).astype(np.int64)
 
 
-def _as_categories(column: pd.Series) -> NDArray[np.object_]:
-    """Return folded text; missing values are a category of their own."""
-    text = column.astype(object).where(column.notna(), "")
-    return np.array([fold_text(str(value)) for value in text], object)
+def _folded_cell(value: Any) -> str:
+    """Return a cell without case and punctuation; one of nothing else keeps it."""
+    cell = cell_of(value)
+    return fold_text(cell) or cell

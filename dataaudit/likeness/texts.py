@@ -7,10 +7,10 @@ inverse document frequency, and compared by the words that they share, weighted 
 from __future__ import annotations
 
 import math
-import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from scipy import sparse
 from sklearn.feature_extraction.text import HashingVectorizer
 
 from dataaudit.likeness.descriptors import FloatArray, IndexArray, TextDescriptors
+from dataaudit.likeness.meaning import fold_text, words_of
 from dataaudit.likeness.search import HASHED_FEATURES, Comparer, sketch, sketch_projection
 
 REFINED_TEXTS = 10
@@ -29,14 +30,14 @@ def describe_texts(texts: Sequence[str]) -> TextDescriptors:
     folded = [fold_text(text) for text in texts]
     words, grams = _vectorizers()
     counts = sparse.csr_matrix(words.transform(folded) + grams.transform(folded))
-    return TextDescriptors(np.array(folded, object), counts)
+    keys = np.array([text_key(text) for text in texts], "S16")
+    return TextDescriptors(np.array(folded, object), counts, keys)
 
 
-def fold_text(text: str) -> str:
-    """Return the text without case, punctuation, accents' encoding and repeated blanks."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    kept = "".join(c if c.isalnum() else "" if c in "'’" else " " for c in folded)
-    return " ".join(kept.split())
+def text_key(text: str) -> bytes:
+    """Return 16 bytes that two texts share only if they are the same up to case and punctuation."""
+    words = words_of(text).encode("utf-8", "surrogatepass")
+    return blake2b(words, digest_size=16).digest()
 
 
 class TextRows:
@@ -60,7 +61,7 @@ class TextRows:
         """Return unit vectors of suspects to search with, `[suspects, 1, width]`."""
         return sketch(suspects.counts, self.projection)
 
-    def comparer(self, suspects: TextDescriptors) -> Comparer:
+    def comparer(self, suspects: TextDescriptors, exclude: IndexArray | None) -> Comparer:
         """Return what compares one suspect with some rows; the score grows steeply near 1."""
 
         def compare_one(position: int, row_positions: IndexArray) -> tuple[FloatArray, FloatArray]:

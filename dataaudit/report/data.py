@@ -19,6 +19,10 @@ Role = Literal["train", "held_out", "suspects"]
 Kind = Literal["exact", "near", "near, no influence seen", "influence only", "none"]
 
 
+NO_LABEL = "none given"
+"""Shown in place of the label of a suspect that has none."""
+
+
 class Section(BaseModel):
     """Base of every part: cannot be changed, refuses unknown fields and numbers JSON lacks."""
 
@@ -276,13 +280,6 @@ class DisagreeingRows(Section):
     similarity: float = Field(description="at most 1, the same content")
 
 
-class ExactCopy(Section):
-    """A suspect and a training row of the same content."""
-
-    query_id: SampleId
-    row_id: SampleId
-
-
 class SharedGroup(Section):
     """A group (patient, user, document) that stands on both sides."""
 
@@ -307,11 +304,10 @@ class Leakage(Section):
     hits_per_class: list[ClassHits]
     pairs: list[LeakPair]
     pairs_left_out: int = Field(description="flagged pairs that only contamination.parquet holds")
-    exact_copies: int = Field(description="suspects identical to a training row, flagged or not")
-    exact_copies_not_flagged: list[ExactCopy] = Field(
-        description="of these, those as common as repeats are among the training rows"
+    exact_copies: int = Field(description="suspects identical to a training row; all are flagged")
+    rows_repeated: int = Field(
+        default=0, description="training rows identical to another one: repeats by nature"
     )
-    exact_copies_not_flagged_left_out: int
     disagreeing_rows: list[DisagreeingRows]
     disagreeing_rows_left_out: int
     shared_groups: list[SharedGroup] | None = Field(

@@ -239,14 +239,33 @@ def _leakage_finding(leakage: Leakage | None) -> Finding:
             section="leakage",
             severity="clear",
         )
+    words = [f"{kinds_in_words(leakage.kinds)}."]
+    if leakage.exact_copies and leakage.rows_repeated:
+        words.append(
+            f"{formats.rows(leakage.rows_repeated, 'training row')} "
+            f"{'is' if leakage.rows_repeated == 1 else 'are'} identical to another one, too."
+        )
+    # The first reason is the number that the title states.
+    words.append(_as_sentences(leakage.reasons[1:]))
     return Finding(
-        title=f"{formats.count(leakage.suspects_flagged)} of "
-        f"{formats.rows(leakage.suspects, 'evaluation sample')} also "
-        f"{'stands' if leakage.suspects_flagged == 1 else 'stand'} in the training set",
-        text=f"{kinds_in_words(leakage.kinds)}. {_metric_sentence(leakage)}".strip(),
+        title=leaks_in_words(leakage),
+        text=" ".join(word for word in (*words, _metric_sentence(leakage)) if word),
         section="leakage",
         severity="serious",
     )
+
+
+def leaks_in_words(leakage: Leakage) -> str:
+    """Say how many samples stand in the training set, and how many only resemble a row of it."""
+    same = leakage.exact_copies
+    alike = leakage.suspects_flagged - same
+    samples = formats.rows(leakage.suspects, "evaluation sample")
+    resemble = f"{'resembles' if alike == 1 else 'resemble'} a training row"
+    if not same:
+        return f"{formats.count(alike)} of {samples} {resemble}"
+    stand = f"also {'stands' if same == 1 else 'stand'} in the training set"
+    title = f"{formats.count(same)} of {samples} {stand}"
+    return f"{title}, {formats.count(alike)} more {resemble}" if alike else title
 
 
 def _as_sentences(reasons: Sequence[str]) -> str:

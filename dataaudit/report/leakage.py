@@ -13,7 +13,6 @@ from dataaudit.flags.results import ContaminationFlags
 from dataaudit.report.data import (
     ClassHits,
     DisagreeingRows,
-    ExactCopy,
     Kind,
     KindCount,
     Leakage,
@@ -54,8 +53,7 @@ def build_leakage(
     best = flagged.drop_duplicates("query_id")
     pool.reserve(PAIR_BYTES * len(shown))
     kinds = best["kind"].value_counts()
-    exact = flags.evidence["kind"] == "exact"
-    repeats = flags.table.loc[exact & ~flags.table["flagged"], ["query_id", "row_id"]]
+    exact = (flags.evidence["kind"] == "exact").to_numpy()
     judgement = judge_leaks(flags)
     return Leakage(
         outcome=judgement.outcome,
@@ -80,12 +78,8 @@ def build_leakage(
         ],
         pairs=[_pair(line, evidence, pool) for line in shown.to_dict("records")],
         pairs_left_out=len(flagged) - len(shown),
-        exact_copies=int(exact.sum()),
-        exact_copies_not_flagged=[
-            ExactCopy(query_id=plain_id(query_id), row_id=plain_id(row_id))
-            for query_id, row_id in repeats.head(ROWS_IN_TABLE).itertuples(index=False)
-        ],
-        exact_copies_not_flagged_left_out=max(0, len(repeats) - ROWS_IN_TABLE),
+        exact_copies=int(flags.table.loc[exact, "query_id"].nunique()),
+        rows_repeated=flags.rows_repeated,
         **_disagreeing(flags),
         **_shared_groups(flags),
         method=flags.method,

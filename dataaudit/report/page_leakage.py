@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from dataaudit.report import formats
 from dataaudit.report.charts.bars import count_bars
 from dataaudit.report.charts.intervals import metric_comparison
-from dataaudit.report.data import Leakage, LeakPair, Sample
+from dataaudit.report.data import NO_LABEL, Leakage, LeakPair, Sample
 from dataaudit.report.differences import FieldPair, Piece, field_pairs, text_pieces
 from dataaudit.report.page_parts import Fact, Figure, Table
 
@@ -64,11 +64,9 @@ def view_leakage(leakage: Leakage, samples: Mapping[str, Sample]) -> LeakageView
     figures = [_metric(leakage), _kinds(leakage), _classes(leakage)]
     pairs = [_pair(pair, samples) for pair in leakage.pairs]
     return LeakageView(
-        title="Evaluation samples in the training set"
-        if leakage.suspects_flagged
-        else "No evaluation sample was found in the training set",
+        title=_title(leakage),
         introduction=_introduction(leakage),
-        tables=[*_exact_copies(leakage), *_disagreeing_rows(leakage), *_shared_groups(leakage)],
+        tables=[*_disagreeing_rows(leakage), *_shared_groups(leakage)],
         figures=[figure for figure in figures if figure is not None],
         kinds=list(dict.fromkeys(pair.kind for pair in pairs)),
         pairs=pairs,
@@ -79,34 +77,41 @@ def view_leakage(leakage: Leakage, samples: Mapping[str, Sample]) -> LeakageView
     )
 
 
+def _title(leakage: Leakage) -> str:
+    if leakage.suspects_flagged:
+        return "Evaluation samples in the training set"
+    if leakage.outcome == "cannot tell":
+        return "Whether evaluation samples stand in the training set cannot be told"
+    return "No evaluation sample was found in the training set"
+
+
 def _introduction(leakage: Leakage) -> str:
     suspects = formats.rows(leakage.suspects, "suspect")
     rate = formats.set_percent(leakage.false_discovery_rate)
-    if not leakage.suspects_flagged:
-        return (
-            f"None of {suspects} was found in the training set, at a false discovery rate of "
-            f"{rate}."
+    alike = leakage.suspects_flagged - leakage.exact_copies
+    parts = []
+    if leakage.exact_copies:
+        parts.append(
+            f"{formats.count(leakage.exact_copies)} of {suspects} "
+            f"{'is' if leakage.exact_copies == 1 else 'are'} identical to a training row"
+            f" ({formats.count(leakage.rows_repeated)} training rows are to another one)."
         )
-    return (
-        f"{formats.count(leakage.suspects_flagged)} of {suspects} "
-        f"{'was' if leakage.suspects_flagged == 1 else 'were'} found in the training set. "
-        f"At most {rate} of such finds are expected to be false alarms."
-    )
-
-
-def _exact_copies(leakage: Leakage) -> list[Table]:
-    if not leakage.exact_copies_not_flagged:
-        return []
-    more = leakage.exact_copies_not_flagged_left_out
-    return [
-        Table(
-            f"{formats.rows(len(leakage.exact_copies_not_flagged) + more, 'suspect')} of the same "
-            "content as a training row, not counted as leaks because training rows repeat each "
-            f"other as often{f' ({formats.count(more)} left out here)' if more else ''}",
-            ["suspect", "training row"],
-            [[str(copy.query_id), str(copy.row_id)] for copy in leakage.exact_copies_not_flagged],
+    if alike:
+        parts.append(
+            f"{formats.count(alike)} of {suspects} {'resembles' if alike == 1 else 'resemble'} a "
+            f"training row more than clean samples do. At most {rate} of such finds are expected "
+            "to be false alarms."
         )
-    ]
+    if leakage.outcome == "clear":
+        parts.append(
+            f"None of {suspects} is identical to a training row, and none resembles one more than "
+            f"clean samples do, at a false discovery rate of {rate}."
+        )
+    # Where leaks were found, the first reason is their number.
+    reasons = leakage.reasons if leakage.outcome == "cannot tell" else leakage.reasons[1:]
+    if reasons and leakage.outcome != "clear":
+        parts.append(f"Not all could be told: {'; '.join(reasons)}.")
+    return " ".join(parts)
 
 
 def _disagreeing_rows(leakage: Leakage) -> list[Table]:
@@ -241,9 +246,9 @@ def _pair(pair: LeakPair, samples: Mapping[str, Sample]) -> PairView:
     if suspect is not None and row is not None:
         pieces = text_pieces(suspect.text or "", row.text or "")
         fields = field_pairs(suspect.fields, row.fields)
+    differ = bool(suspect and row and suspect.label not in (row.label, NO_LABEL))
     only_fields = bool(fields) and not any(pieces)
     if only_fields and suspect is not None and row is not None:
-        differ = suspect.label != row.label
         fields = [FieldPair("label", suspect.label, row.label, differ), *fields]
     facts = [Fact("p-value", formats.p_value(pair.p_value))]
     if pair.content_score is not None:
@@ -254,7 +259,7 @@ def _pair(pair: LeakPair, samples: Mapping[str, Sample]) -> PairView:
         kind=KIND_TITLES[pair.kind],
         suspect=_side(f"Suspect {pair.query_id}", suspect, pieces[0]),
         row=_side(f"Training row {pair.row_id}", row, pieces[1]),
-        labels_differ=bool(suspect and row and suspect.label != row.label),
+        labels_differ=differ,
         fields=fields,
         facts=facts,
         complete=suspect is not None and row is not None,

@@ -17,6 +17,7 @@ def composition(loaded: Loaded) -> pd.DataFrame:
     lines = [
         {"split": samples.role, "class": name, "rows": count}
         for samples in splits
+        if samples.labelled
         for name, count in samples.kind.counts(samples.labels, samples.classes, loaded.train.labels)
     ]
     return pd.DataFrame(lines, columns=["split", "class", "rows"])

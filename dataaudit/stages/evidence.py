@@ -13,6 +13,7 @@ from dataaudit.datasets.images import thumbnail
 from dataaudit.datasets.samples import Batch, Samples
 from dataaudit.datasets.words import text_of
 from dataaudit.flags.results import MislabelFlags
+from dataaudit.report.data import NO_LABEL
 from dataaudit.report.evidence import Exhibit, RowEvidence
 from dataaudit.scoring.blocks import ScoreBlocks
 
@@ -214,7 +215,9 @@ def _exhibits(
 
 
 def _shown(samples: Samples, batch: Batch) -> list[Exhibit]:
-    labels = [_label_text(label) for label in samples.label_values(batch.labels)]
+    labels = [NO_LABEL] * len(batch)
+    if samples.labelled:
+        labels = [_label_text(label) for label in samples.label_values(batch.labels)]
     contents = [None] * len(batch)
     if samples.content_column:
         contents = batch.frame[samples.content_column].tolist()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,10 @@ from numpy.typing import NDArray
 
 from dataaudit.config import AuditConfig
 from dataaudit.datasets.samples import Samples
-from dataaudit.errors import DataError
+from dataaudit.errors import DataAuditError, RunDirectoryError
+from dataaudit.flags.clean_null import FEWEST_SCORES, clean_null
 from dataaudit.flags.consequence import (
+    NO_METRIC,
     disagreeing_duplicates,
     identical_pairs,
     metric_without,
@@ -23,12 +26,14 @@ from dataaudit.flags.contamination import (
     PairDecisions,
     flag_contamination,
     influence_scores,
+    shown_pairs,
 )
-from dataaudit.flags.null_distribution import fit_null
+from dataaudit.flags.null_distribution import Null, fit_null
 from dataaudit.flags.results import ContaminationFlags
 from dataaudit.inputs import Loaded
 from dataaudit.likeness.describing import RowSearch
-from dataaudit.likeness.identity import content_keys
+from dataaudit.likeness.descriptors import Descriptors
+from dataaudit.likeness.identity import Identity, identity, nothing_identical
 from dataaudit.likeness.matching import Matcher, Matches
 from dataaudit.mirror.unlearning import reactions, unlearned
 from dataaudit.stages.scoring import ITSELF, Scores
@@ -42,7 +47,6 @@ INFLUENCE_SUSPECTS = 1000
 INFLUENCE_CALIBRATION = 200
 BACKGROUNDS = 24
 """Clean queries that a row's reaction is judged against."""
-FEWEST_ROWS = 20
 CLEARLY_ALIKE = 0.01
 """A p-value up to which one kind of evidence counts as seen."""
 
@@ -55,6 +59,9 @@ def find_contamination(
 ) -> ContaminationFlags | None:
     """Flag suspects that are probably copies of training rows; None where none are given.
 
+    Whatever goes wrong here ends in the outcome "cannot tell" with its reason: other results of
+    the audit do not depend on it.
+
     Parameters
     ----------
     loaded : Loaded
@@ -64,70 +71,154 @@ def find_contamination(
     """
     if loaded.suspects is None or scores.suspects is None:
         return None
-    generator = np.random.default_rng(config.mirror.seed)
-    search = RowSearch.over(loaded)
-    suspects = search.describe(loaded.suspects)
-    matcher = Matcher(search.rows)
-    found = matcher.match(suspects, keep=MATCHES)
-    count = min(CALIBRATION_ROWS, len(loaded.train))
-    if count < FEWEST_ROWS:
-        raise DataError(
-            f"{loaded.train.source.description}: has {count} rows; to judge how alike clean "
-            f"samples are, at least {FEWEST_ROWS} are needed; leave out suspects:"
+    try:
+        search = RowSearch.over(loaded)
+        suspects = search.describe(loaded.suspects)
+        same = identity(search.rows, suspects)
+    except _PASSED_ON:
+        raise
+    except Exception as error:
+        return _conclude(
+            loaded,
+            scores,
+            config,
+            _identical_only(
+                loaded, nothing_identical(len(loaded.suspects)), config, _in_words(error)
+            ),
         )
-    clean = np.sort(generator.choice(len(loaded.train), count, replace=False))
+    try:
+        found = _search(loaded, search, suspects, same, config)
+    except _PASSED_ON:
+        raise
+    except Exception as error:
+        found = _identical_only(loaded, same, config, _in_words(error))
+    return _conclude(loaded, scores, config, found)
+
+
+_PASSED_ON = (OSError, MemoryError, RunDirectoryError)
+"""Errors that are not about the suspects: a full disk, say."""
+
+
+def _in_words(error: Exception) -> str:
+    if isinstance(error, DataAuditError):
+        return str(error)
+    said = str(error).partition("\n")[0][:200]
+    return f"the search for leaks failed ({type(error).__name__}: {said})"
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What was found, before anything is said of its consequences.
+
+    `evidence` is aligned with `decisions.table`; `doubts` say what could not be judged.
+    """
+
+    decisions: PairDecisions
+    evidence: pd.DataFrame
+    doubts: list[str]
+    notes: list[str]
+    repeated: int
+    disagreeing: pd.DataFrame | None = None
+
+
+def _search(
+    loaded: Loaded,
+    search: RowSearch,
+    suspects: Descriptors,
+    same: Identity,
+    config: AuditConfig,
+) -> _Found:
+    """Look for suspects that are alike to a row, and judge how unusual that is."""
+    generator = np.random.default_rng(config.mirror.seed)
+    matcher = Matcher(search.rows)
+    found = with_identical_first(matcher.match(suspects, keep=MATCHES), matcher, suspects, same)
+    # Suspects that are not identical to a row are held against rows that are not to another.
+    single = np.flatnonzero(same.times == 1)
+    count = min(CALIBRATION_ROWS, len(single))
+    clean = np.sort(generator.choice(single, count, replace=False))
     clean_matches = matcher.match(search.rows.take(clean), keep=1, exclude=clean)
-    keys = content_keys(search.rows)
-    exact = exact_copies(keys, content_keys(suspects), clean)
-    influence = _influence(loaded, search, matcher, found, generator)
+    similar = found.score[~same.suspects, 0]
+    level = config.flags.false_discovery_rate
+    null, notes = clean_null(clean_matches.score[:, 0], similar, level, config.mirror.seed)
+    if isinstance(null, str) and same.repeated:
+        null += f" ({same.repeated} of {len(same.times)} are identical to another one)"
+    influence = None
+    if isinstance(null, Null):
+        influence = _influence(loaded, search, matcher, found, generator)
+    exact = ExactCopies(identical_pairs_of(found, same), same.repeated, len(loaded.train))
+    assert loaded.suspects is not None
     decisions = flag_contamination(
         loaded.suspects.ids.tolist(),
         loaded.train.ids.tolist(),
         found.rows,
         found.score,
-        clean_matches.score[:, 0],
+        null,
         influence=None if influence is None else influence.suspects,
-        influence_calibration=None if influence is None else influence.clean,
+        influence_null=None if influence is None else influence.null,
+        exact=exact,
+        level=level,
+    )
+    doubts = [doubt for doubt in (exact.by_chance, null) if isinstance(doubt, str) and doubt]
+    disagreeing = _disagreeing(loaded.train, same, clean, clean_matches)
+    evidence = _evidence(decisions, found)
+    return _Found(decisions, evidence, doubts, notes, same.repeated, disagreeing)
+
+
+def with_identical_first(
+    found: Matches, matcher: Matcher, suspects: Descriptors, same: Identity
+) -> Matches:
+    """Put the rows that a suspect is identical to before all others; the search may miss them."""
+    missed = np.flatnonzero(same.suspects & ~identical_pairs_of(found, same).any(axis=1))
+    rows, similarity, score = found.rows.copy(), found.similarity.copy(), found.score.copy()
+    if len(missed):
+        rows[missed, -1] = same.row[missed]
+        score[missed, -1] = matcher.scores_of_pairs(suspects.take(missed), same.row[missed])
+    identical = identical_pairs_of(Matches(rows, similarity, score), same)
+    similarity[identical] = 1.0
+    order = np.argsort(~identical, axis=1, kind="stable")
+    return Matches(
+        np.take_along_axis(rows, order, axis=1),
+        np.take_along_axis(similarity, order, axis=1),
+        np.take_along_axis(score, order, axis=1),
+    )
+
+
+def identical_pairs_of(found: Matches, same: Identity) -> NDArray[np.bool_]:
+    """Tell which matches are identical to their suspect, `[suspects, matches]`."""
+    if len(same.keys) == 0:
+        return np.zeros(found.rows.shape, bool)
+    return (same.keys[found.rows] == same.suspect_keys[:, None]) & (found.rows >= 0)
+
+
+def _identical_only(loaded: Loaded, same: Identity, config: AuditConfig, reason: str) -> _Found:
+    """Name the identical suspects alone, where nothing else could be looked for."""
+    rows = same.row[:, None]
+    score = np.where(rows >= 0, 0.0, -np.inf)
+    found = Matches(rows, np.where(rows >= 0, 1.0, -np.inf).astype(np.float32), score)
+    exact = ExactCopies(rows >= 0, same.repeated, len(loaded.train))
+    assert loaded.suspects is not None
+    decisions = flag_contamination(
+        loaded.suspects.ids.tolist(),
+        loaded.train.ids.tolist(),
+        rows,
+        score,
+        reason,
         exact=exact,
         level=config.flags.false_discovery_rate,
     )
-    evidence = _evidence(decisions, found, exact)
-    flags = _with_consequence(loaded, scores, decisions, evidence, config)
-    return replace(
-        flags,
-        disagreeing_duplicates=_disagreeing(loaded.train, keys, clean, clean_matches),
-        shared_groups=_shared_groups(loaded.train, loaded.suspects),
-    )
-
-
-def exact_copies(
-    keys: NDArray[np.object_], suspect_keys: NDArray[np.object_], clean: IndexArray
-) -> ExactCopies:
-    """Say which suspects and calibration rows are identical to a training row.
-
-    Parameters
-    ----------
-    keys, suspect_keys : `[rows]`, `[suspects]`
-        From `content_keys`.
-    clean : `[calibration rows]`
-        Their positions among the rows.
-    """
-    times = pd.Series(keys).map(pd.Series(keys).value_counts()).to_numpy()
-    return ExactCopies(
-        suspects=np.isin(suspect_keys.astype("S16"), keys.astype("S16")),
-        calibration=times[clean] > 1,
-        repeated=int((times > 1).sum()),
-        rows=len(keys),
-    )
+    doubts = [doubt for doubt in (exact.by_chance, reason) if doubt]
+    return _Found(decisions, _evidence(decisions, found), doubts, [], same.repeated)
 
 
 def _disagreeing(
-    train: Samples, keys: NDArray[np.object_], clean: IndexArray, clean_matches: Matches
+    train: Samples, same: Identity, clean: IndexArray, clean_matches: Matches
 ) -> pd.DataFrame:
     """List identical rows of all, and near ones of the calibration sample, whose labels differ."""
     given = train.label_values()
-    identical = identical_pairs(keys.tolist(), given)
-    near = fit_null(clean_matches.score[:, 0]).excluded & (clean_matches.rows[:, 0] >= 0)
+    identical = identical_pairs(same.keys.tolist(), given)
+    near = np.zeros(len(clean), bool)
+    if np.isfinite(clean_matches.score).sum() >= FEWEST_SCORES:
+        near = fit_null(clean_matches.score[:, 0]).excluded & (clean_matches.rows[:, 0] >= 0)
     pairs = np.concatenate(
         [identical, np.stack([clean[near], clean_matches.rows[near, 0]], axis=1)]
     )
@@ -144,10 +235,10 @@ def _shared_groups(train: Samples, suspects: Samples) -> pd.DataFrame | None:
 
 @dataclass(frozen=True)
 class _Influence:
-    """`suspects` `[suspects, matches]` and `clean` `[calibration suspects]`, robust deviations."""
+    """`suspects` `[suspects, matches]`, robust deviations, and how clean suspects score."""
 
     suspects: FloatArray
-    clean: FloatArray
+    null: Null
 
 
 def _influence(
@@ -157,10 +248,15 @@ def _influence(
     found: Matches,
     generator: np.random.Generator,
 ) -> _Influence | None:
-    """Unlearn the suspects, and clean queries for comparison; None without held-out samples."""
+    """Unlearn the suspects, and clean queries for comparison.
+
+    None without labels, or with too few held-out samples to compare with.
+    """
     rows, alike = found.rows, found.score[:, 0]
     suspects, held_out = loaded.suspects, loaded.held_out
-    if suspects is None or held_out is None or len(held_out) < 2 * BACKGROUNDS:
+    if suspects is None or held_out is None or len(held_out) < BACKGROUNDS + FEWEST_SCORES:
+        return None
+    if not suspects.labelled:
         return None
     order = generator.permutation(len(held_out))
     backgrounds = [
@@ -179,40 +275,58 @@ def _influence(
     changes, background = reactions(
         loaded.model, loaded.task, held_out, clean, loaded.train, clean_matches, backgrounds
     )
-    return _Influence(scores, influence_scores(changes, background)[:, 0])
+    calibration = influence_scores(changes, background)[:, 0]
+    if np.isfinite(calibration).sum() < FEWEST_SCORES:
+        return None
+    return _Influence(scores, fit_null(calibration, trusted=True))
 
 
-def _with_consequence(
-    loaded: Loaded,
-    scores: Scores,
-    decisions: PairDecisions,
-    evidence: pd.DataFrame,
-    config: AuditConfig,
+def _conclude(
+    loaded: Loaded, scores: Scores, config: AuditConfig, found: _Found
 ) -> ContaminationFlags:
-    assert loaded.suspects is not None
+    """Say what the flags mean: for the metric, for the classes, for groups."""
+    suspects, decisions = loaded.suspects, found.decisions
+    assert suspects is not None
     assert scores.suspects is not None
     flagged = np.isin(
-        np.arange(len(loaded.suspects)),
-        pd.Index(loaded.suspects.ids).get_indexer(decisions.flagged_queries),
+        np.arange(len(suspects)), pd.Index(suspects.ids).get_indexer(decisions.flagged_queries)
     )
-    right = loaded.task.metric(scores.suspects.predictions(ITSELF), loaded.suspects.labels)
-    metric = metric_without(right, flagged, seed=config.mirror.seed)
-    columns = ["query_id", "row_id", "rank", "score", "p_value", "flagged"]
-    table = decisions.table[columns].astype({"rank": np.int64})
-    # Ids come back as Python objects; the tables keep the types of the files.
-    for column, samples in (("query_id", loaded.suspects), ("row_id", loaded.train)):
-        table[column] = table[column].to_numpy().astype(samples.ids.dtype)
+    metric, hits = NO_METRIC, pd.DataFrame({"class": [], "suspects": [], "flagged": []})
+    if suspects.labelled:
+        right = loaded.task.metric(scores.suspects.predictions(ITSELF), suspects.labels)
+        metric = metric_without(right, flagged, seed=config.mirror.seed)
+        hits = _hits_per_class(suspects, flagged)
+    notes = [*decisions.notes, *found.notes]
+    if not suspects.labelled:
+        notes.append(f"the suspects have no labels, so {loaded.task.metric_name} is left out")
     return ContaminationFlags(
-        table=table,
-        evidence=evidence,
+        table=_as_in_files(decisions.table, suspects, loaded.train),
+        evidence=found.evidence,
         false_discovery_rate=config.flags.false_discovery_rate,
         metric_name=loaded.task.metric_name,
         metric_all=metric.everything,
         metric_clean=metric.clean,
         metric_difference=metric.difference,
-        hits_per_class=_hits_per_class(loaded.suspects, flagged),
-        method=_method(decisions),
+        hits_per_class=hits,
+        method=_method(notes),
+        disagreeing_duplicates=found.disagreeing,
+        shared_groups=_shared_groups(loaded.train, suspects),
+        doubts=found.doubts,
+        rows_repeated=found.repeated,
     )
+
+
+def _as_in_files(table: pd.DataFrame, suspects: Samples, train: Samples) -> pd.DataFrame:
+    """Return the contract's columns; ids come back as Python objects and get the files' types."""
+    columns = ["query_id", "row_id", "rank", "score", "p_value", "flagged"]
+    shown = table[columns].astype({"rank": np.int64})
+    for column, samples in (("query_id", suspects), ("row_id", train)):
+        values = shown[column]
+        if not values.isna().any():
+            shown[column] = values.to_numpy().astype(samples.ids.dtype)
+        elif samples.ids.dtype.kind in "iu":
+            shown[column] = values.astype("Int64")
+    return shown
 
 
 def _hits_per_class(suspects: Samples, flagged: NDArray[np.bool_]) -> pd.DataFrame:
@@ -225,24 +339,22 @@ def _hits_per_class(suspects: Samples, flagged: NDArray[np.bool_]) -> pd.DataFra
     return table.assign(flagged=[count for _, count in hits])
 
 
-def _evidence(decisions: PairDecisions, found: Matches, exact: ExactCopies) -> pd.DataFrame:
+def _evidence(decisions: PairDecisions, found: Matches) -> pd.DataFrame:
     """Return what each pair of `decisions.table` rests on, in its order."""
     table = decisions.table
-    lines, places = np.nonzero(found.rows >= 0)
-    # The best match of a suspect that is identical to a row is such a row.
-    identical = exact.suspects[lines] & (places == 0)
-    kinds = [_kind(pair, same) for pair, same in zip(table.itertuples(), identical, strict=True)]
+    lines, places = np.nonzero(shown_pairs(found.rows))
+    similarity = found.similarity[lines, places].astype(np.float64)
     return pd.DataFrame(
         {
-            "content_score": found.similarity[lines, places].astype(np.float64),
+            "content_score": np.where(np.isfinite(similarity), similarity, np.nan),
             "influence_score": table["influence"].to_numpy(np.float64),
-            "kind": kinds,
+            "kind": [_kind(pair) for pair in table.itertuples()],
         }
     )
 
 
-def _kind(pair: Any, same: bool) -> str:
-    if same:
+def _kind(pair: Any) -> str:
+    if pair.identical:
         return "exact"
     if not pair.flagged:
         return "none"
@@ -253,13 +365,14 @@ def _kind(pair: Any, same: bool) -> str:
     return "near, no influence seen"
 
 
-def _method(decisions: PairDecisions) -> str:
+def _method(notes: Sequence[str]) -> str:
     return " ".join(
         [
-            "Each suspect was compared with the training rows that look most like it, and was "
+            "A suspect that is identical to a training row is counted as it is. Of the others, "
+            "each was compared with the training rows that look most like it, and was "
             "unlearned to see whether its match reacts more than to clean samples. P-values "
             "compare a suspect with training rows held against the rest of the training set; "
-            "suspects are flagged by Benjamini–Hochberg.",
-            *(f"{note[:1].upper()}{note[1:]}." for note in decisions.notes),
+            "suspects that only resemble a row are flagged by Benjamini–Hochberg.",
+            *(f"{note[:1].upper()}{note[1:]}." for note in notes),
         ]
     )

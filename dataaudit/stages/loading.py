@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 
 from dataaudit.config import AuditConfig, DataConfig
+from dataaudit.datasets.like_training import open_suspects, read_like
 from dataaudit.datasets.load import open_samples, samples_from_object
 from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Role, Samples
@@ -127,9 +129,9 @@ def assemble(
 ) -> Loaded:
     """Open the splits with one set of classes, and join them with the model."""
 
-    def open_split(role: Role, classes: Classes) -> Samples:
+    def settings_of(role: Role, classes: Classes) -> ReadSettings:
         columns: DataConfig = getattr(config, role) or config.train
-        settings = ReadSettings(
+        return ReadSettings(
             role,
             columns.label,
             id_column=columns.id,
@@ -142,14 +144,13 @@ def assemble(
             separator=columns.separator,
             output_names=adapter.class_names,
         )
-        return opened(splits[role], settings)
 
     device = device_of(config.device)
     kind = KINDS[config.task]
     known_classes = adapter.label_values if kind.indices else None
     _refuse_other_order(config.classes, known_classes or adapter.class_names)
     classes: Classes = config.classes or known_classes
-    rows = Screening(open_split("train", classes), config.bad_rows)
+    rows = Screening(opened(splits["train"], settings_of("train", classes)), config.bad_rows)
     model = adapter.trained(rows.samples, preprocess, config.mirror.seed).to(device)
     # Refused now, not after the rows have been read: a choice of parameters that has none.
     moving_parameters(model.module, config.mirror.parameters)
@@ -169,7 +170,12 @@ def assemble(
     for role in roles:
         if splits.get(role) is not None:
             known = list(train.classes) or None
-            screening = Screening(open_split(role, known), config.bad_rows)
+            settings, open_split = settings_of(role, known), partial(opened, splits[role])
+            if role == "suspects":
+                samples = open_suspects(open_split, settings, train)
+            else:
+                samples = open_split(settings)
+            screening = Screening(read_like(samples, train), config.bad_rows)
             screening.check_inputs(model)
             if role == "held_out":
                 repeats = _without_repeated(screening, train)

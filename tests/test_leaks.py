@@ -1,0 +1,264 @@
+"""The search for leaks as a stage: identity is a fact, and what cannot be told is said."""
+
+import io
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from dataaudit.config import config_from_python
+from dataaudit.flags.judgement import judge_leaks
+from dataaudit.stages.leaks import find_contamination
+from dataaudit.stages.loading import load_objects
+
+FEATURES = ["f0", "f1", "f2", "f3"]
+
+
+def blobs(rows: int, seed: int) -> pd.DataFrame:
+    """Three classes in four dimensions."""
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(0, 3, rows)
+    centres = np.random.default_rng(99).normal(0, 2.2, (3, 4))
+    values = (centres[labels] + generator.normal(size=(rows, 4))).astype(np.float32)
+    return pd.DataFrame(values, columns=FEATURES).assign(label=labels)
+
+
+def numbers_of_columns(frame: pd.DataFrame) -> torch.Tensor:
+    names = [name for name in frame.columns if name in FEATURES]
+    values = frame[names].apply(pd.to_numeric, errors="coerce").fillna(0)
+    return torch.tensor(values.to_numpy(np.float32))
+
+
+def one_number(frame: pd.DataFrame) -> torch.Tensor:
+    return torch.ones(len(frame), 4)
+
+
+def search(train, held_out, suspects, preprocess=numbers_of_columns, **settings):
+    """Run the stage alone: the model is untrained, and its predictions are all of class 0."""
+    torch.manual_seed(0)
+    model = nn.Linear(4, 3).eval()
+    config = config_from_python("label", settings.pop("id", None), settings, None)
+    splits = {"train": train, "held_out": held_out, "suspects": suspects}
+    loaded = load_objects(model, splits, preprocess, config)
+    predictions = np.eye(3)[np.zeros(len(loaded.suspects), int)]
+    scores = SimpleNamespace(suspects=SimpleNamespace(predictions=lambda models: predictions))
+    return find_contamination(loaded, scores, config)
+
+
+def flagged(flags) -> set:
+    return set(flags.table.loc[flags.table["flagged"], "query_id"])
+
+
+def exact(flags) -> set:
+    return set(flags.table.loc[(flags.evidence["kind"] == "exact").to_numpy(), "query_id"])
+
+
+@pytest.mark.parametrize("repeated", [0, 5, 20, 90])
+def test_identical_suspects_count_whatever_training_rows_repeat(repeated):
+    train, suspects = blobs(300, 0), blobs(60, 2)
+    suspects.iloc[:8] = train.iloc[200:208]
+    twice = pd.concat([train, train[:repeated]], ignore_index=True)
+    flags = search(twice, blobs(60, 1), suspects)
+    assert exact(flags) == set(range(8)) <= flagged(flags)
+    assert flags.rows_repeated == 2 * repeated
+    first = flags.table[flags.table["rank"] == 1].set_index("query_id")["row_id"]
+    assert first[:8].tolist() == list(range(200, 208))
+    assert judge_leaks(flags).outcome == "found"
+    # The metric is that of the suspects that are left.
+    right = (suspects["label"] == 0).to_numpy()
+    left = [i for i in range(60) if i not in flagged(flags)]
+    assert flags.metric_clean.estimate == pytest.approx(right[left].mean())
+
+
+def test_where_all_training_rows_stand_twice_only_identical_suspects_are_judged():
+    train, suspects = blobs(100, 0), blobs(30, 2)
+    twice = pd.concat([train, train], ignore_index=True)
+    flags = search(twice, blobs(60, 1), suspects)
+    judgement = judge_leaks(flags)
+    assert judgement.outcome == "cannot tell"
+    assert "200 are identical to another one" in judgement.reasons[0]
+    assert flagged(flags) == set()
+    assert len(flags.table[flags.table["rank"] == 1]) == 30
+    suspects.iloc[3] = train.iloc[7]
+    flags = search(twice, blobs(60, 1), suspects)
+    assert flagged(flags) == {3}
+    assert judge_leaks(flags).outcome == "found"
+
+
+def mixed(rows: int, seed: int) -> pd.DataFrame:
+    generator = np.random.default_rng(seed)
+    return pd.DataFrame(
+        {
+            "f0": generator.normal(size=rows),
+            "f1": generator.integers(0, 1000, rows),
+            "member": generator.random(rows) < 0.5,
+            "since": pd.Timestamp("2020-01-01")
+            + pd.to_timedelta(generator.integers(0, 2000, rows), "D"),
+            "town": generator.choice(["Zürich", "Bern", "Genève"], rows),
+            "code": generator.integers(10, 99, rows).astype(str),
+            "label": generator.integers(0, 3, rows),
+        }
+    )
+
+
+OTHER_TYPES = {
+    "truth values as numbers": lambda t: t.assign(member=t["member"].astype(int)),
+    "truth values as words": lambda t: t.assign(member=t["member"].astype(str)),
+    "single precision": lambda t: t.assign(f0=t["f0"].astype(np.float32)),
+    "whole numbers as floats": lambda t: t.assign(f1=t["f1"].astype(float)),
+    "numbers as text": lambda t: t.assign(f1=t["f1"].astype(str) + ".0"),
+    "nullable": lambda t: t.assign(
+        f1=t["f1"].astype("Int64"), member=t["member"].astype("boolean")
+    ),
+    "text as numbers": lambda t: t.assign(code=t["code"].astype(int)),
+    "text as floats": lambda t: t.assign(code=t["code"].astype(float)),
+    "days as text": lambda t: t.assign(since=t["since"].dt.strftime("%Y-%m-%d")),
+    "decomposed accents and blanks": lambda t: t.assign(
+        town=" " + t["town"].str.normalize("NFD") + " "
+    ),
+    "categories": lambda t: t.astype({"town": "category", "code": "category"}),
+    "another order of columns": lambda t: t[t.columns[::-1]],
+    "a further column": lambda t: t.assign(split="test"),
+    "the text of a CSV": lambda t: pd.read_csv(io.StringIO(t.to_csv(index=False))),
+}
+
+
+@pytest.mark.parametrize("other", OTHER_TYPES)
+@pytest.mark.parametrize("turned", [False, True])
+def test_the_same_values_in_another_type_are_identical(other, turned):
+    train, suspects = mixed(200, 0), mixed(40, 1)
+    suspects.iloc[:8] = train.iloc[20:28]
+    if turned:
+        train = OTHER_TYPES[other](train)
+    else:
+        suspects = OTHER_TYPES[other](suspects)
+    held_out = OTHER_TYPES[other](mixed(60, 2)) if turned else mixed(60, 2)
+    assert exact(search(train, held_out, suspects, one_number)) == set(range(8))
+
+
+def test_other_values_are_not_identical():
+    train, suspects = mixed(200, 0), mixed(40, 1)
+    suspects.iloc[:8] = train.iloc[20:28]
+    changed = {
+        0: ("f0", suspects["f0"][0] + 1e-9),
+        1: ("f1", suspects["f1"][1] + 1),
+        2: ("member", not suspects["member"][2]),
+        3: ("town", "Bern!"),
+        4: ("code", "-" + suspects["code"][4]),
+    }
+    for line, (column, value) in changed.items():
+        suspects.loc[line, column] = value
+    assert exact(search(train, mixed(60, 2), suspects, one_number)) == {5, 6, 7}
+
+
+@pytest.mark.parametrize("without", ["column", -1, None, "?", ""])
+def test_suspects_without_labels(without):
+    train, suspects = blobs(200, 0), blobs(40, 2)
+    suspects.iloc[:4] = train.iloc[:4]
+    if without == "column":
+        suspects = suspects.drop(columns="label")
+    else:
+        suspects["label"] = without
+    flags = search(train, blobs(60, 1), suspects)
+    assert set(range(4)) <= flagged(flags)
+    assert np.isnan(flags.metric_all.estimate)
+    assert len(flags.hits_per_class) == 0
+    assert "the suspects have no labels" in flags.method.lower()
+
+
+def test_a_label_column_that_is_spelled_otherwise_is_refused():
+    with pytest.raises(Exception, match=r"no label column 'label'.*did you mean 'labels'"):
+        search(blobs(50, 0), blobs(60, 1), blobs(30, 2).rename(columns={"label": "labels"}))
+
+
+def test_labels_of_some_suspects_are_refused_where_they_are_wrong():
+    suspects = blobs(30, 2)
+    suspects.loc[3, "label"] = 7
+    with pytest.raises(Exception, match="label 7 is not one of the classes"):
+        search(blobs(50, 0), blobs(60, 1), suspects)
+
+
+def picture(seed: int) -> Image.Image:
+    small = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    return Image.fromarray(small).resize((40, 30), Image.Resampling.BICUBIC)
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def pictures(seeds, labels=0) -> pd.DataFrame:
+    return pd.DataFrame({"image": [encoded(picture(seed)) for seed in seeds], "label": labels})
+
+
+def turned(image: Image.Image) -> bytes:
+    """Return the picture stored on its side, with the note that says so."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return encoded(image.transpose(Image.Transpose.ROTATE_90), exif=exif)
+
+
+OTHER_PICTURES = {
+    "orientation": turned,
+    "another format": lambda image: encoded(image, "BMP"),
+    "a full alpha channel": lambda image: encoded(image.convert("RGBA")),
+    "lossless WebP": lambda image: encoded(image, "WEBP", lossless=True),
+}
+
+
+@pytest.mark.parametrize("other", OTHER_PICTURES)
+def test_the_same_picture_in_another_file_is_identical(other):
+    train, suspects = pictures(range(60)), pictures(range(100, 130))
+    suspects["image"] = [
+        OTHER_PICTURES[other](picture(line)) if line < 6 else value
+        for line, value in enumerate(suspects["image"])
+    ]
+    flags = search(train, pictures(range(200, 250)), suspects, one_number)
+    assert exact(flags) == set(range(6)) <= flagged(flags)
+
+
+def test_line_art_on_transparent_ground_and_deep_greys_are_told_apart():
+    def drawn(seed):
+        generator = np.random.default_rng(seed)
+        alpha = np.kron(generator.integers(0, 2, (8, 8)), np.ones((4, 4))) * 255
+        black = np.zeros((32, 32, 4), np.uint8)
+        black[..., 3] = alpha
+        return encoded(Image.fromarray(black))
+
+    def deep(seed):
+        generator = np.random.default_rng(seed)
+        values = np.kron(generator.normal(12000, 3000, (8, 8)), np.ones((4, 4)))
+        return encoded(Image.fromarray(values.clip(0, 65535).astype(np.uint16)))
+
+    for make in (drawn, deep):
+        frames = [
+            pd.DataFrame({"image": [make(seed) for seed in seeds], "label": 0})
+            for seeds in (range(60), range(200, 250), [*range(4), *range(300, 330)])
+        ]
+        flags = search(*frames, one_number)
+        assert exact(flags) == set(range(4))
+        assert flagged(flags) == set(range(4))
+
+
+def test_a_search_that_fails_is_said_in_words(monkeypatch):
+    train, suspects = blobs(200, 0), blobs(40, 2)
+    suspects.iloc[:4] = train.iloc[:4]
+
+    def fail(*arguments, **named):
+        raise np.linalg.LinAlgError("SVD did not converge")
+
+    monkeypatch.setattr("dataaudit.likeness.matching.Matcher.match", fail)
+    flags = search(train, blobs(60, 1), suspects)
+    assert flagged(flags) == {0, 1, 2, 3}
+    assert "SVD did not converge" in flags.doubts[0]
+    monkeypatch.setattr("dataaudit.stages.leaks.identity", fail)
+    flags = search(train, blobs(60, 1), suspects)
+    assert judge_leaks(flags).outcome == "cannot tell"
+    assert flags.table["query_id"].tolist() == list(range(40))
+    assert flags.table["row_id"].isna().all()
