@@ -264,7 +264,7 @@ def inputs(count: int, seed: int) -> int:
     torch.set_num_threads(1)
     generator = random.Random(seed)
     outcomes: Counter[str] = Counter()
-    with tempfile.TemporaryDirectory() as name, _alarm():
+    with tempfile.TemporaryDirectory() as name, alarm():
         folder = Path(name)
         for ending in ("csv", "jsonl", "parquet"):
             write_project(folder / ending, ending)
@@ -358,7 +358,7 @@ def fits(project: Path, ending: str) -> tuple[str, str]:
 
 
 @contextlib.contextmanager
-def _alarm() -> Iterator[None]:
+def alarm() -> Iterator[None]:
     def ring(*_: object) -> None:
         raise Hang
 

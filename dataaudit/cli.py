@@ -1,8 +1,11 @@
-"""The command line. Exit codes: 0 done; 1 done and a gate failed; 2 bad input."""
+"""The command line. How commands end, and with which code: `dataaudit.commands.ending`."""
 
 from __future__ import annotations
 
+import io
+import os
 import sys
+import threading
 from collections.abc import Callable
 from typing import Annotated
 
@@ -10,6 +13,7 @@ import typer
 
 from dataaudit.commands.compare import compare
 from dataaudit.commands.demo import demo
+from dataaudit.commands.ending import ends_cleanly
 from dataaudit.commands.estimate import estimate
 from dataaudit.commands.export import export
 from dataaudit.commands.influence import influence
@@ -19,11 +23,9 @@ from dataaudit.commands.relabel import relabel
 from dataaudit.commands.report import report
 from dataaudit.commands.run import run
 from dataaudit.commands.sample import sample
-from dataaudit.commands.shared import EXIT_BAD_INPUT, print_error
+from dataaudit.commands.shared import EXIT_DEFECT
 from dataaudit.commands.trace import trace
 from dataaudit.commands.verify import verify
-from dataaudit.errors import ConfigError, DataAuditError
-from dataaudit.inert import one_line
 
 EXAMPLES: dict[Callable[..., None], str] = {
     run: "run audit.yaml --out audit-2026-11",
@@ -53,7 +55,7 @@ app = typer.Typer(
     add_completion=False,
 )
 for command, example in EXAMPLES.items():
-    app.command(epilog=f"Example: `dataaudit {example}`")(command)
+    app.command(epilog=f"Example: `dataaudit {example}`")(ends_cleanly(command))
 
 
 def _version(wanted: bool) -> None:
@@ -74,13 +76,23 @@ def _root(
 
 
 def main() -> None:
-    """Run the command line, turning every error of the user's into one message and exit code 2."""
+    """Run the command line."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A console that lacks a letter shows its code instead.
+            stream.reconfigure(errors="backslashreplace")
+    before = set(threading.enumerate())
     try:
-        app(standalone_mode=True)
-    except ConfigError as error:
-        print_error(str(error), error)
-        sys.exit(EXIT_BAD_INPUT)
-    except DataAuditError as error:
-        # Only the settings have several lines to complain of; elsewhere a line may be forged.
-        print_error(one_line(str(error)), error)
-        sys.exit(EXIT_BAD_INPUT)
+        app()
+    except SystemExit as stopped:
+        _leave_threads(before, stopped.code)
+        raise
+
+
+def _leave_threads(before: set[threading.Thread], code: object) -> None:
+    """End the process where threads that somebody's code began would keep it from ending."""
+    left = [each for each in threading.enumerate() if each not in before and not each.daemon]
+    if left:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code if isinstance(code, int) else EXIT_DEFECT)

@@ -6,8 +6,8 @@ import difflib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -23,11 +23,20 @@ from pydantic import (
 
 from dataaudit.about import About
 from dataaudit.config_errors import explained
+from dataaudit.config_values import LONGEST_NAME, read_yaml, refuse_unusable
 from dataaudit.errors import ConfigError
 from dataaudit.labels.by_task import KINDS
 
 GENERATIVE = ("causal-lm", "diffusion")
 """Tasks whose suspects are traced to training rows; their rows have no labels."""
+EVERYWHERE = frozenset(
+    {"name", "task", "model", "preprocess", "train", "held_out", "suspects", "device", "about",
+     "flags", "gates"}
+)  # fmt: skip
+"""Sections that every command takes: what is looked at, and what only the page and the gates of
+`dataaudit run` are about, so that one file may serve all commands."""
+LOADING = frozenset({"images", "classes", "ignore_label", "bad_rows", "mirror.seed"})
+"""Settings that opening a model and its labelled rows reads."""
 
 
 def _no_truth_value(value: object) -> object:
@@ -38,8 +47,20 @@ def _no_truth_value(value: object) -> object:
 
 
 Number = Annotated[float, BeforeValidator(_no_truth_value)]
-Count = Annotated[int, BeforeValidator(_no_truth_value), Field(ge=1)]
+Count = Annotated[int, BeforeValidator(_no_truth_value), Field(ge=1, lt=2**31)]
+Rate = Annotated[Number, Field(gt=0, le=1000)]
+"""A learning rate: far beyond any that learns, and far below what overflows."""
 Weight = Annotated[Number, Field(gt=0)]
+
+
+def _of_possible_names(value: Path) -> Path:
+    for part in value.parts:
+        if len(part.encode("utf-8", "surrogateescape")) > LONGEST_NAME:
+            raise ValueError(f"no file has a name of more than {LONGEST_NAME} bytes")
+    return value
+
+
+Place = Annotated[Path, AfterValidator(_of_possible_names)]
 Share = Annotated[Number, Field(ge=0, le=1)]
 
 
@@ -54,7 +75,7 @@ def _no_linear_audit(value: object) -> object:
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class ScheduleConfig(_Section):
@@ -73,12 +94,12 @@ class ModelConfig(_Section):
 
     factory: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")] | None = None
     """`module:function`, beside the yaml or importable; this is the user's own code and is run."""
-    weights: Path | None = None
+    weights: Place | None = None
     """A safetensors file, or a torch file of plain tensors; never unpickled."""
-    initial: Path | None = None
+    initial: Place | None = None
     """Where training started, for a model that was fine-tuned: a safetensors file, a torch file of
     plain tensors, or a folder that transformers saved. It need not have the head."""
-    path: Path | None = None
+    path: Place | None = None
     """Instead of a factory: a folder that transformers or, for diffusion, diffusers saved, or a
     torch.export program (.pt2)."""
     trusted: bool = False
@@ -112,7 +133,7 @@ class ModelConfig(_Section):
 class DataConfig(_Section):
     """One split: the file, and which of its columns are special."""
 
-    path: Path
+    path: Place
     label: str | Annotated[list[StrictStr], Field(min_length=1)] = "label"
     """Several 0/1 columns, one for each label, for task multi-label only."""
     separator: Annotated[str, Field(min_length=1)] = "|"
@@ -139,7 +160,7 @@ class MirrorConfig(_Section):
     `thorough` learns more than twice as long as `standard`: images rank better for it, other data
     hardly. `auto` is standard, or quick where that would take very long."""
     steps: Count | None = None
-    learning_rate: Annotated[Number, Field(gt=0)] | None = None
+    learning_rate: Rate | None = None
     batch_size: Count | None = None
     parameters: (
         Literal["all", "last", "adapters"] | Annotated[list[StrictStr], Field(min_length=1)]
@@ -181,7 +202,7 @@ class TraceConfig(_Section):
     direction: Literal["learn", "unlearn"] | None = None
     steps: Count | None = None
     """The most steps taken for a query. None, here and below: what suits the kind of model."""
-    learning_rate: Annotated[Number, Field(gt=0)] | None = None
+    learning_rate: Rate | None = None
     loss_change: Annotated[Number, Field(gt=0)] | None = None
     """Language models: steps end once a completion's loss has changed by so many nats."""
     background: Annotated[int, BeforeValidator(_no_truth_value), Field(ge=2)] = 24
@@ -402,10 +423,7 @@ def load_config(path: Path) -> AuditConfig:
         raise ConfigError(f"{path}: there is no such file{_similar_file(path)}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read as UTF-8 text: {error}") from None
-    try:
-        content = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    content = read_yaml(path, text)
     if not isinstance(content, dict):
         found = "nothing" if content is None else type(content).__name__
         raise ConfigError(f"{path}: expected keys such as model: and train:, found {found}")
@@ -437,6 +455,7 @@ def config_from_python(
         "suspects": {**split, "id": None},
     }
     content = {"model": {"factory": "python:object"}, "train": split, **others, **settings}
+    refuse_unusable(content, "audit()")
     try:
         return AuditConfig.model_validate(content)
     except ValidationError as error:

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
+
+from dataaudit.errors import ConfigError
+from dataaudit.inert import one_line
+
+LONGEST_KEY = 80
+LONGEST_LINE = 400
+LONGEST_LIST = 1700
+"""Characters that bad settings are told in; of the rest, how many they are."""
 
 
 def explained(where: Path | str, error: ValidationError, settings: type[BaseModel]) -> str:
@@ -23,9 +32,64 @@ def explained(where: Path | str, error: ValidationError, settings: type[BaseMode
     lines = []
     for problem in error.errors(include_url=False):
         key = ".".join(str(part) for part in problem["loc"]) or "(top level)"
+        key = key if len(key) <= LONGEST_KEY else f"{key[: LONGEST_KEY - 1]}…"
         lines.append(f"  {key}: {_explain(problem, settings)}")
     # A union reports each of its members; the same line twice helps nobody.
-    return f"{where}:\n" + "\n".join(dict.fromkeys(lines))
+    return _listed(where, list(dict.fromkeys(lines)))
+
+
+def refuse_unread(where: Path | str, given: BaseModel, read: Collection[str], reader: str) -> None:
+    """Refuse settings that somebody gave and nobody would look at.
+
+    A setting that is what it would be anyway is none.
+
+    Parameters
+    ----------
+    where : Path or str
+        The file, or the function, that the settings were given to.
+    given : BaseModel
+    read : collection of str
+        The sections ("mirror") and keys ("mirror.seed") that are read.
+    reader : str
+        Who reads them, for the message: "dataaudit verify".
+
+    Raises
+    ------
+    ConfigError
+        Settings were given that are not read; each is named.
+    """
+    unread = [
+        key
+        for key in _changed(given)
+        if not any(key == each or key.startswith(f"{each}.") for each in read)
+    ]
+    if unread:
+        lines = [f"  {key}: is not read by {reader}; leave it out" for key in unread]
+        raise ConfigError(_listed(where, lines))
+
+
+def _changed(settings: BaseModel, prefix: str = "") -> Iterator[str]:
+    for name, field in type(settings).model_fields.items():
+        value = getattr(settings, name)
+        default = field.get_default(call_default_factory=True)
+        if name not in settings.model_fields_set or value == default:
+            continue
+        if isinstance(value, BaseModel):
+            yield from _changed(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
+
+
+def _listed(where: Path | str, lines: list[str]) -> str:
+    shown = [f"{where}:"]
+    for place, line in enumerate(lines):
+        # A key may hold the end of a line, and forge the next.
+        line = one_line(line)
+        line = line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - 1]}…"
+        if sum(map(len, shown)) + len(line) > LONGEST_LIST:
+            return "\n".join([*shown, f"  and {len(lines) - place:,} more"])
+        shown.append(line)
+    return "\n".join(shown)
 
 
 def _explain(problem: Any, settings: type[BaseModel]) -> str:

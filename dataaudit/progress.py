@@ -22,6 +22,21 @@ _shown: set[str] = set()
 """The bar on the screen, if any: a bar inside another one stays silent."""
 
 
+_steps = 0
+
+
+def steps() -> int:
+    """Return how many steps of work have been done in all, whether shown or not."""
+    return _steps
+
+
+def _counted(items: Iterable[Item]) -> Iterator[Item]:
+    global _steps
+    for item in items:
+        yield item
+        _steps += 1
+
+
 def track(items: Iterable[Item], description: str, total: int | None = None) -> Iterator[Item]:
     """Yield `items` while showing a bar; silent where stderr is no terminal.
 
@@ -42,7 +57,7 @@ def track(items: Iterable[Item], description: str, total: int | None = None) -> 
         TimeRemainingColumn(),
     )
     if _shown:
-        yield from items
+        yield from _counted(items)
         return
     _shown.add(description)
     try:
@@ -50,7 +65,7 @@ def track(items: Iterable[Item], description: str, total: int | None = None) -> 
             *columns, console=_console, transient=True, disable=not _console.is_terminal
         ) as progress:
             task = progress.add_task(description, total=total)
-            for item in items:
+            for item in _counted(items):
                 yield item
                 progress.advance(task)
     finally:

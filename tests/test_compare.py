@@ -12,9 +12,8 @@ from review_examples import Audited, audited, write_images
 
 from dataaudit.report.data import Decision
 from dataaudit.report.gates import counted, make_gate
-from dataaudit.review.comparison.data import Comparison
-from dataaudit.review.comparison.schema import SCHEMA_PATH, schema_text
-from dataaudit.review.comparison.write import render_comparison
+from dataaudit.review.comparison.build import render_comparison
+from dataaudit.review.comparison.data import SCHEMA_PATH, Comparison, schema_text
 
 
 def change(audit: Audited, **columns: list) -> None:
@@ -176,7 +175,7 @@ def test_what_is_no_audit_is_refused(tmp_path, command_line: CommandLine) -> Non
     file.write_text("")
     refused = command_line("compare", audit.directory, audit.directory, "--out", file)
     assert refused.code == 2
-    assert refused.err == f"dataaudit: {file}: cannot be written: File exists\n"
+    assert refused.err == f"dataaudit: {file}: is a file; expected a directory\n"
 
 
 def test_the_published_schema_is_the_one_of_the_data() -> None:

@@ -363,11 +363,11 @@ def test_reductions_are_those_of_the_whole_matrix(
 
 def test_a_finished_influence_is_not_replaced_unasked(tmp_path: Path) -> None:
     influence(tmp_path / "out", small())
-    with pytest.raises(RunDirectoryError, match="holds a finished influence; set overwrite"):
+    with pytest.raises(RunDirectoryError, match="holds a finished influence; choose another"):
         influence(tmp_path / "out", small())
     assert influence(tmp_path / "out", small(), {"kind": "head"}, overwrite=True).rows == 37
     (tmp_path / "out" / "notes.txt").touch()
-    with pytest.raises(RunDirectoryError, match=r"holds other files \(notes.txt\)"):
+    with pytest.raises(RunDirectoryError, match=r"no influence's \(notes.txt\)"):
         influence(tmp_path / "out", small(), overwrite=True)
 
 

@@ -1,5 +1,6 @@
 """`dataaudit init`: looks at files, guesses, and writes what runs after one function is filled."""
 
+import ast
 import json
 import shutil
 import sys
@@ -142,7 +143,9 @@ def test_saved_splits_estimators_and_odd_names(tmp_path: Path, command_line: Com
     assert content["train"] == {"path": "corpus: no/train-saved", "label": "label", "id": "key"}
     assert "classes" not in content
     assert "suspects" not in content
-    assert "joblib.load('model.joblib')" in (tmp_path / "my_model.py").read_text(encoding="utf-8")
+    source = (tmp_path / "my_model.py").read_text(encoding="utf-8")
+    assert "FILE = 'model.joblib'\nTRUSTED = False" in source
+    assert "return joblib.load(path)" in source
 
 
 def test_class_names_that_yaml_would_misread_are_quoted(
@@ -251,3 +254,132 @@ def test_folders_without_usable_data_are_refused(tmp_path: Path, command_line: C
 )
 def test_splits_go_by_whole_words_of_their_names(path: str, role: str | None) -> None:
     assert role_of(Path(path)) == role
+
+
+HOSTILE_NAMES = [
+    "a\nengine: {kind: ray, address: evil}\n#",
+    'a\'"""\nimport os\nos.abort()\n',
+    "{x} %s \\ \x1b[2J \u2028 \x85 # : - ",
+    "\tb: [c, {d: e}] & *f !g",
+]
+
+
+@pytest.mark.parametrize("name", HOSTILE_NAMES)
+def test_nothing_from_a_name_enters_what_is_generated(
+    tmp_path: Path, command_line: CommandLine, name: str
+) -> None:
+    folder = tmp_path / f"project {name}"
+    folder.mkdir()
+    rows = pd.DataFrame(
+        {name: np.arange(60) * 0.5, "label": [name, "b", "c"] * 20, "id": range(60)}
+    )
+    rows.to_parquet(folder / f"train {name}.parquet", index=False)
+    rows.to_json(folder / f"test {name}.jsonl", orient="records", lines=True)
+    for number in range(3):
+        (folder / f"{number} {name}.pt").touch()
+    outcome = command_line("init", folder)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.out.replace("\n", "").isprintable()
+    config = load_config(folder / "audit.yaml")
+    assert config.train.path == folder / f"train {name}.parquet"
+    assert config.suspects.path == folder / f"test {name}.jsonl"
+    assert config.model.weights == folder / f"0 {name}.pt"
+    assert sorted(map(str, config.classes)) == sorted([name, "b", "c"])
+    assert config.engine.kind == "local"
+    tree = ast.parse((folder / "my_model.py").read_text(encoding="utf-8"))
+    assert [type(node).__name__ for node in tree.body] == [
+        "Expr", "Import", "Assign", "FunctionDef", "FunctionDef",
+    ]  # fmt: skip
+    assert ast.literal_eval(tree.body[2].value) == [name]
+
+
+@pytest.mark.parametrize("ending", ["joblib", "pkl"])
+def test_a_fitted_pipeline_runs_once_its_maker_is_trusted(
+    tmp_path: Path, command_line: CommandLine, ending: str
+) -> None:
+    import joblib
+    from sklearn.compose import make_column_transformer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+    generator = np.random.default_rng(0)
+    kinds = generator.choice(["stays", "leaves"], 260)
+    frame = pd.DataFrame(
+        {
+            "age": generator.normal(40, 5, 260) + 9 * (kinds == "stays"),
+            "branch": generator.choice(["north", "south"], 260),
+            "churn": kinds,
+            "colour": generator.choice(["red", "blue", "green"], 260),
+        }
+    )
+    columns = ["age", "branch", "colour"]
+    encode = make_column_transformer(
+        (StandardScaler(), ["age"]), (OneHotEncoder(), ["branch", "colour"])
+    )
+    model = make_pipeline(encode, LogisticRegression()).fit(frame[columns], frame["churn"])
+    joblib.dump(model, tmp_path / f"model.{ending}")
+    frame[:200].to_csv(tmp_path / "train.csv", index=False)
+    frame[200:].to_csv(tmp_path / "val.csv", index=False)
+    outcome = command_line("init", tmp_path)
+    assert outcome.code == 0
+    assert "; or are the labels in 'churn', 'branch'?" in outcome.out
+    yaml_file = tmp_path / "audit.yaml"
+    text = yaml_file.read_text(encoding="utf-8")
+    assert "# guessed; or label: 'churn', 'branch'" in text
+    assert "preprocess" not in text
+    yaml_file.write_text(text.replace("label: colour", "label: churn"), encoding="utf-8")
+    sys.modules.pop("my_model", None)
+    untrusted = command_line("run", yaml_file, "--out", tmp_path / "audit")
+    assert untrusted.code == 2
+    assert "set TRUSTED = True in my_model.py" in untrusted.err
+    module = tmp_path / "my_model.py"
+    source = module.read_text(encoding="utf-8")
+    module.write_text(source.replace("TRUSTED = False", "TRUSTED = True"), encoding="utf-8")
+    sys.modules.pop("my_model", None)
+    ran = command_line("run", yaml_file, "--out", tmp_path / "audit")
+    assert (ran.code, ran.err) == (0, "")
+
+
+def test_the_models_own_class_names_tell_the_label_column(
+    tmp_path: Path, command_line: CommandLine
+) -> None:
+    rows = [
+        {"text": f"words {n} of a text", "label": ["a", "b"][n % 2], "mood": ["glad", "sad"][n % 2]}
+        for n in range(40)
+    ]
+    pd.DataFrame(rows).to_csv(tmp_path / "train.csv", index=False)
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "model.safetensors").touch()
+    names = {"id2label": {"0": "sad", "1": "glad"}}
+    (tmp_path / "model" / "config.json").write_text(json.dumps(names))
+    outcome = command_line("init", tmp_path)
+    assert "labels in 'mood', 2 classes; ids are positions); or are the labels in 'label'?" in (
+        outcome.out
+    )
+    assert load_config(tmp_path / "audit.yaml").train.label == "mood"
+
+
+def test_a_language_model_is_traced(tmp_path: Path, command_line: CommandLine) -> None:
+    frame = pd.DataFrame({"document": [f"some words {n} of a text" for n in range(30)]})
+    frame.to_json(tmp_path / "train.jsonl", orient="records", lines=True)
+    (tmp_path / "gpt").mkdir()
+    (tmp_path / "gpt" / "model.safetensors").touch()
+    config = {"architectures": ["GPT2LMHeadModel"]}
+    (tmp_path / "gpt" / "config.json").write_text(json.dumps(config))
+    outcome = command_line("init", tmp_path)
+    assert outcome.code == 0
+    assert "name in suspects what the model wrote" in outcome.out
+    assert f"then dataaudit trace {tmp_path / 'audit.yaml'}" in outcome.out
+    found = load_config(tmp_path / "audit.yaml")
+    assert (found.task, found.train.text) == ("causal-lm", "document")
+    assert found.model.path == tmp_path / "gpt"
+
+
+def test_hints_lead_to_the_files_from_anywhere(
+    project: Project, command_line: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.yaml.unlink()
+    monkeypatch.chdir(project.folder.parent)
+    outcome = command_line("init", project.folder.name)
+    assert f"dataaudit run {project.yaml} --out" in outcome.out

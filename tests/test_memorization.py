@@ -19,10 +19,9 @@ from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.errors import ConfigError, DataError
 from dataaudit.models.trained import TrainedModel
 from dataaudit.scoring.local import LocalEngine
-from dataaudit.studies.memorization.data import MemorizationReport
+from dataaudit.studies.memorization.data import SCHEMA_PATH, MemorizationReport, schema_text
 from dataaudit.studies.memorization.estimate import estimate, halves, relearn_without
 from dataaudit.studies.memorization.page import render_memorization
-from dataaudit.studies.memorization.schema import SCHEMA_PATH, schema_text
 from dataaudit.studies.memorization.settings import MemorizationSettings
 from dataaudit.tasks import Classification
 
@@ -210,8 +209,8 @@ def test_the_command(project: Project, command_line: CommandLine, tmp_path) -> N
     refused = command_line(*arguments)
     assert refused.code == 2
     assert refused.err == (
-        f"dataaudit: {out}: holds earlier results (memorization.html, memorization.json, "
-        "memorization.parquet); choose another directory, or pass --overwrite\n"
+        f"dataaudit: {out}: holds a finished memorization; choose another directory, or "
+        "pass --overwrite\n"
     )
     assert command_line(*arguments, "--overwrite").code == 0
 
@@ -221,7 +220,7 @@ def test_a_directory_with_other_files_is_refused(
 ) -> None:
     outcome = command_line("memorization", project.yaml, "--out", project.folder)
     assert outcome.code == 2
-    assert "holds other files (audit.yaml, fruit_model.py, " in outcome.err
+    assert "holds files that are no memorization's (audit.yaml, fruit_model.py, " in outcome.err
 
 
 def test_the_published_schema_is_that_of_the_data() -> None:

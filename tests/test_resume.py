@@ -70,6 +70,9 @@ def interrupt_write(
     def write(target: Path, fill: Callable[[Path], object]) -> None:
         left[0] -= 1
         if left[0] == 0:
+            if isinstance(error, KeyboardInterrupt):
+                # Pressed, not raised: a user's code may raise it without anybody at the keyboard.
+                signal.raise_signal(signal.SIGINT)
             raise error
         original(target, fill)
 

@@ -16,9 +16,13 @@ from dataaudit.errors import ConfigError
 from dataaudit.report.charts.scatter import MOST_POINTS, scatter
 from dataaudit.report.data import Estimate
 from dataaudit.studies.verification.conclusion import conclusion
-from dataaudit.studies.verification.data import MirrorAgreement, Verification
+from dataaudit.studies.verification.data import (
+    SCHEMA_PATH,
+    MirrorAgreement,
+    Verification,
+    schema_text,
+)
 from dataaudit.studies.verification.page import render_verification
-from dataaudit.studies.verification.schema import SCHEMA_PATH, schema_text
 
 FEATURES = ["width", "height", "weight"]
 

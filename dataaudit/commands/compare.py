@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dataaudit.commands.shared import print_lines
+from dataaudit.commands.shared import OverwriteResults, print_lines
 
 
 def compare(
@@ -16,8 +16,9 @@ def compare(
     out: Annotated[
         Path | None, typer.Option(help="Directory for compare.html and compare.json.")
     ] = None,
+    overwrite: OverwriteResults = False,
 ) -> None:
     """Say which flagged rows and leaks were fixed, which are new, and which remain."""
-    from dataaudit.review.comparison.write import compare_directories
+    from dataaudit.review.comparison.build import compare_directories
 
-    print_lines(compare_directories(old, new, out))
+    print_lines(compare_directories(old, new, out, overwrite=overwrite))

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dataaudit.commands.shared import Out, interruptible, print_lines, print_summary
+from dataaudit.commands.shared import Out, print_lines, print_summary
 
 
 def demo(out: Out = Path("audit-demo")) -> None:
     """Audit the handwritten digits that come with dataaudit, and count the planted faults found."""
-    with interruptible():
-        from dataaudit.stages.demo import run_demo
+    from dataaudit.stages.demo import run_demo
 
-        result, findings = run_demo(out)
+    result, findings = run_demo(out)
     print_summary(result.report, out)
     print_lines(findings)

@@ -22,5 +22,9 @@ def estimate(
     mislabels.claimed.parquet), and renders the report again.
     """
     from dataaudit.review.sampling.estimate import estimate as estimate_audit
+    from dataaudit.run_directory.finished import as_read_back
+    from dataaudit.run_directory.store import amending
 
-    print_lines(estimate_audit(directory, decisions))
+    with amending(directory), as_read_back(directory):
+        lines = estimate_audit(directory, decisions)
+    print_lines(lines)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dataaudit.commands.shared import interruptible, print_lines
+from dataaudit.commands.shared import print_lines
 
 
 def influence(
@@ -27,9 +27,8 @@ def influence(
 
     Without --groups, each held-out sample stands alone. docs/speed.md describes the tables.
     """
-    with interruptible():
-        from dataaudit.studies.influence.run import influence_file
+    from dataaudit.studies.influence.run import influence_file
 
-        mirror = {"kind": kind, "steps": steps, "learning_rate": learning_rate}
-        found = influence_file(audit_yaml, out, groups, mirror, overwrite=overwrite)
+    mirror = {"kind": kind, "steps": steps, "learning_rate": learning_rate}
+    found = influence_file(audit_yaml, out, groups, mirror, overwrite=overwrite)
     print_lines(found.summary())

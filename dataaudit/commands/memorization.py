@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dataaudit.commands.shared import OverwriteResults, interruptible, print_lines
+from dataaudit.commands.shared import OverwriteResults, print_lines
 
 
 def memorization(
@@ -23,15 +23,16 @@ def memorization(
     Writes memorization.parquet with one line for every training row, and a page of the rows at
     the top.
     """
-    with interruptible():
-        from dataaudit.run_directory.outputs import check_directory
-        from dataaudit.studies.memorization.check import memorization_file
-        from dataaudit.studies.memorization.settings import MemorizationSettings
-        from dataaudit.studies.memorization.write import FILES, write_memorization
+    from dataaudit.run_directory.store import ResultsDirectory
+    from dataaudit.studies.memorization.check import (
+        MEMORIZATIONS,
+        PAGE,
+        memorization_file,
+    )
+    from dataaudit.studies.memorization.settings import MemorizationSettings
 
-        settings = MemorizationSettings(draws=draws, passes=passes, keep=keep)
-        check_directory(FILES, out, overwrite=overwrite)
+    settings = MemorizationSettings(draws=draws, passes=passes, keep=keep)
+    with ResultsDirectory(out, MEMORIZATIONS, overwrite=overwrite) as directory:
         result = memorization_file(audit_yaml, settings)
-        page = write_memorization(result, out, overwrite=overwrite)
-    print_lines([result.report.headline])
-    typer.echo(f"memorization: {page}")
+        directory.publish(result.files())
+    print_lines([result.report.headline, f"memorization: {directory.path / PAGE}"])

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import typer
-
-from dataaudit.commands.shared import AuditDirectory
+from dataaudit.commands.shared import AuditDirectory, print_lines
 
 
 def report(directory: AuditDirectory) -> None:
     """Render report.html of a finished audit again, from its audit.json."""
     from dataaudit.stages.auditing import render_again
 
-    typer.echo(f"report: {render_again(directory)}")
+    print_lines([f"report: {render_again(directory)}"])

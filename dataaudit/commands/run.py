@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dataaudit.commands.shared import Out, Overwrite, Resume, conclude, interruptible
+from dataaudit.commands.shared import Out, Overwrite, Resume, conclude
 
 
 def run(
@@ -18,18 +18,18 @@ def run(
 ) -> None:
     """Audit what AUDIT_YAML names; write report and tables to the directory given by --out.
 
-    Exits with 0 when done, 1 when done and a gate in the file failed, 2 on bad input, and 130 when
-    interrupted; the same command with --resume then goes on where it stopped.
+    Exits with 0 when done, 1 when done and a gate in the file failed, 2 on bad input, 3 when the
+    engine was lost and 130 when interrupted; the same command with --resume then goes on where it
+    stopped. With --resume, an audit that is finished ends as it did.
     """
-    with interruptible():
-        from dataaudit.config import GENERATIVE, load_config
+    from dataaudit.config import GENERATIVE, load_config
 
-        if load_config(audit_yaml).task in GENERATIVE:
-            from dataaudit.studies.tracing.api import trace_file
+    if load_config(audit_yaml).task in GENERATIVE:
+        from dataaudit.studies.tracing.api import trace_file
 
-            result = trace_file(audit_yaml, out, overwrite=overwrite, resume=resume)
-        else:
-            from dataaudit.stages.auditing import run_file
+        result = trace_file(audit_yaml, out, overwrite=overwrite, resume=resume)
+    else:
+        from dataaudit.stages.auditing import run_file
 
-            result = run_file(audit_yaml, out, overwrite=overwrite, resume=resume)
+        result = run_file(audit_yaml, out, overwrite=overwrite, resume=resume)
     conclude(result, out)

@@ -23,5 +23,9 @@ def sample(
     are wrong and how good the flags are, whatever the model did.
     """
     from dataaudit.review.sampling.sample import sample as draw_sample
+    from dataaudit.run_directory.finished import as_read_back
+    from dataaudit.run_directory.store import amending
 
-    print_lines(draw_sample(directory, rows, out, seed=seed, moved_to=data))
+    with amending(directory), as_read_back(directory):
+        lines = draw_sample(directory, rows, out, seed=seed, moved_to=data)
+    print_lines(lines)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
+from dataaudit.commands.watching import own_stdout
 from dataaudit.inert import one_line, printable
 
 if TYPE_CHECKING:
@@ -18,7 +20,12 @@ if TYPE_CHECKING:
 
 EXIT_GATE_FAILED = 1
 EXIT_BAD_INPUT = 2
+EXIT_ENGINE_LOST = 3
+EXIT_DEFECT = 70
 EXIT_INTERRUPTED = 130
+
+LONGEST_MESSAGE = 2000
+"""Characters of a message on stderr: a file from somebody else may fill it with megabytes."""
 
 Out = Annotated[Path, typer.Option(help="Directory for the report and the tables.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the audit in the directory.")]
@@ -34,20 +41,27 @@ MovedData = Annotated[
 
 def print_lines(lines: Iterable[str]) -> None:
     """Print lines that may hold text of rows, each of them inert."""
-    for line in lines:
-        typer.echo(one_line(line))
+    stdout = own_stdout()
+    try:
+        for line in lines:
+            typer.echo(one_line(line), file=stdout)
+    except BrokenPipeError:
+        # Whoever read along has seen enough; what was done is done.
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())
 
 
 def print_summary(audit_report: AuditReport, out: Path) -> None:
     """Print what an audit found, and where its report is."""
     from dataaudit.report.summary import summary_lines
 
-    print_lines(summary_lines(audit_report))
-    typer.echo(f"report: {(out / 'report.html').absolute()}")
+    print_lines([*summary_lines(audit_report), f"report: {(out / 'report.html').absolute()}"])
 
 
 def conclude(result: AuditResult, out: Path) -> None:
     """Print the summary of an audit, and exit with 1 where a gate in its file failed."""
+    if result.finished_before:
+        print_lines(["already finished, from the same inputs; nothing was done again"])
     print_summary(result.report, out)
     if not result.passed:
         raise typer.Exit(EXIT_GATE_FAILED)
@@ -57,18 +71,8 @@ def print_error(message: str, error: BaseException) -> None:
     """Print a message and the notes of its error on stderr."""
     lines = "\n".join([message, *getattr(error, "__notes__", [])])
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
-    console.print(f"dataaudit: {printable(lines)}")
-
-
-@contextlib.contextmanager
-def interruptible() -> Iterator[None]:
-    """End on Ctrl-C with one line that says what is left, before typer ends without a word."""
-    import pyarrow
-
-    # While it parses, pyarrow puts a handler of its own in place, which loses some interrupts.
-    pyarrow.enable_signal_handlers(False)
-    try:
-        yield
-    except KeyboardInterrupt as interrupt:
-        print_error("interrupted", interrupt)
-        raise typer.Exit(EXIT_INTERRUPTED) from None
+    text = printable(lines)
+    if len(text) > LONGEST_MESSAGE:
+        more = f" … ({len(text) - LONGEST_MESSAGE + 100:,} more characters)"
+        text = text[: LONGEST_MESSAGE - 100] + more
+    console.print(f"dataaudit: {text}")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dataaudit.commands.shared import Out, Overwrite, Resume, conclude, interruptible
+from dataaudit.commands.shared import Out, Overwrite, Resume, conclude
 from dataaudit.errors import ConfigError
 
 
@@ -42,21 +42,20 @@ def trace(
             "expected either AUDIT_YAML, or all of --model, --train and --queries; found "
             f"{', '.join([*(['AUDIT_YAML'] if audit_yaml else []), *given]) or 'neither'}"
         )
-    with interruptible():
-        from dataaudit.studies.tracing import api
+    from dataaudit.studies.tracing import api
 
-        if audit_yaml is not None:
-            result = api.trace_file(audit_yaml, out, task=task, overwrite=overwrite, resume=resume)
-        else:
-            result = api.trace(
-                model,
-                train,
-                queries,
-                task=task or "causal-lm",
-                id=train_id,
-                query_id=query_id,
-                out=out,
-                overwrite=overwrite,
-                resume=resume,
-            )
+    if audit_yaml is not None:
+        result = api.trace_file(audit_yaml, out, task=task, overwrite=overwrite, resume=resume)
+    else:
+        result = api.trace(
+            model,
+            train,
+            queries,
+            task=task or "causal-lm",
+            id=train_id,
+            query_id=query_id,
+            out=out,
+            overwrite=overwrite,
+            resume=resume,
+        )
     conclude(result, out)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dataaudit.commands.shared import OverwriteResults, interruptible, print_lines
+from dataaudit.commands.shared import OverwriteResults, print_lines
 
 
 def verify(
@@ -33,23 +33,20 @@ def verify(
     The model is trained again without groups of rows, and with queries added; a logistic
     regression of scikit-learn is fitted again. Cost: repeats × (3 × groups + 14) trainings.
     """
-    with interruptible():
-        from dataaudit.run_directory.outputs import check_directory
-        from dataaudit.studies.verification.check import verify_file
-        from dataaudit.studies.verification.settings import VerifySettings
-        from dataaudit.studies.verification.write import FILES, write_verification
+    from dataaudit.run_directory.store import ResultsDirectory
+    from dataaudit.studies.verification.check import PAGE, VERIFICATIONS, verify_file
+    from dataaudit.studies.verification.settings import VerifySettings
 
-        settings = VerifySettings(
-            groups=groups,
-            group_size=group_size,
-            rows=rows,
-            repeats=repeats,
-            start=start,
-            epochs=epochs,
-            learning_rate=learning_rate,
-        )
-        check_directory(FILES, out, overwrite=overwrite)
+    settings = VerifySettings(
+        groups=groups,
+        group_size=group_size,
+        rows=rows,
+        repeats=repeats,
+        start=start,
+        epochs=epochs,
+        learning_rate=learning_rate,
+    )
+    with ResultsDirectory(out, VERIFICATIONS, overwrite=overwrite) as directory:
         result = verify_file(audit_yaml, settings)
-        page = write_verification(result, out, overwrite=overwrite)
-    print_lines([result.report.headline])
-    typer.echo(f"verification: {page}")
+        directory.publish(result.files())
+    print_lines([result.report.headline, f"verification: {directory.path / PAGE}"])

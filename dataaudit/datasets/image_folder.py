@@ -11,7 +11,7 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import pandas as pd
 
@@ -194,7 +194,7 @@ def moved_paths(samples: Samples, source: ImageFolder, changes: Changes) -> dict
     for position, label in zip(changes.positions.tolist(), changes.labels.tolist(), strict=True):
         old = source.paths[position]
         below = PurePosixPath(*PurePosixPath(old).parts[1:])
-        new = PurePosixPath(str(samples.classes[label])) / below
+        new = PurePosixPath(_folder_name(str(samples.classes[label]))) / below
         number = 1
         while str(new) in taken:
             origin = PurePosixPath(old).parts[0] + ("" if number == 1 else f" {number}")
@@ -203,6 +203,14 @@ def moved_paths(samples: Samples, source: ImageFolder, changes: Changes) -> dict
         taken.add(str(new))
         moved[old] = str(new)
     return moved
+
+
+def _folder_name(label: str) -> str:
+    """Return the name of the class where a folder may be called so, and leads nowhere else."""
+    parts = PureWindowsPath(label).parts
+    if len(parts) != 1 or parts[0] != label or label in (".", "..") or "\0" in label:
+        raise DataError(f"class {label!r}: is no name of a folder; no image can be moved there")
+    return label
 
 
 FORMAT = Format(Path.is_dir, lambda path, _: ImageFolder.open(path, str(path)))

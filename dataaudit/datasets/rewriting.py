@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import secrets
 import shutil
 from pathlib import Path
 from typing import Any
@@ -70,7 +70,9 @@ def write_corrected(samples: Samples, changes: Changes, target: Path) -> Path:
     DataError
         The original cannot be read, or what was written does not read as it should.
     """
-    temporary = target.absolute().with_name(f".{target.stem}.{os.getpid()}.tmp{target.suffix}")
+    # Random, so that nobody can lay a link in its place.
+    name = f".dataaudit-{secrets.token_hex(8)}.tmp{target.suffix}"
+    temporary = target.absolute().with_name(name)
     try:
         _source(samples).rewrite(samples, changes, temporary)
         _check(samples, changes, temporary)

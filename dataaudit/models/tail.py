@@ -107,8 +107,8 @@ def find_tail(module: nn.Module, inputs: Inputs, name: str | None = None) -> Tai
     if not same:
         raise ModelError(
             f"mirror.kind: head: the output of {name or 'the last linear layer'} is not the "
-            "model's output, something comes after it; name the last layers with mirror.layers, "
-            "or use finite"
+            "model's output, something comes after it; name the last layers (`layers` of "
+            "dataaudit.mirrored_influence), or use finite"
         )
     return tail
 

@@ -25,12 +25,15 @@ class AuditResult:
         `row_id`, `split`, `reason` of every row that could not be used (see `bad_rows`).
     report : AuditReport
         The machine-readable whole, as in `audit.json`.
+    finished_before : bool
+        Whether `resume` found the audit finished already, from the same inputs, and read it back.
     """
 
     mislabels: pd.DataFrame
     contamination: pd.DataFrame
     set_aside: pd.DataFrame
     report: AuditReport
+    finished_before: bool = False
 
     @property
     def passed(self) -> bool:

@@ -18,8 +18,8 @@ from dataaudit.review.decisions.read import read_decisions
 from dataaudit.review.precision import measure
 from dataaudit.review.sampling.estimate import drawn_rows_speak
 from dataaudit.run_directory.atomic import write_atomically
-from dataaudit.run_directory.finished import FinishedAudit
-from dataaudit.run_directory.store import AUDIT, REMEDIATION, REPORT
+from dataaudit.run_directory.finished import FinishedAudit, as_read_back
+from dataaudit.run_directory.store import AUDIT, REMEDIATION, REPORT, amending
 
 
 def relabel(
@@ -45,7 +45,12 @@ def relabel(
     DataAuditError
         A decision does not fit the audit, the data has gone or changed, or `out` exists.
     """
-    audit = FinishedAudit.open(directory)
+    with amending(directory), as_read_back(directory):
+        return _relabel(FinishedAudit.open(directory), decisions, out, moved_to)
+
+
+def _relabel(audit: FinishedAudit, decisions: Path, out: Path, moved_to: Path | None) -> list[str]:
+    directory = audit.directory
     new = checked(audit, read_decisions(decisions))
     every = joined(earlier_decisions(audit), new)
     samples = audit.training_rows(moved_to)

@@ -22,6 +22,7 @@ from dataaudit.run_directory.manifest import versions
 _LATER = {"name", "about", "gates", "flags", "engine"}
 """Settings that no finished step depends on: they concern flags and report, or only say where
 the rows are scored."""
+_OWN_CODE = "code of dataaudit"
 _PLACES = {
     "model": {"weights", "initial", "path"},
     "train": {"path"},
@@ -60,7 +61,7 @@ class Fingerprint:
         parts["model description"] = loaded.model.description
         parts |= dict(_settings(config.model_dump(mode="json", exclude={*_LATER})))
         parts |= dict(_user_code(folder))
-        parts["code of dataaudit"] = f"sha256 {_own_code()}"
+        parts[_OWN_CODE] = f"sha256 {_own_code()}"
         parts |= {f"package {name}": version for name, version in versions().items()}
         return cls(parts)
 
@@ -74,6 +75,19 @@ class Fingerprint:
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return None
         return found if found.sha256 == checksum else None
+
+    def of_inputs(self, config: AuditConfig) -> dict[str, str]:
+        """Return the parts that are inputs, those that only flags and report depend on as well.
+
+        A finished audit was made from these; versions and code may be others by now.
+        """
+        inputs = {
+            name: value
+            for name, value in self.parts.items()
+            if not name.startswith("package ") and name != _OWN_CODE
+        }
+        later = config.model_dump(mode="json", include={*_LATER} - {"engine"})
+        return inputs | dict(_settings(later))
 
     @property
     def sha256(self) -> str:

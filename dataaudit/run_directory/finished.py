@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,14 @@ from dataaudit.datasets.load import open_samples
 from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Samples
 from dataaudit.datasets.shard_paths import shard_paths
-from dataaudit.errors import DataError, RunDirectoryError
+from dataaudit.errors import DataAuditError, DataError, RunDirectoryError
 from dataaudit.labels.by_task import KINDS
 from dataaudit.labels.kind import Kind
 from dataaudit.labels.sets import SEPARATOR
 from dataaudit.report.data import AuditReport
-from dataaudit.run_directory.store import AUDIT, MANIFEST, MISLABELS
+from dataaudit.report.result import AuditResult
+from dataaudit.run_directory.fingerprint import Fingerprint
+from dataaudit.run_directory.store import AUDIT, CONTAMINATION, MANIFEST, MISLABELS, SET_ASIDE
 
 MISLABEL_COLUMNS = [
     "row_id",
@@ -32,6 +35,25 @@ MISLABEL_COLUMNS = [
     "flagged",
     "rank",
 ]
+
+
+@contextlib.contextmanager
+def as_read_back(directory: Path) -> Iterator[None]:
+    """Refuse in one message what no audit wrote, where it is read back and shown.
+
+    Somebody else's files may hold whatever their schema allows: lists of other lengths than those
+    that belong to them, say.
+    """
+    try:
+        yield
+    except (DataAuditError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        said = " ".join(str(error).split())[:200]
+        raise RunDirectoryError(
+            f"{directory}: holds what no audit writes, or this is a defect of dataaudit: "
+            f"{type(error).__name__}: {said}"
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -143,6 +165,44 @@ class FinishedAudit:
         return samples
 
 
+def read_again(directory: Path, now: Mapping[str, str]) -> AuditResult:
+    """Return a finished audit's result, once it is sure that it was made from the same inputs.
+
+    Parameters
+    ----------
+    directory : Path
+    now : mapping of str to str
+        The inputs as they are now; see `Fingerprint.of_inputs`.
+
+    Raises
+    ------
+    RunDirectoryError
+        The audit was made from something else; the message says what changed. Or a file is damaged.
+    """
+    advice = "choose another directory, or pass --overwrite"
+    before = read_manifest(directory).get("made_from")
+    if not isinstance(before, dict):
+        raise RunDirectoryError(
+            f"{directory}: holds a finished audit of an earlier version, which does not say what "
+            f"it was made from; {advice}"
+        )
+    known = Fingerprint({str(name): str(value) for name, value in before.items()})
+    if changes := known.changes(Fingerprint(dict(now))):
+        raise RunDirectoryError(
+            f"{directory}: holds a finished audit of something else: {'; '.join(changes)}; {advice}"
+        )
+    aside = pd.DataFrame({"row_id": [], "split": [], "reason": []}, dtype=str)
+    if (directory / SET_ASIDE).exists():
+        aside = _table(directory / SET_ASIDE)
+    return AuditResult(
+        read_mislabels(directory),
+        _table(directory / CONTAMINATION),
+        aside,
+        read_report(directory),
+        finished_before=True,
+    )
+
+
 def read_report(directory: Path) -> AuditReport:
     """Return the report of a finished audit, from its `audit.json`.
 
@@ -189,17 +249,21 @@ def read_mislabels(directory: Path, name: str = MISLABELS) -> pd.DataFrame:
         It is missing, damaged, or lacks a column.
     """
     path = directory / name
-    try:
-        with readable(str(path), "a Parquet file"):
-            table = pd.read_parquet(path)
-    except DataError as error:
-        raise RunDirectoryError(str(error)) from None
+    table = _table(path)
     missing = [name for name in MISLABEL_COLUMNS if name not in table.columns]
     if missing:
         raise RunDirectoryError(
             f"{path}: no column {missing[0]!r}; the columns are {', '.join(map(str, table))}"
         )
     return table
+
+
+def _table(path: Path) -> pd.DataFrame:
+    try:
+        with readable(str(path), "a Parquet file"):
+            return pd.read_parquet(path)
+    except DataError as error:
+        raise RunDirectoryError(str(error)) from None
 
 
 def _bytes(path: Path) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -41,8 +41,10 @@ def versions() -> dict[str, str]:
     return found
 
 
-def build_manifest(config: AuditConfig, loaded: AuditInputs, clock: Clock) -> dict[str, Any]:
-    """Return the content of `manifest.json`."""
+def build_manifest(
+    config: AuditConfig, loaded: AuditInputs, clock: Clock, made_from: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return the content of `manifest.json`; `made_from` names each input with what it was."""
     splits = [loaded.train, loaded.held_out, loaded.suspects]
     model = {"description": loaded.model.description, "sha256": loaded.model.sha256()}
     initial = loaded.model.initial
@@ -62,6 +64,7 @@ def build_manifest(config: AuditConfig, loaded: AuditInputs, clock: Clock) -> di
         },
         "model": model,
         "settings": config.model_dump(mode="json", exclude={"about"}),
+        "made_from": dict(made_from),
         "seeds": {"mirror": config.mirror.seed},
         "device": str(loaded.model.device),
         "versions": versions(),

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dataaudit.errors import RunDirectoryError
-from dataaudit.run_directory.atomic import write_atomically
+from dataaudit.run_directory.atomic import remove, write_atomically
 
 ENDING = ".step"
 _KIND = "dataaudit-step-1"
@@ -91,7 +91,12 @@ class Steps:
         """Remove a step that cannot be used, with a note."""
         path = self._path(name)
         self.notes.append(f"{path.parent.name}/{path.name} {reason}; it was made again")
-        path.unlink(missing_ok=True)
+        try:
+            remove(path)
+        except OSError as error:
+            raise RunDirectoryError(
+                f"{path}: cannot be removed: {error.strerror or error}"
+            ) from None
 
     def names(self) -> Iterator[str]:
         """Yield the names of the steps that are there, sorted; they may turn out damaged."""

@@ -1,21 +1,23 @@
-"""The run directory: the only place an audit writes to, and only by finished renames."""
+"""The directory of a command: the only place it writes to, and only by finished renames."""
 
 from __future__ import annotations
 
+import contextlib
 import json
-import re
+import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import pandas as pd
 
 from dataaudit.errors import ConfigError, DataError, RunDirectoryError
-from dataaudit.run_directory.atomic import write_atomically
+from dataaudit.run_directory.atomic import remove, temporary_beside, write_atomically
 from dataaudit.run_directory.fingerprint import Fingerprint
 from dataaudit.run_directory.locks import BusyError, FileLock
+from dataaudit.run_directory.ownership import LOCK, MARK, WORK, Kind, first_link, is_work
 from dataaudit.run_directory.steps import Steps
 
 REPORT = "report.html"
@@ -30,51 +32,50 @@ ESTIMATE = "estimate.json"
 CLAIMED = "mislabels.claimed.parquet"
 """The table as the audit made it, kept when reviewed rows correct its probabilities."""
 RESULTS = (MISLABELS, CONTAMINATION, SET_ASIDE, AUDIT, REPORT, MANIFEST)
+AUDITS = Kind(
+    "audit",
+    RESULTS,
+    MANIFEST,
+    ("inputs", "settings"),
+    kept=(REMEDIATION, SAMPLE, ESTIMATE, CLAIMED),
+)
 Writer = Callable[[Path], object]
-_WORK = "work"
-_LOCK = "lock"
 _FINGERPRINT = "fingerprint.json"
-_LEFTOVER = re.compile(r"\..+\.\d+\.tmp")
 
 
-class RunDirectory:
-    """A directory that one audit writes.
+class ResultsDirectory:
+    """A directory that one command writes.
 
-    Use it as a context manager: it is locked inside. Finished steps are kept in its folder `work`
-    until the audit is finished, so that an interrupted audit can be resumed.
+    Use it as a context manager: it is locked inside. What the command writes waits in the folder
+    `work` until all of it is finished; results of an earlier run stay until then.
 
     Parameters
     ----------
     path : Path
         Created where it is missing.
+    kind : Kind
+        What the command writes.
     overwrite : bool
-        Whether a finished audit may be replaced and an unfinished one thrown away.
-    resume : bool
-        Whether to go on with an unfinished audit; where there is none, a new one begins.
+        Whether results of an earlier run may be replaced.
     """
 
-    def __init__(self, path: Path, *, overwrite: bool = False, resume: bool = False) -> None:
+    def __init__(self, path: Path, kind: Kind, *, overwrite: bool = False) -> None:
         self.path = path.absolute()
-        self.notes: list[str] = []
-        self._begun = False
+        self.kind = kind
         self._overwrite = overwrite
-        self._resume = resume
-        self._work = self.path / _WORK
-        self._lock = FileLock(self._work / _LOCK)
+        self._work = self.path / WORK
+        self._lock = FileLock(self._work / LOCK)
 
-    def __enter__(self) -> RunDirectory:
+    def __enter__(self) -> Self:
         """Create and lock the directory.
 
         Raises
         ------
         RunDirectoryError
-            It cannot be written, holds something else, a finished audit, an unfinished one that
-            is not to be resumed, or a running one.
+            It cannot be written, holds something else, finished results that may not be replaced,
+            or another command is running in it.
         """
-        names = self._names()
-        # Before the lock, which a directory that may only be read does not allow.
-        if MANIFEST in names and not self._overwrite and not self._resume:
-            self._refuse_finished()
+        self._look()
         self._take_lock()
         try:
             self._choose_start()
@@ -89,7 +90,174 @@ class RunDirectory:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        """Remove the folder `work`, and give the lock back."""
+        self._leave(keep=False)
+
+    def publish(self, results: Mapping[str, Writer]) -> None:
+        """Write the finished results; those of an earlier run stay until all are written.
+
+        Parameters
+        ----------
+        results : mapping of name to writer
+            In the order of renaming, `kind.finished` last: with it, the directory is finished.
+
+        Raises
+        ------
+        RunDirectoryError
+            One cannot be written: a full disk, say. Then none has been replaced.
+        """
+        waiting = self._work / "results"
+        for name, write in results.items():
+            self._write(waiting / name, write)
+        last = self.kind.finished
+        try:
+            # From here on the earlier one no longer describes what lies beside it.
+            for name in (last, *self.kind.files):
+                if name not in results or name == last:
+                    remove(self.path / name)
+            for name in results:
+                (waiting / name).replace(self.path / name)
+        except OSError as error:
+            raise RunDirectoryError(
+                f"{self.path}: cannot be written: {error.strerror or error}"
+            ) from None
+
+    def clear(self) -> None:
+        """Remove the results of an earlier run, for a command that writes its own in place.
+
+        Raises
+        ------
+        RunDirectoryError
+            One cannot be removed.
+        """
+        try:
+            for name in (self.kind.finished, *self.kind.files):
+                remove(self.path / name)
+        except OSError as error:
+            raise RunDirectoryError(
+                f"{self.path}: cannot be written: {error.strerror or error}"
+            ) from None
+
+    def _look(self) -> None:
+        path = self.path
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            self.kind.refuse_foreign(path)
+        except (FileExistsError, NotADirectoryError):
+            raise RunDirectoryError(f"{path}: is a file; expected a directory") from None
+        except OSError as error:
+            raise RunDirectoryError(
+                f"{path}: cannot be created: {error.strerror or error}"
+            ) from None
+        # Before the lock, which a directory that may only be read does not allow.
+        if self._is_protected():
+            self._refuse_finished()
+
+    def _is_protected(self) -> bool:
+        """Tell whether what the directory holds may not be replaced."""
+        return not self._overwrite and self.kind.is_finished(self.path)
+
+    def _take_lock(self) -> None:
+        try:
+            make_work(self._work)
+            self._lock.acquire()
+        except BusyError:
+            raise RunDirectoryError(
+                f"{self.path}: another {self.kind.noun} is running in it; choose another "
+                "directory, or wait"
+            ) from None
+        except OSError as error:
+            raise RunDirectoryError(
+                f"{self.path}: cannot be written: {error.strerror or error}"
+            ) from None
+
+    def _choose_start(self) -> None:
+        # Another run may have finished between the first look and the lock.
+        if self._is_protected():
+            self._refuse_finished()
+        self._start_over()
+
+    def _start_over(self) -> None:
+        try:
+            for entry in self._work.iterdir():
+                if entry.name != LOCK:
+                    remove(entry)
+            for entry in self.kind.leftovers(self.path):
+                remove(entry)
+        except OSError as error:
+            raise RunDirectoryError(
+                f"{self.path}: cannot be written: {error.strerror or error}"
+            ) from None
+
+    def _refuse_finished(self) -> None:
+        raise RunDirectoryError(
+            f"{self.path}: holds a finished {self.kind.noun}; choose another directory, or pass "
+            "--overwrite"
+        )
+
+    def _is_unfinished(self) -> bool:
+        return False
+
+    def _leave(self, *, keep: bool) -> None:
+        if not keep:
+            # Still locked, so that nobody begins in a folder that is being removed.
+            remove_work(self._work)
+        self._lock.release()
+
+    def _write(self, path: Path, write: Writer) -> None:
+        try:
+            path.parent.mkdir(exist_ok=True)
+            write_atomically(path, write)
+        except OSError as error:
+            raise RunDirectoryError(
+                f"{path}: cannot be written: {error.strerror or error}"
+            ) from None
+
+
+class RunDirectory(ResultsDirectory):
+    """A directory that one audit writes, or one trace.
+
+    Finished steps are kept in its folder `work` until the audit is finished, so that an
+    interrupted audit can be resumed.
+
+    Parameters
+    ----------
+    path : Path
+        Created where it is missing.
+    overwrite : bool
+        Whether a finished audit may be replaced and an unfinished one thrown away.
+    resume : bool
+        Whether to go on with an unfinished audit; where there is none, a new one begins.
+    """
+
+    def __init__(self, path: Path, *, overwrite: bool = False, resume: bool = False) -> None:
+        super().__init__(path, AUDITS, overwrite=overwrite)
+        self.notes: list[str] = []
+        self.finished_before = False
+        self._begun = False
+        self._resume = resume
+
+    def __enter__(self) -> Self:
+        """Create and lock the directory; a finished audit that is to be resumed is left alone.
+
+        Raises
+        ------
+        RunDirectoryError
+            As `ResultsDirectory`, and where it holds an unfinished audit that is not to be resumed.
+        """
+        if self._resume and not self._overwrite and not self._is_unfinished():
+            self.finished_before = self.kind.is_finished(self.path)
+        return self if self.finished_before else super().__enter__()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         """Remove the folder `work`, unless the audit stopped with finished steps of use in it."""
+        if self.finished_before:
+            return
         # What an earlier run left stays until this one has begun.
         useless = error is None or (self._begun and _must_change_input(error))
         keep = not useless and bool(self._steps())
@@ -100,60 +268,25 @@ class RunDirectory:
             )
         self._leave(keep=keep)
 
-    def _names(self) -> set[str]:
-        path = self.path
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            names = {entry.name for entry in path.iterdir()}
-        except (FileExistsError, NotADirectoryError):
-            raise RunDirectoryError(f"{path}: is a file; expected a directory") from None
-        except OSError as error:
-            raise RunDirectoryError(f"{path}: cannot be created: {error.strerror}") from None
-        if REMEDIATION in names:
-            raise RunDirectoryError(
-                f"{path}: holds decisions of reviewers ({REMEDIATION}), which no audit replaces; "
-                "choose another directory"
-            )
-        foreign = sorted(
-            name for name in names - {*RESULTS, _WORK} if not _LEFTOVER.fullmatch(name)
-        )
-        if foreign:
-            raise RunDirectoryError(
-                f"{path}: holds files that are no audit's ({', '.join(foreign[:5])}); "
-                "choose an empty directory"
-            )
-        return names
-
-    def _take_lock(self) -> None:
-        try:
-            self._work.mkdir(exist_ok=True)
-            self._lock.acquire()
-        except BusyError:
-            raise RunDirectoryError(
-                f"{self.path}: another audit is running in it; choose another directory, or wait"
-            ) from None
-        except OSError as error:
-            raise RunDirectoryError(f"{self.path}: cannot be written: {error.strerror}") from None
+    def _is_protected(self) -> bool:
+        # With both, an audit that is to be resumed counts, not the finished one beside it.
+        may_go_on = self._resume and self._is_unfinished()
+        return not may_go_on and super()._is_protected()
 
     def _choose_start(self) -> None:
-        unfinished = self._is_unfinished()
-        # Another audit may have finished between the first look and the lock.
-        if (self.path / MANIFEST).exists() and not self._overwrite and not unfinished:
+        if self._is_protected():
             self._refuse_finished()
-        if unfinished and not self._resume and not self._overwrite:
+        if self._is_unfinished() and not self._resume and not self._overwrite:
             raise RunDirectoryError(
                 f"{self.path}: holds an unfinished audit ({len(self._steps())} finished steps); "
                 "pass --resume to go on with it, or --overwrite to start over"
             )
         if not self._resume:
-            for entry in self._work.iterdir():
-                if entry.is_dir() and not entry.is_symlink():
-                    shutil.rmtree(entry)
-                elif entry.name != _LOCK:
-                    entry.unlink()
-        for entry in self.path.iterdir():
-            if _LEFTOVER.fullmatch(entry.name):
-                entry.unlink()
+            self._start_over()
+        elif (link := first_link(self._work)) is not None:
+            raise RunDirectoryError(
+                f"{link}: is a link, which no audit makes; pass --overwrite to start over"
+            )
 
     def _refuse_finished(self) -> None:
         unfinished = ", --resume to go on with the unfinished one in it"
@@ -167,12 +300,6 @@ class RunDirectory:
 
     def _steps(self) -> list[Path]:
         return list(self._work.rglob("*.step"))
-
-    def _leave(self, *, keep: bool) -> None:
-        if not keep:
-            # Still locked, so that nobody begins in a folder that is being removed.
-            shutil.rmtree(self._work, ignore_errors=True)
-        self._lock.release()
 
     def begin(self, fingerprint: Fingerprint) -> Steps:
         """Return the store of finished steps, once it is sure that they were made from the same.
@@ -206,41 +333,75 @@ class RunDirectory:
         self._begun = True
         return Steps(self._work, fingerprint.sha256, self.notes)
 
-    def publish(self, results: Mapping[str, Writer]) -> None:
-        """Write the results of the finished audit; those of an earlier one stay until all are.
 
-        Parameters
-        ----------
-        results : mapping of name to writer
-            In the order of renaming, the manifest last: a directory with a manifest holds a
-            finished audit.
+@contextlib.contextmanager
+def amending(directory: Path) -> Iterator[None]:
+    """Hold the lock of a finished audit while a command changes files in it.
 
-        Raises
-        ------
-        RunDirectoryError
-            One cannot be written: a full disk, say. Then none has been replaced.
-        """
-        waiting = self._work / "results"
-        for name, write in results.items():
-            self._write(waiting / name, write)
-        try:
-            # From here on an earlier manifest no longer describes what lies beside it.
-            for name in (MANIFEST, *RESULTS):
-                if name not in results or name == MANIFEST:
-                    (self.path / name).unlink(missing_ok=True)
-            for name in results:
-                (waiting / name).replace(self.path / name)
-        except OSError as error:
-            raise RunDirectoryError(f"{self.path}: cannot be written: {error.strerror}") from None
+    Raises
+    ------
+    RunDirectoryError
+        There is no finished audit, another command is at work in it, or it cannot be written.
+    """
+    held = _Amending(directory, AUDITS)
+    with held:
+        yield
 
-    def _write(self, path: Path, write: Writer) -> None:
-        try:
-            path.parent.mkdir(exist_ok=True)
-            write_atomically(path, write)
-        except OSError as error:
+
+class _Amending(ResultsDirectory):
+    """Finished results that stay, and take more in."""
+
+    def _look(self) -> None:
+        if not self.kind.is_finished(self.path):
+            raise RunDirectoryError(f"{self.path}: holds no finished {self.kind.noun}")
+        if os.path.lexists(self._work) and not is_work(self._work):
             raise RunDirectoryError(
-                f"{path}: cannot be written: {error.strerror or error}"
-            ) from None
+                f"{self._work}: is no {self.kind.noun}'s, and stands where one works; move it away"
+            )
+
+    def _choose_start(self) -> None:
+        """Leave everything where it is."""
+
+    def _leave(self, *, keep: bool) -> None:
+        # An interrupted audit may have left its steps beside the finished one.
+        others = any(entry.name != LOCK for entry in self._work.iterdir())
+        super()._leave(keep=others)
+
+
+def make_work(work: Path) -> None:
+    """Make the folder that a command works in, where it is missing; it bears the mark at once.
+
+    Raises
+    ------
+    OSError
+        It cannot be made.
+    """
+    if is_work(work):
+        return
+    new = temporary_beside(work)
+    new.mkdir()
+    try:
+        (new / LOCK).write_bytes(MARK)
+        new.rename(work)
+    except OSError:
+        remove(new)
+        # Another process was faster.
+        if not is_work(work):
+            raise
+
+
+def remove_work(work: Path) -> None:
+    """Remove the folder that a command worked in; killed on the way, what is left bears the mark.
+
+    What cannot be removed stays: the results are finished without it.
+    """
+    old = temporary_beside(work)
+    with contextlib.suppress(OSError):
+        work.rename(old)
+        for entry in old.iterdir():
+            if entry.name != LOCK:
+                remove(entry)
+        shutil.rmtree(old)
 
 
 def _must_change_input(error: BaseException) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,7 +35,9 @@ class SplitGuess:
     Attributes
     ----------
     label : str
-        The label column.
+        The label column; empty where rows have none.
+    other_labels : list of str
+        Columns that might be it as well.
     id_column : str or None
     modality : "table", "text", "image" or "tensor"
     content_column : str or None
@@ -50,6 +53,7 @@ class SplitGuess:
     """
 
     label: str
+    other_labels: list[str]
     id_column: str | None
     modality: Modality
     content_column: str | None
@@ -60,14 +64,16 @@ class SplitGuess:
     rows: int
 
 
-def guess(path: Path, label: str | None = None) -> SplitGuess:
+def guess(path: Path, label: str | None = None, class_names: Collection[str] = ()) -> SplitGuess:
     """Look into a data set.
 
     Parameters
     ----------
     path : Path
     label : str or None
-        The label column of the training set: the other splits have the same.
+        The label column of the training set: the other splits have the same. Empty: none.
+    class_names : collection of str
+        What the model calls its classes: they tell which column is the label.
 
     Raises
     ------
@@ -79,8 +85,9 @@ def guess(path: Path, label: str | None = None) -> SplitGuess:
         raise DataError(f"{path}: there are no rows")
     first = next(iter(source.stream())).head(ROWS_SEEN)
     names = source.columns()
-    if label is None or label not in names:
-        label = _label_column(source, first, path)
+    others: list[str] = []
+    if label is None or (label and label not in names):
+        label, *others = _label_columns(source, first, path, set(class_names))
     id_column = source.key_column() or _id_column(source, label)
     features = [name for name in names if name not in (label, id_column)]
     folder = path if path.is_dir() else path.parent
@@ -90,10 +97,11 @@ def guess(path: Path, label: str | None = None) -> SplitGuess:
         image = decode(first[content].iloc[0], where=str(path), folder=folder)
         is_grey = image.mode in ("1", "L")
     numbers = first[features].select_dtypes(["number", "bool"]).columns
-    values = _distinct(source, label)
+    values = _distinct(source, label) if label else []
     stored = source.stored_classes(label) is not None
     return SplitGuess(
         label=label,
+        other_labels=others,
         id_column=id_column,
         modality=modality,
         content_column=content,
@@ -105,22 +113,35 @@ def guess(path: Path, label: str | None = None) -> SplitGuess:
     )
 
 
-def _label_column(source: ColumnSource, first: pd.DataFrame, path: Path) -> str:
+def _label_columns(
+    source: ColumnSource, first: pd.DataFrame, path: Path, class_names: set[str]
+) -> list[str]:
+    """Return the columns that may hold the labels, the likeliest first."""
     names = source.columns()
-    by_lower_case = {str(name).lower(): name for name in names}
-    for known in LABEL_NAMES:
-        if known in by_lower_case:
-            return by_lower_case[known]
     # Labels repeat, and mostly stand last.
-    for name in reversed(names):
-        values = first[name].dropna().tolist()
-        plain = all(isinstance(value, str | int) for value in values)
-        if plain and 2 <= len(set(map(str, values))) <= min(MOST_CLASSES, len(values) // 3):
-            return name
-    raise DataError(
-        f"{path}: no column looks like labels; the columns are {', '.join(map(repr, names[:20]))}; "
-        "rename one to 'label', or write audit.yaml by hand"
-    )
+    repeating = [name for name in reversed(names) if _repeats(first[name])]
+    by_lower_case = {str(name).lower(): name for name in names}
+    known = [by_lower_case[name] for name in LABEL_NAMES if name in by_lower_case]
+    told = [
+        name
+        for name in [*known, *repeating]
+        if class_names and set(map(str, first[name].dropna().tolist())) <= class_names
+    ]
+    found = list(dict.fromkeys([*told, *known, *repeating]))
+    if not found:
+        raise DataError(
+            f"{path}: no column looks like labels; the columns are "
+            f"{', '.join(map(repr, names[:20]))}; rename one to 'label', or write audit.yaml by "
+            "hand"
+        )
+    return found
+
+
+def _repeats(column: pd.Series) -> bool:
+    """Tell whether a column holds few values, over and over, as labels do."""
+    values = column.dropna().tolist()
+    plain = all(isinstance(value, str | int) for value in values)
+    return plain and 2 <= len(set(map(str, values))) <= min(MOST_CLASSES, len(values) // 3)
 
 
 def _id_column(source: ColumnSource, label: str) -> str | None:

@@ -6,9 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from dataaudit.scaffold.find import PROGRAM, Found
+from dataaudit.scaffold.literals import comment, scalar
 
 _LIGHTNING = ".ckpt"
 _INITIAL = (
@@ -39,7 +38,7 @@ def model_lines(folder: Path, found: Found) -> list[str]:
     """Return the lines of `audit.yaml` from `model` to `preprocess`."""
     if found.models:
         first, *rest = found.models
-        others = f"; also found: {', '.join(map(str, rest[:3]))}" if rest else ""
+        others = f"; also found: {comment(', '.join(map(str, rest[:3])))}" if rest else ""
         lines = ["model:", f"  path: {scalar(first.as_posix())}   # guessed{others}"]
         if needs_trust(found):
             lines.append(
@@ -49,9 +48,8 @@ def model_lines(folder: Path, found: Found) -> list[str]:
     return [
         "model:",
         "  factory: my_model:build   # your code in my_model.py, and is run",
-        *_weights(found),
-        _INITIAL,
-        "preprocess: my_model:preprocess",
+        *([] if is_estimator(found) else [*_weights(found), _INITIAL]),
+        *([] if is_estimator(found) else ["preprocess: my_model:preprocess"]),
     ]
 
 
@@ -60,30 +58,43 @@ def needs_trust(found: Found) -> bool:
     return bool(found.models) and found.models[0].suffix == PROGRAM
 
 
-def names_classes(folder: Path, found: Found) -> bool:
-    """Tell whether the model itself has names for its classes."""
+def is_estimator(found: Found) -> bool:
+    """Tell whether the model is a fitted estimator, which takes the columns it was fitted on."""
+    return bool(found.estimators) and not found.models and not found.weights
+
+
+def is_language_model(folder: Path, found: Found) -> bool:
+    """Tell whether the model writes text, so that what it wrote is traced."""
+    names = _config(folder, found).get("architectures")
+    return isinstance(names, list) and any(
+        isinstance(name, str) and name.endswith(("ForCausalLM", "LMHeadModel")) for name in names
+    )
+
+
+def class_names(folder: Path, found: Found) -> list[str]:
+    """Return the names that the model itself has for its classes; none where it has none."""
+    names = _config(folder, found).get("id2label")
+    if not isinstance(names, dict):
+        return []
+    named = [str(name) for name in names.values()]
+    return [] if all(name.startswith("LABEL_") for name in named) else named
+
+
+def _config(folder: Path, found: Found) -> dict[str, Any]:
+    """Return the config.json of a folder that transformers saved; empty where there is none."""
     if not found.models or needs_trust(found):
-        return False
+        return {}
     try:
         path = folder / found.models[0] / "config.json"
-        names = json.loads(path.read_text(encoding="utf-8")).get("id2label")
-    except (OSError, ValueError, AttributeError):
-        return False
-    if not isinstance(names, dict):
-        return False
-    return not all(str(name).startswith("LABEL_") for name in names.values())
-
-
-def scalar(value: Any) -> str:
-    """Return a value as YAML on one line, quoted where it has to be."""
-    text = yaml.safe_dump(
-        value, default_flow_style=True, allow_unicode=True, width=10**9, sort_keys=False
-    )
-    return str(text).removesuffix("...\n").strip()
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _weights(found: Found) -> list[str]:
     if not found.weights:
         return ["  # weights: model.safetensors   # or a torch file of plain tensors"]
-    others = f"; also found: {', '.join(map(str, found.weights[1:4]))}" if found.weights[1:] else ""
+    more = comment(", ".join(map(str, found.weights[1:4])))
+    others = f"; also found: {more}" if more else ""
     return [f"  weights: {scalar(found.weights[0].as_posix())}   # guessed{others}"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataaudit.scaffold.columns import SplitGuess
 from dataaudit.scaffold.find import Found
+from dataaudit.scaffold.kinds import is_estimator
+from dataaudit.scaffold.literals import comment, literal
 
 _HEAD = '''"""The trained model, for dataaudit. Fill in {function}(); the rest was guessed."""
 
@@ -15,10 +17,31 @@ def build():
     """Return the trained model: a torch.nn.Module, or a fitted scikit-learn classifier.
 
     {outputs}
-    {weights}
     """
+    # {weights}
     raise NotImplementedError("fill in build() in my_model.py")
 '''
+
+_ESTIMATOR = '''"""The trained model, for dataaudit."""
+
+from pathlib import Path
+
+FILE = {file}
+TRUSTED = False  # reading FILE can run code that is hidden in it; True, if you trust its maker
+
+
+def build():
+    """Return the fitted estimator."""
+    if not TRUSTED:
+        raise RuntimeError("set TRUSTED = True in my_model.py, if you trust the maker of " + FILE)
+    path = Path(__file__).parent / FILE
+{load}
+'''
+_JOBLIB = "    import joblib\n\n    return joblib.load(path)"
+_SKOPS = (
+    "    from skops.io import get_untrusted_types, load\n\n"
+    "    return load(path, trusted=get_untrusted_types(file=path))"
+)
 
 _TABLE = '''import torch
 
@@ -66,12 +89,12 @@ def load_model():
     """Return the trained model, and a function from a list of texts to its input.
 
     The model is a torch.nn.Module. {outputs}
-    {weights}
     The function returns a tensor, or a dict or tuple of tensors, with a line for each text; a
     transformers tokenizer would be:
         lambda texts: dict(tokenizer(texts, padding="max_length", truncation=True,
                                      return_tensors="pt"))
     """
+    # {weights}
     raise NotImplementedError("fill in load_model() in my_model.py")
 
 
@@ -88,17 +111,23 @@ def preprocess(frame):
 
 def model_source(train: SplitGuess, found: Found) -> str:
     """Return the text of `my_model.py`."""
+    if is_estimator(found):
+        path = found.estimators[0]
+        return _ESTIMATOR.format(
+            file=literal(path.as_posix()),
+            load=_SKOPS if path.suffix.lower() == ".skops" else _JOBLIB,
+        )
     outputs = f"Its outputs are logits [rows, {train.class_count}], in the order of the classes."
     weights = _about_weights(found)
     head = _HEAD.format(function="load_model" if train.modality == "text" else "build")
     if train.modality == "text":
-        column = repr(train.content_column)
+        column = literal(train.content_column)
         return head + _TEXT.format(outputs=outputs, weights=weights, column=column)
     build = _BUILD.format(outputs=outputs, weights=weights)
     if train.modality == "image":
         path = found.splits["train"]
-        folder = repr(path.parent.as_posix())
-        column, mode = repr(train.content_column), "L" if train.is_grey else "RGB"
+        folder = literal(path.parent.as_posix())
+        column, mode = literal(train.content_column), "L" if train.is_grey else "RGB"
         return head + _IMAGE.format(build=build, column=column, folder=folder, mode=mode)
     features = train.number_columns
     return head + _TABLE.format(build=build, features=_listed(features), count=len(features))
@@ -106,13 +135,10 @@ def model_source(train: SplitGuess, found: Found) -> str:
 
 def _about_weights(found: Found) -> str:
     if found.weights:
-        name = found.weights[0].as_posix()
+        name = comment(found.weights[0].as_posix())
         return f"Return it untrained: audit.yaml names its weights ({name})."
-    if found.estimators:
-        # A pickle runs code when it is read: only the user's own code may do that.
-        return f"Load it here, for example joblib.load({found.estimators[0].as_posix()!r})."
     return "Load its weights here, or name a file of them in audit.yaml."
 
 
 def _listed(names: list[str]) -> str:
-    return "[\n" + "".join(f"    {name!r},\n" for name in names) + "]"
+    return "[\n" + "".join(f"    {literal(name)},\n" for name in names) + "]"

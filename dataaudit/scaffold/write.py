@@ -11,12 +11,14 @@ from dataaudit.run_directory.atomic import write_atomically
 from dataaudit.scaffold.columns import SplitGuess, guess
 from dataaudit.scaffold.find import Found, find
 from dataaudit.scaffold.kinds import (
+    class_names,
     describe_models,
+    is_estimator,
+    is_language_model,
     model_lines,
-    names_classes,
     needs_trust,
-    scalar,
 )
+from dataaudit.scaffold.literals import checked_python, checked_yaml, comment, scalar
 from dataaudit.scaffold.model import model_source
 
 YAML = "audit.yaml"
@@ -43,25 +45,43 @@ def init(folder: Path) -> list[str]:
                 f"{folder / name}: already exists, and is not overwritten; move it away to start "
                 "afresh"
             )
+    folder = folder.absolute()
     found = find(folder)
-    guesses = {"train": guess(folder / found.splits["train"])}
+    writes_text = is_language_model(folder, found)
+    label = "" if writes_text else None
+    names = class_names(folder, found)
+    guesses = {"train": guess(folder / found.splits["train"], label, names)}
     for role in ("held_out", "suspects"):
         if role in found.splits:
             guesses[role] = guess(folder / found.splits[role], guesses["train"].label)
     train = guesses["train"]
-    _write(folder / YAML, _audit_yaml(folder, found, guesses))
+    settings = checked_yaml(_audit_yaml(folder, found, guesses), YAML)
+    module = None if found.models else checked_python(model_source(train, found), MODULE)
+    _write(folder / YAML, settings)
     lines = [
         *(_recognised(role, found, guesses[role]) for role in ROLES if role in guesses),
         *describe_models(found),
         *(f"not used: {path}" for path in found.others),
     ]
     run = f"dataaudit run {folder / YAML} --out {folder / 'audit'}"
-    if found.models:
+    if writes_text:
+        missing = "" if "suspects" in guesses else "name in suspects what the model wrote; "
+        run = f"dataaudit trace {folder / YAML} --out {folder / 'traced'}"
+        return [
+            *lines,
+            f"written: {folder / YAML}",
+            f"next: {missing}check what was guessed; then {run}",
+        ]
+    if module is None:
         trust = (
             "trusted: true, if you trust its maker" if needs_trust(found) else "what was guessed"
         )
         return [*lines, f"written: {folder / YAML}", f"next: check {trust}; then {run}"]
-    _write(folder / MODULE, model_source(train, found))
+    _write(folder / MODULE, module)
+    if is_estimator(found):
+        written = f"written: {folder / YAML} (check what was guessed) and {folder / MODULE}"
+        step = f"set TRUSTED = True in {folder / MODULE}, if you trust the maker of the estimator"
+        return [*lines, written, f"next: {step}; then {run}"]
     function = "load_model" if train.modality == "text" else "build"
     return [
         *lines,
@@ -72,9 +92,12 @@ def init(folder: Path) -> list[str]:
 
 def _recognised(role: Role, found: Found, split: SplitGuess) -> str:
     ids = f"ids in {split.id_column!r}" if split.id_column else "ids are positions"
+    labels = f"; labels in {split.label!r}, {split.class_count} classes" if split.label else ""
+    others = ", ".join(map(repr, split.other_labels[:5]))
+    maybe = f"; or are the labels in {others}?" if others and role == "train" else ""
     return (
-        f"{role}: {found.splits[role]} ({split.rows:,} rows, {split.modality}; labels in "
-        f"{split.label!r}, {split.class_count} classes; {ids})"
+        f"{role}: {found.splits[role]} ({split.rows:,} rows, {split.modality}{labels}; {ids})"
+        f"{maybe}"
     )
 
 
@@ -84,14 +107,16 @@ def _audit_yaml(folder: Path, found: Found, guesses: dict[str, SplitGuess]) -> s
         "# Written by dataaudit init. What was guessed is marked; check it.",
         "# Paths are relative to this file.",
         f"name: {scalar(folder.resolve().name or 'audit')}",
-        "task: classification",
+        f"task: {'classification' if train.label else 'causal-lm'}",
         *model_lines(folder, found),
-        *([] if names_classes(folder, found) else _classes(train)),
+        *(_classes(train) if _needs_classes(folder, found, train) else []),
         "",
     ]
     for role in ROLES:
         lines.append(f"# {_PURPOSE[role]}")
         lines += _split(role, found, guesses)
+    if not train.label:
+        return "\n".join(lines) + "\n"
     lines += [
         "",
         "mirror: {kind: auto, seed: 0}",
@@ -114,6 +139,11 @@ def _audit_yaml(folder: Path, found: Found, guesses: dict[str, SplitGuess]) -> s
     return "\n".join(lines) + "\n"
 
 
+def _needs_classes(folder: Path, found: Found, train: SplitGuess) -> bool:
+    """Tell whether only `audit.yaml` can say which classes there are."""
+    return bool(train.label) and not is_estimator(found) and not class_names(folder, found)
+
+
 def _classes(train: SplitGuess) -> list[str]:
     if train.classes is None:
         return [f"# classes: the data itself says which ({train.class_count}), in its own order"]
@@ -125,12 +155,18 @@ def _classes(train: SplitGuess) -> list[str]:
 
 def _split(role: Role, found: Found, guesses: dict[str, SplitGuess]) -> list[str]:
     if role not in found.splits:
-        return [f"# {role}: {{path: ..., label: {scalar(guesses['train'].label)}}}"]
+        label = f", label: {scalar(guesses['train'].label)}" if guesses["train"].label else ""
+        return [f"# {role}: {{path: ...{label}}}"]
     split = guesses[role]
-    entry: dict[str, Any] = {"path": found.splits[role].as_posix(), "label": split.label}
+    entry: dict[str, Any] = {"path": found.splits[role].as_posix()}
+    if split.label:
+        entry["label"] = split.label
+    elif split.content_column not in (None, "text"):
+        entry["text"] = split.content_column
     if split.id_column is not None:
         entry["id"] = split.id_column
-    return [f"{role}: {scalar(entry)}   # guessed"]
+    others = comment(", ".join(map(repr, split.other_labels[:5])))
+    return [f"{role}: {scalar(entry)}   # guessed" + (f"; or label: {others}" if others else "")]
 
 
 def _write(path: Path, text: str) -> None:

@@ -23,7 +23,7 @@ import pandas as pd
 import torch
 
 from dataaudit.datasets.samples import Batch, Samples, Source
-from dataaudit.errors import ConfigError, DataAuditError, EngineError
+from dataaudit.errors import ConfigError, DataAuditError, EngineError, ModelError
 from dataaudit.models.numerics import EXACT, Numerics
 from dataaudit.models.trained import TrainedModel
 from dataaudit.progress import track
@@ -159,11 +159,19 @@ class _Pool:
         except ray.exceptions.RayTaskError as error:
             if isinstance(error.cause, DataAuditError):
                 raise error.cause from None
-            raise
+            cause = error.cause if isinstance(error.cause, BaseException) else error
+            said = " ".join(str(cause).split())[:300]
+            raise ModelError(
+                f"the model failed in a worker: {type(cause).__name__}: {said}"
+            ) from None
         except ray.exceptions.RayActorError as error:
             raise EngineError(
                 f"engine: a worker died {MOST_DEATHS} times on the same block; its last words: "
                 f"{' '.join(str(error).split())[:300]}"
+            ) from None
+        except (ray.exceptions.RayError, ConnectionError) as error:
+            raise EngineError(
+                f"engine: Ray was lost while rows were scored: {' '.join(str(error).split())[:300]}"
             ) from None
         if done[0] in self._starting:
             self._idle += [self._starting.pop(done[0])] * BLOCKS_WAITING

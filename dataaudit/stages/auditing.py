@@ -10,8 +10,9 @@ from typing import Any
 import torch
 
 from dataaudit.config import GENERATIVE, AuditConfig, config_from_python, load_config
+from dataaudit.config_errors import refuse_unread
 from dataaudit.datasets.samples import Role
-from dataaudit.errors import ConfigError
+from dataaudit.errors import ConfigError, RunDirectoryError
 from dataaudit.inputs import Loaded
 from dataaudit.labels.by_task import KINDS
 from dataaudit.mirror.effort import by_probes, chosen_effort
@@ -23,7 +24,7 @@ from dataaudit.report.render import render
 from dataaudit.report.result import AuditResult
 from dataaudit.run_directory.atomic import write_atomically
 from dataaudit.run_directory.fingerprint import Fingerprint
-from dataaudit.run_directory.finished import read_report
+from dataaudit.run_directory.finished import as_read_back, read_again, read_report
 from dataaudit.run_directory.manifest import Clock, build_manifest
 from dataaudit.run_directory.steps import Steps
 from dataaudit.run_directory.store import (
@@ -48,6 +49,8 @@ from dataaudit.stages.reporting import make_report
 from dataaudit.stages.scoring import score
 from dataaudit.stages.screening import table_of, with_unjudged_rows, with_unjudged_suspects
 
+READ = frozenset(AuditConfig.model_fields) - {"trace"}
+"""The sections of the settings that an audit reads."""
 MIRROR = "mirror"
 """The name of the step that holds the mirror."""
 FEATURES = "features"
@@ -77,6 +80,7 @@ def run_file(
     config = load_config(audit_yaml)
     _refuse_generative(config)
     folder = audit_yaml.resolve().parent
+    refuse_unread(audit_yaml, config, READ, f"an audit of task {config.task}")
     with RunDirectory(out, overwrite=overwrite, resume=resume) as directory:
         clock = Clock()
         with clock.stage("load"):
@@ -145,6 +149,7 @@ def audit(
     """
     config = config_from_python(label, id, settings, group)
     _refuse_generative(config)
+    refuse_unread("audit()", config, READ, f"an audit of task {config.task}")
     if resume and out is None:
         raise ConfigError("resume: needs `out`, the directory of the interrupted audit")
     splits: dict[Role, Any] = {"train": train, "held_out": held_out, "suspects": suspects}
@@ -171,9 +176,13 @@ def render_again(directory: Path) -> Path:
     RunDirectoryError
         There is no finished audit, or `audit.json` is damaged.
     """
-    report = read_report(directory)
+    with as_read_back(directory):
+        page = render(read_report(directory))
     target = directory / REPORT
-    write_atomically(target, lambda path: path.write_text(render(report), encoding="utf-8"))
+    try:
+        write_atomically(target, text(page))
+    except OSError as error:
+        raise RunDirectoryError(f"{target}: cannot be written: {error.strerror or error}") from None
     return target.absolute()
 
 
@@ -184,8 +193,12 @@ def _run(
     folder: Path | None,
     clock: Clock,
 ) -> AuditResult:
+    fingerprint = Fingerprint.of(config, loaded, folder)
+    made_from = fingerprint.of_inputs(config)
+    if directory.finished_before:
+        return read_again(directory.path, made_from)
     refuse_worse_than_chance(loaded)
-    steps, engine = directory.begin(Fingerprint.of(config, loaded, folder)), make_engine(config)
+    steps, engine = directory.begin(fingerprint), make_engine(config)
     with clock.stage("mirror"):
         # Learning again, leaks and evidence take rows at random, many times over.
         loaded = loaded.quick_to_take(steps.folder)
@@ -216,7 +229,7 @@ def _run(
             **({SET_ASIDE: table(not_used)} if len(not_used) or _may_set_aside(config) else {}),
             AUDIT: text(report.model_dump_json(indent=2) + "\n"),
             REPORT: text(page),
-            MANIFEST: as_json(build_manifest(config, loaded, clock)),
+            MANIFEST: as_json(build_manifest(config, loaded, clock, made_from)),
         }
     )
     return AuditResult(rows, pairs, not_used, report)

@@ -1,4 +1,4 @@
-"""From two finished audits to their comparison."""
+"""From two finished audits to their comparison: in words, as compare.html and compare.json."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from dataaudit.datasets.files import readable
 from dataaudit.errors import DataError, RunDirectoryError
 from dataaudit.report.data import SampleId
 from dataaudit.report.label_findings import plain_label
+from dataaudit.report.render import render_template
 from dataaudit.report.samples import plain_id
 from dataaudit.review.comparison.data import (
     AuditSide,
@@ -24,8 +25,55 @@ from dataaudit.review.comparison.data import (
     RowChange,
 )
 from dataaudit.review.comparison.keys import comparable_keys
-from dataaudit.run_directory.finished import FinishedAudit
-from dataaudit.run_directory.store import CONTAMINATION
+from dataaudit.review.comparison.page import build_comparison_page, comparison_lines
+from dataaudit.run_directory.finished import FinishedAudit, as_read_back
+from dataaudit.run_directory.ownership import Kind
+from dataaudit.run_directory.store import CONTAMINATION, ResultsDirectory, text
+
+PAGE = "compare.html"
+DATA = "compare.json"
+COMPARISONS = Kind("comparison", (PAGE, DATA), DATA, ("schema_version", "old", "new"))
+
+
+def compare_directories(
+    old: Path, new: Path, out: Path | None, *, overwrite: bool = False
+) -> list[str]:
+    """Compare two finished audits, and return lines that say what changed.
+
+    Parameters
+    ----------
+    old, new : Path
+        The directories of the earlier and of the later audit.
+    out : Path or None
+        A directory for `compare.html` and `compare.json`; None writes no files.
+    overwrite : bool
+        Whether a comparison in `out` may be replaced.
+
+    Raises
+    ------
+    DataAuditError
+        There is no audit, the two cannot be compared, or `out` cannot be written.
+    """
+    if out is None:
+        return comparison_lines(_compared(old, new))
+    with ResultsDirectory(out, COMPARISONS, overwrite=overwrite) as directory:
+        comparison = _compared(old, new)
+        page = render_comparison(comparison)
+        data = comparison.model_dump_json(indent=2) + "\n"
+        directory.publish({PAGE: text(page), DATA: text(data)})
+    return [*comparison_lines(comparison), f"comparison: {directory.path / PAGE}"]
+
+
+def _compared(old: Path, new: Path) -> Comparison:
+    with as_read_back(old):
+        before = FinishedAudit.open(old)
+    with as_read_back(new):
+        return compare(before, FinishedAudit.open(new))
+
+
+def render_comparison(comparison: Comparison) -> str:
+    """Return the comparison as one HTML page that opens offline and runs no script."""
+    return render_template("compare.html.j2", build_comparison_page(comparison))
 
 
 def compare(old: FinishedAudit, new: FinishedAudit) -> Comparison:

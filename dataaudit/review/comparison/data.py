@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
 from dataaudit.report.data import Estimate, Label, SampleId, Section
+from dataaudit.report.schema import published
 
 RowChange = Literal[
     "relabeled",
@@ -105,3 +107,15 @@ class Comparison(Section):
     labels: LabelChanges
     leaks: LeakChanges | None = Field(description="null where an audit had no suspects")
     gates: list[GateChange]
+
+
+SCHEMA_PATH = Path(__file__).with_name("compare.schema.json")
+
+
+def schema_text() -> str:
+    """Return the JSON schema of `compare.json` as the text that is published."""
+    return published(Comparison)
+
+
+if __name__ == "__main__":
+    SCHEMA_PATH.write_text(schema_text(), encoding="utf-8")

@@ -17,7 +17,7 @@ from dataaudit.review.exports.jsonl import write_jsonl
 from dataaudit.review.exports.label_studio import write_label_studio
 from dataaudit.review.exports.rows import ExportRow, chosen_positions, export_rows
 from dataaudit.review.exports.spool import refuse_existing
-from dataaudit.run_directory.finished import FinishedAudit
+from dataaudit.run_directory.finished import FinishedAudit, as_read_back
 
 ENDINGS = {
     ExportFormat.csv: ".csv",
@@ -54,8 +54,18 @@ def export(
     DataAuditError
         There is no audit, its data has gone or changed, or the file exists already.
     """
-    audit = FinishedAudit.open(directory)
-    target = out or _beside(directory, to, only_flagged)
+    with as_read_back(directory):
+        return _export(FinishedAudit.open(directory), to, out, only_flagged, moved_to)
+
+
+def _export(
+    audit: FinishedAudit,
+    to: ExportFormat,
+    out: Path | None,
+    only_flagged: bool,
+    moved_to: Path | None,
+) -> list[str]:
+    target = out or _beside(audit.directory, to, only_flagged)
     refuse_existing(target)
     if to is ExportFormat.label_studio:
         refuse_existing(target.with_suffix(".xml"))

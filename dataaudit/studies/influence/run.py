@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,12 +15,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dataaudit.config import AuditConfig, config_from_python, load_config
-from dataaudit.errors import ConfigError, DataError, RunDirectoryError
+from dataaudit.config import EVERYWHERE, LOADING, AuditConfig, config_from_python, load_config
+from dataaudit.config_errors import refuse_unread
+from dataaudit.errors import ConfigError, DataError
 from dataaudit.inputs import Loaded
 from dataaudit.models.numerics import Numerics
 from dataaudit.run_directory.atomic import write_atomically
 from dataaudit.run_directory.manifest import versions
+from dataaudit.run_directory.ownership import Kind
+from dataaudit.run_directory.store import ResultsDirectory
 from dataaudit.stages.loading import load, load_objects
 from dataaudit.studies.influence.blocks import (
     DESCRIPTION,
@@ -35,6 +37,11 @@ from dataaudit.studies.influence.mirrored import Mirrored
 from dataaudit.studies.influence.ready import Maker
 from dataaudit.studies.influence.settings import InfluenceSettings, influence_settings
 from dataaudit.studies.influence.streaming import joined_blocks, rows_per_block, scored_batches
+
+INFLUENCES = Kind("influence", (DESCRIPTION, SCORES), DESCRIPTION, ("groups", "row_starts"))
+
+READ = EVERYWHERE | LOADING | {"loss.kind", "batch_size", "precision", "compile"}
+"""What an influence reads of the settings; how the queries are learned is said apart."""
 
 log = logging.getLogger("dataaudit")
 
@@ -92,6 +99,7 @@ def mirrored_influence(
     """
     asked = influence_settings(mirror)
     config = config_from_python(label, id, settings)
+    refuse_unread("mirrored_influence()", config, READ, "dataaudit.mirrored_influence")
     assert config.held_out is not None
     queries_columns = config.held_out.model_copy(update={"id": query_id})
     config = config.model_copy(update={"held_out": queries_columns})
@@ -117,6 +125,7 @@ def influence_file(
     """
     asked = influence_settings(mirror)
     config = load_config(audit_yaml)
+    refuse_unread(audit_yaml, config, READ, "dataaudit influence")
     if config.held_out is None:
         raise ConfigError(f"{audit_yaml}: held_out: needed, for its samples are the queries")
     # Suspects are not looked at.
@@ -134,9 +143,25 @@ def influence_of(
     overwrite: bool = False,
 ) -> Influence:
     """The same for what an audit has loaded: its held-out samples are the queries."""
+    with ResultsDirectory(out, INFLUENCES, overwrite=overwrite) as directory:
+        directory.clear()
+        try:
+            return _influence(loaded, groups, settings, config, directory.path)
+        except BaseException:
+            # Blocks without a description are of no use to anybody.
+            directory.clear()
+            raise
+
+
+def _influence(
+    loaded: Loaded,
+    groups: str | Sequence[Any] | None,
+    settings: InfluenceSettings,
+    config: AuditConfig,
+    out: Path,
+) -> Influence:
     assert loaded.held_out is not None
     names = _names(loaded, groups)
-    _make_room(out, overwrite)
     found = query_groups(loaded.held_out, names)
     model, rows = loaded.model, loaded.train
     sample = rows.take(range(min(3, len(rows))))
@@ -211,32 +236,6 @@ def _hash(groups: Sequence[QueryGroup]) -> str:
     for group in groups:
         digest.update(f"{group.name} {group.positions.tolist()}\n".encode())
     return digest.hexdigest()
-
-
-def _make_room(out: Path, overwrite: bool) -> None:
-    """Create the directory, or empty it of a former influence.
-
-    Raises
-    ------
-    RunDirectoryError
-        It holds a finished influence and `overwrite` is not set, or something else.
-    """
-    try:
-        present = {entry.name for entry in out.iterdir()} if out.exists() else set()
-    except OSError as error:
-        raise RunDirectoryError(f"{out}: cannot be used: {error.strerror or error}") from None
-    others = present - {DESCRIPTION, SCORES}
-    if others:
-        raise RunDirectoryError(f"{out}: holds other files ({sorted(others)[0]}); name another one")
-    if DESCRIPTION in present and not overwrite:
-        raise RunDirectoryError(f"{out}: holds a finished influence; set overwrite to replace it")
-    try:
-        (out / DESCRIPTION).unlink(missing_ok=True)
-        if (out / SCORES).exists():
-            shutil.rmtree(out / SCORES)
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunDirectoryError(f"{out}: cannot be used: {error.strerror or error}") from None
 
 
 def _chunks(

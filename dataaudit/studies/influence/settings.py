@@ -20,14 +20,14 @@ class InfluenceSettings(BaseModel):
     change along the step that `finite` takes, `head` takes it with the last layers alone.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     kind: Literal["auto", "finite", "linear", "head"] = "auto"
     direction: Literal["learn", "unlearn"] = "learn"
-    steps: Annotated[int, Field(ge=1)] = 1
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-2
+    steps: Annotated[int, Field(ge=1, le=10**6)] = 1
+    learning_rate: Annotated[float, Field(gt=0, le=1000)] = 1e-2
     optimizer: Literal["sgd", "adamw"] = "sgd"
-    batch_size: Annotated[int, Field(ge=1)] = 64
+    batch_size: Annotated[int, Field(ge=1, lt=2**31)] = 64
     """Queries of a group that one step learns; a larger group is drawn from in turns."""
     parameters: Literal["all", "last"] | tuple[str, ...] = "all"
     """Which parameters move: patterns such as `layer4.*` name some."""
@@ -36,7 +36,7 @@ class InfluenceSettings(BaseModel):
     first_order: bool = False
     """`head`: the closed first-order change of one gradient step."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    memory_mib: Annotated[int, Field(ge=1)] = 1024
+    memory_mib: Annotated[int, Field(ge=1, lt=2**31)] = 1024
     """For the groups' parameters; more groups than fit are taken in turns."""
 
     def finite(self) -> FiniteSettings:

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dataaudit.config import AuditConfig, config_from_python, load_config
+from dataaudit.config import EVERYWHERE, LOADING, AuditConfig, config_from_python, load_config
+from dataaudit.config_errors import refuse_unread
 from dataaudit.datasets.samples import Samples
 from dataaudit.errors import ConfigError, DataError
 from dataaudit.inputs import Loaded
@@ -20,6 +21,8 @@ from dataaudit.report.data import Split
 from dataaudit.report.label_findings import plain_label
 from dataaudit.report.samples import clean_text, plain_id
 from dataaudit.run_directory.manifest import versions
+from dataaudit.run_directory.ownership import Kind
+from dataaudit.run_directory.store import Writer, table, text
 from dataaudit.scoring.choice import make_engine
 from dataaudit.stages.evidence import exhibits_of
 from dataaudit.stages.loading import load, load_objects
@@ -28,6 +31,10 @@ from dataaudit.studies.memorization.estimate import FEWEST_ROWS, Estimated, Floa
 from dataaudit.studies.memorization.page import MEMORIZED, render_memorization
 from dataaudit.studies.memorization.settings import MemorizationSettings
 
+PAGE, DATA, ROWS = "memorization.html", "memorization.json", "memorization.parquet"
+MEMORIZATIONS = Kind("memorization", (PAGE, DATA, ROWS), DATA, ("schema_version", "long_tail"))
+READ = EVERYWHERE | LOADING | {"engine", "precision", "compile", "batch_size"}
+"""What is read of the settings."""
 LONG_TAIL = 100
 """Rows shown; the table holds all."""
 BINS_OF_ONE = 20
@@ -58,6 +65,14 @@ class MemorizationResult:
         target.write_text(render_memorization(self.report), encoding="utf-8")
         return target
 
+    def files(self) -> dict[str, Writer]:
+        """Return what writes each file of `dataaudit memorization`, in the order of writing."""
+        return {
+            ROWS: table(self.rows),
+            PAGE: text(render_memorization(self.report)),
+            DATA: text(self.report.model_dump_json(indent=2) + "\n"),
+        }
+
 
 def memorization_file(
     audit_yaml: Path, settings: MemorizationSettings | None = None
@@ -71,6 +86,9 @@ def memorization_file(
     """
     config = load_config(audit_yaml)
     _require_task(config)
+    refuse_unread(audit_yaml, config, READ, "dataaudit memorization")
+    # Only the training rows are looked at.
+    config = config.model_copy(update={"held_out": None, "suspects": None})
     loaded = load(config, audit_yaml.resolve().parent)
     return _memorization(loaded, config, settings or MemorizationSettings())
 
@@ -99,7 +117,8 @@ def memorization(
         The label column, and the id column (None: row numbers).
     settings : MemorizationSettings, optional
     **audit_settings
-        Keys of `audit.yaml`: name, task, classes, mirror, batch_size, device.
+        Keys of `audit.yaml`: name, classes, mirror (seed), batch_size, device, engine, precision,
+        compile.
 
     Raises
     ------
@@ -108,6 +127,7 @@ def memorization(
     """
     config = config_from_python(label, id, audit_settings)
     _require_task(config)
+    refuse_unread("memorization()", config, READ, "dataaudit.memorization")
     loaded = load_objects(model, {"train": train}, preprocess, config)
     return _memorization(loaded, config, settings or MemorizationSettings())
 
@@ -124,7 +144,7 @@ def _memorization(
         )
     seed = config.mirror.seed
     found = estimate(loaded.model, loaded.task, rows, make_engine(config), settings, seed)
-    table = _table(rows, found)
+    lines = _table(rows, found)
     memorized = int((found.memorization >= MEMORIZED).sum())
     counts, edges = np.histogram(found.memorization, _edges(found.memorization))
     report = MemorizationReport(
@@ -138,7 +158,7 @@ def _memorization(
         edges=edges.tolist(),
         counts=counts.tolist(),
         classes=_classes(rows, found.memorization),
-        long_tail=_long_tail(rows, table),
+        long_tail=_long_tail(rows, lines),
         method=_method(settings),
         forward_passes=settings.forward_passes(len(rows)),
         settings=asdict(settings),
@@ -152,7 +172,7 @@ def _memorization(
         seconds=round(time.perf_counter() - start, 1),
         notes=[loaded.model.note] if loaded.model.note else [],
     )
-    return MemorizationResult(table, report)
+    return MemorizationResult(lines, report)
 
 
 def _require_task(config: AuditConfig) -> None:

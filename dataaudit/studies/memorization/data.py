@@ -6,11 +6,13 @@ beside this file.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
 from dataaudit.report.data import Label, SampleId, Section, Split
+from dataaudit.report.schema import published
 
 
 class MemorizedRow(Section):
@@ -61,3 +63,15 @@ class MemorizationReport(Section):
     versions: dict[str, str]
     seconds: float
     notes: list[str]
+
+
+SCHEMA_PATH = Path(__file__).with_name("memorization.schema.json")
+
+
+def schema_text() -> str:
+    """Return the JSON schema of `memorization.json` as the text that is published."""
+    return published(MemorizationReport)
+
+
+if __name__ == "__main__":
+    SCHEMA_PATH.write_text(schema_text(), encoding="utf-8")

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from dataaudit.errors import ConfigError
 
+MOST = {"passes": 1e6, "learning_rate": 1e3}
+MOST_WHOLE = 10**9
+
 
 @dataclass(frozen=True)
 class MemorizationSettings:
@@ -39,13 +42,16 @@ class MemorizationSettings:
         ConfigError
             A number is out of its range.
         """
-        if self.draws < 2 or self.draws % 2:
+        if not 2 <= self.draws <= MOST_WHOLE or self.draws % 2:
             raise ConfigError(f"draws: found {self.draws}, expected an even number from 2 on")
         if not 0 <= self.keep <= 1:
             raise ConfigError(f"keep: found {self.keep}, expected a share from 0 to 1")
         for name in ("passes", "learning_rate", "batch_size"):
-            if getattr(self, name) <= 0:
-                raise ConfigError(f"{name}: found {getattr(self, name)}, expected more than 0")
+            most = MOST.get(name, MOST_WHOLE)
+            if not 0 < getattr(self, name) <= most:
+                raise ConfigError(
+                    f"{name}: found {getattr(self, name)}, expected more than 0, at most {most:g}"
+                )
 
     def forward_passes(self, rows: int) -> float:
         """Return the cost in forward passes of one row; learning a row costs three."""

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from dataaudit.config import GENERATIVE, config_from_python, load_config
+from dataaudit.config_errors import refuse_unread
 from dataaudit.datasets.samples import Role
 from dataaudit.errors import ConfigError
 from dataaudit.report.result import AuditResult
@@ -17,6 +18,12 @@ from dataaudit.run_directory.manifest import Clock
 from dataaudit.run_directory.store import RunDirectory
 from dataaudit.studies.tracing.loading import load_for_tracing, objects_for_tracing
 from dataaudit.studies.tracing.run import run_tracing
+
+READ = frozenset(
+    {"name", "task", "model", "preprocess", "train", "held_out", "suspects", "device", "about",
+     "gates", "trace", "batch_size", "bad_rows", "mirror.seed", "flags.false_discovery_rate"}
+)  # fmt: skip
+"""What tracing reads of the settings; `bad_rows` only to refuse it."""
 
 
 @torch.inference_mode(mode=False)
@@ -86,6 +93,7 @@ def trace(
     if config.suspects is not None:
         named = config.suspects.model_copy(update={"id": query_id})
         config = config.model_copy(update={"suspects": named})
+    refuse_unread("trace()", config, READ, f"a trace of task {task}")
     if resume and out is None:
         raise ConfigError("resume: needs `out`, the directory of the interrupted trace")
     splits: dict[Role, Any] = {"train": train, "held_out": held_out, "suspects": queries}
@@ -128,6 +136,7 @@ def trace_file(
             f"{audit_yaml}: task: found {config.task}, expected {' or '.join(expected)}"
         )
     folder = audit_yaml.resolve().parent
+    refuse_unread(audit_yaml, config, READ, f"a trace of task {config.task}")
     with RunDirectory(out, overwrite=overwrite, resume=resume) as directory:
         clock = Clock()
         with clock.stage("load"):

@@ -12,6 +12,7 @@ from dataaudit.config import AuditConfig
 from dataaudit.report.render import render
 from dataaudit.report.result import AuditResult
 from dataaudit.run_directory.fingerprint import Fingerprint
+from dataaudit.run_directory.finished import read_again
 from dataaudit.run_directory.manifest import Clock, build_manifest
 from dataaudit.run_directory.store import (
     AUDIT,
@@ -39,7 +40,11 @@ def run_tracing(
     clock: Clock,
 ) -> AuditResult:
     """Trace the suspects to training rows and write the run directory."""
-    steps = directory.begin(Fingerprint.of(config, inputs, folder))
+    fingerprint = Fingerprint.of(config, inputs, folder)
+    made_from = fingerprint.of_inputs(config)
+    if directory.finished_before:
+        return read_again(directory.path, made_from)
+    steps = directory.begin(fingerprint)
     settings = trace_settings(config)
     references = inputs.train if inputs.held_out is None else inputs.held_out
     with clock.stage("trace"):
@@ -63,7 +68,7 @@ def run_tracing(
             CONTAMINATION: table(pairs),
             AUDIT: text(report.model_dump_json(indent=2) + "\n"),
             REPORT: text(page),
-            MANIFEST: as_json(build_manifest(config, inputs, clock)),
+            MANIFEST: as_json(build_manifest(config, inputs, clock, made_from)),
         }
     )
     nothing = pd.DataFrame({"row_id": [], "split": [], "reason": []}, dtype=str)

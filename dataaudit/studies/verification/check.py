@@ -14,7 +14,8 @@ import pandas as pd
 import torch
 from torch import nn
 
-from dataaudit.config import AuditConfig, config_from_python, load_config
+from dataaudit.config import EVERYWHERE, LOADING, AuditConfig, config_from_python, load_config
+from dataaudit.config_errors import refuse_unread
 from dataaudit.datasets.samples import Samples
 from dataaudit.errors import ConfigError
 from dataaudit.inputs import Loaded
@@ -23,6 +24,8 @@ from dataaudit.models.refitting import is_logistic_regression
 from dataaudit.models.trained import forward
 from dataaudit.report.data import Estimate, Split
 from dataaudit.run_directory.manifest import versions
+from dataaudit.run_directory.ownership import Kind
+from dataaudit.run_directory.store import Writer, table, text
 from dataaudit.stages.loading import load, load_objects
 from dataaudit.studies.verification.agreement import Agreement, Correlation, agreement, ceiling
 from dataaudit.studies.verification.conclusion import conclusion
@@ -56,6 +59,12 @@ from dataaudit.studies.verification.page import render_verification
 from dataaudit.studies.verification.retraining import Descent, Recipe, Refit, Retrainer
 from dataaudit.studies.verification.settings import VerifySettings
 
+PAGE, DATA, POINTS = "verify.html", "verify.json", "points.parquet"
+VERIFICATIONS = Kind("verification", (PAGE, DATA, POINTS), DATA, ("schema_version", "trust"))
+READ = EVERYWHERE | LOADING | {
+    "loss.kind", "mirror.steps", "mirror.learning_rate", "mirror.batch_size", "mirror.parameters",
+}  # fmt: skip
+"""What a verification reads of the settings."""
 COLUMNS = ["design", "group", "query_group", "rows_left_out", "queries", "influence",
            "mirrored_retrained", "mirrored_rehearsed", "mirrored_steps"]  # fmt: skip
 
@@ -85,6 +94,14 @@ class VerificationResult:
         target.write_text(render_verification(self.report, self.points), encoding="utf-8")
         return target
 
+    def files(self) -> dict[str, Writer]:
+        """Return what writes each file of `dataaudit verify`, in the order of writing."""
+        return {
+            POINTS: table(self.points),
+            PAGE: text(render_verification(self.report, self.points)),
+            DATA: text(self.report.model_dump_json(indent=2) + "\n"),
+        }
+
 
 def verify_file(audit_yaml: Path, settings: VerifySettings) -> VerificationResult:
     """Verify what an `audit.yaml` describes; what `dataaudit verify` does.
@@ -97,6 +114,7 @@ def verify_file(audit_yaml: Path, settings: VerifySettings) -> VerificationResul
     config = load_config(audit_yaml)
     folder = audit_yaml.resolve().parent
     _require_task(config)
+    refuse_unread(audit_yaml, config, READ, "dataaudit verify")
     built = build_model(config.model, folder) if config.model.factory is not None else None
     return _verify(load(config, folder, built), built, config, settings)
 
@@ -129,7 +147,8 @@ def verify(
     settings : VerifySettings, optional
         How much is measured, and how models are trained again.
     **audit_settings
-        Keys of `audit.yaml`: name, task, classes, mirror, batch_size, device.
+        Keys of `audit.yaml`: name, task, classes, mirror (seed, steps, learning_rate, batch_size,
+        parameters), device.
 
     Raises
     ------
@@ -138,6 +157,7 @@ def verify(
     """
     config = config_from_python(label, id, audit_settings)
     _require_task(config)
+    refuse_unread("verify()", config, READ, "dataaudit.verify")
     loaded = load_objects(model, {"train": train, "held_out": held_out}, preprocess, config)
     return _verify(loaded, model, config, settings or VerifySettings())
 

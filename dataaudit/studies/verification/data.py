@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
 from dataaudit.report.data import Estimate, Section, Split
+from dataaudit.report.schema import published
 
 Design = Literal["random", "graded", "halves"]
 MirrorKind = Literal["retrained", "rehearsed", "steps"]
@@ -74,3 +76,15 @@ class Verification(Section):
     versions: dict[str, str]
     seconds: float
     notes: list[str]
+
+
+SCHEMA_PATH = Path(__file__).with_name("verify.schema.json")
+
+
+def schema_text() -> str:
+    """Return the JSON schema of `verify.json` as the text that is published."""
+    return published(Verification)
+
+
+if __name__ == "__main__":
+    SCHEMA_PATH.write_text(schema_text(), encoding="utf-8")

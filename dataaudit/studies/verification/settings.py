@@ -7,6 +7,9 @@ from dataclasses import dataclass, fields
 from dataaudit.errors import ConfigError
 from dataaudit.studies.verification.agreement import FEWEST_GROUPS
 
+MOST = {"learning_rate": 1e3}
+MOST_WHOLE = 10**9
+
 
 @dataclass(frozen=True)
 class VerifySettings:
@@ -59,6 +62,9 @@ class VerifySettings:
             elif value is not None and not (value > 0 and value >= lowest.get(field.name, 1)):
                 least = lowest.get(field.name, 1) or "more than 0"
                 raise ConfigError(f"{field.name}: found {value}, expected at least {least}")
+            elif value is not None and value > MOST.get(field.name, MOST_WHOLE):
+                most = MOST.get(field.name, MOST_WHOLE)
+                raise ConfigError(f"{field.name}: found {value}, expected at most {most:g}")
 
     def size_of_groups(self, rows: int) -> int:
         """Return how many of `rows` rows are left out together."""

@@ -1,0 +1,247 @@
+"""Run directories from strangers: damaged and hostile ones, read by every command that reads them.
+
+    python benchmarks/fault_directories.py 2000 --seed 0
+
+A finished audit is altered at random (values of its JSON files, cells and columns of its tables,
+bytes, files that become folders or links, files that are not its own), and one command is run on
+it in this process. It survives when the command ends with exit code 0, or 1 for a gate, or with 2
+and one message of at most 2,000 characters, when nothing outside of what it was told to write has
+changed, and within a minute. Prints how many were drawn of each kind, survived and lost.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import copy
+import io
+import json
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from faults import LONGEST, NASTY, Hang, alarm, belongs, flip_bytes, truncate, write_project
+
+from dataaudit import cli
+
+COMMANDS: dict[str, list[str]] = {
+    "report": ["report", "{audit}"],
+    "export csv": ["export", "{audit}", "--to", "csv", "--out", "{made}/rows.csv"],
+    "export jsonl": ["export", "{audit}", "--to", "jsonl", "--out", "{made}/r.jsonl", "--only=all"],
+    "export label-studio": ["export", "{audit}", "--to", "label-studio", "--out", "{made}/r.json"],
+    "export croissant": ["export", "{audit}", "--to", "croissant", "--out", "{made}/r.json"],
+    "relabel": ["relabel", "{audit}", "--decisions", "{decisions}", "--out", "{made}/new.csv"],
+    "compare": ["compare", "{whole}", "{audit}", "--out", "{made}/compared"],
+    "compare old": ["compare", "{audit}", "{whole}"],
+    "sample": ["sample", "{audit}", "--rows", "5", "--out", "{made}/sample.csv"],
+    "run": ["run", "{yaml}", "--out", "{audit}"],
+    "run --resume": ["run", "{yaml}", "--out", "{audit}", "--resume"],
+}  # fmt: skip
+ODD: list[Any] = [
+    None, True, -1, 0, 2**63, 10**30, 1e308, [], {}, [[]], "", "x" * 5000, *NASTY,
+]  # fmt: skip
+Change = Callable[[Path, random.Random], None]
+
+
+def change_json(directory: Path, chance: random.Random) -> None:
+    """Put something odd for one to three values, anywhere in a JSON file."""
+    path = directory / chance.choice(["audit.json", "audit.json", "manifest.json"])
+    content = json.loads(path.read_bytes())
+    for _ in range(chance.randint(1, 3)):
+        place = content
+        while True:
+            keys = list(place) if isinstance(place, dict) else list(range(len(place)))
+            if not keys:
+                break
+            key = chance.choice(keys)
+            inside = place[key]
+            if isinstance(inside, dict | list) and inside and chance.random() < 0.9:
+                place = inside
+                continue
+            how = chance.random()
+            if how < 0.15:
+                del place[key]
+            elif how < 0.3 and isinstance(place, list):
+                place.append(copy.deepcopy(inside))
+            elif isinstance(inside, int | float) and how < 0.6:
+                place[key] = chance.choice([-1, 0, 1e300, 2**63, 10**30, inside * 1000])
+            else:
+                place[key] = chance.choice(ODD)
+            break
+    text = json.dumps(content)
+    path.write_text(text, encoding="utf-8", errors="surrogatepass")
+
+
+def change_table(directory: Path, chance: random.Random) -> None:
+    """Change cells, the rows or the columns of a table."""
+    path = directory / chance.choice(["mislabels.parquet", "contamination.parquet"])
+    frame = pd.read_parquet(path)
+    name = chance.choice(list(frame.columns))
+    how = chance.randrange(5)
+    if how == 0:
+        frame = frame.drop(columns=[name])
+    elif how == 1:
+        frame = frame.iloc[: chance.randrange(len(frame) + 1)]
+    elif how == 2:
+        frame[name] = [chance.choice(["", "a", "b", "\x1b[2J", None]) for _ in range(len(frame))]
+    elif how == 3:
+        frame[name] = chance.choice([float("nan"), -1.0, 2.0**63, float("inf")])
+    else:
+        frame = pd.concat([frame, frame], ignore_index=True)
+    frame.to_parquet(path, index=False)
+
+
+def change_bytes(directory: Path, chance: random.Random) -> None:
+    """Flip bytes of a file, or cut it short."""
+    path = chance.choice(sorted(path for path in directory.iterdir() if path.is_file()))
+    chance.choice([flip_bytes, truncate])(path, chance)
+
+
+def change_kind(directory: Path, chance: random.Random) -> None:
+    """Let a file be missing, a folder, or a link that leads elsewhere."""
+    path = directory / chance.choice(
+        ["audit.json", "manifest.json", "mislabels.parquet", "contamination.parquet", "report.html",
+         "remediation.jsonl", "sample.json", "work", "set_aside.parquet"]
+    )  # fmt: skip
+    path.unlink(missing_ok=True)
+    how = chance.randrange(4)
+    if how == 0:
+        path.mkdir()
+    elif how == 1:
+        path.symlink_to(directory.parent / "elsewhere")
+    elif how == 2:
+        path.symlink_to(directory.parent / "elsewhere" / "mine.txt")
+
+
+def add_file(directory: Path, chance: random.Random) -> None:
+    """Put a file there that is no audit's, or decisions that nobody made."""
+    name = chance.choice(["notes.txt", "remediation.jsonl", "sample.json", "work", ".x.1.tmp"])
+    lines = [
+        json.dumps({
+            "row_id": "row-1", "decision": "relabel", "reviewer": "r", "date": "", "comment": "",
+            "before": "a", "after": chance.choice(["../../x", "b", 10**30, None]),
+        }),
+        json.dumps(chance.choice(ODD)),
+        chance.choice(NASTY),
+    ]  # fmt: skip
+    content = chance.choice(lines).encode("utf-8", "surrogatepass")
+    with contextlib.suppress(OSError):
+        (directory / name).write_bytes(content)
+
+
+CHANGES: list[Change] = [
+    change_json,
+    change_json,
+    change_table,
+    change_bytes,
+    change_kind,
+    add_file,
+]
+
+
+def directories(count: int, seed: int) -> int:
+    """Run commands on `count` altered directories; return how many were lost."""
+    chance = random.Random(seed)
+    outcomes: Counter[str] = Counter()
+    drawn: Counter[str] = Counter()
+    with tempfile.TemporaryDirectory() as name, alarm():
+        folder = Path(name)
+        write_project(folder / "project", "csv")
+        places = {"yaml": folder / "project" / "audit.yaml", "whole": folder / "whole"}
+        call(["run", str(places["yaml"]), "--out", str(places["whole"])])
+        for number in range(count):
+            case = folder / "case"
+            shutil.copytree(places["whole"], case / "audit")
+            (case / "made").mkdir()
+            (case / "elsewhere").mkdir()
+            (case / "elsewhere" / "mine.txt").write_text("mine")
+            decisions = "row_id,decision,new_label\nrow-1,relabel,b\nrow-2,keep,\n"
+            (case / "decisions.csv").write_text(decisions)
+            change = chance.choice(CHANGES)
+            change(case / "audit", chance)
+            command = chance.choice(list(COMMANDS))
+            drawn[f"{change.__name__}, {command}"] += 1
+            here = {**places, "audit": case / "audit", "made": case / "made",
+                    "decisions": case / "decisions.csv"}  # fmt: skip
+            before = tree(folder, case)
+            code, message = call([word.format(**here) for word in COMMANDS[command]])
+            outcome = judged(code, message)
+            if tree(folder, case) != before:
+                outcome = "lost: wrote elsewhere"
+            outcomes[outcome] += 1
+            if outcome.startswith("lost"):
+                kept = Path(tempfile.gettempdir()) / f"dataaudit-directory-{seed}-{number}"
+                shutil.copytree(case, kept, dirs_exist_ok=True, symlinks=True)
+                print(f"{outcome}: {command} after {change.__name__}, kept in {kept}: {message}",
+                      file=sys.stderr)  # fmt: skip
+            shutil.rmtree(case)
+            sys.modules.pop("faulty_model", None)
+    lost = sum(found for outcome, found in outcomes.items() if outcome.startswith("lost"))
+    print(f"directories: tried {count}, survived {count - lost}, lost {lost}; {dict(outcomes)}")
+    print("drawn:", dict(sorted(drawn.items())))
+    return lost
+
+
+def tree(folder: Path, case: Path) -> dict[str, bytes]:
+    """Return all files that no command was told to write."""
+    return {
+        str(path): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+        and not path.is_symlink()
+        and not path.is_relative_to(case / "made")
+        and not path.is_relative_to(case / "audit")
+        and "__pycache__" not in path.parts
+    }
+
+
+def call(arguments: list[str]) -> tuple[object, str]:
+    """Run a command in this process; return its exit code and what it said on stderr."""
+    out, err = io.StringIO(), io.StringIO()
+    before = sys.argv
+    signal.alarm(LONGEST)
+    try:
+        sys.argv = ["dataaudit", *arguments]
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            cli.main()
+    except SystemExit as stopped:
+        return stopped.code, err.getvalue()
+    except Hang:
+        return "hang", ""
+    except BaseException:
+        return "traceback", traceback.format_exc()
+    finally:
+        signal.alarm(0)
+        sys.argv = before
+    return 0, err.getvalue()
+
+
+def judged(code: object, message: str) -> str:
+    """Say whether a command ended as it should."""
+    if code in (0, 1):
+        return "done" if not message else "lost: a message beside success"
+    if code != 2:
+        return f"lost: exit code {code}"
+    lines = message.rstrip("\n").split("\n")
+    one = lines[0].startswith("dataaudit: ") and all(map(belongs, lines[1:]))
+    return "refused" if one and len(message) <= 2100 else "lost: not one message"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("count", type=int)
+    parser.add_argument("--seed", type=int, default=0)
+    chosen = parser.parse_args()
+    return 1 if directories(chosen.count, chosen.seed) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,89 @@
+"""While a command works: what it waits for, when it waits long, and where prints of others go."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import TextIO
+
+from dataaudit import progress
+from dataaudit.inert import one_line
+
+SECONDS_OF_PATIENCE = 60
+SECONDS_BETWEEN_LOOKS = 1.0
+_own: list[TextIO] = []
+"""What stdout was before prints of others were sent elsewhere."""
+
+
+def own_stdout() -> TextIO:
+    """Return where dataaudit itself prints its results."""
+    return _own[-1] if _own else sys.stdout
+
+
+@contextlib.contextmanager
+def watched() -> Iterator[None]:
+    """Say on stderr after a minute without progress where it stands; stdout stays dataaudit's own.
+
+    Whatever the user's code prints goes to stderr.
+    """
+    done = threading.Event()
+    watcher = threading.Thread(
+        target=_watch, args=(threading.get_ident(), done), name="dataaudit-watch", daemon=True
+    )
+    watcher.start()
+    _own.append(sys.stdout)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _own.pop()
+        done.set()
+        watcher.join()
+
+
+def _watch(thread: int, done: threading.Event) -> None:
+    before: tuple[object, ...] = ()
+    looks = 0
+    while not done.wait(SECONDS_BETWEEN_LOOKS):
+        frame = sys._current_frames().get(thread)
+        if frame is None:
+            return
+        now = _standing(frame)
+        looks = looks + 1 if now == before else 0
+        before = now
+        if looks and looks % round(SECONDS_OF_PATIENCE / SECONDS_BETWEEN_LOOKS) == 0:
+            seconds = round(looks * SECONDS_BETWEEN_LOOKS)
+            said = one_line(f"dataaudit: no progress for {seconds} s: in {_where(frame)}")
+            print(said, file=sys.stderr, flush=True)
+
+
+def _standing(frame: FrameType | None) -> tuple[object, ...]:
+    """Return what stays the same while nothing moves: all calls, and the last step of progress."""
+    calls: list[object] = [progress.steps()]
+    innermost = True
+    while frame is not None:
+        # A loop that waits goes round among a few instructions of the innermost call.
+        calls.append((id(frame), frame.f_code, None if innermost else frame.f_lasti))
+        innermost = False
+        frame = frame.f_back
+    return tuple(calls)
+
+
+def _where(frame: FrameType | None) -> str:
+    """Return the innermost call in the user's own code, or else in dataaudit."""
+    from dataaudit.commands.ending import is_users
+
+    package = str(Path(__file__).resolve().parent.parent)
+    ours = None
+    while frame is not None:
+        place = f"{frame.f_code.co_name} ({frame.f_code.co_filename}, line {frame.f_lineno})"
+        if frame.f_code.co_filename.startswith(package):
+            return ours or place
+        if is_users(frame) and ours is None:
+            ours = place
+        frame = frame.f_back
+    return ours or "the start"
