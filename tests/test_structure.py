@@ -9,6 +9,7 @@ at the top: they hide a cost, not a dependency.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -214,3 +215,17 @@ def _is_number_of_classes(node: ast.expr) -> bool:
         and len(node.args) == 1
         and _is_attribute(node.args[0], "classes")
     )
+
+
+def test_the_architecture_page_names_files_that_exist_and_the_floors_as_they_are() -> None:
+    text = (PACKAGE.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+    tasks = text.partition("## Ten tasks")[2]
+    opened = re.findall(r"\| `(dataaudit/[\w/.]+)` \|", tasks)
+    assert len(opened) == 10
+    named = set(re.findall(r"`((?:dataaudit|tests)/[\w/.]+)`", text))
+    assert set(opened) <= named
+    assert [path for path in sorted(named) if not (PACKAGE.parent / path).exists()] == []
+    lines = re.findall(r"^\| (\d+) \| ([^|]+) \|", text, flags=re.MULTILINE)
+    shown = {int(number): set(re.findall(r"`([\w/.]+)`", rooms)) for number, rooms in lines}
+    expected = dict(enumerate(FLOORS, start=1)) | {12: {"dataaudit/__init__.py"}}
+    assert shown == expected
