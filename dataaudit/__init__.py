@@ -7,6 +7,7 @@ from dataaudit.errors import (
     ConfigError,
     DataAuditError,
     DataError,
+    EngineError,
     ModelError,
     RunDirectoryError,
 )
@@ -16,9 +17,9 @@ if TYPE_CHECKING:
     from dataaudit.stages.auditing import audit
     from dataaudit.studies.influence.blocks import Influence
     from dataaudit.studies.influence.run import mirrored_influence
-    from dataaudit.studies.memorization.check import memorization
+    from dataaudit.studies.memorization.check import MemorizationResult, memorization
     from dataaudit.studies.tracing.api import trace
-    from dataaudit.studies.verification.check import verify
+    from dataaudit.studies.verification.check import VerificationResult, verify
     from dataaudit.studies.verification.settings import VerifySettings
 
 __all__ = [
@@ -26,9 +27,12 @@ __all__ = [
     "ConfigError",
     "DataAuditError",
     "DataError",
+    "EngineError",
     "Influence",
+    "MemorizationResult",
     "ModelError",
     "RunDirectoryError",
+    "VerificationResult",
     "VerifySettings",
     "audit",
     "memorization",
@@ -41,6 +45,8 @@ __all__ = [
 _HOMES = {
     "AuditResult": "dataaudit.report.result",
     "Influence": "dataaudit.studies.influence.blocks",
+    "MemorizationResult": "dataaudit.studies.memorization.check",
+    "VerificationResult": "dataaudit.studies.verification.check",
     "VerifySettings": "dataaudit.studies.verification.settings",
     "audit": "dataaudit.stages.auditing",
     "memorization": "dataaudit.studies.memorization.check",
@@ -55,3 +61,8 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    # What tab completion shows: the public names, imported or not.
+    return __all__

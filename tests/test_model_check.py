@@ -75,6 +75,16 @@ def test_a_constant_model_is_near_chance_however_rare_the_other_class_is() -> No
     assert agreement(Classification(2), knowing[:, ::-1], labels).against_chance == "below"
 
 
+def test_a_model_that_is_a_little_worse_than_chance_is_near_it() -> None:
+    """One that says the same of nearly all rows has little spread, but contradicts nothing."""
+    labels = np.r_[np.zeros(150, dtype=int), np.ones(150, dtype=int)]
+    predicted = np.ones(300, dtype=int)
+    predicted[150:170] = 0
+    found = agreement(Classification(2), np.eye(2)[predicted], labels)
+    assert found.deviations < -4
+    assert found.against_chance == "near"
+
+
 def test_sets_and_targets_are_held_against_chance_too() -> None:
     generator = np.random.default_rng(0)
     sets = generator.integers(2, size=(200, 4))

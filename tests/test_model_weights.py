@@ -3,6 +3,7 @@
 import argparse
 import pickle
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -158,3 +159,62 @@ def test_user_functions_that_cannot_be_had(
         (tmp_path / "some_module.py").write_text(source)
     with pytest.raises(ConfigError, match=f"model.factory: {reference}: {expected}"):
         load_function(reference, tmp_path, "model.factory")
+
+
+CHECKPOINTS = {
+    "of the tutorial": lambda state: {"epoch": 3, "model_state_dict": state, "loss": torch.ones(1)},
+    "model beside ema": lambda state: {"ema": {k: 0 * v for k, v in state.items()}, "model": state},
+    "any key": lambda state: {"classifier": state, "args": {"lr": 0.1}},
+    "deeper": lambda state: {"train": {"state_dict": state}, "epoch": 1},
+    "DataParallel": lambda state: {"net": {f"module.{k}": v for k, v in state.items()}},
+    "compiled": lambda state: {f"_orig_mod.{k}": v for k, v in state.items()},
+    "a part compiled": lambda state: {k.replace("0.", "0._orig_mod."): v for k, v in state.items()},
+    "with an optimizer": lambda state: {
+        "model": state,
+        "optimizer": {"state": {0: {"exp_avg": torch.ones(3, 2)}}, "param_groups": [{"lr": 0.1}]},
+    },
+}
+
+
+@pytest.mark.parametrize("kind", CHECKPOINTS)
+def test_the_state_dict_in_a_checkpoint_is_found(tmp_path: Path, kind: str) -> None:
+    trained, fresh, path = network(), network(), tmp_path / "w.pt"
+    torch.save(CHECKPOINTS[kind](trained.state_dict()), path)
+    load_weights(fresh, path)
+    assert torch.equal(fresh[0].weight, trained[0].weight)
+
+
+def test_weights_go_into_what_is_wrapped(tmp_path: Path) -> None:
+    trained, path = network(), tmp_path / "w.pt"
+    torch.save(trained.state_dict(), path)
+    for wrap in (nn.DataParallel, lambda module: torch.compile(module, backend="eager")):
+        fresh = network()
+        load_weights(wrap(fresh), path)
+        assert torch.equal(fresh[0].weight, trained[0].weight)
+
+
+def test_weights_give_lazy_layers_their_shape(tmp_path: Path) -> None:
+    trained, path = network(), tmp_path / "w.pt"
+    torch.save(trained.state_dict(), path)
+    lazy = nn.Sequential(nn.LazyLinear(3), nn.BatchNorm1d(3))
+    load_weights(lazy, path)
+    assert torch.equal(lazy[0].weight, trained[0].weight)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"epoch": 3, "loss": torch.ones(1)}, r"under a key; found the keys epoch, loss"),
+        ([torch.ones(1)], r"under a key; found a list"),
+        (
+            {"generator": {"0.weight": torch.ones(1)}, "critic": {"0.weight": torch.ones(1)}},
+            "holds several state dicts, under generator, critic, and which one is meant",
+        ),
+    ],
+)
+def test_a_checkpoint_without_weights_says_what_was_found(
+    tmp_path: Path, content: Any, message: str
+) -> None:
+    torch.save(content, tmp_path / "w.pt")
+    with pytest.raises(ModelError, match=message):
+        load_weights(network(), tmp_path / "w.pt")

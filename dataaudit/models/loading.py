@@ -7,8 +7,9 @@ import importlib.util
 import pickle
 import re
 import sys
+import warnings
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,13 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from dataaudit.errors import ConfigError, ModelError
+from dataaudit.models.wrappers import unwrapped
 
 _DEEPEST_PREFIX = 3
+_USUAL_KEYS = ("model_state_dict", "state_dict", "model", "module", "net", "network", "weights")
+"""Of the state dict in a checkpoint, in this order where there are several."""
+_DEEPEST_KEY = 2
+_COMPILED = "_orig_mod."
 _TORCH_ENDINGS = {".pt", ".pth", ".bin", ".ckpt"}
 
 
@@ -104,21 +110,23 @@ def load_weights(module: nn.Module, path: Path) -> None:
     module : torch.nn.Module
     path : Path
         `.safetensors`, or a torch file (.pt, .pth, .bin, .ckpt) that holds only plain tensors:
-        a state dict, or a checkpoint with a `state_dict`, as Lightning writes it. Where the module
-        was part of a larger one (`model.`, `module.`, `_orig_mod.`), the names that stand under
-        the only prefix that fits are taken, and the rest of the file is left.
+        a state dict, or a checkpoint that has one under some key: `state_dict` as Lightning writes
+        it, `model_state_dict`, `model`. Where the module was part of a larger one (`model.`), or
+        was wrapped (`module.`, `_orig_mod.`), the names that stand under the only prefix that fits
+        are taken, and the rest of the file is left.
 
     Raises
     ------
     ModelError
         The file is missing, damaged, holds pickled objects, or does not fit the module.
     """
+    module = unwrapped(module)
     expected = module.state_dict()
-    state = _of_the_module(read_state(path, "model.weights"), expected, path)
+    state = _of_the_module(read_state(path, "model.weights", expected), expected, path)
     wrong_shapes = [
         f"{name}: file {tuple(state[name].shape)}, model {tuple(expected[name].shape)}"
         for name in expected
-        if name in state and state[name].shape != expected[name].shape
+        if name in state and not _has_shape(state[name], expected[name])
     ]
     missing = _missing_names(expected, state)
     unexpected = [name for name in state if name not in expected]
@@ -136,8 +144,13 @@ def load_weights(module: nn.Module, path: Path) -> None:
     module.load_state_dict(state, strict=False)
 
 
-def read_state(path: Path, key: str) -> dict[str, Tensor]:
+def read_state(
+    path: Path, key: str, expected: Mapping[str, Tensor] | None = None
+) -> dict[str, Tensor]:
     """Return the tensors in a file of weights, by name; nothing in it is unpickled.
+
+    Of several state dicts in a checkpoint, the one is taken that has names of `expected`, and of
+    those the one under the most usual key.
 
     Raises
     ------
@@ -157,7 +170,10 @@ def read_state(path: Path, key: str) -> dict[str, Tensor]:
             )
         _refuse_compressed(path)
         # Written out, because an environment variable can flip torch's default.
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # Of the pickle's protocol: what torch cannot read is refused below.
+            warnings.simplefilter("ignore")
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         found = re.search(r"GLOBAL (\S+) was not", str(error))
         named = f" ({found[1]}, perhaps among hyperparameters)" if found else ""
@@ -168,19 +184,69 @@ def read_state(path: Path, key: str) -> dict[str, Tensor]:
     except (SafetensorError, RuntimeError, EOFError, OSError, ValueError, KeyError,
             zipfile.BadZipFile) as error:  # fmt: skip
         raise ModelError(f"{path}: cannot be read as weights: {error}") from None
-    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
-        content = content["state_dict"]
-    if not isinstance(content, Mapping) or not all(
-        isinstance(value, Tensor) for value in content.values()
-    ):
-        raise ModelError(f"{path}: expected a mapping of names to tensors (a state dict)")
-    return dict(content)
+    states = dict(_state_dicts(content))
+    if not states:
+        raise ModelError(
+            f"{path}: expected a mapping of names to tensors (a state dict), or a checkpoint that "
+            f"has one under a key; found {_described(content)}"
+        )
+    if expected is not None:
+        fitting = {k: state for k, state in states.items() if _names_in_common(state, expected)}
+        states = fitting or states
+    first = next(iter(states))
+    if len(states) > 1 and first not in _USUAL_KEYS:
+        raise ModelError(
+            f"{path}: holds several state dicts, under {_some(list(states))}, and which one is "
+            "meant cannot be told; save the model's own, torch.save(model.state_dict(), ...)"
+        )
+    return states[first]
+
+
+def _state_dicts(content: Any, key: str = "") -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """Yield the state dicts in what a file holds with their keys, those of usual keys first."""
+    if not isinstance(content, Mapping) or key.count(".") >= _DEEPEST_KEY:
+        return
+    if content and all(isinstance(value, Tensor) for value in content.values()):
+        yield key, {str(name): value for name, value in content.items()}
+        return
+    usual = [name for name in _USUAL_KEYS if name in content]
+    for name in (*usual, *(name for name in content if name not in usual)):
+        yield from _state_dicts(content[name], f"{key}.{name}" if key else str(name))
+
+
+def _names_in_common(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> bool:
+    """Tell whether a name of the state, perhaps without a prefix, is one of the module's."""
+    return any(
+        ".".join(parts[depth:]) in expected
+        for parts in (name.replace(_COMPILED, "").split(".") for name in state)
+        for depth in range(min(len(parts), _DEEPEST_PREFIX + 1))
+    )
+
+
+def _described(content: Any) -> str:
+    if not isinstance(content, Mapping):
+        return f"a {type(content).__name__}"
+    return f"the keys {_some([str(key) for key in content])}" if content else "an empty mapping"
+
+
+def _has_shape(value: Tensor, expected: Tensor) -> bool:
+    # A lazy layer takes the shape of the weights that are loaded into it.
+    return _is_lazy(expected) or value.shape == expected.shape
+
+
+def _is_lazy(tensor: Tensor) -> bool:
+    return isinstance(
+        tensor, nn.parameter.UninitializedParameter | nn.parameter.UninitializedBuffer
+    )
 
 
 def _of_the_module(
     state: dict[str, Tensor], expected: Mapping[str, Tensor], path: Path
 ) -> dict[str, Tensor]:
     """Return the part of a larger state that is the module's, under its names in the module."""
+    if any(_COMPILED in name and name not in expected for name in state):
+        # torch.compile puts its own name into those of the parts that it compiled.
+        state = {name.replace(_COMPILED, ""): value for name, value in state.items()}
     if any(name in expected for name in state):
         return state
     parts = [name.split(".") for name in state]
@@ -196,7 +262,7 @@ def _of_the_module(
             for name, value in state.items()
             if name.startswith(prefix)
         }
-        known = all(name in expected and value.shape == expected[name].shape
+        known = all(name in expected and _has_shape(value, expected[name])
                     for name, value in own.items())  # fmt: skip
         if known and not _missing_names(expected, own):
             fitting[prefix] = own
@@ -227,11 +293,13 @@ def _refuse_compressed(path: Path) -> None:
 
 def _missing_names(expected: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> list[str]:
     # Tied tensors appear under two names in the module and may stand once in the file.
-    loaded = {expected[name].data_ptr() for name in expected if name in state}
+    whole = {name: tensor for name, tensor in expected.items() if not _is_lazy(tensor)}
+    loaded = {tensor.data_ptr() for name, tensor in whole.items() if name in state}
     return [
         name
-        for name, tensor in expected.items()
-        if name not in state and not (tensor.numel() and tensor.data_ptr() in loaded)
+        for name in expected
+        if name not in state
+        and not (name in whole and whole[name].numel() and whole[name].data_ptr() in loaded)
     ]
 
 

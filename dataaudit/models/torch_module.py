@@ -15,6 +15,7 @@ from dataaudit.errors import ModelError
 from dataaudit.models.image_inputs import ImageInputs
 from dataaudit.models.inputs import default_preprocess
 from dataaudit.models.trained import Preprocess, TrainedModel
+from dataaudit.models.wrappers import unwrapped
 
 _HALF = (torch.float16, torch.bfloat16)
 _QUANTISED_NAMES = ("qweight", "qzeros", "_packed_params")
@@ -102,19 +103,7 @@ def mirrorable(module: nn.Module) -> tuple[nn.Module, str]:
     return copy.deepcopy(module).float(), note
 
 
-def unwrapped(module: nn.Module) -> nn.Module:
-    """Return the module itself without DataParallel, DistributedDataParallel or torch.compile."""
-    while True:
-        if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
-            inner = module.module
-        else:
-            # By its name: the class is torch's own secret.
-            inner = module.__dict__.get("_modules", {}).get("_orig_mod")
-        if not isinstance(inner, nn.Module):
-            return module
-        module = inner
-
-
+@torch.no_grad()
 def _refuse_unusable_weights(module: nn.Module) -> None:
     for name, parameter in module.named_parameters():
         if isinstance(parameter, nn.parameter.UninitializedParameter):

@@ -26,6 +26,8 @@ ROWS_PER_FORWARD = 256
 CLEARLY_ABOVE = 3.0
 CLEARLY_BELOW = -4.0
 """In standard deviations of what chance gives."""
+MOST_BELOW = 2 / 3
+"""Of what chance gives: only a model that is right less often than this contradicts the labels."""
 LEAST_SKILL = 0.1
 """Share of the way from chance to always right: a model with less knows too little to be asked."""
 
@@ -53,7 +55,7 @@ class Agreement:
     @property
     def against_chance(self) -> Against:
         """Whether the model is clearly better or worse than chance."""
-        if self.deviations <= CLEARLY_BELOW:
+        if self.deviations <= CLEARLY_BELOW and self.right <= MOST_BELOW * self.by_chance:
             return "below"
         skill = (self.right - self.by_chance) / max(1 - self.by_chance, 1e-12)
         return "above" if self.deviations >= CLEARLY_ABOVE and skill >= LEAST_SKILL else "near"

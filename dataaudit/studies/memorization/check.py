@@ -59,6 +59,10 @@ class MemorizationResult:
     rows: pd.DataFrame
     report: MemorizationReport
 
+    def __repr__(self) -> str:
+        """Return the headline: the whole would fill pages of a notebook."""
+        return f"MemorizationResult: {self.report.headline} ({len(self.rows)} rows)"
+
     def to_html(self, path: str | Path) -> Path:
         """Write the page as one HTML file and return its path."""
         target = Path(path)

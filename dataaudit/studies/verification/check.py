@@ -88,6 +88,10 @@ class VerificationResult:
     points: pd.DataFrame
     report: Verification
 
+    def __repr__(self) -> str:
+        """Return the headline: the whole would fill pages of a notebook."""
+        return f"VerificationResult: {self.report.headline} ({len(self.points)} points)"
+
     def to_html(self, path: str | Path) -> Path:
         """Write the page as one HTML file and return its path."""
         target = Path(path)
