@@ -22,7 +22,7 @@ from dataaudit.tasks.by_kind import MAKERS
 PACKAGE = Path(__file__).resolve().parent.parent / "dataaudit"
 
 FLOORS = [
-    {"errors", "inert", "progress", "resources", "about", "config_errors"},
+    {"errors", "inert", "progress", "resources", "about", "config_errors", "config_values"},
     {"labels"},
     {"config"},
     {"datasets", "tasks"},
