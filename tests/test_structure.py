@@ -22,8 +22,8 @@ from dataaudit.tasks.by_kind import MAKERS
 PACKAGE = Path(__file__).resolve().parent.parent / "dataaudit"
 
 FLOORS = [
-    {"errors", "inert", "progress", "resources", "about", "config_errors", "config_values"},
-    {"labels"},
+    {"errors", "inert", "progress", "resources", "about"},
+    {"labels", "config_errors", "config_values"},
     {"config"},
     {"datasets", "tasks"},
     {"flags", "models"},
