@@ -384,7 +384,7 @@ class AuditConfig(_Section):
                 f"kind is for task regression; task {task} has the cross-entropy, with "
                 "class_weights and label_smoothing"
             )
-        if value.weighs and not KINDS[task].has_classes:
+        if value.weighs and KINDS[task].form == "number":
             raise ValueError(f"class_weights and label_smoothing are not for task {task}")
         return value
 
