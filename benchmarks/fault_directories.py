@@ -156,7 +156,9 @@ def directories(count: int, seed: int) -> int:
         folder = Path(name)
         write_project(folder / "project", "csv")
         places = {"yaml": folder / "project" / "audit.yaml", "whole": folder / "whole"}
-        call(["run", str(places["yaml"]), "--out", str(places["whole"])])
+        code, message = call(["run", str(places["yaml"]), "--out", str(places["whole"])])
+        if code != 0:
+            raise SystemExit(f"the audit to alter: exit code {code}: {message}")
         for number in range(count):
             case = folder / "case"
             shutil.copytree(places["whole"], case / "audit")

@@ -7,11 +7,11 @@
 `kills`: an audit of the sample data is killed (SIGKILL) at a random moment, up to three times in a
 row, and resumed; it survives when its tables are those of an undisturbed audit, byte for byte.
 
-`inputs`: a small project of the user's own (table, settings, weights, model code's data) is
-spoiled at random and audited in this process. It survives when the audit ends with exit code 0
-or 1 and a table that fits the rows, or with exit code 2 and one message of one line or, for
-settings, one line a setting; it is lost on a traceback, a hang of over 60 seconds, more or less
-than one message, or a wrong success.
+`inputs`: a small project of the user's own (table, settings, weights, model code) is spoiled at
+random, and one of the commands that load it (run, verify, memorization, influence) is run in this
+process. It survives when that ends with exit code 0 or 1 and what fits the rows, or with exit code
+2 and one message of at most 2,000 characters; it is lost on a traceback, a hang of over 60 seconds,
+more or less than one message, or a wrong success.
 """
 
 from __future__ import annotations
@@ -35,7 +35,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from torch import nn
 
 from dataaudit import cli
 from dataaudit.resources import resource_folder
@@ -157,8 +156,9 @@ def write_project(folder: Path, ending: str) -> None:
             frame.to_parquet(path, index=False)
     (folder / "faulty_model.py").write_text(MODEL, encoding="utf-8")
     (folder / "audit.yaml").write_text(YAML % (ending, ending, ending), encoding="utf-8")
-    torch.manual_seed(0)
-    save_file(nn.Linear(2, 2).state_dict(), folder / "model.safetensors")
+    # A model that knows the classes: an audit refuses one that is worse than chance.
+    weights = {"weight": torch.tensor([[-2.0, -2.0], [2.0, 2.0]]), "bias": torch.zeros(2)}
+    save_file(weights, folder / "model.safetensors")
 
 
 def flip_bytes(path: Path, chance: random.Random) -> None:
@@ -238,6 +238,20 @@ def spoil_settings(path: Path, chance: random.Random) -> None:
         f"classes: [{chance.choice(NASTY)}, b]",
         f"{chance.choice(NASTY)}: {chance.choice(NASTY)}",
         "about: {licence: [1, 2]}",
+        f"mirror: {{learning_rate: {chance.choice(['nan', '.inf', '1e30', '1e-3'])}}}",
+        f"images: {{mean: [{chance.choice(['.nan', 'nan', '0.5'])}]}}",
+        f"loss: {{class_weights: [1, {chance.choice(['.inf', '1e300', '2', '0'])}]}}",
+        f"mirror: {{seed: 1, {chance.choice(['seed: 2', 'steps: 2', 'kind: head'])}}}",
+        'name: "' + chance.choice(["\\ud800", "\\0", "\\x1b[2J", "x" * 5000]) + '"',
+        f"ignore_label: {chance.choice(['9' * 30, '-100', 'a'])}",
+        f"precision: {chance.choice(['bfloat16', 'float32', 'float8'])}",
+        f"trace: {{top: {chance.choice(['3', '0', 'x'])}}}",
+        f"gates: {{mislabel_rate: {chance.choice(['0.0', '1', '.nan'])}}}",
+        "a: &a [x, x, x, x, x, x, x, x]\nb: &b [*a, *a, *a, *a, *a, *a, *a, *a]\n"
+        "c: &c [*b, *b, *b, *b, *b, *b, *b, *b]\nd: &d [*c, *c, *c, *c, *c, *c, *c, *c]\n"
+        "e: &e [*d, *d, *d, *d, *d, *d, *d, *d]\nabout: {purpose: [*e, *e, *e, *e]}",
+        "about: &a {purpose: [*a]}",
+        "".join(f"key_{number}: 1\n" for number in range(chance.choice([30, 3000]))),
         f"train: {{path: {chance.choice(NASTY)}}}",
     ]
     if chance.random() < 0.5:
@@ -248,6 +262,16 @@ def spoil_settings(path: Path, chance: random.Random) -> None:
         words[chance.randrange(len(words))] = chance.choice(NASTY)
         lines[row] = " ".join(words)
     path.write_text("\n".join(lines), encoding="utf-8", errors="surrogatepass")
+
+
+def spoil_code(path: Path, chance: random.Random) -> None:
+    """Let the user's own code end the program, raise, print, or return something odd."""
+    ends = ["exit(0)", "sys.exit(1)", "os._exit(0)", "raise KeyboardInterrupt", "1 / 0",
+            "raise MemoryError", "raise OSError(28, 'full')", "print('hello')", "return None",
+            "return 'x'", "raise StopIteration", "input()"]  # fmt: skip
+    line = chance.choice(["def build():", "def preprocess(frame):"])
+    code = path.read_text(encoding="utf-8").replace(line, f"{line}\n    {chance.choice(ends)}")
+    path.write_text(f"import os\nimport sys\n{code}", encoding="utf-8")
 
 
 ANY_FILE: list[Callable[[Path, random.Random], None]] = [
@@ -264,6 +288,7 @@ def inputs(count: int, seed: int) -> int:
     torch.set_num_threads(1)
     generator = random.Random(seed)
     outcomes: Counter[str] = Counter()
+    drawn: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as name, alarm():
         folder = Path(name)
         for ending in ("csv", "jsonl", "parquet"):
@@ -274,8 +299,10 @@ def inputs(count: int, seed: int) -> int:
             shutil.copytree(folder / ending, project)
             for _ in range(generator.choice([1, 1, 1, 2, 3])):
                 spoil(project, ending, generator)
-            outcome, detail = judge(project, ending)
+            command = generator.choice(["run", "run", *OTHERS])
+            outcome, detail = judge(project, ending, command)
             outcomes[outcome] += 1
+            drawn[f"{command}, {ending}"] += 1
             if outcome.startswith("lost"):
                 kept = Path(tempfile.gettempdir()) / f"dataaudit-lost-{seed}-{number}"
                 shutil.copytree(project, kept, dirs_exist_ok=True)
@@ -284,13 +311,19 @@ def inputs(count: int, seed: int) -> int:
             sys.modules.pop("faulty_model", None)
     lost = sum(found for outcome, found in outcomes.items() if outcome.startswith("lost"))
     print(f"inputs: tried {count}, survived {count - lost}, lost {lost}; {dict(outcomes)}")
+    print("drawn:", dict(sorted(drawn.items())))
     return lost
 
 
 def spoil(project: Path, ending: str, chance: random.Random) -> None:
     data = [f"{name}.{ending}" for name in ("train", "val", "test")]
-    target = project / chance.choice([*data, *data, "audit.yaml", "model.safetensors"])
+    target = project / chance.choice(
+        [*data, *data, "audit.yaml", "audit.yaml", "model.safetensors", "faulty_model.py"]
+    )
     special = spoil_settings if target.suffix == ".yaml" else spoil_value
+    if target.suffix == ".py":
+        spoil_code(target, chance)
+        return
     if target.suffix != ".safetensors" and chance.random() < 0.6:
         # Where an earlier fault left nothing to read, that fault is enough.
         with contextlib.suppress(Exception):
@@ -299,10 +332,25 @@ def spoil(project: Path, ending: str, chance: random.Random) -> None:
         chance.choice(ANY_FILE)(target, chance)
 
 
-def judge(project: Path, ending: str) -> tuple[str, str]:
-    """Audit a project and say what came of it."""
+OTHERS = {
+    "verify": ["--groups", "4", "--repeats", "1", "--epochs", "1"],
+    "memorization": ["--draws", "2", "--passes", "1"],
+    "influence": ["--kind", "head"],
+}
+FINISHED = {"verify": "verify.json", "memorization": "memorization.json",
+            "influence": "influence.json"}  # fmt: skip
+
+
+def judge(project: Path, ending: str, command: str) -> tuple[str, str]:
+    """Run a command on a project and say what came of it."""
     out, err = io.StringIO(), io.StringIO()
-    arguments = ["dataaudit", "run", str(project / "audit.yaml"), "--out", str(project / "out")]
+    if command in ("memorization", "influence"):
+        # Which take steps of their own, and refuse those of an audit.
+        path = project / "audit.yaml"
+        content = path.read_bytes()
+        path.write_bytes(content.replace(b"mirror: {steps: 2}\n", b""))
+    arguments = ["dataaudit", command, str(project / "audit.yaml"), "--out", str(project / "out"),
+                 *OTHERS.get(command, [])]  # fmt: skip
     before = sys.argv
     signal.alarm(LONGEST)
     try:
@@ -319,7 +367,10 @@ def judge(project: Path, ending: str) -> tuple[str, str]:
     finally:
         signal.alarm(0)
         sys.argv = before
-    message = err.getvalue()
+    # What the user's code prints is no message of dataaudit.
+    message = err.getvalue().replace("hello\n", "")
+    if len(message) > 2100:
+        return "lost: a message without end", message[:3000]
     if code == 2:
         if message.count("dataaudit: ") < 1 or "Traceback" in message:
             return "lost: not one message", message
@@ -329,6 +380,9 @@ def judge(project: Path, ending: str) -> tuple[str, str]:
         return "refused", message
     if code not in (0, 1):
         return f"lost: exit code {code}", message
+    if command in FINISHED:
+        finished = (project / "out" / FINISHED[command]).is_file()
+        return ("done", "") if finished and code == 0 else ("lost: wrong success", message)
     return fits(project, ending)
 
 

@@ -15,11 +15,18 @@ import pytest
 import torch
 from torch import nn
 
+from dataaudit import progress
 from dataaudit.cli import main
 from dataaudit.report.schema import SCHEMA_PATH
 
 # One thread each: test processes side by side must not fight for the cores.
 torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _no_lines_of_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a command says must not depend on how busy the machine is."""
+    monkeypatch.setattr(progress, "SECONDS_APART", float("inf"))
 
 
 @dataclass(frozen=True)

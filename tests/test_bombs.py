@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from dataaudit.datasets import parquet
+from dataaudit.datasets import files
 from dataaudit.datasets.images import decode
 from dataaudit.datasets.load import open_samples
 from dataaudit.datasets.read_settings import ReadSettings
@@ -60,7 +60,7 @@ def test_an_image_bomb(width: int, height: int) -> None:
 def test_a_parquet_file_of_rows_without_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parquet, "SMALL", 1000)
+    monkeypatch.setattr(files, "SMALL", 1000)
     path = tmp_path / "bomb.parquet"
     table = pa.table({"label": pa.array(np.zeros(2_000_000, dtype=np.int8))})
     pyarrow.parquet.write_table(table, path)
@@ -78,3 +78,35 @@ def test_a_link_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:
     (folder / "c.png").symlink_to(tmp_path / "secret" / "a.png")
     with pytest.raises(DataError, match="is a link that leads nowhere or out of the folder"):
         open_samples(tmp_path / "images", ReadSettings("train", "label"))
+
+
+def test_an_arrow_file_of_nulls_without_end(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.arrow"
+    table = pa.table({"label": pa.nulls(2_000_000_000)})
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    assert path.stat().st_size < 20_000
+    with pytest.raises(DataError, match="announces 2000000000 rows in"):
+        open_samples(path, ReadSettings("train", "label"))
+
+
+def test_pictures_that_are_only_large(tmp_path: Path) -> None:
+    # Below the limit of a single picture; two dozen of these took minutes.
+    content = png(8000, 8000)
+    assert len(content) < 2000
+    with pytest.raises(
+        DataError, match=r"8000 x 8000 pixels in .* no picture is packed so densely"
+    ):
+        decode(content, where="a row")
+
+
+def test_weights_with_two_directories(tmp_path: Path) -> None:
+    torch.save(nn.Linear(2, 2).state_dict(), tmp_path / "plain.pt")
+    plain = (tmp_path / "plain.pt").read_bytes()
+    torch.save({"other": torch.zeros(3)}, tmp_path / "other.pt")
+    (tmp_path / "two.pt").write_bytes((tmp_path / "other.pt").read_bytes() + plain)
+    (tmp_path / "comment.pt").write_bytes(plain[:-2] + b"\4\0PK\5\6")
+    for name in ("two.pt", "comment.pt"):
+        with pytest.raises(ModelError, match="its list of members is not where"):
+            load_weights(nn.Linear(2, 2), tmp_path / name)
+    load_weights(nn.Linear(2, 2), tmp_path / "plain.pt")

@@ -1,5 +1,7 @@
 """One rule for the directories that commands write: whose they are, and what may be replaced."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from dataaudit.review.comparison.build import COMPARISONS
 from dataaudit.run_directory import atomic
 from dataaudit.run_directory.atomic import write_atomically
 from dataaudit.run_directory.ownership import MARK, Kind
+from dataaudit.run_directory.steps import Steps
 from dataaudit.run_directory.store import (
     AUDITS,
     ResultsDirectory,
@@ -225,3 +228,52 @@ def test_a_class_of_a_strangers_audit_leads_out_of_no_folder(label: str, tmp_pat
     with pytest.raises(DataError, match="is no name of a folder"):
         moved_paths(Rows(), Folder(), Changes.of({0: 2}))
     assert moved_paths(Rows(), Folder(), Changes.of({0: 1})) == {"cat/1.png": "dog/1 (was cat).png"}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), MemoryError()],
+    ids=["disk", "memory"],
+)
+@pytest.mark.parametrize("command", ["report", "export", "compare", "relabel"])
+def test_without_room_there_is_one_message(
+    tmp_path: Path,
+    command_line: CommandLine,
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+    error: Exception,
+) -> None:
+    audit = audited(tmp_path)
+    decisions = tmp_path / "decisions.csv"
+    decisions.write_text("row_id,decision,new_label\n=b,relabel,dog\n")
+    options = {
+        "report": [],
+        "export": ["--to", "csv", "--out", tmp_path / "rows.csv"],
+        "compare": [audit.directory, "--out", tmp_path / "compared"],
+        "relabel": ["--decisions", decisions, "--out", tmp_path / "new.csv"],
+    }
+    before = {path: path.read_bytes() for path in audit.directory.iterdir()}
+
+    def refuse(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(atomic, "create_exclusively", refuse)
+    outcome = command_line(command, audit.directory, *options[command])
+    assert outcome.code == 2
+    assert outcome.out == ""
+    assert outcome.err.startswith("dataaudit: ")
+    assert outcome.err.count("\n") == 1
+    assert ("No space left" in outcome.err) or ("out of memory" in outcome.err)
+    assert {path: path.read_bytes() for path in audit.directory.iterdir()} == before
+    assert not (tmp_path / "new.csv").exists()
+
+
+def test_a_folder_where_a_step_should_be_is_made_again(tmp_path: Path) -> None:
+    steps = Steps(tmp_path / "work", "tie")
+    steps.write("mirror", b"content")
+    (tmp_path / "work" / "mirror.step").unlink()
+    (tmp_path / "work" / "mirror.step").mkdir()
+    assert steps.read("mirror") is None
+    steps.write("mirror", b"again")
+    assert steps.read("mirror") == b"again"
+    assert "mirror.step cannot be read" in steps.notes[0]

@@ -20,3 +20,50 @@ def test_a_bar_inside_another_one_stays_silent(monkeypatch) -> None:
     assert "inside" not in screen.getvalue()
     assert list(progress.track([7], "inside")) == [7]
     assert "inside" in screen.getvalue()
+
+
+def test_without_a_terminal_there_is_a_line_a_stage_and_one_every_so_often(monkeypatch) -> None:
+    screen = io.StringIO()
+    now = [0.0]
+    monkeypatch.setattr(progress, "_console", Console(file=screen, force_terminal=False))
+    monkeypatch.setattr(progress, "SECONDS_APART", 30.0)
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    whole = progress.Whole({"load": 1, "score": 4, "report": 5})
+    with whole.stage("load"):
+        now[0] = 20.0
+    with whole.stage("score"):
+        whole.expect({"score": 9}, rows=10)
+        for _ in progress.track(range(10), "scoring train"):
+            now[0] += 10
+            progress.count_rows(9)
+    now[0] = 150.0
+    with whole.stage("report"):
+        pass
+    # After four batches 1 + 3.6 of 15 passes are done, in 60 seconds.
+    assert screen.getvalue().splitlines() == [
+        "30 s: score (2 of 3): scoring train, 1 of 10; audit: about 3 min left",
+        "60 s: score (2 of 3): scoring train, 4 of 10; audit: about 2 min left",
+        "2 min: score (2 of 3): scoring train, 7 of 10; audit: about 2 min left",
+        "2 min: score (2 of 3): scoring train, 10 of 10; audit: about 60 s left",
+        "2 min: report (3 of 3); audit: about 75 s left",
+    ]
+
+
+def test_a_short_audit_writes_nothing(monkeypatch) -> None:
+    screen = io.StringIO()
+    monkeypatch.setattr(progress, "_console", Console(file=screen, force_terminal=False))
+    whole = progress.Whole({"load": 1})
+    with whole.stage("load"):
+        assert list(progress.track([1, 2], "reading")) == [1, 2]
+    assert screen.getvalue() == ""
+    assert whole.seconds_left() is not None
+
+
+def test_nothing_is_said_of_the_time_left_where_nothing_is_known(monkeypatch) -> None:
+    screen = io.StringIO()
+    monkeypatch.setattr(progress, "_console", Console(file=screen, force_terminal=False))
+    monkeypatch.setattr(progress, "SECONDS_APART", 0.0)
+    whole = progress.Whole()
+    with whole.stage("trace"):
+        assert whole.seconds_left() is None
+    assert screen.getvalue() == "0 s: trace\n"

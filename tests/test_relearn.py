@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -145,6 +146,37 @@ def test_reading_in_blocks_draws_what_direct_reading_draws(
     expected = drawn(model, chosen, 6, 25, seed=3)
     monkeypatch.setattr(queries, "ROWS_PER_READ", per_read)
     assert drawn(model, chosen, 6, 25, seed=3) == expected
+
+
+def test_inputs_made_ahead_are_those_made_step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, chosen = pools(numbered(20), numbered(11, offset=100))
+    calls = []
+
+    def counted(frame: pd.DataFrame) -> Tensor:
+        calls.append(len(frame))
+        return model.preprocess(frame)
+
+    watched = replace(model, preprocess=counted)
+    expected = drawn(watched, chosen, 6, 25, seed=3)
+    ahead = len(calls)
+    monkeypatch.setattr(queries, "PREPARED_BYTES", 0)
+    assert drawn(watched, chosen, 6, 25, seed=3) == expected
+    assert ahead <= 4 < 25 <= len(calls) - ahead
+
+
+def test_whole_numbers_are_made_step_by_step() -> None:
+    """Padding, as of token ids, is that of the rows of a step."""
+    model, (pool,) = pools(numbered(20))
+    sizes = []
+
+    def tokens(frame: pd.DataFrame) -> Tensor:
+        sizes.append(len(frame))
+        return torch.zeros(len(frame), 3, dtype=torch.int64)
+
+    parts = endless_batches(replace(model, preprocess=tokens), [pool], 4, seed=0)
+    next(parts)
+    next(parts)
+    assert sizes == [2, 4, 4]
 
 
 def test_the_seed_decides_the_order() -> None:

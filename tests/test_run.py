@@ -48,6 +48,14 @@ def test_an_audit_of_files_never_seen_before(project: Project, command_line: Com
     assert set(manifest["inputs"]) == {"train", "held_out", "suspects"}
     assert manifest["settings"]["mirror"]["seed"] == 0
     assert manifest["versions"]["torch"]
+    stages = manifest["stages"]
+    assert list(stages) == list(manifest["timings_seconds"])
+    assert "flag contamination" in stages
+    # One pass for each model: the trained one, the familiar one and what learned again.
+    assert stages["score"]["passes"] >= 3
+    assert stages["mirror"]["passes"] > stages["load"]["passes"]
+    read = stages["score"]["bytes_read"]
+    assert read is None or read > 0
 
 
 def test_the_same_seed_gives_identical_tables_and_batch_size_hardly_matters(

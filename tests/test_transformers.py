@@ -226,6 +226,9 @@ def test_folders_that_are_no_classifier_are_refused(tmp_path: Path) -> None:
         broken("bits", quantization_config={"quant_method": "gptq"}): "the model is quantised",
         broken("many", problem_type="multi_label_classification"): "its problem_type is multi",
         broken("kind", model_type="no such model"): "cannot be loaded: ValueError",
+        broken("null", architectures=[None]): "holds None; expected an architecture",
+        broken("fetched", attn_implementation="evil/kernel"): "found 'evil/kernel', expected one",
+        broken("inner", text_config={"_attn_implementation": "e/k"}): "found 'e/k', expected one",
         broken("wide", id2label={str(i): str(i) for i in range(5)}): (
             r"weights of classifier\.bias, classifier\.weight are missing"
         ),

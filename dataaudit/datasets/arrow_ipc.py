@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from dataaudit.datasets.arrow_column import new_values, with_labels
 from dataaudit.datasets.changes import Changes
-from dataaudit.datasets.files import readable
+from dataaudit.datasets.files import readable, refuse_rows_without_end
 from dataaudit.datasets.frames import (
     block_starts,
     by_block,
@@ -82,6 +82,8 @@ class ArrowFiles(ColumnSource):
                     for index, batch in record_batches(reader, None):
                         batches.append((number, index))
                         counts.append(batch.num_rows)
+                        # Nulls take no room: so many of them can be announced by a few bytes.
+                        refuse_rows_without_end(sum(counts), paths, description)
                         with_missing.update(
                             name for name in changing if batch.column(name).null_count
                         )

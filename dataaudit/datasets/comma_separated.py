@@ -292,8 +292,20 @@ def _parse(
             line = _line_of_record(content, wrong[0].number, block.first_line)
             raise DataError(
                 f"{description}: line {line}: expected {wrong[0].expected_columns} fields,"
-                f" found {wrong[0].actual_columns}"
+                f" found {wrong[0].actual_columns}{_other_separator(content)}"
             ) from error
+
+
+def _other_separator(content: bytes) -> str:
+    """Return what to do where another mark than the comma seems to stand between fields."""
+    first = content.partition(b"\n")[0]
+    mark = next((mark for mark in (";", "\t", "|") if first.count(mark.encode()) > 1), None)
+    if mark is None:
+        return ""
+    return (
+        f"; the fields seem to be separated by {mark!r}: save the file with commas between fields, "
+        "and points in numbers"
+    )
 
 
 def _line_of_record(content: bytes, record: int, first_line: int) -> int:

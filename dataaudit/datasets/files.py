@@ -11,6 +11,11 @@ import pyarrow as pa
 
 from dataaudit.errors import DataError, close_match
 
+MOST_ROWS_PER_BYTE = 100
+"""Columns that say the same in every row take next to nothing, rows that differ do not."""
+SMALL = 1_000_000
+"""So many rows never fill the memory."""
+
 # What pyarrow, pandas and the operating system raise for a file that is damaged, truncated, not
 # of the format its ending promises, or that may not be read. Arrow's own exceptions derive from
 # these or from ArrowException; a damaged length field shows as MemoryError or OverflowError.
@@ -81,6 +86,16 @@ def sha256_of(paths: Iterable[Path], description: str) -> str:
     if len(digests) == 1:
         return digests[0]
     return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def refuse_rows_without_end(rows: int, paths: Iterable[Path], description: str) -> None:
+    """Raise a `DataError` where files announce more rows than rows that differ can be packed to."""
+    size = sum(path.stat().st_size for path in paths)
+    if rows > MOST_ROWS_PER_BYTE * size and rows > SMALL:
+        raise DataError(
+            f"{description}: announces {rows} rows in {size} bytes; no file of real rows is packed "
+            f"so densely, expected at most {MOST_ROWS_PER_BYTE} rows a byte"
+        )
 
 
 def inside(folder: Path, relative: str) -> Path | None:

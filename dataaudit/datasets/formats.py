@@ -58,8 +58,16 @@ def open_source(path: Path, *, tolerate: bool = False) -> ColumnSource:
     raise DataError(
         f"{existing(path)}: files {_named(path)} are not supported; expected one of "
         f"{', '.join(ENDINGS_READ)}, an image folder, or a folder saved by Hugging Face "
-        "datasets"
+        "datasets" + _advice(path)
     )
+
+
+def _advice(path: Path) -> str:
+    """Return what to do with a table in a format that is not read."""
+    if path.suffix.lower() in (".tsv", ".txt", ".xlsx", ".xls", ".json"):
+        return "; save it as .csv with commas, or as .parquet"
+    packed = path.suffix.lower() in (".gz", ".bz2", ".xz", ".zip", ".zst")
+    return "; unpack it first" if packed else ""
 
 
 def _named(path: Path) -> str:

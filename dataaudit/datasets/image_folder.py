@@ -61,7 +61,7 @@ class ImageFolder(ColumnSource):
             raise DataError(
                 f"{description}: the folder holds no images; expected"
                 f" {folder.name}/class_name/*.png (or {', '.join(ENDINGS[1:])}), or a data set"
-                " saved by Hugging Face datasets (save_to_disk)"
+                " saved by Hugging Face datasets (save_to_disk)" + _parts(folder)
             )
         return cls(description, folder, paths, names)
 
@@ -203,6 +203,12 @@ def moved_paths(samples: Samples, source: ImageFolder, changes: Changes) -> dict
         taken.add(str(new))
         moved[old] = str(new)
     return moved
+
+
+def _parts(folder: Path) -> str:
+    """Return what to do with a folder of tables in parts, as data sets are handed on."""
+    count = sum(1 for _ in folder.glob("*.parquet"))
+    return f"; of the {count} Parquet files in it, name one, or join them into one" if count else ""
 
 
 def _folder_name(label: str) -> str:

@@ -20,6 +20,9 @@ from dataaudit.errors import DataError
 
 MOST_PIXELS = 64_000_000
 """An image of more pixels is refused: 8,000 by 8,000 is beyond what any classifier is fed."""
+SMALL_PIXELS = 2_000_000
+PIXELS_PER_BYTE = 2000
+"""A larger picture with more pixels a byte is of one colour, and one of many such fills hours."""
 
 MOST_BYTES = 256 * 1024 * 1024
 """A larger encoded image is refused."""
@@ -136,6 +139,11 @@ def _decoded(content: bytes, where: str, shrink_to: int | None) -> Image.Image:
     if width * height > MOST_PIXELS:
         raise DataError(
             f"{where}: the image has {width} x {height} pixels; at most {MOST_PIXELS} are read"
+        )
+    if width * height > max(SMALL_PIXELS, PIXELS_PER_BYTE * len(content)):
+        raise DataError(
+            f"{where}: the image has {width} x {height} pixels in {len(content)} bytes; no picture "
+            f"is packed so densely, expected at most {PIXELS_PER_BYTE} pixels a byte"
         )
     try:
         with warnings.catch_warnings():

@@ -69,19 +69,36 @@ def json_object(content: bytes, where: str) -> dict[str, Any]:
     Raises
     ------
     DataError
-        It is not JSON, no object, or holds half of a character; the message begins with `where`.
+        It is not JSON, no object, has a key twice, or holds half of a character; the message
+        begins with `where`.
     """
     try:
-        record = json.loads(content)
+        record = json.loads(content, object_pairs_hook=each_key_once)
     except json.JSONDecodeError as error:
         raise DataError(f"{where}: not JSON: {error.msg} at column {error.colno}") from error
     except (ValueError, RecursionError) as error:
-        # A number of thousands of digits, or thousands of brackets.
+        # A number of thousands of digits, thousands of brackets, or a key twice.
         raise DataError(f"{where}: not usable JSON: {error}") from error
     if not isinstance(record, dict):
         raise DataError(f"{where}: expected a JSON object {{…}}, found {_json_name(record)}")
     if _SURROGATE.search(content):
         _refuse_half_characters(record, where)
+    return record
+
+
+def each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of JSON, for `object_pairs_hook`.
+
+    Raises
+    ------
+    ValueError
+        A key stands in it twice: which value was meant, nobody can tell.
+    """
+    record = dict(pairs)
+    if len(record) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {twice[:80]!r} stands in it twice")
     return record
 
 

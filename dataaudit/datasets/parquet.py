@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from dataaudit.datasets.arrow_column import new_values, with_labels
 from dataaudit.datasets.changes import Changes
-from dataaudit.datasets.files import readable
+from dataaudit.datasets.files import readable, refuse_rows_without_end
 from dataaudit.datasets.frames import (
     block_starts,
     column_names,
@@ -29,12 +29,6 @@ from dataaudit.datasets.frames import (
 from dataaudit.datasets.mapped_rows import SHARE_OF_FREE_DISK, MappedRows, NoRoomError
 from dataaudit.datasets.samples import Samples
 from dataaudit.datasets.sources import ColumnSource, Format
-from dataaudit.errors import DataError
-
-MOST_ROWS_PER_BYTE = 100
-"""Columns that say the same in every row take next to nothing, rows that differ do not."""
-SMALL = 1_000_000
-"""So many rows never fill the memory."""
 
 _LOGGER = logging.getLogger("dataaudit")
 _ROWS_PER_READ = 1024
@@ -73,7 +67,7 @@ class Parquet(ColumnSource):
             counts = [file.metadata.row_group(group).num_rows for group in groups]
             fields = [file.schema_arrow.field(name) for name in names]
             changing = [field.name for field in fields if may_change_type(field) and field.nullable]
-            _refuse_bomb(sum(counts), path, description)
+            refuse_rows_without_end(sum(counts), [path], description)
             with_missing = _with_missing(file, changing)
         starts = block_starts(counts)
         return cls(description, path, names, with_missing, starts)
@@ -184,15 +178,6 @@ class Parquet(ColumnSource):
 
 def _file(path: Path) -> pyarrow.parquet.ParquetFile:
     return pyarrow.parquet.ParquetFile(path, buffer_size=_BUFFER_BYTES, pre_buffer=False)
-
-
-def _refuse_bomb(rows: int, path: Path, description: str) -> None:
-    size = path.stat().st_size
-    if rows > MOST_ROWS_PER_BYTE * size and rows > SMALL:
-        raise DataError(
-            f"{description}: announces {rows} rows in {size} bytes; no file of real rows is packed "
-            f"so densely, expected at most {MOST_ROWS_PER_BYTE} rows a byte"
-        )
 
 
 def _with_missing(file: pyarrow.parquet.ParquetFile, columns: Sequence[str]) -> frozenset[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -69,7 +70,7 @@ def class_indices(values: pd.Series, ids: NDArray[Any], where: str, reading: Rea
         code for code, value in enumerate(as_read) if value is None and code not in to_ignore
     ]
     if not reading.tolerate or len(missing) == len(as_read):
-        _refuse_missing(codes, missing, ids, where)
+        _refuse_missing(codes, missing, ids, where, classes or ())
     for value in distinct:
         if not isinstance(value, str | int | float) and value is not None:
             raise DataError(
@@ -169,13 +170,21 @@ def _positions(found: list[Any], classes: Sequence[str | int]) -> list[int | Non
 
 
 def _refuse_missing(
-    codes: NDArray[np.int64], missing: list[int], ids: NDArray[Any], where: str
+    codes: NDArray[np.int64],
+    missing: list[int],
+    ids: NDArray[Any],
+    where: str,
+    classes: Sequence[str | int],
 ) -> None:
     rows = np.flatnonzero(np.isin(codes, [-1, *missing]))
     if len(rows):
+        # In a column of numbers such a word is a number that is not there.
+        words = ("None", "NA", "nan", "null")
+        odd = next((known for known in classes if str(known) in words), None)
+        hint = "" if odd is None else f"; beside numbers, {odd} in a text file is a missing one"
         raise DataError(
             f"{where}: {named_row(int(rows[0]), ids)}: the label is missing"
-            f" ({such_rows(len(rows))}); expected one in every row"
+            f" ({such_rows(len(rows))}); expected one in every row{hint}"
         )
 
 
@@ -189,9 +198,25 @@ def _refuse_unknown(
     )
     if isinstance(value, int) and all(isinstance(known, str) for known in classes):
         message += "; labels are matched by value, class numbers are not translated into names"
+    if isinstance(value, str) and (near := _written_otherwise(value, classes)) is not None:
+        message += (
+            f"; it looks like {near!r}, and differs in blanks around it or in how its letters are "
+            "composed (Unicode NFC and NFD): write it alike everywhere"
+        )
     if any(isinstance(known, bool) for known in classes) and isinstance(value, str):
         message += "; YAML reads yes, no, on and off without quotes as true and false"
     raise DataError(message)
+
+
+def _written_otherwise(value: str, classes: Sequence[str | int]) -> str | None:
+    """Return the class that a label looks like on the screen, or None."""
+
+    def seen(text: str) -> str:
+        return unicodedata.normalize("NFC", text).strip()
+
+    return next(
+        (known for known in classes if isinstance(known, str) and seen(known) == seen(value)), None
+    )
 
 
 def _first_unhashable(values: pd.Series) -> str:

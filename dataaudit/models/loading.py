@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import pickle
 import re
+import struct
 import sys
 import warnings
 import zipfile
@@ -279,8 +280,15 @@ def _refuse_compressed(path: Path) -> None:
 
     torch itself never compresses, so that the members of its files take what they say.
     """
-    if not zipfile.is_zipfile(path):
-        return
+    with path.open("rb") as file:
+        # As torch tells: Python looks at the end, where a comment may hide what torch finds.
+        if file.read(4) != b"PK\x03\x04":
+            return
+    if not _has_one_directory(path):
+        raise ModelError(
+            f"{path}: its list of members is not where a file as torch.save writes it has it, so "
+            "that two readers may find two lists"
+        )
     with zipfile.ZipFile(path) as archive:
         size = path.stat().st_size
         for member in archive.infolist():
@@ -289,6 +297,31 @@ def _refuse_compressed(path: Path) -> None:
                     f"{path}: its member {member.filename} is compressed ({member.file_size} bytes "
                     "when unpacked); expected a file as torch.save writes it"
                 )
+
+
+def _has_one_directory(path: Path) -> bool:
+    """Tell whether a zip file ends with its one list of members, and nothing stands after that."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        file.seek(-22, 2)
+        end = file.read(22)
+        length, start = struct.unpack("<II", end[12:20])
+        stop = size - 22
+        file.seek(max(0, stop - 20))
+        locator = file.read(20)
+        if locator[:4] == b"PK\x06\x07":
+            # A list in 64 bits has a record of its own between the list and its end.
+            (stop,) = struct.unpack("<Q", locator[8:16])
+            file.seek(stop)
+            record = file.read(56)
+            if record[:4] != b"PK\x06\x06" or stop + len(record) != size - 42:
+                return False
+            wide = struct.unpack("<QQ", record[40:56])
+            narrow = (length, start)
+            if any(a not in (b, 2**32 - 1) for a, b in zip(narrow, wide, strict=True)):
+                return False
+            length, start = wide
+    return end[:4] == b"PK\x05\x06" and end[20:] == b"\0\0" and start + length == stop
 
 
 def _missing_names(expected: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> list[str]:

@@ -16,6 +16,7 @@ from dataaudit.datasets.samples import Batch, Samples
 from dataaudit.errors import DataError, ModelError
 from dataaudit.models.estimator import Estimator
 from dataaudit.models.initial import Initial
+from dataaudit.progress import LEARNING, count_rows
 
 Inputs: TypeAlias = Tensor | tuple[Tensor, ...] | dict[str, Tensor]
 Preprocess: TypeAlias = Callable[[pd.DataFrame], Any]
@@ -148,6 +149,8 @@ def called(module: Callable[..., Any], inputs: Inputs) -> Any:
     ModelError
         The module fails on the inputs (a shape mismatch, say).
     """
+    rows = next((len(tensor) for _, tensor in named_tensors(inputs)), 0)
+    count_rows(LEARNING * rows if torch.is_grad_enabled() else rows)
     try:
         if isinstance(inputs, dict):
             return module(**inputs)

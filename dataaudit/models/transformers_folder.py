@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import transformers
+from huggingface_hub import constants
 from torch import Tensor
 from transformers import AutoConfig, AutoTokenizer
 from transformers.utils import logging
 
 from dataaudit.errors import ModelError
+
+ATTENTIONS = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
+"""The names that transformers has for attention of its own."""
 
 
 def load_folder(folder: Path, kind: str, where: str, also: tuple[str, ...] = ()) -> tuple[Any, Any]:
@@ -39,12 +44,14 @@ def load_folder(folder: Path, kind: str, where: str, also: tuple[str, ...] = ())
         needs code of its own or weights that are pickled.
     """
     local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    _refuse_fetched_code(folder, where)
     try:
-        config = AutoConfig.from_pretrained(folder, **local)
+        with _offline():
+            config = AutoConfig.from_pretrained(folder, **local)
     except Exception as error:
         # A folder from strangers fails in as many ways as there are models.
         raise _unreadable(error, where) from error
-    found = config.architectures or ["a model without a head"]
+    found = [str(name) for name in config.architectures or ["a model without a head"]]
     if not any(name.endswith((kind, *also)) for name in found):
         raise ModelError(
             f"{where}: holds {', '.join(found)}; expected an architecture that ends in {kind}"
@@ -55,7 +62,7 @@ def load_folder(folder: Path, kind: str, where: str, also: tuple[str, ...] = ())
             "can be mirrored; audit with the model as it was before it was quantised"
         )
     try:
-        with _quiet():
+        with _quiet(), _offline():
             tokenizer = AutoTokenizer.from_pretrained(folder, **local)
             model, loading = getattr(transformers, f"AutoModel{kind}").from_pretrained(
                 folder,
@@ -82,15 +89,50 @@ def load_weights_of(folder: Path, where: str) -> dict[str, Tensor]:
         It is damaged, or needs code of its own or weights that are pickled.
     """
     local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    _refuse_fetched_code(folder, where)
     try:
-        config = AutoConfig.from_pretrained(folder, **local)
+        with _offline():
+            config = AutoConfig.from_pretrained(folder, **local)
         (name,) = config.architectures or ["AutoModel"]
-        with _quiet():
+        with _quiet(), _offline():
             kind = getattr(transformers, name)
             model = kind.from_pretrained(folder, config=config, use_safetensors=True, **local)
     except Exception as error:
         raise _unreadable(error, where) from error
     return dict(model.state_dict())
+
+
+def _refuse_fetched_code(folder: Path, where: str) -> None:
+    """Refuse an attention of another name than transformers' own: it would be fetched and run."""
+    try:
+        content = json.loads((folder / "config.json").read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return  # which the reader itself explains
+    waiting = [content]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, dict):
+            for name in ("attn_implementation", "_attn_implementation"):
+                chosen = part.get(name)
+                if isinstance(chosen, str) and chosen not in ATTENTIONS:
+                    raise ModelError(
+                        f"{where}: config.json: {name}: found {chosen[:100]!r}, expected one of "
+                        f"{', '.join(ATTENTIONS)}"
+                    )
+        waiting += (
+            part.values() if isinstance(part, dict) else part if isinstance(part, list) else []
+        )
+
+
+@contextlib.contextmanager
+def _offline() -> Iterator[None]:
+    """Let nothing be fetched while a folder is loaded, whatever its files ask for."""
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
 
 
 def _refuse_random_weights(loading: dict[str, Any], where: str) -> None:

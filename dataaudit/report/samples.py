@@ -23,6 +23,9 @@ def plain_id(value: object) -> SampleId:
 
 def clean_text(text: str) -> str:
     """Return the text without lone surrogates, which JSON files may carry and UTF-8 cannot."""
+    # Most text is, and a page has a million of them.
+    if text.isascii():
+        return text
     return text.encode("utf-8", "replace").decode("utf-8")
 
 

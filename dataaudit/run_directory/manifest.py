@@ -8,26 +8,66 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from dataaudit.config import AuditConfig
 from dataaudit.inputs import AuditInputs
+from dataaudit.progress import Whole, rows_run
 
 _PACKAGES = ("dataaudit", "torch", "numpy", "pandas", "pyarrow", "scikit-learn", "cleanlab")
 
 
 @dataclass
 class Clock:
-    """How long each stage took, in seconds."""
+    """What each stage took.
+
+    Attributes
+    ----------
+    seconds : dict of str to float
+    rows_run : dict of str to int
+        Forward passes of one row; a row that is learned counts as three.
+    bytes_read : dict of str to int or None
+        By this process, from files, cached or not; what is mapped into memory is left out. None
+        where the system does not count it (only Linux does).
+    whole : Whole
+        Shows the progress.
+    """
 
     seconds: dict[str, float] = field(default_factory=dict)
+    rows_run: dict[str, int] = field(default_factory=dict)
+    bytes_read: dict[str, int | None] = field(default_factory=dict)
+    whole: Whole = field(default_factory=Whole)
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Time what runs inside."""
-        start = time.perf_counter()
-        yield
+        """Meter what runs inside."""
+        start, rows, read = time.perf_counter(), rows_run(), _bytes_read()
+        with self.whole.stage(name):
+            yield
         self.seconds[name] = round(time.perf_counter() - start, 3)
+        self.rows_run[name] = rows_run() - rows
+        now = _bytes_read()
+        self.bytes_read[name] = None if read is None or now is None else now - read
+
+    def stages(self, rows: int) -> dict[str, Any]:
+        """Return what each stage took, with passes over so many rows."""
+        return {
+            name: {
+                "seconds": seconds,
+                "passes": round(self.rows_run[name] / rows, 3),
+                "bytes_read": self.bytes_read[name],
+            }
+            for name, seconds in self.seconds.items()
+        }
+
+
+def _bytes_read() -> int | None:
+    try:
+        first = Path("/proc/self/io").read_text(encoding="ascii").partition("\n")[0]
+    except OSError:
+        return None
+    return int(first.removeprefix("rchar: "))
 
 
 def versions() -> dict[str, str]:
@@ -69,4 +109,5 @@ def build_manifest(
         "device": str(loaded.model.device),
         "versions": versions(),
         "timings_seconds": clock.seconds,
+        "stages": clock.stages(len(loaded.train)),
     }

@@ -12,7 +12,7 @@ import copy
 import os
 import socket
 import sys
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
@@ -26,7 +26,7 @@ from dataaudit.datasets.samples import Batch, Samples, Source
 from dataaudit.errors import ConfigError, DataAuditError, EngineError, ModelError
 from dataaudit.models.numerics import EXACT, Numerics
 from dataaudit.models.trained import TrainedModel
-from dataaudit.progress import track
+from dataaudit.progress import count_rows, track
 from dataaudit.scoring.blocks import ScoreBlock
 from dataaudit.scoring.local import BatchScorer, block_length, joined
 from dataaudit.scoring.perturbation import Perturbation
@@ -109,13 +109,20 @@ class RayEngine:
         try:
             for batch in track(blocks, f"scoring {samples.role}", total=total):
                 while pool.is_full:
-                    yield from pool.finished()
+                    yield from _counted(pool.finished())
                 pool.hand_out(batch)
             while pool.is_busy:
-                yield from pool.finished()
+                yield from _counted(pool.finished())
         finally:
             for each in actors:
                 ray.kill(each)
+
+
+def _counted(blocks: Iterable[ScoreBlock]) -> Iterator[ScoreBlock]:
+    """Count what the actors ran: they are other processes."""
+    for block in blocks:
+        count_rows(block.losses.size)
+        yield block
 
 
 class _Pool:

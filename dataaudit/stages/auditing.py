@@ -20,6 +20,7 @@ from dataaudit.mirror.features import seen_from_last_layer
 from dataaudit.mirror.plan import Plan, make_plan, plan_of_probes
 from dataaudit.mirror.relearn import Mirror, relearn
 from dataaudit.mirror.stored import from_bytes, to_bytes
+from dataaudit.progress import Whole
 from dataaudit.report.render import render
 from dataaudit.report.result import AuditResult
 from dataaudit.run_directory.atomic import write_atomically
@@ -53,6 +54,16 @@ READ = frozenset(AuditConfig.model_fields) - {"trace"}
 """The sections of the settings that an audit reads."""
 MIRROR = "mirror"
 """The name of the step that holds the mirror."""
+WORK = {
+    "load": 1.0,
+    "mirror": 10.0,
+    "score": 4.0,
+    "flag mislabels": 2.0,
+    "flag contamination": 10.0,
+    "report": 5.0,
+}
+"""What each stage takes in passes over the training rows, until the plan knows better: of tables
+of 100,000 rows (docs/speed.md)."""
 FEATURES = "features"
 """The folder of what enters the last layer, where the mirror moves that layer alone."""
 
@@ -82,7 +93,7 @@ def run_file(
     folder = audit_yaml.resolve().parent
     refuse_unread(audit_yaml, config, READ, f"an audit of task {config.task}")
     with RunDirectory(out, overwrite=overwrite, resume=resume) as directory:
-        clock = Clock()
+        clock = Clock(whole=Whole(WORK))
         with clock.stage("load"):
             loaded = load(config, folder)
         return _run(loaded, config, directory, folder, clock)
@@ -157,7 +168,7 @@ def audit(
         if out is None:
             out = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "audit"
         directory = stack.enter_context(RunDirectory(Path(out), overwrite=overwrite, resume=resume))
-        clock = Clock()
+        clock = Clock(whole=Whole(WORK))
         with clock.stage("load"):
             loaded = load_objects(model, splits, preprocess, config, initial)
         return _run(loaded, config, directory, None, clock)
@@ -203,6 +214,7 @@ def _run(
         # Learning again, leaks and evidence take rows at random, many times over.
         loaded = loaded.quick_to_take(steps.folder)
         seen, plan = _planned(loaded, config, steps)
+        clock.whole.expect(_work(plan, loaded), len(loaded.train))
         mirror = _mirror(seen, plan, steps)
     with clock.stage("score"):
         scores = score(seen, mirror, engine, steps)
@@ -244,6 +256,12 @@ def _planned(loaded: Loaded, config: AuditConfig, steps: Steps) -> tuple[Loaded,
     if config.mirror.kind == "head" or effort == "quick":
         seen = seen_from_last_layer(loaded, steps.folder / FEATURES, config.batch_size)
     return seen, make_plan(seen, config, effort)
+
+
+def _work(plan: Plan, loaded: Loaded) -> dict[str, float]:
+    models = 2 + plan.mirrors * (2 if plan.flip else 1)
+    work = {"mirror": 1.0 + plan.forward_passes / len(loaded.train), "score": float(models)}
+    return work if loaded.suspects is not None else work | {"flag contamination": 0.0}
 
 
 def _may_set_aside(config: AuditConfig) -> bool:

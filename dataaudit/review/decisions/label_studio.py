@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dataaudit.datasets.files import existing, readable
+from dataaudit.datasets.json_values import each_key_once
 from dataaudit.errors import DataError
 from dataaudit.labels.sets import NO_LABEL, SEPARATOR
 from dataaudit.review.decisions.said import Said
@@ -23,7 +24,7 @@ def read_label_studio(path: Path) -> list[Said]:
         The file is missing or no such export, or an annotation chooses several labels.
     """
     with readable(str(existing(path)), "JSON exported by Label Studio"):
-        tasks = json.loads(path.read_bytes())
+        tasks = json.loads(path.read_bytes(), object_pairs_hook=each_key_once)
     if not isinstance(tasks, list):
         raise DataError(f"{path}: expected a list of tasks, found a {type(tasks).__name__}")
     return [said for number, task in enumerate(tasks) for said in _task(path, number, task)]
