@@ -21,6 +21,7 @@ from dataaudit.commands.init import init
 from dataaudit.commands.memorization import memorization
 from dataaudit.commands.relabel import relabel
 from dataaudit.commands.report import report
+from dataaudit.commands.review import review
 from dataaudit.commands.run import run
 from dataaudit.commands.sample import sample
 from dataaudit.commands.shared import EXIT_DEFECT
@@ -37,6 +38,7 @@ EXAMPLES: dict[Callable[..., None], str] = {
     export: "export audit-demo --to csv --out to-review.csv",
     sample: "sample audit-demo --rows 60 --out sample.csv",
     estimate: "estimate audit-demo --decisions sample.csv",
+    review: "review audit-demo",
     relabel: "relabel audit-demo --decisions reviewed.csv --out train-2.parquet",
     compare: "compare audit-2026-10 audit-2026-11 --out compared",
     trace: "trace --task causal-lm --model my-gpt --train corpus.jsonl "

@@ -13,6 +13,7 @@ import pandas as pd
 from PIL import Image
 
 from dataaudit.about import About
+from dataaudit.datasets.images import thumbnail as shrunk
 from dataaudit.flags.results import ContaminationFlags, Interval, MislabelFlags
 from dataaudit.report.build import build_report
 from dataaudit.report.data import AuditReport, Coverage, Decision, Method, Split, Threshold
@@ -295,6 +296,85 @@ def example_report(
         "coverage": Coverage(missing_values={"price": 12}),
     }
     return build_report(**(arguments | changes))
+
+
+@cache
+def photograph(name: str, side: int, turned: int = 0) -> str:
+    """Return one of scikit-learn's two photographs (640 x 427) at most `side` pixels a side."""
+    from sklearn.datasets import load_sample_image
+
+    buffer = io.BytesIO()
+    image = Image.fromarray(np.roll(load_sample_image(name), 31 * turned, axis=1))
+    image.save(buffer, "JPEG")
+    return shrunk(buffer.getvalue(), where=name, side=side)
+
+
+def photographs(flagged: int) -> AuditReport:
+    """Return a report on photographs, as large as an audit puts them on the page."""
+    flags = mislabel_flags(20 * flagged, flagged)
+    leaks = contamination_flags(20, 6)
+    evidence = evidence_for("text", flags, leaks)
+
+    def shown(item: Exhibit, side: int) -> Exhibit:
+        seed = sum(map(ord, f"{item.sample_id}"))
+        name = ("china.jpg", "flower.jpg")[seed % 2]
+        return replace(
+            item,
+            text=None,
+            image=photograph(name, 48, seed % 20),
+            picture=photograph(name, side, seed % 20),
+        )
+
+    rows = {
+        row_id: RowEvidence(
+            row=shown(item.row, 256),
+            against=[shown(other, 128) for other in item.against],
+            neighbours=[shown(other, 128) for other in item.neighbours],
+        )
+        for row_id, item in evidence.rows.items()
+    }
+    pairs = {key: (shown(a, 256), shown(b, 256)) for key, (a, b) in evidence.pairs.items()}
+    evidence = replace(evidence, rows=rows, pairs=pairs)
+    return example_report(
+        "image",
+        20 * flagged,
+        flagged,
+        20,
+        6,
+        mislabels=flags,
+        contamination=leaks,
+        evidence=evidence,
+    )
+
+
+def wide_table(columns: int = 64) -> AuditReport:
+    """Return a report on rows of many columns, of which some values are missing."""
+    flags = mislabel_flags(200, 12)
+    leaks = contamination_flags(20, 6)
+    evidence = evidence_for("table", flags, leaks)
+
+    def widened(item: Exhibit) -> Exhibit:
+        seed = sum(map(ord, f"{item.sample_id}"))
+        values = {f"column {place}": f"{place + 0.123456789:.9f}" for place in range(columns)}
+        for place in range(0, columns, 5):
+            values[f"column {place}"] = f"{(seed * (place + 3)) % 97 / 7:.9f}"
+        if seed % 2:
+            values["column 10"] = "missing"
+        return replace(item, fields=values)
+
+    rows = {
+        row_id: RowEvidence(
+            row=widened(item.row),
+            against=[widened(other) for other in item.against],
+            neighbours=[widened(other) for other in item.neighbours],
+        )
+        for row_id, item in evidence.rows.items()
+    }
+    pairs = {key: (widened(a), widened(b)) for key, (a, b) in evidence.pairs.items()}
+    evidence = replace(evidence, rows=rows, pairs=pairs)
+    return example_report(
+        "table", 200, 12, 20, 6, mislabels=flags, contamination=leaks, evidence=evidence
+    )
 
 
 HOSTILE = (

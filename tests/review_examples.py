@@ -187,6 +187,23 @@ def audited(
     return Audited(directory, data)
 
 
+def with_suspects(audit: Audited, folder: Path, write: Callable[[Path], Path]) -> Path:
+    """Give an audit suspects, the same rows once more, of which the first two leaked."""
+    folder.mkdir()
+    data = write(folder)
+    manifest = json.loads((audit.directory / "manifest.json").read_bytes())
+    id_column = manifest["settings"]["train"]["id"]
+    samples = open_samples(
+        data, ReadSettings("suspects", "label", id_column=id_column, classes=CLASSES)
+    )
+    manifest["inputs"]["suspects"] = {"source": str(data), "sha256": samples.sha256}
+    manifest["settings"]["suspects"] = {"path": str(data), "label": "label", "id": id_column}
+    (audit.directory / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    pairs = pd.DataFrame({"query_id": samples.ids, "row_id": samples.ids, "rank": 1})
+    pairs.to_parquet(audit.directory / "contamination.parquet", index=False)
+    return data
+
+
 def write_decisions(path: Path, *lines: str, header: str = "row_id,decision,new_label") -> Path:
     path.write_text("\n".join([header, *lines]) + "\n", encoding="utf-8")
     return path

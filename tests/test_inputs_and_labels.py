@@ -239,3 +239,35 @@ def test_a_whole_audit_of_arrays_and_of_a_shuffled_series() -> None:
     assert results[0]["given_label"].tolist() == series.tolist()
     found = order[results[0].sort_values("rank").head(8)["row_id"].to_numpy()]
     assert len(set(found) & set(wrong)) >= 6
+
+
+@pytest.mark.parametrize("kind", ["array", "tensor", "frame", "csr", "list of texts"])
+@pytest.mark.parametrize("alone", [True, False])
+def test_suspects_may_come_without_labels(kind: str, alone: bool) -> None:
+    given: Any
+    if kind == "list of texts":
+        texts = [
+            f"{'sour apple' if label else 'blue plum'} {row}" for row, label in enumerate(LABELS)
+        ]
+        model: Any = make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(texts, LABELS)
+        train, given = (texts, LABELS), texts[:9]
+    else:
+        model = LogisticRegression().fit(INPUTS, LABELS)
+        train, given = (INPUT_TYPES[kind](INPUTS), LABELS), INPUT_TYPES[kind](INPUTS[:9] + 1e-3)
+    config = config_from_python("label", None, {}, None)
+    suspects = given if alone else (given, None)
+    splits = {"train": train, "held_out": None, "suspects": suspects}
+    loaded = load_objects(model, splits, None, config)
+    assert loaded.suspects is not None
+    assert (len(loaded.suspects), loaded.suspects.labelled) == (9, False)
+    if kind != "frame":
+        with pytest.raises(dataaudit.DataError, match=r"train: found inputs without labels"):
+            load_objects(model, {**splits, "train": suspects}, None, config)
+
+
+def test_leaks_are_found_among_suspects_without_labels() -> None:
+    estimator = LogisticRegression().fit(INPUTS, LABELS)
+    suspects = np.concatenate([INPUTS[:4], GENERATOR.normal(size=(30, 4))])
+    result = dataaudit.audit(estimator, (INPUTS, LABELS), suspects=suspects, mirror={"steps": 5})
+    found = result.contamination.query("flagged")
+    assert set(found["query_id"]) >= {0, 1, 2, 3}

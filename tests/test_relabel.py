@@ -15,6 +15,7 @@ from review_examples import (
     Audited,
     audited,
     png,
+    with_suspects,
     write_arrow,
     write_decisions,
     write_images,
@@ -65,8 +66,8 @@ def test_csv_keeps_every_other_byte(tmp_path, command_line: CommandLine) -> None
     first = json.loads(log[0])
     assert first.pop("date").startswith("20")
     assert first == {
-        "row_id": "=b", "decision": "relabel", "reviewer": "Ada", "before": "cat", "after": "dog",
-        "comment": "clearly a dog",
+        "what": "label", "row_id": "=b", "decision": "relabel", "reviewer": "Ada",
+        "before": "cat", "after": "dog", "comment": "clearly a dog",
     }  # fmt: skip
     report = audit.report
     assert [item.decision for item in report.remediation] == ["relabel", "keep"]
@@ -164,6 +165,112 @@ def test_an_export_that_a_person_filled_comes_back(
     assert sorted(CLASSES[label] for label in again.labels) == sorted(suggested["now"])
 
 
+@pytest.mark.parametrize("kind", FORMATS)
+def test_dropped_rows_are_left_out_and_nothing_else_changes(
+    kind: str, tmp_path, command_line: CommandLine
+) -> None:
+    audit = audited(tmp_path / "one", FORMATS[kind])
+    ids = [str(value) for value in audit.mislabels["row_id"]]
+    guarded = ["'" + ids[1] if ids[1].startswith("=") else ids[1], ids[4], ids[2]]
+    decisions = write_decisions(
+        tmp_path / "decided.csv",
+        f"{guarded[0]},drop,",
+        f"{guarded[1]},relabel,owl",
+        f"{guarded[2]},drop,",
+    )
+    out = tmp_path / "one" / f"train-2{audit.data.suffix}"
+    printed = relabel(command_line, audit, decisions, out)
+    assert printed.startswith("3 rows decided about, 1 relabeled, 2 dropped\n")
+    id_column = None if kind == "image folder" else "key"
+    settings = ReadSettings("train", "label", id_column=id_column, classes=CLASSES)
+    before, after = open_samples(audit.data, settings), open_samples(out, settings)
+    assert len(after) == len(before) - 2
+    named = dict(zip(map(str, before.ids), before.labels.tolist(), strict=True))
+    for gone in (ids[1], ids[2]):
+        del named[gone]
+    if kind == "image folder":
+        assert sum(1 for _ in out.rglob("*.png")) == len(named)
+        return
+    named[ids[4]] = CLASSES.index("owl")
+    assert dict(zip(map(str, after.ids), after.labels.tolist(), strict=True)) == named
+    columns = [name for name in before.source.columns() if name != "label"]
+    kept = [place for place in range(len(before)) if place not in (1, 2)]
+    expected = before.source.take(kept)[columns].reset_index(drop=True)
+    pd.testing.assert_frame_equal(after.source.take(range(len(after)))[columns], expected)
+
+
+def test_a_dropped_record_takes_its_lines_with_it_in_csv(
+    tmp_path, command_line: CommandLine
+) -> None:
+    audit = audited(tmp_path)
+    decisions = write_decisions(tmp_path / "decided.csv", "c,drop,", "f,drop,")
+    out = tmp_path / "train-2.csv"
+    relabel(command_line, audit, decisions, out)
+    lines = audit.data.read_bytes().splitlines(keepends=True)
+    gone = [b"c,", b"line two", b"f,"]
+    expected = [line for line in lines if not any(line.startswith(one) for one in gone)]
+    assert out.read_bytes() == b"".join(expected)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_copies_are_taken_out_of_the_evaluation_set_in_its_own_format(
+    kind: str, tmp_path, command_line: CommandLine
+) -> None:
+    audit = audited(tmp_path / "one", FORMATS[kind])
+    suspects = with_suspects(audit, tmp_path / "suspects", FORMATS[kind])
+    ids = [str(value) for value in audit.mislabels["row_id"]]
+    decisions = write_decisions(
+        tmp_path / "decided.csv",
+        f"{ids[0]},copy,,Ada,leak",
+        f"{ids[3]},similar,,Ada,leak",
+        f"{ids[4]},keep,,Ada,label",
+        header="row_id,decision,new_label,reviewer,what",
+    )
+    evaluation = suspects.with_name(f"clean{suspects.suffix}")
+    out = audit.data.with_name(f"train-2{audit.data.suffix}")
+    outcome = command_line(
+        *("relabel", audit.directory, "--decisions", decisions, "--out", out),
+        *("--evaluation", evaluation),
+    )
+    assert outcome.code == 0, outcome.err
+    assert "2 leaks decided about, 1 copy\n" in outcome.out
+    assert f"evaluation set without them: {evaluation}" in outcome.out
+    id_column = None if kind == "image folder" else "key"
+    settings = ReadSettings("suspects", "label", id_column=id_column, classes=CLASSES)
+    left = open_samples(evaluation, settings)
+    assert len(left) == len(ids) - 1
+    if id_column is not None:
+        assert list(left.ids) == ids[1:]
+    logged = [(item.what, item.decision) for item in audit.report.remediation]
+    assert logged == [("label", "keep"), ("leak", "copy"), ("leak", "similar")]
+    again = command_line(
+        *("relabel", audit.directory, "--decisions", decisions),
+        *("--out", out.with_name(f"train-3{out.suffix}")),
+    )
+    assert again.code == 0
+    assert "--evaluation FILE writes the evaluation set without them" in again.out
+    assert len(audit.report.remediation) == 3
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("nobody,copy,leak", "there is no suspect 'nobody' in this audit"),
+        ("a,keep,leak", "unknown decision 'keep' about a leak; expected one of copy, similar"),
+        ("a,copy,both", "unknown what 'both'; expected label or leak"),
+    ],
+)
+def test_decisions_about_leaks_that_do_not_fit_are_refused(
+    line: str, message: str, tmp_path, command_line: CommandLine
+) -> None:
+    audit = audited(tmp_path)
+    with_suspects(audit, tmp_path / "suspects", FORMATS["csv"])
+    decisions = write_decisions(tmp_path / "d.csv", line, header="row_id,decision,what")
+    out = tmp_path / "train-2.csv"
+    assert message in relabel(command_line, audit, decisions, out, code=2)
+    assert not out.exists()
+
+
 def test_later_decisions_join_the_earlier_ones(tmp_path, command_line: CommandLine) -> None:
     audit = audited(tmp_path)
     first = write_decisions(tmp_path / "first.csv", "=b,relabel,dog")
@@ -251,7 +358,8 @@ REFUSED = [
     ("=b,relabel,cat", "line 2: row =b: the decision is to relabel, but the label is 'cat' "
      "already"),
     ("=b,keep,dog", "line 2: row =b: the decision is to keep 'cat', but new_label is 'dog'"),
-    ("=b,remove,", "line 2: unknown decision 'remove'; expected one of keep, relabel, unsure"),
+    ("=b,remove,", "line 2: unknown decision 'remove'; expected one of keep, relabel, drop, "
+     "unsure"),
     ("=b,keep,\ne,keep,\n=b,relabel,dog", "line 4: row =b: relabel as 'dog', but {decisions}: line "
      "2 says keep; expected one decision for each row"),
     ("=b,,", "holds no decision yet; nothing to do"),
@@ -372,7 +480,7 @@ def test_label_studio_decisions_are_joined_on_row_id(tmp_path, command_line: Com
     assert pd.read_csv(out)["label"].tolist() == ["cat", "dog", "cat", "dog", "dog", "owl"]
     [decision] = audit.report.remediation
     assert decision.model_dump() == {
-        "row_id": "=b", "decision": "relabel", "reviewer": "Label Studio user 5",
+        "what": "label", "row_id": "=b", "decision": "relabel", "reviewer": "Label Studio user 5",
         "date": "2026-11-23T10:00:00Z", "before": "cat", "after": "dog",
         "comment": "a wagging tail",
     }  # fmt: skip

@@ -5,10 +5,11 @@ from xml.etree import ElementTree
 import pytest
 
 from dataaudit.report.charts.bars import count_bars
-from dataaudit.report.charts.drawing import NARROW, ticks
+from dataaudit.report.charts.drawing import NARROW, SMALL, ticks
 from dataaudit.report.charts.heat import noise_heat
 from dataaudit.report.charts.histogram import score_distribution
 from dataaudit.report.charts.intervals import metric_comparison, noise_rates
+from dataaudit.report.charts.limits import limit_line
 from dataaudit.report.charts.review import expected_found
 from dataaudit.report.data import Estimate
 
@@ -32,6 +33,7 @@ def all_charts():
         "per class": noise_rates("c", HOSTILE, [HOSTILE, "x"], [estimate, None], estimate),
         "metric": metric_comparison("d", HOSTILE, HOSTILE, estimate, estimate),
         "found": expected_found("e", HOSTILE, [10, 20], [8.0, 9.0], 12)[0],
+        "limit": limit_line("g", HOSTILE, 1, 2, (1.5, 2.5), str, str),
         "counts": count_bars("f", HOSTILE, [HOSTILE], [3], [HOSTILE], "leak"),
     }
 
@@ -61,15 +63,36 @@ def test_the_threshold_lies_where_the_axis_says():
     assert float(line.get("x1")) == pytest.approx(10 + 0.25 * (NARROW - 20))
 
 
-def test_the_darkest_cell_is_the_most_frequent_error_and_the_diagonal_is_pale():
-    svg = parsed(noise_heat("a", "t", ["x", "y"], ["x", "y"], [[90, 4], [1, 80]]))
+def test_cells_darken_with_their_share_of_the_line_on_a_scale_of_their_own():
+    svg = parsed(noise_heat("a", "t", ["x", "y"], ["x", "y"], [[50, 50], [1, 99]]))
     styles = [cell.get("class") for cell in svg.iter(f"{SVG}rect")]
-    assert styles == ["right", "heat-6", "heat-3", "right"]
+    assert styles == ["right", "heat-6", "heat-2", "right"]
+
+
+def test_a_limit_is_drawn_to_the_scale_of_what_was_found():
+    def form(value):
+        return f"{value:g}"
+
+    svg = parsed(limit_line("a", "t", 0.05, 0.1, (0.02, 0.2), form, form))
+    interval, limit = (
+        next(line for line in svg.iter(f"{SVG}line") if line.get("class") == style)
+        for style in ("interval", "limit")
+    )
+    dot = next(svg.iter(f"{SVG}circle"))
+    start, per_unit = 8, (SMALL - 16) / 0.23
+    for x, value in [
+        (interval.get("x1"), 0.02),
+        (interval.get("x2"), 0.2),
+        (limit.get("x1"), 0.05),
+        (dot.get("cx"), 0.1),
+    ]:
+        assert float(x) == pytest.approx(start + per_unit * value, abs=0.06)
+    assert svg.find(f"{SVG}desc").text == "found 0.1, 95% interval 0.02 to 0.2; limit 0.05."
 
 
 def test_the_marker_places_follow_the_curve():
     _, places = expected_found("a", "t", [0, 50, 100], [0.0, 40.0, 40.0], 50)
-    assert places == [(50, 176), (238, 18), (426, 18)]
+    assert places == [(50, 192), (238, 34), (426, 34)]
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,7 @@ def test_the_data_island_cannot_be_left(hostile):
     assert not set(text) & set("<>&\u2028\u2029")
     data = json.loads(text)
     assert data["rows"][0][0] == report.labels.rows[0].row_id
+    assert data["leaks"][0][0] == report.leakage.pairs[0].query_id
     assert "</script>" in data["rows"][0][0]
 
 
@@ -120,10 +121,13 @@ def test_every_link_leads_somewhere_and_every_id_is_used_once(parts):
     page = Elements(render(example_report("text", **parts)))
     ids = Counter(attributes["id"] for _, attributes in page.found if "id" in attributes)
     assert max(ids.values()) == 1
-    for _, attributes in page.found:
+    for tag, attributes in page.found:
         if "href" in attributes:
-            assert attributes["href"].removeprefix("#") in ids
+            assert attributes["href"].removeprefix("#").split("&")[0] in ids
         for name in ("aria-labelledby", "for"):
+            if tag == "div" and attributes.get("id") == "item":
+                # Its heading is made with the item.
+                continue
             for target in attributes.get(name, "").split():
                 assert target in ids
 
@@ -132,7 +136,7 @@ def test_a_part_that_was_not_audited_is_said_not_to_be():
     html = render(example_report("text", rows=0, suspects=0, gates=[]))
     assert "Label errors were not looked for: no trusted held-out samples were given." in html
     assert "Leaks were not looked for: no suspects were given." in html
-    assert "No limits were set for this audit" in html
+    assert "No limits set" in html
 
 
 def test_what_is_left_out_is_said(monkeypatch):
@@ -152,7 +156,7 @@ def test_many_classes_do_not_make_an_endless_page():
     assert "the first 60 of 1000 classes, audit.json holds all" in html
     assert "the 200 worst of 1000, audit.json holds all" in html
     assert "980 classes with fewer errors left out" in html
-    assert len(html) < 700_000
+    assert len(html) < 900_000
 
 
 def test_whatever_the_samples_the_page_stays_below_five_megabytes():

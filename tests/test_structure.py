@@ -175,7 +175,9 @@ def questions(tree: ast.Module) -> Iterator[int]:
                 node.attr == "is_floating_point" and _is_attribute(node.value, "labels")
             )
         elif isinstance(node, ast.If | ast.IfExp):
-            asks = _is_number_of_classes(node.test) or _is_attribute(node.test, "classes")
+            asks = _is_number_of_classes(node.test) or _is_attribute(
+                node.test, "classes", of={"train", "held_out", "suspects", "samples", "rows"}
+            )
         if asks:
             yield node.lineno
 
@@ -195,8 +197,10 @@ def _names(node: ast.expr) -> set[str]:
     }
 
 
-def _is_attribute(node: ast.expr, name: str) -> bool:
-    return isinstance(node, ast.Attribute) and node.attr == name
+def _is_attribute(node: ast.expr, name: str, of: set[str] | None = None) -> bool:
+    if not isinstance(node, ast.Attribute) or node.attr != name:
+        return False
+    return of is None or bool(_names(node.value) & of)
 
 
 def _is_dimensions(node: ast.expr) -> bool:

@@ -16,12 +16,28 @@ def relabel(
         Path, typer.Option(help="CSV with row_id and decision or new_label; or Label Studio JSON.")
     ],
     out: Annotated[Path, typer.Option(help="The corrected data, in the original's format.")],
+    evaluation: Annotated[
+        Path | None, typer.Option(help="The evaluation set without the copies, in its own format.")
+    ] = None,
     data: MovedData = None,
+    suspects: Annotated[
+        Path | None, typer.Option("--suspects", help="Where the suspects are now, if moved.")
+    ] = None,
 ) -> None:
     """Write the training data with the reviewers' labels; log them, measure the precision reached.
 
-    The original is never changed. Decisions that do not fit the audit are refused.
+    Rows decided to be dropped are left out. The originals are never changed. Decisions that do not
+    fit the audit are refused.
     """
     from dataaudit.review.relabel import relabel as relabel_data
 
-    print_lines(relabel_data(directory, decisions, out, moved_to=data))
+    print_lines(
+        relabel_data(
+            directory,
+            decisions,
+            out,
+            evaluation=evaluation,
+            moved_to=data,
+            suspects_at=suspects,
+        )
+    )

@@ -156,8 +156,10 @@ class ArrowFiles(ColumnSource):
         """Write each of the files with other labels to the target of its own."""
         column = str(samples.label_column)
         place = self.schema.get_field_index(column)
-        field = self.schema.field(place)
-        values = new_values(samples, changes, field.type, self.stored_classes(column))
+        values = None
+        if len(changes):
+            field = self.schema.field(place)
+            values = new_values(samples, changes, field.type, self.stored_classes(column))
         start = 0
         for path, target in zip(self.paths, targets, strict=True):
             with readable(self.description, "an Arrow file or stream"), opened(path) as reader:
@@ -173,7 +175,8 @@ class ArrowFiles(ColumnSource):
                         if values:
                             labels = with_labels(batch.column(place), new, values)
                             batch = batch.set_column(place, field, labels)
-                        writer.write_batch(batch)
+                        stay = changes.kept(start, stop)
+                        writer.write_batch(batch if stay is None else batch.filter(pa.array(stay)))
                         start = stop
 
 

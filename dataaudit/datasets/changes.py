@@ -1,10 +1,10 @@
-"""Which rows get which label, and how a data file writes a class."""
+"""Which rows get which label and which are dropped, and how a data file writes a class."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from dataaudit.labels.kind import Reading
 
 @dataclass(frozen=True)
 class Changes:
-    """New labels of some rows.
+    """New labels of some rows, and rows that are left out.
 
     Attributes
     ----------
@@ -27,11 +27,14 @@ class Changes:
         Their new class indices; of other tasks, positions in `values`.
     values : sequence or None
         New labels that are no classes: targets, or tuples of labels or tags.
+    dropped : int64 `[dropped]`
+        Positions of the rows that are left out, ascending.
     """
 
     positions: NDArray[np.int64]
     labels: NDArray[np.int64]
     values: Sequence[Any] | None = None
+    dropped: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
     @classmethod
     def of(cls, labels: Mapping[int, int]) -> Changes:
@@ -51,6 +54,19 @@ class Changes:
     def __len__(self) -> int:
         """Return the number of rows that change."""
         return len(self.positions)
+
+    def without(self, positions: Iterable[int]) -> Changes:
+        """Return the same changes with some rows left out."""
+        return replace(self, dropped=np.array(sorted(positions), dtype=np.int64))
+
+    def kept(self, start: int, stop: int) -> NDArray[np.bool_] | None:
+        """Return which rows from `start` up to `stop` stay; None where all of them do."""
+        low, high = np.searchsorted(self.dropped, [start, stop])
+        if low == high:
+            return None
+        stay = np.ones(stop - start, dtype=bool)
+        stay[self.dropped[low:high] - start] = False
+        return stay
 
     def classes(self) -> list[int]:
         """Return the class indices that occur, ascending."""

@@ -202,7 +202,8 @@ class CommaSeparated(TextRows):
 
         Each new label is written as the file writes that class elsewhere.
         """
-        column = self.columns().index(str(samples.label_column))
+        names = self.columns()
+        column = names.index(str(samples.label_column)) if len(changes) else 0
         if changes.values is not None:
             cells = [_cell(as_cell(samples, new)) for new in changes.values]
             written = dict(enumerate(cells))
@@ -216,7 +217,10 @@ class CommaSeparated(TextRows):
                 start, stop = int(self.starts[number]), int(self.starts[number + 1])
                 new = {row: written[label] for row, label in changes.within(start, stop).items()}
                 content = original.read(block.size)
-                copy.write(_with_labels(content, column, new) if new else content)
+                stay = changes.kept(start, stop)
+                if new or stay is not None:
+                    content = _changed(content, column, new, stay)
+                copy.write(content)
             _copy_until(original, copy, None)
 
 
@@ -328,7 +332,7 @@ def _as_written(samples: Samples, source: CommaSeparated, column: int, label: in
     number = int(np.searchsorted(source.starts, row, side="right")) - 1
     content = read_block(source.path, source.blocks[number], source.description)
     spans = _spans(content, column)
-    start, end = next(span for place, span in spans if place == row - source.starts[number])
+    start, end = next(span for place, span, _ in spans if place == row - source.starts[number])
     return content[start:end]
 
 
@@ -339,32 +343,40 @@ def _cell(value: str | int) -> bytes:
     return text.getvalue().removesuffix("\r\n").encode("utf-8")
 
 
-def _with_labels(content: bytes, column: int, new: Mapping[int, bytes]) -> bytes:
+def _changed(
+    content: bytes, column: int, new: Mapping[int, bytes], stay: NDArray[np.bool_] | None
+) -> bytes:
+    """Return a block with other labels, without the records of rows that are left out."""
     parts = []
     done = 0
-    for row, (start, end) in _spans(content, column):
-        if row in new:
+    for row, (start, end), (first, last) in _spans(content, column):
+        if stay is not None and not stay[row]:
+            parts.append(content[done:first])
+            done = last
+        elif row in new:
             parts += [content[done:start], new[row]]
             done = end
     return b"".join([*parts, content[done:]])
 
 
-def _spans(content: bytes, column: int) -> Iterator[tuple[int, tuple[int, int]]]:
-    """Yield each row's number in the block, and where its field `column` begins and ends."""
-    row = field = position = 0
+def _spans(content: bytes, column: int) -> Iterator[tuple[int, tuple[int, int], tuple[int, int]]]:
+    """Yield each row's number in the block, where its field `column` and its record lie."""
+    row = field = position = first = 0
     span = (0, 0)
     while position < len(content):
         match = _FIELD.match(content, position)
         assert match is not None
         if field == column:
             span = match.span(1)
+        if field == 0:
+            first = position
         position = match.end()
         if match[2] == b",":
             field += 1
             continue
         # The loader passes over empty lines, so they are no rows here either.
         if field or match[1]:
-            yield row, span
+            yield row, span, (first, position)
             row += 1
         field = 0
 

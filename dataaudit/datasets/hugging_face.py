@@ -87,7 +87,8 @@ class SavedDataSet(ArrowFiles):
         inside_folder = [path.relative_to(self.folder.resolve()) for path in self.paths]
         self.rewrite_files(samples, changes, [target / path for path in inside_folder])
         state = json.loads((self.folder / _STATE).read_bytes())
-        made_of = json.dumps([samples.sha256, changes.positions.tolist(), changes.labels.tolist()])
+        parts = (changes.positions, changes.labels, changes.dropped)
+        made_of = json.dumps([samples.sha256, *(part.tolist() for part in parts)])
         state["_fingerprint"] = hashlib.sha256(made_of.encode()).hexdigest()[:16]
         text = json.dumps(state, indent=2, sort_keys=True)
         (target / _STATE).write_text(text, encoding="utf-8")

@@ -117,15 +117,20 @@ class ImageFolder(ColumnSource):
     def rewrite(self, samples: Samples, changes: Changes, target: Path) -> None:
         """Copy the folder, each image to the folder of its new class under the name it had.
 
+        Images that are dropped are not copied.
+
         Files are copied, not linked: to edit a copy must never change the original. Where the new
         class has an image of that name already, the copy's name says where it came from.
         """
         moved = moved_paths(samples, self, changes)
+        dropped = {self.paths[position] for position in changes.dropped}
         for name in self.class_names:
             (target / name).mkdir(parents=True)
         for folder, _, files in os.walk(self.folder):
             for name in files:
                 relative = (Path(folder) / name).relative_to(self.folder).as_posix()
+                if relative in dropped:
+                    continue
                 new = target / moved.get(relative, relative)
                 new.parent.mkdir(parents=True, exist_ok=True)
                 try:

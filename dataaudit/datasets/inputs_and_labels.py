@@ -29,8 +29,33 @@ def is_pair(candidate: object) -> bool:
     return isinstance(candidate, tuple) and len(candidate) == 2 and all(map(_has_rows, candidate))
 
 
+def without_labels(candidate: Any, role: str) -> Any:
+    """Return the inputs where they come alone, or as `(X, None)`; else None.
+
+    Raises
+    ------
+    DataError
+        They are no suspects, which alone need no labels.
+    """
+    inputs = candidate
+    if isinstance(candidate, tuple) and len(candidate) == 2 and candidate[1] is None:
+        inputs = candidate[0]
+    elif not (hasattr(candidate, "shape") or isinstance(candidate, pd.Series | pd.Index)):
+        texts = candidate if isinstance(candidate, list) else []
+        if not texts or not all(isinstance(text, str) for text in texts):
+            return None
+    if not _has_rows(inputs):
+        return None
+    if role != "suspects":
+        raise DataError(
+            f"{role}: found inputs without labels ({type(candidate).__name__}); expected (X, y), "
+            "or a data frame with a column of labels"
+        )
+    return inputs
+
+
 def joined(
-    pair: tuple[Any, Any], settings: ReadSettings
+    pair: tuple[Any, Any | None], settings: ReadSettings
 ) -> tuple[ColumnSource | Pairs, ReadSettings]:
     """Return `(X, y)` as a source of rows, and the settings to read it by.
 
@@ -39,7 +64,7 @@ def joined(
     pair : (X, y)
         X: a data frame, a list or series of texts, an array, a sparse matrix, a tensor, or
         anything that gives an input for a position. y: a series, array, tensor, list or column of
-        as many labels.
+        as many labels. None: there are no labels.
     settings : ReadSettings
 
     Returns
@@ -56,11 +81,11 @@ def joined(
     """
     inputs, labels = pair
     role = settings.role
-    column = _column(labels, role)
     rows = _rows(inputs)
+    column = None if labels is None else _column(labels, role)
     if rows == 0:
         raise DataError(f"{role} (X, y): there are no rows")
-    if rows != len(column):
+    if column is not None and rows != len(column):
         raise DataError(
             f"{role}: expected as many labels as inputs, found {rows} inputs and"
             f" {len(column)} labels"
@@ -74,13 +99,14 @@ def joined(
         index = inputs.index if isinstance(inputs, pd.Series) else None
         frame = pd.DataFrame({TEXT_COLUMN: pd.Series(texts, index=index, dtype=object)})
         return _with_labels(Frame(description, frame), column, settings)
-    return Pairs(description, ArrayPair(_by_position(inputs, role), column.tolist())), settings
+    known = None if column is None else column.tolist()
+    return Pairs(description, ArrayPair(_by_position(inputs, role), known, rows)), settings
 
 
 def _with_labels(
-    source: Frame, labels: pd.Series, settings: ReadSettings
+    source: Frame, labels: pd.Series | None, settings: ReadSettings
 ) -> tuple[ColumnSource, ReadSettings]:
-    if settings.label is None:
+    if settings.label is None or labels is None:
         return source, settings
     name = settings.label if isinstance(settings.label, str) else "label"
     while name in source.frame.columns:

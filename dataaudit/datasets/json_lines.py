@@ -127,7 +127,10 @@ class JsonLines(TextRows):
                 start, stop = int(self.starts[number]), int(self.starts[number + 1])
                 new = {row: written[label] for row, label in changes.within(start, stop).items()}
                 content = original.read(block.size)
-                copy.write(_with_labels(content, key, new) if new else content)
+                stay = changes.kept(start, stop)
+                if new or stay is not None:
+                    content = _changed(content, key, new, stay)
+                copy.write(content)
             copy.write(original.read())
 
 
@@ -192,7 +195,10 @@ def _value(samples: Samples, new: Any) -> str:
     return json.dumps([int(name) if whole else name for name in new], ensure_ascii=False)
 
 
-def _with_labels(content: bytes, key: str, new: Mapping[int, str]) -> bytes:
+def _changed(
+    content: bytes, key: str, new: Mapping[int, str], stay: NDArray[np.bool_] | None
+) -> bytes:
+    """Return a block with other labels, without the lines of rows that are left out."""
     lines = content.split(b"\n")
     # The loader passes over blank lines, so they are no rows here either.
     rows = [place for place, line in enumerate(lines) if line.strip()]
@@ -200,7 +206,8 @@ def _with_labels(content: bytes, key: str, new: Mapping[int, str]) -> bytes:
         line = lines[rows[row]].decode("utf-8")
         start, end = value_span(line, key)
         lines[rows[row]] = (line[:start] + value + line[end:]).encode("utf-8")
-    return b"\n".join(lines)
+    gone = set() if stay is None else {rows[row] for row in np.flatnonzero(~stay)}
+    return b"\n".join(line for place, line in enumerate(lines) if place not in gone)
 
 
 def _after_space(line: str, position: int) -> int:

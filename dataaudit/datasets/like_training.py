@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dataaudit.datasets.memory import Pairs
+from dataaudit.datasets.memory import ArrayPair, Pairs
 from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Samples
 from dataaudit.datasets.set_aside import ROWS_PER_READ
@@ -55,9 +55,12 @@ def open_suspects(
         samples = opened(settings)
     except DataError:
         bare = opened(replace(settings, label=None))
-        # Labels of pairs stand in no column.
-        in_columns = bool(settings.label_columns) and not isinstance(bare.source, Pairs)
-        if not in_columns or not _says_nothing(bare, settings):
+        if isinstance(bare.source, Pairs):
+            # Labels of pairs stand in no column.
+            nothing = isinstance(bare.source.pairs, ArrayPair) and bare.source.pairs.labels is None
+        else:
+            nothing = bool(settings.label_columns) and _says_nothing(bare, settings)
+        if not nothing:
             raise
         return _without_labels(bare, train)
     if (unusable(samples.labels) | ignored(samples.labels)).all():

@@ -11,7 +11,7 @@ import pandas as pd
 from dataaudit.datasets.column_samples import column_samples
 from dataaudit.datasets.formats import open_source
 from dataaudit.datasets.hugging_face import InMemory, is_data_set
-from dataaudit.datasets.inputs_and_labels import is_pair, joined
+from dataaudit.datasets.inputs_and_labels import is_pair, joined, without_labels
 from dataaudit.datasets.memory import Frame, Pairs, data_set_of, is_loader
 from dataaudit.datasets.pair_samples import pair_samples
 from dataaudit.datasets.read_settings import ReadSettings
@@ -63,7 +63,10 @@ def samples_from_object(obj: Any, settings: ReadSettings) -> Samples:
         return column_samples(Frame(description, obj), settings)
     if is_data_set(obj):
         return column_samples(InMemory.open(obj, description), settings)
-    if is_pair(obj):
+    alone = None if is_pair(obj) else without_labels(obj, role)
+    if alone is not None:
+        obj = (alone, None)
+    if alone is not None or is_pair(obj):
         joined_source, settings = joined(obj, settings)
         if isinstance(joined_source, Pairs):
             return pair_samples(joined_source, settings)

@@ -137,14 +137,17 @@ class ArrayPair:
 
     inputs: Any
     labels: Any
+    """None where there are none."""
+    rows: int = -1
+    """How many; those of the labels where it is not said."""
 
     def __len__(self) -> int:
         """Return the number of pairs."""
-        return len(self.labels)
+        return len(self.labels) if self.rows < 0 else self.rows
 
     def __getitem__(self, position: int) -> tuple[Any, Any]:
         """Return one input and its label."""
-        return self.inputs[position], self.labels[position]
+        return self.inputs[position], None if self.labels is None else self.labels[position]
 
 
 def is_loader(candidate: object) -> bool:

@@ -157,8 +157,10 @@ class Parquet(ColumnSource):
         with readable(self.description, "a Parquet file"), _file(self.path) as file:
             schema = file.schema_arrow
             place = schema.get_field_index(str(samples.label_column))
-            field = schema.field(place)
-            values = new_values(samples, changes, field.type, None)
+            values = None
+            if len(changes):
+                field = schema.field(place)
+                values = new_values(samples, changes, field.type, None)
             group = file.metadata.row_group(0)
             columns = [group.column(number) for number in range(group.num_columns)]
             codecs = {column.path_in_schema: _codec(column.compression) for column in columns}
@@ -170,9 +172,12 @@ class Parquet(ColumnSource):
                     table = file.read_row_group(number)
                     start = int(self.starts[number])
                     new = changes.within(start, start + len(table))
+                    stay = changes.kept(start, start + len(table))
                     if values:
                         column = _in_one_piece(table.column(place))
                         table = table.set_column(place, field, with_labels(column, new, values))
+                    if stay is not None:
+                        table = table.filter(pa.array(stay))
                     writer.write_table(table, row_group_size=max(1, len(table)))
 
 

@@ -55,7 +55,7 @@ def refuse_unfit_target(samples: Samples, target: Path) -> None:
 
 
 def write_corrected(samples: Samples, changes: Changes, target: Path) -> Path:
-    """Write the data with other labels beside `target` under a temporary name, and check it.
+    """Write the data with its changes beside `target` under a temporary name, and check it.
 
     Parameters
     ----------
@@ -110,8 +110,8 @@ def _check(samples: Samples, changes: Changes, written: Path) -> None:
     again = open_samples(
         written,
         ReadSettings(
-            "train",
-            str(samples.label_column),
+            samples.role,
+            samples.label_column,
             id_column=samples.id_column,
             classes=list(samples.classes) or None,
             task=samples.task,
@@ -121,12 +121,17 @@ def _check(samples: Samples, changes: Changes, written: Path) -> None:
         ),
     )
     expected = samples.labels.copy()
-    expected[changes.positions] = as_labels(samples, changes)
+    if len(changes):
+        expected[changes.positions] = as_labels(samples, changes)
+    expected = np.delete(expected, changes.dropped, axis=0)
+    ids = np.delete(samples.ids, changes.dropped)
+    if samples.id_column is None:
+        ids = samples.ids[: len(ids)]
     if _source(samples).rows_are_files():
         # Those which change their class change their place.
-        same = sorted(again.labels) == sorted(expected) and len(again) == len(samples)
+        same = sorted(again.labels) == sorted(expected) and len(again) == len(expected)
     else:
-        same = np.array_equal(again.ids, samples.ids) and _equal(again.labels, expected)
+        same = np.array_equal(again.ids, ids) and _equal(again.labels, expected)
     if not same:
         raise DataError(
             f"{samples.source.description}: the corrected data does not read as it should; "

@@ -72,9 +72,13 @@ class LabelledRows:
         Asked only where a word is named; None where rows are no lists of words.
     unseen : `[rows, C]` or None
         For classes, probabilities from models that have not seen the row's label.
+    contradicted : bool `[rows]` or None
+        Rows whose label is outvoted by identical rows; None where that was not looked for.
     crosswise : Unseen or None
         For classes, what models say that were fitted without the sample; None where the model
-        cannot be fitted anew, or where too few samples are trusted.
+        cannot be fitted anew.
+    doubts : sequence of str
+        What is known to be off with the trusted samples, in words.
     """
 
     ids: NDArray[Any]
@@ -87,6 +91,8 @@ class LabelledRows:
     words: Words | None = None
     unseen: Table | None = None
     crosswise: Unseen | None = None
+    contradicted: NDArray[np.bool_] | None = None
+    doubts: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -102,11 +102,14 @@ class ByDoubt:
         Share of wrong labels.
     doubt : float
         Mean doubt of the rows that it was fitted on.
+    parameters : int
+        Two for its form, which was chosen among others: errors that do not depend on doubt are
+        preferred where the rows say little.
     """
 
     rate: float
     doubt: float
-    parameters: int = 1
+    parameters: int = 3
 
     @classmethod
     def fit(cls, right: Values, given: Labels) -> ByDoubt:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,6 +20,8 @@ UNLIKE = 1e-4
 """p-value below which rows and trusted samples are not alike."""
 UNLIKE_BY = 0.05
 """Share of the samples by which they must differ, too: in large sets trifles are significant."""
+WIDE = 0.1
+"""An interval is too wide to be told where it is wider than this and than the estimate."""
 MOST_BELIEVED = 0.5
 """Share of wrong labels above which it is more likely that the trusted samples are off."""
 CONTRADICTED = (
@@ -41,19 +44,28 @@ class Doubts:
         In words; empty where there is no doubt.
     least : float
         Share of wrong labels that is proven nevertheless, 0 to 1.
+    most : float
+        Share of wrong labels that is possible.
     flags_hold : bool
         Whether single rows may be flagged all the same.
     """
 
     reasons: tuple[str, ...] = ()
     least: float = 0.0
+    most: float = 1.0
     flags_hold: bool = True
+
+    def joined(self, reasons: Sequence[str]) -> Doubts:
+        """Return these and further doubts about the trusted samples, which then prove nothing."""
+        if not reasons:
+            return self
+        return replace(self, reasons=(*self.reasons, *reasons), least=0.0, most=1.0)
 
     def applied(self, rate: Interval) -> Interval:
         """Return what can be said of a rate: what is proven, and no more where there is doubt."""
         if not self.reasons:
             return rate
-        return Interval(max(rate.estimate, self.least), self.least, 1.0)
+        return Interval(max(rate.estimate, self.least), self.least, self.most)
 
 
 def too_few(trusted: int, fewest: int) -> Doubts:
@@ -101,7 +113,14 @@ def doubts_about(given: Labels, unseen: Unseen, rate: Interval, seed: int = 0) -
             f"the trusted samples are not like the training rows (what the model says of the two "
             f"differs by {differ[1]:.0%})"
         )
-    return Doubts(tuple(reasons), least, useful and believed)
+    width = rate.high - rate.low
+    if not reasons and width > max(WIDE, rate.estimate):
+        reason = (
+            f"the rows do not tell how their labels go wrong: anything from {rate.low:.1%} to "
+            f"{rate.high:.1%} of them may be wrong"
+        )
+        return Doubts((reason,), rate.low, rate.high)
+    return Doubts(tuple(reasons), least, flags_hold=useful and believed)
 
 
 def least_wrong(given: Labels, view: View, right: Labels) -> float:

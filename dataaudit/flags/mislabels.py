@@ -17,13 +17,15 @@ from dataaudit.flags.label_doubts import (
     doubts_about_references,
     too_few,
 )
-from dataaudit.flags.label_errors import LabelJudgement, judge_labels
+from dataaudit.flags.label_errors import LabelJudgement, judge_labels, ranks
 from dataaudit.flags.probabilities import Labels, Table, pick, row_blocks
-from dataaudit.flags.results import MislabelFlags
+from dataaudit.flags.results import Interval, MislabelFlags
 from dataaudit.flags.tables import DEFAULTS, FlagSettings, flagged_table, flags_of, largest_groups
 from dataaudit.flags.unseen_labels import judge_assumed, judge_unseen
 
 SMALLEST = 1e-12
+EVEN = 0.5
+"""Probability of being wrong for each of two labels of the same content, at least."""
 
 
 def flag_mislabels(
@@ -39,8 +41,14 @@ def flag_mislabels(
     settings : FlagSettings
     """
     judgement, doubts = _judged(rows, references, settings)
+    doubts = doubts.joined(rows.doubts)
+    if rows.contradicted is not None and rows.contradicted.any():
+        judgement, doubts = _with_facts(judgement, doubts, rows.contradicted, settings)
     if not doubts.flags_hold and settings.budget is None:
-        judgement = replace(judgement, flagged=np.zeros_like(judgement.flagged))
+        facts = rows.contradicted
+        judgement = replace(
+            judgement, flagged=np.zeros_like(judgement.flagged) if facts is None else facts
+        )
     suggested = rows.shown(judgement.suggested_label)
     table = flagged_table(rows.ids, rows.shown(rows.labels), suggested, judgement)
     titles = [str(name) for name in rows.classes]
@@ -84,6 +92,34 @@ def _judged(
         return judgement, too_few(trusted, FEWEST_TRUSTED)
     judgement = judge_unseen(rows.labels, rows.crosswise, **wishes)
     return judgement, doubts_about(rows.labels, rows.crosswise, judgement.noise_rate, settings.seed)
+
+
+def _with_facts(
+    judgement: LabelJudgement,
+    doubts: Doubts,
+    contradicted: NDArray[np.bool_],
+    settings: FlagSettings,
+) -> tuple[LabelJudgement, Doubts]:
+    """Count labels that identical rows contradict: of two labels, one at least is wrong."""
+    probability, score = judgement.probability.copy(), judgement.score.copy()
+    likely = probability >= EVEN
+    raised = contradicted & ~likely
+    probability[raised] = EVEN
+    bound = score[likely].min() if likely.any() else score.max() + 1.0
+    score[raised] = np.nextafter(bound, -np.inf) if likely.any() else bound
+    rank = ranks(score)
+    least = float(contradicted.mean())
+    flagged = probability >= settings.target_precision
+    rate = judgement.noise_rate
+    judgement = replace(
+        judgement,
+        score=score,
+        probability=probability,
+        rank=rank,
+        flagged=flagged if settings.budget is None else rank <= settings.budget,
+        noise_rate=Interval(max(rate.estimate, least), max(rate.low, least), max(rate.high, least)),
+    )
+    return judgement, replace(doubts, least=max(doubts.least, least))
 
 
 def _method(unseen: Unseen, judgement: LabelJudgement) -> str:

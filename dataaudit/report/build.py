@@ -26,13 +26,19 @@ from dataaudit.report.data import (
     Tracing,
 )
 from dataaudit.report.evidence import Evidence
-from dataaudit.report.findings import build_findings, build_next_steps, build_verdict
+from dataaudit.report.findings import build_findings, build_verdict
 from dataaudit.report.label_findings import build_label_findings, plain_label
 from dataaudit.report.leakage import build_leakage
 from dataaudit.report.samples import SamplePool
+from dataaudit.report.steps import build_steps
 
 SAMPLE_BYTES = 4_500_000
 """What rows, pairs and samples may take: with charts and tables the page stays below 5 MB."""
+PICTURE_BYTES = 6_500_000
+"""What pictures larger than thumbnails may take beyond that: with them the page stays below 12 MB.
+"""
+PAIR_PICTURE_BYTES = 1_500_000
+"""What pairs may take of it."""
 PAIR_SAMPLE_BYTES = 1_500_000
 """What pairs may take of it."""
 
@@ -85,15 +91,17 @@ def build_report(
     """
     about = about or About()
     coverage = coverage or Coverage()
-    in_pairs = SamplePool(PAIR_SAMPLE_BYTES)
-    leakage = build_leakage(contamination, evidence.pairs, in_pairs) if contamination else None
-    in_rows = SamplePool(SAMPLE_BYTES - in_pairs.spent)
+    in_pairs = SamplePool(PAIR_SAMPLE_BYTES, PAIR_PICTURE_BYTES)
+    leakage = build_leakage(contamination, evidence, in_pairs) if contamination else None
+    in_rows = SamplePool(SAMPLE_BYTES - in_pairs.spent, PICTURE_BYTES - in_pairs.spent_on_pictures)
     labels = build_label_findings(mislabels, evidence.rows, in_rows) if mislabels else None
     return AuditReport(
         identity=Identity(name=name, task=task, date=date, splits=list(splits), about=about),
         verdict=build_verdict(gates),
         findings=build_findings(labels, leakage, coverage, tracing),
-        next_steps=build_next_steps(labels, leakage, about, tracing),
+        next_steps=[
+            step.text for step in build_steps(labels, leakage, about, tracing, remediation)
+        ],
         counts=_counts(splits, labels, leakage, tracing),
         composition=_composition(evidence.composition),
         labels=labels,

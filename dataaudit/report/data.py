@@ -144,6 +144,15 @@ class SignalValue(Section):
     percentile: float
 
 
+class LikelyLabel(Section):
+    """A class that a row may belong to, and how probable the model finds it."""
+
+    label: Label
+    probability: float = Field(
+        description="by the model that learned again from the trusted samples"
+    )
+
+
 class FlaggedRow(Section):
     """A training row on the page: flagged, or kept but close to being flagged."""
 
@@ -159,6 +168,12 @@ class FlaggedRow(Section):
     sample: str | None = Field(description="key in `samples`; null where left out for size")
     against: list[Reference]
     neighbours: list[Reference]
+    likeliest: list[LikelyLabel] = Field(
+        default=[], description="the likeliest classes, best first, where labels are classes"
+    )
+    look_alikes: list[str] = Field(
+        default=[], description="labels of the trusted samples most alike, nearest first"
+    )
 
 
 class ClassNoise(Section):
@@ -278,6 +293,8 @@ class DisagreeingRows(Section):
     label: Label
     other_label: Label
     similarity: float = Field(description="at most 1, the same content")
+    sample: str | None = Field(default=None, description="key in `samples` of the first row")
+    other_sample: str | None = Field(default=None, description="key in `samples` of the other")
 
 
 class SharedGroup(Section):
@@ -398,19 +415,20 @@ class Coverage(Section):
 
     rows_not_scored: int = 0
     suspects_not_scored: int = 0
-    failed_batches: int = 0
-    sampling: str = "none: every row was scored"
-    truncation: str = "none"
-    missing_values: dict[str, int] = Field(
-        default={}, description="per column: training rows without a value"
+    failed_batches: int | None = Field(default=None, description="null where nobody counted")
+    sampling: str | None = Field(default=None, description="null where nothing is known of it")
+    truncation: str | None = Field(default=None, description="null where nobody looked")
+    missing_values: dict[str, int] | None = Field(
+        default=None, description="per column: training rows without a value; null: not counted"
     )
     notes: list[str] = []
 
 
 class Decision(Section):
-    """What a reviewer decided about a flagged row."""
+    """What a reviewer decided about a training row, or about a suspect that may be a leak."""
 
-    row_id: SampleId
+    what: Literal["label", "leak"] = "label"
+    row_id: SampleId = Field(description="of the training row; of a leak, the suspect's id")
     decision: str
     reviewer: str
     date: str

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import pandas as pd
 
@@ -26,6 +26,8 @@ class Exhibit:
         Column name to (shortened) value, for table rows.
     note : str
         Why it stands here, for example "speaks against it, +0.42 nats".
+    picture : str or None
+        The image larger than its thumbnail, where it stands where a reviewer looks closely.
     """
 
     sample_id: str | int
@@ -35,6 +37,7 @@ class Exhibit:
     image: str | None
     fields: Mapping[str, str]
     note: str
+    picture: str | None = None
 
 
 @dataclass(frozen=True)
@@ -48,11 +51,17 @@ class RowEvidence:
         Held-out samples whose learning made the row's label less plausible, strongest first.
     neighbours : list of Exhibit
         The training rows most alike in the model's features, nearest first.
+    look_alikes : sequence of str
+        Labels of the trusted samples most alike, whatever they are, nearest first.
+    likeliest : sequence of (class, probability)
+        What the model that learned again takes the row for, likeliest first.
     """
 
     row: Exhibit
     against: list[Exhibit]
     neighbours: list[Exhibit]
+    look_alikes: Sequence[str] = ()
+    likeliest: Sequence[tuple[str | int, float]] = ()
 
 
 @dataclass(frozen=True)
@@ -63,6 +72,8 @@ class Evidence:
     ----------
     rows : mapping of row id to RowEvidence
     pairs : mapping of (query id, row id) to (Exhibit of the suspect, Exhibit of the row)
+    contradictions : mapping of (row id, row id) to (Exhibit, Exhibit)
+        Training rows of the same content whose labels differ.
     composition : pandas.DataFrame
         `split`, `class`, `rows`: counts per split and class.
     """
@@ -70,3 +81,6 @@ class Evidence:
     rows: Mapping[str | int, RowEvidence]
     pairs: Mapping[tuple[str | int, str | int], tuple[Exhibit, Exhibit]]
     composition: pd.DataFrame
+    contradictions: Mapping[tuple[str | int, str | int], tuple[Exhibit, Exhibit]] = field(
+        default_factory=dict
+    )

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
-from dataaudit.about import NOT_PROVIDED, About
 from dataaudit.report import formats
 from dataaudit.report.data import (
-    BudgetPoint,
     ClassNoise,
     Coverage,
     Finding,
@@ -29,11 +25,8 @@ FEW_FLAGGED = 0.02
 KIND_WORDS = {
     "exact": ("exact copy", "exact copies"),
     "near": ("near copy", "near copies"),
-    "near, no influence seen": (
-        "near copy whose influence does not exceed a look-alike's",
-        "near copies whose influence does not exceed a look-alike's",
-    ),
-    "influence only": ("linked by influence only", "linked by influence only"),
+    "near, no influence seen": ("near copy", "near copies"),
+    "influence only": ("linked by the model only", "linked by the model only"),
     "none": ("without a clear match", "without a clear match"),
 }
 
@@ -66,8 +59,9 @@ def build_findings(
     if tracing is not None:
         return [_tracing_finding(tracing), _coverage_finding(coverage)]
     findings = [
-        _label_finding(labels),
+        _label_finding(labels, contradictions(leakage)),
         _leakage_finding(leakage),
+        *_contradiction_finding(contradictions(leakage)),
         *_pattern_findings(labels),
     ]
     if labels is not None or leakage is not None:
@@ -75,62 +69,13 @@ def build_findings(
     return most_important(findings)
 
 
-def build_next_steps(
-    labels: LabelFindings | None,
-    leakage: Leakage | None,
-    about: About,
-    tracing: Tracing | None = None,
-) -> list[str]:
-    """Return what to do next, the most useful step first."""
-    steps = []
-    if tracing is not None:
-        steps.append(
-            "Read the rows behind what should not have been generated; correct or remove them, "
-            "retrain, and trace again."
-        )
-    elif leakage is None:
-        steps.append(
-            "Give the samples the model is evaluated on as suspects, so that leaks can be found."
-        )
-    elif leakage.suspects_flagged:
-        copies = formats.rows(leakage.suspects_flagged, "leaked sample")
-        step = f"Take the {copies} out of the evaluation set, or their partners out of training"
-        if leakage.metric_clean is not None:
-            clean = formats.metric(leakage.metric_clean.estimate)
-            step += f", and report {leakage.metric_name} as {clean}"
-        steps.append(step + ".")
-    if labels is None and tracing is None:
-        steps.append("Give trusted held-out samples, so that label errors can be found.")
-    elif labels is not None and labels.rows_flagged:
-        steps.extend(_review_steps(labels))
-    missing = sum(value == NOT_PROVIDED for value in about.model_dump().values())
-    if missing:
-        steps.append(
-            f"Complete the description of the data set: {missing} of "
-            f"{len(About.model_fields)} facts that only people can supply are missing."
-        )
-    if (labels and labels.rows_flagged) or (leakage and leakage.suspects_flagged):
-        steps.append("Correct, retrain, and audit again with the same settings.")
-    return steps
-
-
-def expected_found(points: Sequence[BudgetPoint], budget: int) -> float:
-    """Return how many wrong labels the first `budget` rows are expected to hold."""
-    return float(
-        np.interp(
-            budget,
-            [0, *(point.budget for point in points)],
-            [0, *(point.expected_found for point in points)],
-        )
-    )
-
-
 def kinds_in_words(kinds: Sequence[KindCount]) -> str:
     """Return counts of kinds as a phrase: `12 exact copies and 1 near copy`."""
-    parts = [
-        f"{formats.count(item.suspects)} {KIND_WORDS[item.kind][item.suspects != 1]}"
-        for item in kinds
-    ]
+    totals: dict[tuple[str, str], int] = {}
+    for item in kinds:
+        words = KIND_WORDS[item.kind]
+        totals[words] = totals.get(words, 0) + item.suspects
+    parts = [f"{formats.count(count)} {words[count != 1]}" for words, count in totals.items()]
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
@@ -154,7 +99,28 @@ def _tracing_finding(tracing: Tracing) -> Finding:
     )
 
 
-def _label_finding(labels: LabelFindings | None) -> Finding:
+def contradictions(leakage: Leakage | None) -> int:
+    """Return how many pairs of training rows have the same content and two labels."""
+    if leakage is None:
+        return 0
+    return len(leakage.disagreeing_rows) + leakage.disagreeing_rows_left_out
+
+
+def _contradiction_finding(pairs: int) -> list[Finding]:
+    if not pairs:
+        return []
+    return [
+        Finding(
+            title=f"{formats.rows(pairs, 'pair')} of training rows "
+            f"{'has' if pairs == 1 else 'have'} the same content and two labels",
+            text="One label of each pair is wrong, whatever the estimates say.",
+            section="leakage",
+            severity="serious",
+        )
+    ]
+
+
+def _label_finding(labels: LabelFindings | None, pairs: int) -> Finding:
     if labels is None:
         return Finding(
             title="Label errors were not looked for",
@@ -185,7 +151,8 @@ def _label_finding(labels: LabelFindings | None) -> Finding:
         )
     if labels.outcome == "clear":
         return Finding(
-            title="No training label stands out as wrong",
+            title="No training label stands out as wrong"
+            + (" beside the pairs with two labels" if pairs else ""),
             text=f"None of {formats.rows(labels.rows_scored)} reaches a probability of "
             f"{threshold}. The share of wrong labels is estimated at "
             f"{formats.percent(labels.noise_rate.estimate)} "
@@ -220,7 +187,7 @@ def _leakage_finding(leakage: Leakage | None) -> Finding:
         return Finding(
             title="Leaks were not looked for",
             text="No suspects were given: samples, such as the public test set, that must not "
-            "stand in the training set.",
+            "be in the training set.",
             section="leakage",
             severity="notable",
         )
@@ -233,7 +200,7 @@ def _leakage_finding(leakage: Leakage | None) -> Finding:
         )
     if not leakage.suspects_flagged:
         return Finding(
-            title="No evaluation sample was found in the training set",
+            title="No evaluation sample was taken for a leak",
             text=f"{formats.rows(leakage.suspects, 'suspect')} compared with every training row, "
             f"at a false discovery rate of {formats.set_percent(leakage.false_discovery_rate)}.",
             section="leakage",
@@ -341,37 +308,16 @@ def worst_class(labels: LabelFindings) -> ClassNoise | None:
 
 def _coverage_finding(coverage: Coverage) -> Finding:
     missed = coverage.rows_not_scored + coverage.suspects_not_scored
-    if missed or coverage.failed_batches:
+    if missed:
         return Finding(
             title="The audit did not see everything",
-            text=f"{formats.rows(missed)} not scored, "
-            f"{formats.rows(coverage.failed_batches, 'batch').replace('batchs', 'batches')} "
-            "failed.",
+            text=f"{formats.rows(missed)} {'was' if missed == 1 else 'were'} set aside.",
             section="evidence",
             severity="notable",
         )
     return Finding(
         title="Every row was looked at",
-        text="No row was left out, no batch failed.",
+        text="No row was left out.",
         section="evidence",
         severity="clear",
     )
-
-
-def _review_steps(labels: LabelFindings) -> list[str]:
-    flagged = labels.rows_flagged
-    step = f"Review the {formats.rows(flagged, 'flagged row')}, the most suspicious first"
-    if labels.expected_precision:
-        found = expected_found(labels.expected_precision, flagged)
-        step += f": about {formats.count(found)} of them are expected to be wrong"
-        if flagged >= 200:
-            short = expected_found(labels.expected_precision, 100)
-            step += f" (of the first 100, about {formats.count(short)})"
-    steps = [step + "."]
-    if labels.confusions and round(labels.confusions[0].rows) > 1:
-        most = labels.confusions[0]
-        steps.append(
-            f"Look at the labelling instructions for “{formats.label(most.given)}” and "
-            f"“{formats.label(most.true)}”."
-        )
-    return steps

@@ -18,9 +18,11 @@ def count(number: float) -> str:
     return f"{round(number):,}"
 
 
-def rows(number: float, noun: str = "row") -> str:
-    """Return a whole number with its noun: `1 row`, `12,345 rows`."""
-    return f"{count(number)} {noun}" if round(number) == 1 else f"{count(number)} {noun}s"
+def rows(number: float, noun: str = "row", nouns: str | None = None) -> str:
+    """Return a whole number with its noun: `1 row`, `12,345 rows`, `2 classes`."""
+    if round(number) == 1:
+        return f"{count(number)} {noun}"
+    return f"{count(number)} {nouns or f'{noun}s'}"
 
 
 def percent(share: float) -> str:

@@ -20,6 +20,7 @@ from dataaudit.report.data import (
     Histogram,
     Label,
     LabelFindings,
+    LikelyLabel,
     NoiseTable,
     Reference,
     SampleId,
@@ -35,7 +36,7 @@ KEPT_ROWS_ON_PAGE = 250
 """Rows kept, but next in line: they show the reviewer where the threshold lies."""
 ROWS_WITH_EVIDENCE_FIRST = 100
 """For so many rows the evidence goes in before the thumbnails of all later rows."""
-ROW_BYTES = 120
+ROW_BYTES = 220
 """What a row takes on the page beside its id and its samples, five signals included."""
 CLASSES_IN_NOISE_TABLE = 20
 CONFUSIONS = 20
@@ -148,6 +149,10 @@ def _rows(
         if item is not None:
             references[position] = (pool.refer(item.against), pool.refer(item.neighbours))
 
+    # Rows with a large picture come before their evidence, which could use the pictures up.
+    for item in collected[:ROWS_WITH_EVIDENCE_FIRST]:
+        if item is not None and item.row.picture:
+            pool.add(item.row)
     first = range(min(ROWS_WITH_EVIDENCE_FIRST, len(ids)))
     for position in first:
         take_in(position)
@@ -169,9 +174,23 @@ def _rows(
             sample=sample,
             against=against,
             neighbours=neighbours,
+            likeliest=[]
+            if item is None
+            else [
+                LikelyLabel(label=plain_label(label), probability=probability)
+                for label, probability in item.likeliest
+            ],
+            look_alikes=[] if item is None else [clean_text(label) for label in item.look_alikes],
         )
-        for row_id, line, row_signals, note, sample, (against, neighbours) in zip(
-            ids, shown.itertuples(index=False), signals, notes, own, references, strict=True
+        for row_id, line, row_signals, note, sample, (against, neighbours), item in zip(
+            ids,
+            shown.itertuples(index=False),
+            signals,
+            notes,
+            own,
+            references,
+            collected,
+            strict=True,
         )
     ]
     complete = sum(
@@ -264,22 +283,24 @@ def _budget_points(table: pd.DataFrame, rows_flagged: int) -> list[BudgetPoint]:
     wanted = np.concatenate(
         [
             np.linspace(
-                budgets[0], min(2 * rows_flagged + 20, budgets[-1]), BUDGET_POINTS * 3 // 4
+                budgets[0], min(3 * rows_flagged + 20, budgets[-1]), BUDGET_POINTS * 3 // 4
             ),
-            [rows_flagged],
             np.linspace(budgets[0], budgets[-1], BUDGET_POINTS // 4 - 1),
         ]
     )
     nearest = np.unique(np.abs(budgets[None, :] - wanted[:, None]).argmin(axis=1))
+    chosen = budgets[nearest]
+    if budgets[0] <= rows_flagged <= budgets[-1]:
+        # The flagged rows are the budget that most reviewers have: it stands there exactly.
+        chosen = np.unique(np.append(chosen, rows_flagged))
+    found = np.interp(chosen, budgets, table["expected_found"].to_numpy(dtype=float))
     return [
         BudgetPoint(
             budget=int(budget),
-            expected_found=float(found),
-            expected_precision=float(precision),
+            expected_found=float(expected),
+            expected_precision=float(expected / budget),
         )
-        for budget, found, precision in table.iloc[nearest][
-            ["budget", "expected_found", "expected_precision"]
-        ].itertuples(index=False)
+        for budget, expected in zip(chosen, found, strict=True)
     ]
 
 

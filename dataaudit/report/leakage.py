@@ -20,17 +20,15 @@ from dataaudit.report.data import (
     SampleId,
     SharedGroup,
 )
-from dataaudit.report.evidence import Exhibit
+from dataaudit.report.evidence import Evidence, Exhibit
 from dataaudit.report.label_findings import estimate, plain_label
 from dataaudit.report.samples import SamplePool, plain_id
 
 PAIRS_ON_PAGE = 300
 ROWS_IN_TABLE = 50
 """Lines of the tables of disagreeing rows and of shared groups."""
-PAIR_BYTES = 2000
+PAIR_BYTES = 600
 """What a pair takes on the page beside its samples."""
-FIELD_BYTES = 80
-"""What a field of a pair's sample takes beside its text."""
 
 
 def select_pairs(flags: ContaminationFlags) -> list[tuple[SampleId, SampleId]]:
@@ -42,9 +40,21 @@ def select_pairs(flags: ContaminationFlags) -> list[tuple[SampleId, SampleId]]:
     ]
 
 
+def select_disagreeing(flags: ContaminationFlags) -> list[tuple[SampleId, SampleId]]:
+    """Return the row ids of the pairs with two labels that the page shows, in its order."""
+    found = flags.disagreeing_duplicates
+    if found is None:
+        return []
+    shown = found.head(ROWS_IN_TABLE)
+    return [
+        (plain_id(row_id), plain_id(other))
+        for row_id, other in zip(shown["row_id"], shown["other_row_id"], strict=True)
+    ]
+
+
 def build_leakage(
     flags: ContaminationFlags,
-    evidence: Mapping[tuple[SampleId, SampleId], tuple[Exhibit, Exhibit]],
+    evidence: Evidence,
     pool: SamplePool,
 ) -> Leakage:
     """Return the leakage section; its samples go into `pool`."""
@@ -76,30 +86,41 @@ def build_leakage(
                 ["class", "suspects", "flagged"]
             ].itertuples(index=False)
         ],
-        pairs=[_pair(line, evidence, pool) for line in shown.to_dict("records")],
+        pairs=[_pair(line, evidence.pairs, pool) for line in shown.to_dict("records")],
         pairs_left_out=len(flagged) - len(shown),
         exact_copies=int(flags.table.loc[exact, "query_id"].nunique()),
         rows_repeated=flags.rows_repeated,
-        **_disagreeing(flags),
+        **_disagreeing(flags, evidence.contradictions, pool),
         **_shared_groups(flags),
         method=flags.method,
     )
 
 
-def _disagreeing(flags: ContaminationFlags) -> dict[str, Any]:
+def _disagreeing(
+    flags: ContaminationFlags,
+    evidence: Mapping[tuple[SampleId, SampleId], tuple[Exhibit, Exhibit]],
+    pool: SamplePool,
+) -> dict[str, Any]:
     found = flags.disagreeing_duplicates
     lines = [] if found is None else found.head(ROWS_IN_TABLE).to_dict("records")
-    return {
-        "disagreeing_rows": [
+    shown = []
+    for line in lines:
+        row_id, other_row_id = plain_id(line["row_id"]), plain_id(line["other_row_id"])
+        exhibits = evidence.get((row_id, other_row_id))
+        keys = (None, None) if exhibits is None else tuple(pool.add(item) for item in exhibits)
+        shown.append(
             DisagreeingRows(
-                row_id=plain_id(line["row_id"]),
-                other_row_id=plain_id(line["other_row_id"]),
+                row_id=row_id,
+                other_row_id=other_row_id,
                 label=plain_label(line["label"]),
                 other_label=plain_label(line["other_label"]),
                 similarity=line["similarity"],
+                sample=keys[0],
+                other_sample=keys[1],
             )
-            for line in lines
-        ],
+        )
+    return {
+        "disagreeing_rows": shown,
         "disagreeing_rows_left_out": 0 if found is None else len(found) - len(lines),
     }
 
@@ -144,7 +165,7 @@ def _pair(
 ) -> LeakPair:
     query_id, row_id = plain_id(line["query_id"]), plain_id(line["row_id"])
     exhibits = evidence.get((query_id, row_id))
-    keys = (None, None) if exhibits is None else tuple(_add(item, pool) for item in exhibits)
+    keys = (None, None) if exhibits is None else tuple(pool.add(item) for item in exhibits)
     return LeakPair.model_validate(
         {
             "query_id": query_id,
@@ -159,14 +180,6 @@ def _pair(
             "row": keys[1],
         }
     )
-
-
-def _add(exhibit: Exhibit, pool: SamplePool) -> str | None:
-    """Take in a sample; its picture stands on the page twice, its fields with markup."""
-    key = pool.add(exhibit)
-    if key is not None:
-        pool.reserve(len(exhibit.image or "") + FIELD_BYTES * len(exhibit.fields))
-    return key
 
 
 def _finite(value: object) -> float | None:

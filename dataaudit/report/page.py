@@ -10,14 +10,24 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from dataaudit.report import formats
+from dataaudit.report.charts.limits import limit_line
 from dataaudit.report.data import AuditReport, Finding, Gate, LabelFindings, Leakage, Tracing
-from dataaudit.report.findings import expected_found
+from dataaudit.report.interpolation import expected_found
 from dataaudit.report.page_data import island, page_data
 from dataaudit.report.page_evidence import EvidenceView, view_evidence
 from dataaudit.report.page_labels import LabelsView, view_budget, view_labels
 from dataaudit.report.page_leakage import LeakageView, view_leakage
+from dataaudit.report.page_parts import GateView, KeyFigure
+from dataaudit.report.page_record import RecordView, view_record
 from dataaudit.report.page_tracing import TracingView, view_tracing
+from dataaudit.report.steps import Step, build_steps
 
+VERDICTS = {
+    "passed": "Ready",
+    "failed": "Not ready",
+    "cannot tell": "Cannot tell",
+    "no gates": "No limits set",
+}
 OUTCOME_STYLES = {
     "passed": "passed",
     "failed": "failed",
@@ -25,32 +35,11 @@ OUTCOME_STYLES = {
     "no gates": "undecided",
 }
 GATE_STYLES = {"met": "passed", "not met": "failed", "cannot tell": "undecided"}
-GATE_OUTCOMES = {"met": "within limit", "not met": "exceeded", "cannot tell": "cannot tell"}
+GATE_OUTCOMES = {"met": "met", "not met": "not met", "cannot tell": "cannot tell"}
 GATE_WORDS = {
     "mislabel_rate": "Training labels estimated wrong",
     "contaminated": "Evaluation samples found in the training set",
 }
-
-
-@dataclass(frozen=True)
-class GateView:
-    """A gate in words."""
-
-    name: str
-    found: str
-    limit: str
-    outcome: str
-    style: str
-
-
-@dataclass(frozen=True)
-class KeyFigure:
-    """One number of the summary, what it counts, and how sure it is."""
-
-    value: str
-    label: str
-    note: str
-    style: str
 
 
 @dataclass(frozen=True)
@@ -60,41 +49,54 @@ class Page:
     name: str
     date: str
     scope: str
+    verdict: str
     headline: str
     outcome_style: str
     gates: list[GateView]
     key_figures: list[KeyFigure]
     findings: list[Finding]
-    next_steps: list[str]
+    steps: list[Step]
     labels: LabelsView | None
     leakage: LeakageView | None
     tracing: TracingView | None
     evidence: EvidenceView
+    record: RecordView
     island: Markup
 
 
 def build_page(report: AuditReport) -> Page:
     """Return the page of a report."""
-    budget, places = view_budget(report.labels)
+    budget, stops = view_budget(report.labels)
+    gates = [_gate(position, gate) for position, gate in enumerate(report.verdict.gates)]
+    key_figures = [
+        *_label_figures(report.labels),
+        *_leakage_figures(report.leakage),
+        *_tracing_figures(report.tracing),
+    ]
+    steps = build_steps(
+        report.labels,
+        report.leakage,
+        report.identity.about,
+        report.tracing,
+        report.remediation,
+    )
     return Page(
         name=report.identity.name,
         date=formats.long_date(report.identity.date),
         scope=_scope(report),
-        headline=report.verdict.headline,
+        verdict=VERDICTS[report.verdict.outcome],
+        headline=f"{report.verdict.headline}.",
         outcome_style=OUTCOME_STYLES[report.verdict.outcome],
-        gates=[_gate(gate) for gate in report.verdict.gates],
-        key_figures=[
-            *_label_figures(report.labels),
-            *_leakage_figures(report.leakage),
-            *_tracing_figures(report.tracing),
-        ],
+        gates=gates,
+        key_figures=key_figures,
         findings=report.findings,
-        next_steps=report.next_steps,
-        labels=view_labels(report.labels, budget) if report.labels else None,
+        steps=steps,
+        labels=view_labels(report.labels, report.samples, budget) if report.labels else None,
         leakage=view_leakage(report.leakage, report.samples) if report.leakage else None,
         tracing=view_tracing(report.tracing) if report.tracing else None,
         evidence=view_evidence(report),
-        island=island(page_data(report, places)),
+        record=view_record(report, gates, key_figures, steps),
+        island=island(page_data(report, stops)),
     )
 
 
@@ -111,16 +113,27 @@ def _scope(report: AuditReport) -> str:
     return "; ".join(parts)
 
 
-def _gate(gate: Gate) -> GateView:
+def _gate(position: int, gate: Gate) -> GateView:
     is_share = gate.name.endswith("_rate")
     measured = formats.percent if is_share else formats.set_number
     as_set = formats.set_percent if is_share else formats.set_number
+    interval = None
+    if gate.low is not None and gate.high is not None and gate.low != gate.high:
+        interval = (gate.low, gate.high)
+    name = GATE_WORDS.get(gate.name, formats.words(gate.name))
+    words = f"limit {as_set(gate.limit)}"
+    if interval is not None:
+        words = f"{measured(interval[0])} to {measured(interval[1])}; {words}"
     return GateView(
-        name=GATE_WORDS.get(gate.name, formats.words(gate.name)),
+        name=name,
         found="not measured" if gate.found is None else measured(gate.found),
+        interval=words,
         limit=as_set(gate.limit),
         outcome=GATE_OUTCOMES[gate.outcome],
         style=GATE_STYLES[gate.outcome],
+        chart=limit_line(
+            f"gate-{position}", name, gate.limit, gate.found, interval, measured, as_set
+        ),
     )
 
 
@@ -133,7 +146,14 @@ def _label_figures(labels: LabelFindings | None) -> list[KeyFigure]:
         note = f"about {found} of them truly wrong"
     else:
         note = f"of {formats.count(labels.rows_scored)}"
-    figures = [KeyFigure(formats.count(flagged), "rows flagged for review", note, "")]
+    figures = [
+        KeyFigure(
+            formats.count(flagged),
+            f"{'row' if flagged == 1 else 'rows'} flagged for review",
+            note,
+            "",
+        )
+    ]
     if labels.noise_rate is not None:
         rate = KeyFigure(
             formats.percent(labels.noise_rate.estimate),
@@ -151,7 +171,7 @@ def _leakage_figures(leakage: Leakage | None) -> list[KeyFigure]:
     figures = [
         KeyFigure(
             formats.count(leakage.suspects_flagged),
-            "evaluation samples leaked",
+            f"evaluation {'sample' if leakage.suspects_flagged == 1 else 'samples'} leaked",
             f"of {formats.count(leakage.suspects)}",
             "leak",
         )
@@ -160,8 +180,8 @@ def _leakage_figures(leakage: Leakage | None) -> list[KeyFigure]:
         figures.append(
             KeyFigure(
                 formats.metric(leakage.metric_clean.estimate),
-                f"{leakage.metric_name} without leaks",
-                f"{formats.metric(leakage.metric_all.estimate)} with them",
+                f"{leakage.metric_name} you may report",
+                f"without the leaks; {formats.metric(leakage.metric_all.estimate)} with them",
                 "",
             )
         )

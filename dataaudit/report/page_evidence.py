@@ -23,9 +23,9 @@ SECTION_WORDS = {
     "identity": "Identity",
     "people": "Supplied by people",
     "composition": "Composition",
-    "method": "Method",
+    "method": "For engineers",
     "coverage": "Coverage",
-    "remediation": "Remediation log",
+    "remediation": "Decisions",
     "limits": "Limits and sign-off",
     "crosswalk": "Crosswalk",
 }
@@ -234,16 +234,23 @@ def _method(report: AuditReport) -> list[Fact]:
 
 def _coverage(report: AuditReport) -> list[Fact]:
     coverage = report.coverage
-    missing = ", ".join(
-        f"{column}: {formats.count(rows)}" for column, rows in coverage.missing_values.items()
-    )
+    # What nobody counted is left out: "none" would be a claim.
+    measured = []
+    if coverage.failed_batches is not None:
+        measured.append(Fact("Failed batches", formats.count(coverage.failed_batches)))
+    if coverage.sampling is not None:
+        measured.append(Fact("Sampling", coverage.sampling))
+    if coverage.truncation is not None:
+        measured.append(Fact("Truncation", coverage.truncation))
+    if coverage.missing_values is not None:
+        missing = ", ".join(
+            f"{column}: {formats.count(rows)}" for column, rows in coverage.missing_values.items()
+        )
+        measured.append(Fact("Missing values in training rows", missing or "none"))
     return [
         Fact("Training rows not scored", formats.count(coverage.rows_not_scored)),
         Fact("Suspects not scored", formats.count(coverage.suspects_not_scored)),
-        Fact("Failed batches", formats.count(coverage.failed_batches)),
-        Fact("Sampling", coverage.sampling),
-        Fact("Truncation", coverage.truncation),
-        Fact("Missing values", missing or "none"),
+        *measured,
         *(Fact("Note", note) for note in coverage.notes),
     ]
 

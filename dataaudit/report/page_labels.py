@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from dataaudit.report import formats
 from dataaudit.report.charts.heat import noise_heat
 from dataaudit.report.charts.histogram import score_distribution
 from dataaudit.report.charts.intervals import noise_rates
 from dataaudit.report.charts.review import expected_found
-from dataaudit.report.data import ClassNoise, Estimate, Histogram, LabelFindings
-from dataaudit.report.page_data import budget_words, label_order
+from dataaudit.report.data import (
+    BudgetPoint,
+    ClassNoise,
+    Estimate,
+    FlaggedRow,
+    Histogram,
+    LabelFindings,
+    Sample,
+)
+from dataaudit.report.page_data import Stop, budget_words
 from dataaudit.report.page_parts import Figure, Table
 from dataaudit.report.targets import view_targets
 
 CLASSES_IN_CHART = 12
+CONFUSIONS_ON_PAGE = 8
+FIRST_ROWS = 100
+"""Rows that stand on the page as HTML, for readers without script."""
+EXCERPT = 140
+ZOOM = 3
+"""The chart of what review finds reaches to so many times the flagged rows."""
 CLASSES_IN_TABLE = 200
 BUDGETS_IN_TABLE = 12
 
@@ -31,45 +46,68 @@ class Budget:
 
 
 @dataclass(frozen=True)
+class ConfusionLine:
+    """One kind of label error; `target` opens its rows where they are decided."""
+
+    given: str
+    true: str
+    words: str
+    target: str
+
+
+@dataclass(frozen=True)
+class RowLine:
+    """A row in a line."""
+
+    name: str
+    given: str
+    suggested: str
+    probability: str
+    text: str
+
+
+@dataclass(frozen=True)
 class LabelsView:
-    """The section on labels; `given` and `suggested` are the choices of the two filters."""
+    """The section on labels."""
 
     title: str
     introduction: str
     figures: list[Figure]
     budget: Budget | None
     distributions: list[Figure]
-    given: list[tuple[int, str]]
-    suggested: list[tuple[int, str]]
+    confusions: list[ConfusionLine]
+    first_rows: list[RowLine]
     shown: str
     left_out: str
 
 
-def view_labels(labels: LabelFindings, budget: Budget | None) -> LabelsView:
+def view_labels(
+    labels: LabelFindings, samples: Mapping[str, Sample], budget: Budget | None
+) -> LabelsView:
     """Return the section on labels."""
     figures = [_per_class(labels), _noise_table(labels), view_targets(labels), _per_group(labels)]
     return LabelsView(
-        title="Labels that are probably wrong"
-        if labels.rows_flagged
-        else "No label stands out as wrong",
+        title=_title(labels),
         introduction=_introduction(labels),
         figures=[figure for figure in figures if figure is not None],
         budget=budget,
         distributions=[
             _distribution(position, item) for position, item in enumerate(labels.histograms)
         ],
-        given=_choices(labels, {row.given_label for row in labels.rows}),
-        suggested=_choices(labels, {row.suggested_label for row in labels.rows}),
+        confusions=_confusions(labels),
+        first_rows=[
+            _row_line(row, samples.get(row.sample or "")) for row in labels.rows[:FIRST_ROWS]
+        ],
         shown=_shown(labels),
         left_out=_left_out(labels),
     )
 
 
-def view_budget(labels: LabelFindings | None) -> tuple[Budget | None, list[tuple[float, float]]]:
-    """Return the budget slider, and where each of its stops lies in the chart."""
+def view_budget(labels: LabelFindings | None) -> tuple[Budget | None, list[Stop]]:
+    """Return the budget slider, and each of its stops with where it lies in the chart."""
     if labels is None or not labels.expected_precision:
         return None, []
-    points = labels.expected_precision
+    points = _zoomed(labels)
     chart, places = expected_found(
         "expected-found",
         "Wrong labels found by the number of rows reviewed",
@@ -84,7 +122,10 @@ def view_budget(labels: LabelFindings | None) -> tuple[Budget | None, list[tuple
     table = Table(
         "Wrong labels found by the number of rows reviewed",
         ["reviewed", "wrong among them", "precision", "of all wrong labels"],
-        [list(budget_words(point, labels)) for point in points[::every]],
+        [
+            [formats.count(point.budget), *budget_words(point, labels)[1:]]
+            for point in points[::every]
+        ],
         frozenset({0, 1, 2, 3}),
     )
     figure = Figure(
@@ -94,10 +135,20 @@ def view_budget(labels: LabelFindings | None) -> tuple[Budget | None, list[tuple
         chart,
         table,
     )
-    return Budget(figure, len(points) - 1, start, budget_words(points[start], labels)), places
+    stops = list(zip(points, places, strict=True))
+    return Budget(figure, len(points) - 1, start, budget_words(points[start], labels)), stops
+
+
+def _zoomed(labels: LabelFindings) -> list[BudgetPoint]:
+    """Return the budgets up to a few times the flagged rows; beyond, the curve says little."""
+    points = labels.expected_precision
+    near = [point for point in points if point.budget <= ZOOM * labels.rows_flagged]
+    return near if len(near) > 1 else points
 
 
 def _introduction(labels: LabelFindings) -> str:
+    if labels.outcome == "cannot tell":
+        return " ".join(f"{reason[:1].upper()}{reason[1:]}." for reason in labels.reasons)
     threshold = formats.set_percent(labels.probability_threshold)
     if not labels.rows_flagged:
         return (
@@ -111,24 +162,55 @@ def _introduction(labels: LabelFindings) -> str:
     )
 
 
-def _choices(labels: LabelFindings, used: set[str | int | float | bool]) -> list[tuple[int, str]]:
-    """Return the classes that occur, by position; nothing where labels are numbers to predict."""
+def _title(labels: LabelFindings) -> str:
+    if labels.outcome == "cannot tell":
+        return "How many labels are wrong cannot be told"
+    return (
+        "Labels that are probably wrong" if labels.rows_flagged else "No label stands out as wrong"
+    )
+
+
+def _confusions(labels: LabelFindings) -> list[ConfusionLine]:
+    """Return the pairs of labels that flagged rows have, those first that most rows have."""
+    pairs: dict[tuple[str, str], list[FlaggedRow]] = {}
+    for row in labels.rows:
+        if row.flagged:
+            pairs.setdefault((str(row.given_label), str(row.suggested_label)), []).append(row)
     if not labels.per_class:
         return []
+    most = sorted(pairs.items(), key=lambda item: -len(item[1]))[:CONFUSIONS_ON_PAGE]
     return [
-        (position, formats.label(label))
-        for position, label in enumerate(label_order(labels))
-        if label in used
+        ConfusionLine(
+            formats.label(rows[0].given_label),
+            formats.label(rows[0].suggested_label),
+            formats.rows(len(rows), "flagged row"),
+            f"#decide&pair={quote(given, safe='')}:{quote(suggested, safe='')}",
+        )
+        for (given, suggested), rows in most
     ]
+
+
+def _row_line(row: FlaggedRow, sample: Sample | None) -> RowLine:
+    text = ""
+    if sample is not None:
+        fields = (f"{name} {value}" for name, value in sample.fields.items())
+        text = sample.text or ", ".join(fields)
+    return RowLine(
+        str(row.row_id),
+        formats.label(row.given_label),
+        formats.label(row.suggested_label),
+        formats.percent(row.probability),
+        text if len(text) <= EXCERPT else text[: EXCERPT - 1] + "…",
+    )
 
 
 def _shown(labels: LabelFindings) -> str:
     flagged = sum(row.flagged for row in labels.rows)
-    kept = len(labels.rows) - flagged
+    others = len(labels.rows) - flagged
     shown = f"{formats.rows(flagged, 'flagged row')} on this page"
-    if kept:
-        shown += f", and the {formats.rows(kept, 'kept row')} next in line"
-    return shown + ". Open a row to see what speaks against its label."
+    if others:
+        shown += f", and the {formats.rows(others)} next in line"
+    return shown + "."
 
 
 def _left_out(labels: LabelFindings) -> str:
@@ -152,7 +234,7 @@ def _distribution(position: int, item: Histogram) -> Figure:
         "",
         score_distribution(
             f"distribution-{position}",
-            f"Distribution of {name} among kept and flagged rows",
+            f"Distribution of {name} among flagged rows and the others",
             item.edges,
             item.kept,
             item.flagged,
@@ -235,9 +317,11 @@ def _noise_table(labels: LabelFindings) -> Figure | None:
         return None
     given = [formats.label(label) for label in table.given]
     true = [formats.label(label) for label in table.true]
-    caption = "Expected rows by given label (lines) and true label (columns)."
+    caption = (
+        "Of the rows with a given label (lines), the share expected to have another (columns)."
+    )
     if table.classes_left_out:
-        left_out = formats.rows(table.classes_left_out, "class").replace("classs", "classes")
+        left_out = formats.rows(table.classes_left_out, "class", "classes")
         caption += f" {left_out} with fewer errors left out."
     return Figure(
         "What is taken for what",

@@ -8,42 +8,22 @@ from dataclasses import dataclass
 from dataaudit.report import formats
 from dataaudit.report.charts.bars import count_bars
 from dataaudit.report.charts.intervals import metric_comparison
-from dataaudit.report.data import NO_LABEL, Leakage, LeakPair, Sample
-from dataaudit.report.differences import FieldPair, Piece, field_pairs, text_pieces
-from dataaudit.report.page_parts import Fact, Figure, Table
+from dataaudit.report.data import Leakage, Sample
+from dataaudit.report.page_parts import Figure, Table
+from dataaudit.report.page_words import KIND_TITLES, kind_title
 
 CLASSES_IN_CHART = 10
-KIND_TITLES = {
-    "exact": "exact copy",
-    "near": "near copy",
-    "near, no influence seen": "near copy, no influence seen",
-    "influence only": "influence only",
-    "none": "no clear match",
-}
+FIRST_PAIRS = 30
+"""Pairs that stand on the page as HTML, for readers without script."""
 
 
 @dataclass(frozen=True)
-class Side:
-    """One of the two samples of a leaked pair."""
+class PairLine:
+    """A leaked pair in a line."""
 
-    title: str
-    label: str
-    image: str | None
-    pieces: list[Piece]
-
-
-@dataclass(frozen=True)
-class PairView:
-    """A leaked pair, side by side."""
-
+    suspect: str
+    row: str
     kind: str
-    suspect: Side
-    row: Side
-    labels_differ: bool
-    fields: list[FieldPair]
-    facts: list[Fact]
-    complete: bool
-    side_by_side: bool
 
 
 @dataclass(frozen=True)
@@ -54,22 +34,30 @@ class LeakageView:
     introduction: str
     tables: list[Table]
     figures: list[Figure]
-    kinds: list[str]
-    pairs: list[PairView]
+    first_pairs: list[PairLine]
     left_out: str
 
 
 def view_leakage(leakage: Leakage, samples: Mapping[str, Sample]) -> LeakageView:
     """Return the section on leakage."""
     figures = [_metric(leakage), _kinds(leakage), _classes(leakage)]
-    pairs = [_pair(pair, samples) for pair in leakage.pairs]
     return LeakageView(
         title=_title(leakage),
         introduction=_introduction(leakage),
         tables=[*_disagreeing_rows(leakage), *_shared_groups(leakage)],
         figures=[figure for figure in figures if figure is not None],
-        kinds=list(dict.fromkeys(pair.kind for pair in pairs)),
-        pairs=pairs,
+        first_pairs=[
+            PairLine(
+                str(pair.query_id),
+                str(pair.row_id),
+                kind_title(
+                    pair,
+                    samples[pair.suspect] if pair.suspect else None,
+                    samples[pair.row] if pair.row else None,
+                ),
+            )
+            for pair in leakage.pairs[:FIRST_PAIRS]
+        ],
         left_out=f"{formats.rows(leakage.pairs_left_out, 'further pair')} not on this page: "
         "contamination.parquet holds them all."
         if leakage.pairs_left_out
@@ -81,7 +69,7 @@ def _title(leakage: Leakage) -> str:
     if leakage.suspects_flagged:
         return "Evaluation samples in the training set"
     if leakage.outcome == "cannot tell":
-        return "Whether evaluation samples stand in the training set cannot be told"
+        return "Whether evaluation samples leaked cannot be told"
     return "No evaluation sample was found in the training set"
 
 
@@ -182,17 +170,21 @@ def _metric(leakage: Leakage) -> Figure | None:
 
 
 def _kinds(leakage: Leakage) -> Figure | None:
-    if not leakage.kinds:
+    totals: dict[str, int] = {}
+    for item in leakage.kinds:
+        title = KIND_TITLES[item.kind]
+        totals[title] = totals.get(title, 0) + item.suspects
+    if not totals:
         return None
     return Figure(
         "How the leaks show",
-        "Near copies look alike; influence means that the model's behaviour gives them away.",
+        "Copies look alike; others only the model's behaviour gives away.",
         count_bars(
             "leak-kinds",
             "Leaked samples by kind",
-            [KIND_TITLES[item.kind] for item in leakage.kinds],
-            [item.suspects for item in leakage.kinds],
-            [formats.count(item.suspects) for item in leakage.kinds],
+            list(totals),
+            list(totals.values()),
+            [formats.count(count) for count in totals.values()],
             "leak",
         ),
     )
@@ -236,38 +228,3 @@ def _classes(leakage: Leakage) -> Figure | None:
         if len(hit) > len(drawn)
         else None,
     )
-
-
-def _pair(pair: LeakPair, samples: Mapping[str, Sample]) -> PairView:
-    suspect = samples[pair.suspect] if pair.suspect else None
-    row = samples[pair.row] if pair.row else None
-    pieces: tuple[list[Piece], list[Piece]] = ([], [])
-    fields: list[FieldPair] = []
-    if suspect is not None and row is not None:
-        pieces = text_pieces(suspect.text or "", row.text or "")
-        fields = field_pairs(suspect.fields, row.fields)
-    differ = bool(suspect and row and suspect.label not in (row.label, NO_LABEL))
-    only_fields = bool(fields) and not any(pieces)
-    if only_fields and suspect is not None and row is not None:
-        fields = [FieldPair("label", suspect.label, row.label, differ), *fields]
-    facts = [Fact("p-value", formats.p_value(pair.p_value))]
-    if pair.content_score is not None:
-        facts.append(Fact("content", formats.number(pair.content_score)))
-    if pair.influence_score is not None:
-        facts.append(Fact("influence", formats.number(pair.influence_score)))
-    return PairView(
-        kind=KIND_TITLES[pair.kind],
-        suspect=_side(f"Suspect {pair.query_id}", suspect, pieces[0]),
-        row=_side(f"Training row {pair.row_id}", row, pieces[1]),
-        labels_differ=differ,
-        fields=fields,
-        facts=facts,
-        complete=suspect is not None and row is not None,
-        side_by_side=not only_fields,
-    )
-
-
-def _side(title: str, sample: Sample | None, pieces: list[Piece]) -> Side:
-    if sample is None:
-        return Side(title, "", None, [])
-    return Side(title, sample.label, sample.image, pieces)

@@ -43,6 +43,29 @@ class Fact:
     missing: bool = False
 
 
+@dataclass(frozen=True)
+class GateView:
+    """A gate in words."""
+
+    name: str
+    found: str
+    interval: str
+    limit: str
+    outcome: str
+    style: str
+    chart: Markup
+
+
+@dataclass(frozen=True)
+class KeyFigure:
+    """One number of the summary, what it counts, and how sure it is."""
+
+    value: str
+    label: str
+    note: str
+    style: str
+
+
 def supplied(name: str, value: str | None) -> Fact:
     """Return a fact that a person, or the audit's caller, may have left out."""
     known = value or NOT_PROVIDED

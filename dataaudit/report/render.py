@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -12,6 +13,18 @@ from markupsafe import Markup
 from dataaudit.report.data import AuditReport
 from dataaudit.report.page import build_page
 
+SCRIPTS = (
+    "page_core.js",
+    "page_store.js",
+    "page_csv.js",
+    "page_row.js",
+    "page_leak.js",
+    "page_decide.js",
+    "page_read.js",
+    "page_record.js",
+    "page_main.js",
+)
+"""The parts of the report's script, each of one mode or idea, in the order of their needs."""
 _PACKAGE = Path(__file__).resolve().parent.parent
 
 
@@ -21,10 +34,14 @@ def render(report: AuditReport) -> str:
     Style and script are inlined, and the page's content security policy allows exactly these
     two, by their hashes: nothing that a data set smuggles into the page could run.
     """
-    return render_template("report.html.j2", build_page(report), script_name="report.js")
+    page = build_page(report)
+    margins = _margins(f"{page.name} · data audit of {page.date}", page.record.hash)
+    return render_template("report.html.j2", page, scripts=SCRIPTS, margins=margins)
 
 
-def render_template(name: str, page: object, *, script_name: str | None = None) -> str:
+def render_template(
+    name: str, page: object, *, scripts: Sequence[str] = (), margins: str = ""
+) -> str:
     """Return a page with the common style, and a policy that allows only what belongs to it.
 
     Parameters
@@ -33,12 +50,15 @@ def render_template(name: str, page: object, *, script_name: str | None = None) 
         The template.
     page : object
         What it prints, as `page`.
-    script_name : str or None
-        The page's script; without one, no script runs at all.
+    scripts : sequence of str
+        The parts of the page's one script, in order; without them, no script runs at all.
+    margins : str
+        Style of the margins of printed pages.
     """
     environment = _environment()
-    style = _asset(environment, "report.css")
-    script = "" if script_name is None else _asset(environment, script_name)
+    style = _asset(environment, "report.css") + margins
+    parts = "\n".join(_asset(environment, part) for part in scripts)
+    script = f'(() => {{\n"use strict";\n{parts}}})();' if parts else ""
     allowed = f"script-src '{_hash(script)}'; " if script else ""
     policy = (
         "default-src 'none'; img-src data:; "
@@ -47,6 +67,26 @@ def render_template(name: str, page: object, *, script_name: str | None = None) 
     )
     return environment.get_template(name).render(
         page=page, policy=policy, style=Markup(style), script=Markup(script)
+    )
+
+
+def _margins(header: str, sha256: str) -> str:
+    """Return the style of printed margins: what the paper belongs to, and page numbers."""
+    return (
+        "@media print { @page { "
+        f'@top-left {{ content: "{_css_text(header[:120])}" }} '
+        f'@bottom-left {{ content: "SHA-256 {_css_text(sha256[:32])}…" }} '
+        '@bottom-right { content: "page " counter(page) " of " counter(pages) } } }\n'
+    )
+
+
+def _css_text(text: str) -> str:
+    """Return text for a CSS string: whatever is no plain letter, digit or blank is escaped."""
+    return "".join(
+        character
+        if character.isascii() and (character.isalnum() or character == " ")
+        else f"\\{ord(character):x} "
+        for character in text
     )
 
 

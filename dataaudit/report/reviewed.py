@@ -18,10 +18,11 @@ from dataaudit.report.data import (
     LabelFindings,
     ReviewedSample,
 )
-from dataaudit.report.findings import build_findings, build_next_steps, build_verdict
+from dataaudit.report.findings import build_findings, build_verdict
 from dataaudit.report.gates import make_gate
 from dataaudit.report.label_findings import noise_of_table, plain_label
 from dataaudit.report.samples import plain_id
+from dataaudit.report.steps import open_steps
 
 
 def with_reviewed_sample(
@@ -60,9 +61,7 @@ def with_reviewed_sample(
             "counts": counts,
             "verdict": build_verdict(gates),
             "findings": build_findings(labels, report.leakage, report.coverage, report.tracing),
-            "next_steps": build_next_steps(
-                labels, report.leakage, report.identity.about, report.tracing
-            ),
+            "next_steps": open_steps(report.model_copy(update={"labels": labels})),
         }
     )
 

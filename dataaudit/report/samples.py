@@ -36,17 +36,25 @@ class SamplePool:
     ----------
     budget : int
         Bytes that all samples, and what refers to them, may take on the page.
+    pictures : int
+        Bytes that pictures larger than thumbnails may take beyond that.
     """
 
-    def __init__(self, budget: int) -> None:
+    def __init__(self, budget: int, pictures: int = 0) -> None:
         self.samples: dict[str, Sample] = {}
         self._budget = self._left = budget
+        self._pictures = self._pictures_left = pictures
         self._notes: set[str] = set()
 
     @property
     def spent(self) -> int:
         """Bytes taken off the budget so far."""
         return self._budget - self._left
+
+    @property
+    def spent_on_pictures(self) -> int:
+        """Bytes that pictures larger than thumbnails have taken."""
+        return self._pictures - self._pictures_left
 
     def reserve(self, size: int) -> None:
         """Take bytes off the budget for what must stand on the page in any case."""
@@ -58,18 +66,22 @@ class SamplePool:
         key = sample_key(exhibit.role, sample_id)
         if key in self.samples:
             return key
+        large = len(exhibit.picture or "")
+        enlarged = 0 < large <= self._pictures_left
         sample = Sample(
             sample_id=sample_id,
             role=ROLES[exhibit.role],
             label=clean_text(exhibit.label),
             text=None if exhibit.text is None else clean_text(exhibit.text),
-            image=exhibit.image,
+            image=exhibit.picture if enlarged else exhibit.image,
             fields={clean_text(k): clean_text(v) for k, v in exhibit.fields.items()},
         )
-        cost = len(island(compact_sample(sample)).encode())
+        cost = len(island(compact_sample(sample)).encode()) - (large if enlarged else 0)
         if cost > self._left:
             return None
         self._left -= cost
+        if enlarged:
+            self._pictures_left -= large
         self.samples[key] = sample
         return key
 

@@ -60,14 +60,17 @@ def measure(mislabels: pd.DataFrame, decided: Sequence[Decided]) -> Review:
     )
     sure = rows[rows["outcome"] != "unsure"]
     flagged, kept = sure[sure["flagged"]], sure[~sure["flagged"]]
-    wrong = flagged[flagged["outcome"] == "relabel"]
+    # A row that a reviewer drops was rightly flagged, whatever its label should have been.
+    wrong = flagged[flagged["outcome"].isin(["relabel", "drop"])]
     return Review(
         flagged_reviewed=len(flagged),
         flagged_wrong=len(wrong),
         precision=wilson(len(wrong), len(flagged)) if len(flagged) else None,
         precision_claimed=float(flagged["probability"].mean()) if len(flagged) else None,
-        suggestions_right=int((wrong["after"] == wrong["suggested"]).sum()),
+        suggestions_right=int(
+            ((wrong["outcome"] == "relabel") & (wrong["after"] == wrong["suggested"])).sum()
+        ),
         kept_reviewed=len(kept),
-        kept_wrong=int((kept["outcome"] == "relabel").sum()),
+        kept_wrong=int(kept["outcome"].isin(["relabel", "drop"]).sum()),
         unsure=len(rows) - len(sure),
     )

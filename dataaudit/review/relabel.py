@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from dataaudit.datasets.changes import Changes
 from dataaudit.datasets.rewriting import discard, refuse_unfit_target, write_corrected
 from dataaudit.datasets.samples import Samples
 from dataaudit.errors import DataError
-from dataaudit.report.data import AuditReport
+from dataaudit.report.data import AuditReport, Decision, Review
 from dataaudit.report.render import render
 from dataaudit.report.review_words import review_lines
-from dataaudit.review.decisions.check import Decided, checked
-from dataaudit.review.decisions.log import as_logged, earlier_decisions, joined, write_log
+from dataaudit.report.steps import open_steps
+from dataaudit.review.decisions.check import Decided
+from dataaudit.review.decisions.log import as_logged, by_what, earlier_decisions, joined, write_log
 from dataaudit.review.decisions.read import read_decisions
 from dataaudit.review.precision import measure
 from dataaudit.review.sampling.estimate import drawn_rows_speak
@@ -23,11 +26,17 @@ from dataaudit.run_directory.store import AUDIT, REMEDIATION, REPORT, amending
 
 
 def relabel(
-    directory: Path, decisions: Path, out: Path, *, moved_to: Path | None = None
+    directory: Path,
+    decisions: Path,
+    out: Path,
+    *,
+    evaluation: Path | None = None,
+    moved_to: Path | None = None,
+    suspects_at: Path | None = None,
 ) -> list[str]:
     """Apply decisions, log them, measure the precision reached, and say so in lines.
 
-    The corrected data holds these decisions and those logged before. The original is only read.
+    The corrected data holds these decisions and those logged before. The originals are only read.
 
     Parameters
     ----------
@@ -37,8 +46,11 @@ def relabel(
         A CSV file, or Label Studio's JSON export.
     out : Path
         The corrected data: a new file (or folder) in the format of the original.
-    moved_to : Path or None
-        Where the training data is now, if it was moved since the audit.
+    evaluation : Path or None
+        The evaluation set without the suspects decided to be copies: a new file (or folder) in
+        the format of the original.
+    moved_to, suspects_at : Path or None
+        Where the training data, and the suspects, are now, if they were moved since the audit.
 
     Raises
     ------
@@ -46,42 +58,99 @@ def relabel(
         A decision does not fit the audit, the data has gone or changed, or `out` exists.
     """
     with amending(directory), as_read_back(directory):
-        return _relabel(FinishedAudit.open(directory), decisions, out, moved_to)
+        audit = FinishedAudit.open(directory)
+        return _relabel(audit, decisions, out, evaluation, moved_to, suspects_at)
 
 
-def _relabel(audit: FinishedAudit, decisions: Path, out: Path, moved_to: Path | None) -> list[str]:
+def _relabel(
+    audit: FinishedAudit,
+    decisions: Path,
+    out: Path,
+    evaluation: Path | None,
+    moved_to: Path | None,
+    suspects_at: Path | None,
+) -> list[str]:
     directory = audit.directory
-    new = checked(audit, read_decisions(decisions))
-    every = joined(earlier_decisions(audit), new)
+    new, new_leaks = by_what(audit, read_decisions(decisions))
+    earlier, earlier_leaks = earlier_decisions(audit)
+    every, leaks = joined(earlier, new), joined(earlier_leaks, new_leaks)
     samples = audit.training_rows(moved_to)
     refuse_unfit_target(samples, out)
     changes = _changes(audit, samples, every)
-    temporary = write_corrected(samples, changes, out)
+    copies = [item.row_id for item in leaks if item.outcome == "copy"]
+    targets = [(write_corrected(samples, changes, out), out)]
     try:
+        if evaluation is not None:
+            targets.append((_without_copies(audit, copies, evaluation, suspects_at), evaluation))
         review = measure(audit.mislabels, every)
-        logged = as_logged(every)
-        report = audit.report.model_copy(update={"remediation": logged, "review": review})
+        logged = as_logged([*every, *leaks])
+        report = reviewed(audit.report, logged, review)
         report, said = drawn_rows_speak(audit, report, every)
         write_log(directory, logged)
         _write_report(directory, report)
         # Last: finished data means that all is logged. The same call can be made again before.
-        temporary.rename(out)
+        for temporary, target in targets:
+            temporary.rename(target)
     except OSError as error:
         raise DataError(f"{out}: cannot be written: {error.strerror or error}") from None
     finally:
-        discard(temporary)
-    rows = {item.position for item in every}
+        for temporary, _ in targets:
+            discard(temporary)
     return [
-        f"{len(rows):,} {'row' if len(rows) == 1 else 'rows'} decided about, "
-        f"{len(changes):,} relabeled",
+        *_counted(every, changes),
         *review_lines(review),
+        *_leak_lines(leaks, copies, evaluation),
         f"corrected data: {out.absolute()}",
         f"log: {(directory / REMEDIATION).absolute()}",
         *said,
     ]
 
 
+def reviewed(report: AuditReport, decisions: Sequence[Decision], review: Review) -> AuditReport:
+    """Return the report with decisions in every part that says what is left to do."""
+    decided = report.model_copy(update={"remediation": list(decisions), "review": review})
+    return decided.model_copy(update={"next_steps": open_steps(decided)})
+
+
+def _counted(every: Sequence[Decided], changes: Changes) -> list[str]:
+    rows = len({item.position for item in every})
+    line = f"{rows:,} {'row' if rows == 1 else 'rows'} decided about, {len(changes):,} relabeled"
+    dropped = len(changes.dropped)
+    return [line + (f", {dropped:,} dropped" if dropped else "")]
+
+
+def _leak_lines(
+    leaks: Sequence[Decided], copies: Sequence[str | int], evaluation: Path | None
+) -> list[str]:
+    if not leaks:
+        return []
+    suspects = len({item.position for item in leaks})
+    found = len(set(copies))
+    line = (
+        f"{suspects:,} {'leak' if suspects == 1 else 'leaks'} decided about, "
+        f"{found:,} {'copy' if found == 1 else 'copies'}"
+    )
+    if evaluation is None:
+        return [line + "; --evaluation FILE writes the evaluation set without them"]
+    return [line, f"evaluation set without them: {evaluation.absolute()}"]
+
+
+def _without_copies(
+    audit: FinishedAudit, copies: Sequence[str | int], target: Path, moved_to: Path | None
+) -> Path:
+    """Write the suspects that are no copies under a temporary name, and return it."""
+    suspects = audit.suspects(moved_to)
+    refuse_unfit_target(suspects, target)
+    positions = pd.Index(suspects.ids).get_indexer(copies)
+    return write_corrected(suspects, Changes.of({}).without({*positions.tolist()}), target)
+
+
 def _changes(audit: FinishedAudit, samples: Samples, decided: Sequence[Decided]) -> Changes:
+    dropped = {item.position for item in decided if item.outcome == "drop"}
+    return _new_labels(audit, samples, decided).without(dropped)
+
+
+def _new_labels(audit: FinishedAudit, samples: Samples, decided: Sequence[Decided]) -> Changes:
     new = {item.position: item for item in decided if item.outcome == "relabel"}
     values = samples.source.take(list(new))[samples.label_column]
     corrected = {

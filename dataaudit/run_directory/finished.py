@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from dataaudit.datasets.files import readable
 from dataaudit.datasets.load import open_samples
 from dataaudit.datasets.read_settings import ReadSettings
-from dataaudit.datasets.samples import Samples
+from dataaudit.datasets.samples import Role, Samples
 from dataaudit.datasets.shard_paths import shard_paths
 from dataaudit.errors import DataAuditError, DataError, RunDirectoryError
 from dataaudit.labels.by_task import KINDS
@@ -35,6 +35,12 @@ MISLABEL_COLUMNS = [
     "flagged",
     "rank",
 ]
+
+_ROLES: dict[Role, tuple[str, str]] = {
+    "train": ("training rows", "--data"),
+    "suspects": ("suspects", "--suspects"),
+}
+_DATA: dict[Role, str] = {"train": "training data", "suspects": "evaluation data"}
 
 
 @contextlib.contextmanager
@@ -131,35 +137,65 @@ class FinishedAudit:
         RunDirectoryError
             The audit read its rows from memory.
         """
+        return self._opened("train", moved_to, self.classes or None)
+
+    def suspects(self, moved_to: Path | None = None) -> Samples:
+        """Open the suspects again and make sure that they are what was audited.
+
+        Parameters and errors as in `training_rows`.
+        """
+        if "suspects" not in self.manifest["inputs"]:
+            raise RunDirectoryError(f"{self.directory}: the audit was given no suspects")
+        return self._opened("suspects", moved_to, self.classes or None)
+
+    def judged_suspects(self) -> list[Any]:
+        """Return the ids of the suspects in `contamination.parquet`, each once.
+
+        Raises
+        ------
+        RunDirectoryError
+            The table is missing or damaged.
+        """
+        path = self.directory / CONTAMINATION
+        try:
+            with readable(str(path), "a Parquet file"):
+                return pd.read_parquet(path, columns=["query_id"])["query_id"].unique().tolist()
+        except DataError as error:
+            raise RunDirectoryError(str(error)) from None
+
+    def _opened(self, role: Role, moved_to: Path | None, classes: list[str] | None) -> Samples:
+        words, option = _ROLES[role]
         settings = self.manifest["settings"]
-        if not Path(settings["train"]["path"]).is_absolute():
+        content = settings[role]
+        if not Path(content["path"]).is_absolute():
             raise RunDirectoryError(
-                f"{self.directory}: the audit read its training rows from memory "
-                f"({self.manifest['inputs']['train']['source']}); expected an audit of files"
+                f"{self.directory}: the audit read its {words} from memory "
+                f"({self.manifest['inputs'][role]['source']}); expected an audit of files"
             )
-        path = moved_to or Path(settings["train"]["path"])
+        path = moved_to or Path(content["path"])
         if moved_to is None and not path.exists() and shard_paths(path) is None:
             raise DataError(
-                f"{path}: the training data that was audited is no longer there; "
-                "say with --data where it is now"
+                f"{path}: the {_DATA[role]} that was audited is no longer there; "
+                f"say with {option} where it is now"
             )
         samples = open_samples(
             path,
             ReadSettings(
-                "train",
-                settings["train"]["label"],
-                id_column=settings["train"]["id"],
-                classes=self.classes or None,
+                role,
+                content["label"],
+                id_column=content["id"],
+                classes=classes,
                 task=str(settings["task"]),
                 tolerate=self.tolerates_bad_rows,
                 ignore=settings.get("ignore_label"),
-                separator=settings["train"].get("separator", SEPARATOR),
+                separator=content.get("separator", SEPARATOR),
             ),
         )
-        if samples.sha256 != self.train_sha256:
+        expected = str(self.manifest["inputs"][role]["sha256"])
+        if samples.sha256 != expected:
             raise DataError(
-                f"{path}: is not the training data that was audited: its SHA-256 is "
-                f"{samples.sha256}, expected {self.train_sha256}; say with --data where the "
+                f"{path}: is not the {_DATA[role]} that was audited: its SHA-256 is "
+                f"{samples.sha256}, expected {expected}; say with {option} where the "
                 "audited data is"
             )
         return samples

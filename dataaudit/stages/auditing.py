@@ -95,7 +95,7 @@ def run_file(
     with RunDirectory(out, overwrite=overwrite, resume=resume) as directory:
         clock = Clock(whole=Whole(WORK))
         with clock.stage("load"):
-            loaded = load(config, folder)
+            loaded = load(config, folder, trusting=True)
         return _run(loaded, config, directory, folder, clock)
 
 
@@ -170,7 +170,7 @@ def audit(
         directory = stack.enter_context(RunDirectory(Path(out), overwrite=overwrite, resume=resume))
         clock = Clock(whole=Whole(WORK))
         with clock.stage("load"):
-            loaded = load_objects(model, splits, preprocess, config, initial)
+            loaded = load_objects(model, splits, preprocess, config, initial, trusting=True)
         return _run(loaded, config, directory, None, clock)
 
 

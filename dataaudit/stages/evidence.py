@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,27 @@ from dataaudit.flags.results import MislabelFlags
 from dataaudit.report.data import NO_LABEL
 from dataaudit.report.evidence import Exhibit, RowEvidence
 from dataaudit.scoring.blocks import ScoreBlocks
+from dataaudit.stages.scoring import RELEARNED
 
 Features = NDArray[np.floating]
 
 LONGEST_TEXT = 600
 LONGEST_FIELD = 80
-MOST_FIELDS = 40
+MISSING = "missing"
+"""What a cell without a value reads."""
+MOST_FIELDS = 64
+THUMBNAIL_SIDE = 48
+ROW_SIDE = 256
+"""Pixels a side of the pictures of the first rows, and of pairs: what a reviewer looks at."""
+EXHIBIT_SIDE = 128
+"""Pixels a side of the pictures beside the first rows."""
+ROWS_WITH_PICTURES = 600
+"""So many rows, the most suspicious first, may have a picture larger than a thumbnail."""
+ROWS_WITH_LARGE_EXHIBITS = 100
+LOOK_ALIKES = 3
+"""Trusted samples most alike whose labels are counted, whatever they are."""
+LIKELIEST = 11
+"""Classes named with a row: the given one, the suggested one, and one for each key from 1 to 9."""
 ROWS_AT_ONCE = 1024
 """Training rows that are held against all shown rows at once."""
 LINES_AT_ONCE = 256
@@ -57,16 +73,23 @@ def row_evidence(
         return {}
     positions = _positions_of(train, row_ids)
     suggested = mislabels.table["suggested_label"].iloc[positions].tolist()
-    features = _unit(_features_at(train_scores, positions))
-    rows = _exhibits(train, positions, [""] * len(positions))
+    found = _at(train_scores, positions)
+    features = _unit(found.features)
+    sides = [ROW_SIDE if place < ROWS_WITH_PICTURES else 0 for place in range(len(positions))]
+    rows = _exhibits(train, positions, [""] * len(positions), sides)
     neighbours = _neighbours(train, train_scores, positions, features, exhibits)
     against: list[list[Exhibit]] = [[] for _ in positions]
+    look_alikes: list[list[str]] = [[] for _ in positions]
     if held_out is not None:
         opposing_features = _unit(held_out_features)
         against = _against(suggested, held_out, features, opposing_features, exhibits)
+        look_alikes = _look_alikes(held_out, features, opposing_features)
+    likeliest = _likeliest(train, found.predictions)
     return {
-        row_id: RowEvidence(row, opposing, alike)
-        for row_id, row, opposing, alike in zip(row_ids, rows, against, neighbours, strict=True)
+        row_id: RowEvidence(*parts)
+        for row_id, *parts in zip(
+            row_ids, rows, against, neighbours, look_alikes, likeliest, strict=True
+        )
     }
 
 
@@ -75,9 +98,20 @@ def pair_evidence(
 ) -> dict[tuple[str | int, str | int], tuple[Exhibit, Exhibit]]:
     """Collect both sides of (query id, row id) pairs."""
     notes = [""] * len(pairs)
-    left = _exhibits(suspects, _positions_of(suspects, [query for query, _ in pairs]), notes)
-    right = _exhibits(train, _positions_of(train, [row for _, row in pairs]), notes)
+    sides = [ROW_SIDE] * len(pairs)
+    left = _exhibits(suspects, _positions_of(suspects, [query for query, _ in pairs]), notes, sides)
+    right = _exhibits(train, _positions_of(train, [row for _, row in pairs]), notes, sides)
     return dict(zip(pairs, zip(left, right, strict=True), strict=True))
+
+
+def contradiction_evidence(
+    pairs: Sequence[tuple[str | int, str | int]], train: Samples
+) -> dict[tuple[str | int, str | int], tuple[Exhibit, Exhibit]]:
+    """Show both training rows of each pair of the same content with two labels."""
+    sides = [ROW_SIDE] * (2 * len(pairs))
+    positions = _positions_of(train, [row_id for pair in pairs for row_id in pair])
+    shown = _exhibits(train, positions, [""] * len(positions), sides)
+    return dict(zip(pairs, zip(shown[::2], shown[1::2], strict=True), strict=True))
 
 
 def exhibits_of(samples: Samples, positions: Sequence[int] | NDArray[np.int64]) -> list[Exhibit]:
@@ -89,13 +123,60 @@ def _positions_of(samples: Samples, ids: Sequence[Any]) -> NDArray[np.int64]:
     return pd.Index(samples.ids).get_indexer(ids).astype(np.int64)
 
 
-def _features_at(scores: ScoreBlocks, positions: NDArray[np.int64]) -> Features:
-    parts: dict[int, Features] = {}
+@dataclass(frozen=True)
+class _Found:
+    """What the score blocks hold of some rows: `[rows, width]` each."""
+
+    features: Features
+    predictions: Features
+
+
+def _at(scores: ScoreBlocks, positions: NDArray[np.int64]) -> _Found:
+    """Return features, and the mean prediction of the models that learned again."""
+    features: dict[int, Features] = {}
+    predictions: dict[int, Features] = {}
     for block in scores:
         inside = positions[(positions >= block.start) & (positions < block.start + len(block))]
-        for position in inside:
-            parts[int(position)] = block.features[position - block.start]
-    return np.stack([parts[int(position)] for position in positions]).astype(np.float32)
+        for position in inside.tolist():
+            line = position - block.start
+            features[position] = block.features[line]
+            predictions[position] = block.predictions[line, RELEARNED].mean(axis=0)
+    order = positions.tolist()
+    return _Found(
+        np.stack([features[position] for position in order]).astype(np.float32),
+        np.stack([predictions[position] for position in order]),
+    )
+
+
+def _look_alikes(
+    held_out: Samples, features: Features, held_out_features: Features
+) -> list[list[str]]:
+    """Return the labels of the trusted samples most alike, whatever they are, nearest first."""
+    if not held_out.kind.one_class or features.shape[1] == 0 or len(held_out_features) == 0:
+        return [[] for _ in features]
+    shown = [_label_text(label) for label in held_out.label_values()]
+    labels = []
+    for start in range(0, len(features), LINES_AT_ONCE):
+        alike = features[start : start + LINES_AT_ONCE] @ held_out_features.T
+        nearest = np.argsort(-alike, axis=1, kind="stable")[:, :LOOK_ALIKES]
+        labels += [[shown[place] for place in line] for line in nearest]
+    return labels
+
+
+def _likeliest(train: Samples, predictions: Features) -> list[list[tuple[str | int, float]]]:
+    """Return the likeliest classes of each row with their probabilities, where there are classes.
+
+    Models that learned nothing again left no predictions.
+    """
+    classes = list(train.classes)
+    one_of_them = train.kind.one_class and predictions.shape[1] == len(classes)
+    if not one_of_them or not np.isfinite(predictions).all():
+        return [[] for _ in predictions]
+    order = np.argsort(-predictions, axis=1, kind="stable")[:, :LIKELIEST]
+    return [
+        [(classes[place], float(line[place])) for place in places]
+        for line, places in zip(predictions, order, strict=True)
+    ]
 
 
 def _neighbours(
@@ -119,7 +200,8 @@ def _neighbours(
             alike[np.flatnonzero(own), positions[own] - first] = -np.inf
             nearest.see(alike, first)
     notes = [f"similarity {value:.2f}" for value in nearest.values.ravel()]
-    return _grouped(_exhibits(train, nearest.places.ravel(), notes), len(positions))
+    sides = _exhibit_sides(len(notes), count)
+    return _grouped(_exhibits(train, nearest.places.ravel(), notes, sides), len(positions))
 
 
 class _Nearest:
@@ -182,7 +264,8 @@ def _against(
             nearest = opposing[np.argsort(-values[opposing], kind="stable")[:count]]
             chosen.append(nearest)
             notes += [f"trusted as {shown[q]}, similarity {values[q]:.2f}" for q in nearest]
-    exhibits = iter(_exhibits(held_out, np.concatenate(chosen), notes))
+    sides = _exhibit_sides(len(notes), count)
+    exhibits = iter(_exhibits(held_out, np.concatenate(chosen), notes, sides))
     return [[next(exhibits) for _ in nearest] for nearest in chosen]
 
 
@@ -197,24 +280,37 @@ def _grouped(exhibits: list[Exhibit], groups: int) -> list[list[Exhibit]]:
     return [exhibits[start : start + size] for start in range(0, len(exhibits), size)]
 
 
+def _exhibit_sides(exhibits: int, in_a_row: int) -> list[int]:
+    """Return how large the pictures beside the rows may be; 0 for no more than a thumbnail."""
+    first = ROWS_WITH_LARGE_EXHIBITS * in_a_row
+    return [EXHIBIT_SIDE if place < first else 0 for place in range(exhibits)]
+
+
 def _exhibits(
-    samples: Samples, positions: Sequence[int] | NDArray[np.int64], notes: Sequence[str]
+    samples: Samples,
+    positions: Sequence[int] | NDArray[np.int64],
+    notes: Sequence[str],
+    sides: Sequence[int] | None = None,
 ) -> list[Exhibit]:
-    """Show the samples at `positions`, in that order; each row is read once, few at a time."""
+    """Show the samples at `positions`, in that order; each row is read once, few at a time.
+
+    `sides` are the pixels that each picture may have; 0 for no more than a thumbnail.
+    """
     wanted = np.asarray(positions, dtype=np.int64)
     if len(wanted) == 0:
         return []
     unique, places = np.unique(wanted, return_inverse=True)
+    largest = np.zeros(len(unique), dtype=np.int64)
+    if sides is not None:
+        np.maximum.at(largest, places, np.asarray(sides, dtype=np.int64))
     shown: list[Exhibit] = []
     for start in range(0, len(unique), LINES_AT_ONCE):
-        shown += _shown(samples, samples.take(unique[start : start + LINES_AT_ONCE]))
-    return [
-        Exhibit(**{**vars(shown[place]), "note": note})
-        for place, note in zip(places, notes, strict=True)
-    ]
+        part = slice(start, start + LINES_AT_ONCE)
+        shown += _shown(samples, samples.take(unique[part]), largest[part].tolist())
+    return [replace(shown[place], note=note) for place, note in zip(places, notes, strict=True)]
 
 
-def _shown(samples: Samples, batch: Batch) -> list[Exhibit]:
+def _shown(samples: Samples, batch: Batch, sides: Sequence[int]) -> list[Exhibit]:
     labels = [NO_LABEL] * len(batch)
     if samples.labelled:
         labels = [_label_text(label) for label in samples.label_values(batch.labels)]
@@ -224,18 +320,20 @@ def _shown(samples: Samples, batch: Batch) -> list[Exhibit]:
     fields: list[dict[str, str]] = [{} for _ in range(len(batch))]
     if samples.modality == "table":
         fields = _fields(samples, batch.frame)
+    is_image = samples.modality == "image"
     return [
         Exhibit(
             sample_id=sample_id,
             role=samples.role,
             label=label,
             text=shortened(text_of(content), LONGEST_TEXT) if samples.modality == "text" else None,
-            image=_thumbnail(samples, content, sample_id) if samples.modality == "image" else None,
+            image=_picture(samples, content, sample_id, THUMBNAIL_SIDE) if is_image else None,
             fields=own,
             note="",
+            picture=_picture(samples, content, sample_id, side) if is_image and side else None,
         )
-        for sample_id, label, content, own in zip(
-            batch.ids.tolist(), labels, contents, fields, strict=True
+        for sample_id, label, content, own, side in zip(
+            batch.ids.tolist(), labels, contents, fields, sides, strict=True
         )
     ]
 
@@ -251,7 +349,13 @@ def _fields(samples: Samples, frame: pd.DataFrame) -> list[dict[str, str]]:
         values = frame[name].array
         if isinstance(kind, np.dtype) and kind.kind in "biuf":
             values = frame[name].to_numpy().astype(kind)
-        texts.append([shortened(str(value), LONGEST_FIELD) for value in values])
+        missing = frame[name].isna().to_numpy()
+        texts.append(
+            [
+                MISSING if gone else shortened(str(value), LONGEST_FIELD)
+                for value, gone in zip(values, missing, strict=True)
+            ]
+        )
     keys = [str(name) for name in names]
     return [
         dict(zip(keys, (column[line] for column in texts), strict=True))
@@ -263,9 +367,9 @@ def _label_text(label: Any) -> str:
     return f"{label:.6g}" if isinstance(label, float) else str(label)
 
 
-def _thumbnail(samples: Samples, content: Any, sample_id: Any) -> str:
+def _picture(samples: Samples, content: Any, sample_id: Any, side: int) -> str:
     where = f"{samples.source.description}: image of {sample_id}"
-    return thumbnail(content, where=where, folder=samples.folder)
+    return thumbnail(content, where=where, folder=samples.folder, side=side)
 
 
 def shortened(text: str, longest: int) -> str:

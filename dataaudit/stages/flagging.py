@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -17,12 +18,15 @@ from dataaudit.flags.inputs import LabelledRows, References, Unseen
 from dataaudit.flags.results import MislabelFlags
 from dataaudit.flags.tables import FlagSettings
 from dataaudit.inputs import Loaded
+from dataaudit.likeness.repeats import find_repeats
 from dataaudit.mirror.probes import Judged
 from dataaudit.mirror.relearn import Mirror
 from dataaudit.models.estimator import Estimator
 from dataaudit.stages.crosswise import judged_crosswise
 from dataaudit.stages.scoring import FAMILIAR, ITSELF, RELEARNED, Scores
 
+MOST_REPEATED = 0.2
+"""Share of the trusted samples that may repeat training rows, beyond what rows do by nature."""
 NOT_REFITTED = (
     "The estimator could not be fitted anew, so the network that imitates it speaks for it "
     "throughout."
@@ -76,6 +80,7 @@ def find_mislabels(
         words,
         None if probes is None else probes.rows,
         crosswise,
+        *_known_of(loaded),
     )
     flags = FLAGGERS[config.task](rows, known, settings)
     return replace(flags, method=flags.method + said)
@@ -101,6 +106,20 @@ def _references(mirror: Mirror, scores: Scores, probes: Judged | None) -> Refere
         scores.held_out.predictions(FAMILIAR)[pool.positions],
         scores.held_out.predictions(RELEARNED)[pool.positions],
         unseen=None if probes is None else probes.trusted[pool.positions],
+    )
+
+
+def _known_of(loaded: Loaded) -> tuple[NDArray[np.bool_] | None, Sequence[str]]:
+    """Return which rows identical ones contradict, and whether trusted samples are rows."""
+    if not loaded.train.kind.probed:
+        return None, ()
+    found = find_repeats(loaded.train, loaded.held_out)
+    trusted = 0 if loaded.held_out is None else len(loaded.held_out)
+    if found.trusted <= found.expected + MOST_REPEATED * trusted:
+        return found.contradicted, ()
+    return found.contradicted, (
+        f"{found.trusted} of {trusted} trusted samples are identical to training rows, far more "
+        "than rows repeat each other; they say nothing of labels that the model has not seen",
     )
 
 

@@ -50,7 +50,7 @@ ROWS_FOR_NOISE = 2000
 Classes = Sequence[str | int] | None
 
 
-def load(config: AuditConfig, folder: Path, built: Any = None) -> Loaded:
+def load(config: AuditConfig, folder: Path, built: Any = None, *, trusting: bool = False) -> Loaded:
     """Open what an `audit.yaml` names.
 
     Parameters
@@ -60,6 +60,9 @@ def load(config: AuditConfig, folder: Path, built: Any = None) -> Loaded:
         The folder of `audit.yaml`, where the user's own module is looked for first.
     built : torch.nn.Module, fitted scikit-learn estimator, or None
         What the model's factory returned, where it has been called already.
+    trusting : bool
+        Whether held-out samples are there to be trusted: those that stand in the training set, too,
+        are set aside then. Else they are queries, which may well be training rows.
 
     Raises
     ------
@@ -72,7 +75,13 @@ def load(config: AuditConfig, folder: Path, built: Any = None) -> Loaded:
     else:
         adapter = from_object(built, config.images)
     return assemble(
-        adapter, preprocess, split_paths(config), open_samples, config, config.model.initial
+        adapter,
+        preprocess,
+        split_paths(config),
+        open_samples,
+        config,
+        config.model.initial,
+        trusting=trusting,
     )
 
 
@@ -99,6 +108,8 @@ def load_objects(
     preprocess: Preprocess | None,
     config: AuditConfig,
     initial: Any = None,
+    *,
+    trusting: bool = False,
 ) -> Loaded:
     """The same from Python objects: a module or estimator, and data frames or data sets.
 
@@ -111,12 +122,16 @@ def load_objects(
         Its label and id columns, classes, seed and device are used.
     initial : torch.nn.Module, path, state dict, or None
         Where training started.
+    trusting : bool
+        As for `load`.
     """
     adapter = from_object(built, config.images)
     if is_tokenizer(preprocess):
         adapter, preprocess = from_object(built, config.images, tokenizer=preprocess), None
 
-    return assemble(adapter, preprocess, splits, samples_from_object, config, initial)
+    return assemble(
+        adapter, preprocess, splits, samples_from_object, config, initial, trusting=trusting
+    )
 
 
 def assemble(
@@ -126,6 +141,8 @@ def assemble(
     opened: Callable[[Any, ReadSettings], Samples],
     config: AuditConfig,
     initial: Any = None,
+    *,
+    trusting: bool = False,
 ) -> Loaded:
     """Open the splits with one set of classes, and join them with the model."""
 
@@ -177,7 +194,7 @@ def assemble(
                 samples = open_split(settings)
             screening = Screening(read_like(samples, train), config.bad_rows)
             screening.check_inputs(model)
-            if role == "held_out":
+            if role == "held_out" and trusting:
                 repeats = _without_repeated(screening, train)
             set_aside[role] = screening.result()
             if len(screening.samples):

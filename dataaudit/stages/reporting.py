@@ -18,10 +18,10 @@ from dataaudit.report.data import AuditReport, Coverage, Gate, Method, Split
 from dataaudit.report.evidence import Evidence
 from dataaudit.report.gates import counted, make_gate
 from dataaudit.report.label_findings import select_rows
-from dataaudit.report.leakage import select_pairs
+from dataaudit.report.leakage import select_disagreeing, select_pairs
 from dataaudit.run_directory.manifest import Clock, versions
-from dataaudit.stages.composition import composition
-from dataaudit.stages.evidence import pair_evidence, row_evidence
+from dataaudit.stages.composition import composition, missing_values
+from dataaudit.stages.evidence import contradiction_evidence, pair_evidence, row_evidence
 from dataaudit.stages.model_check import note as note_of_check
 from dataaudit.stages.scoring import Scores
 from dataaudit.stages.screening import note
@@ -78,9 +78,10 @@ def _evidence(
     contamination: ContaminationFlags | None,
 ) -> Evidence:
     held_out_features = np.zeros((0, 0)) if scores.held_out is None else scores.held_out.features()
-    pairs = {}
+    pairs, contradictions = {}, {}
     if contamination is not None and loaded.suspects is not None:
         pairs = pair_evidence(select_pairs(contamination), loaded.train, loaded.suspects)
+        contradictions = contradiction_evidence(select_disagreeing(contamination), loaded.train)
     rows = row_evidence(
         select_rows(mislabels),
         mislabels,
@@ -89,7 +90,7 @@ def _evidence(
         loaded.held_out,
         held_out_features,
     )
-    return Evidence(rows, pairs, composition(loaded))
+    return Evidence(rows, pairs, composition(loaded), contradictions)
 
 
 def _gates(
@@ -117,6 +118,7 @@ def _coverage(loaded: Loaded, notes: Sequence[str]) -> Coverage:
     return Coverage(
         rows_not_scored=len(asides["train"]),
         suspects_not_scored=len(asides["suspects"]) if "suspects" in asides else 0,
+        missing_values=missing_values(loaded.train),
         notes=[
             *([] if loaded.check is None else [note_of_check(loaded.check)]),
             *(note(aside) for aside in asides.values() if len(aside)),

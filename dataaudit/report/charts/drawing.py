@@ -12,6 +12,8 @@ WIDTH = 440
 """Units across a chart that stands beside one other."""
 NARROW = 320
 """Units across a chart that stands beside two others."""
+SMALL = 240
+"""Units across a line that stands beside words."""
 NAME_WIDTH = 112
 """Units left for names of classes."""
 
@@ -55,11 +57,12 @@ def svg(
 ) -> Markup:
     """Return a chart as an image with a title and a description; `name` is unique on the page."""
     return Markup(
-        '<svg class="chart" role="img" viewBox="0 0 {width} {height}" '
+        '<svg class="chart {style}" role="img" viewBox="0 0 {width} {height}" '
         'aria-labelledby="{name}-title {name}-description">'
         '<title id="{name}-title">{title}</title><desc id="{name}-description">{description}'
         "</desc>{parts}</svg>"
     ).format(
+        style="small" if width == SMALL else "narrow" if width == NARROW else "broad",
         width=width,
         height=height,
         name=name,

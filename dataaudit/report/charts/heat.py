@@ -1,14 +1,17 @@
-"""Given against true labels, as a table whose cells darken with their rows."""
+"""Given against true labels, as a table whose cells darken with their share of the line."""
 
 from __future__ import annotations
 
-import math
+from bisect import bisect_right
 from collections.abc import Sequence
 
 from markupsafe import Markup
 
 from dataaudit.report import formats
 from dataaudit.report.charts.drawing import NAME_WIDTH, WIDTH, shortened, svg
+
+SHADES = (0.002, 0.01, 0.03, 0.1, 0.2, 0.4)
+"""From these shares of the rows of a label on, a cell is a step darker: the same on every page."""
 
 
 def noise_heat(
@@ -18,7 +21,7 @@ def noise_heat(
     true: Sequence[str],
     rows: Sequence[Sequence[float]],
 ) -> Markup:
-    """Draw expected rows by given class (lines) and true class (columns).
+    """Draw, of the rows of each given class (lines), the share that is another (columns).
 
     The diagonal holds the rows expected to be right and is left pale, since errors are what the
     eye should find. Numbers are printed while the cells are wide enough.
@@ -27,15 +30,6 @@ def noise_heat(
     cell = min((WIDTH - left - 8) / max(len(true), 1), 66)
     line_height = min(cell, 34)
     height = top + line_height * len(given) + 12
-    largest = max(
-        (
-            value
-            for label, line in zip(given, rows, strict=True)
-            for other, value in zip(true, line, strict=True)
-            if label != other
-        ),
-        default=0.0,
-    )
     parts = [
         Markup('<text class="axis-name" x="{}" y="14">expected true label →</text>').format(left),
         Markup('<text class="axis-name" x="0" y="{}">given label ↓</text>').format(top - 8),
@@ -53,6 +47,7 @@ def noise_heat(
         parts.append(Markup("<text {}>{}</text>").format(placed, shortened(label, 9)))
     for line, (label, values) in enumerate(zip(given, rows, strict=True)):
         y = top + line * line_height
+        total = sum(values) or 1.0
         parts.append(
             Markup('<text x="{}" y="{}" text-anchor="end">{}</text>').format(
                 left - 8, round(y + line_height / 2 + 4, 1), shortened(label, 13)
@@ -66,20 +61,22 @@ def noise_heat(
                     round(y, 1),
                     cell,
                     line_height,
-                    value,
-                    "right" if right else f"heat-{_heat(value, largest)}",
-                    f"{label} given, {other} expected: {formats.number(value)} rows",
+                    value / total,
+                    "right" if right else f"heat-{bisect_right(SHADES, value / total)}",
+                    f"{label} given, {other} expected: {formats.percent(value / total)}, about "
+                    f"{formats.rows(value)}",
                 )
             )
     description = (
-        "Lines are the labels given, columns the labels expected to be true. The darkest cell "
-        f"holds {formats.number(largest)} rows. The numbers are in the table that follows."
+        "Lines are the labels given, columns the labels expected to be true. Cells darken at "
+        f"{', '.join(map(formats.set_percent, SHADES))} of their line. The numbers are in the "
+        "table that follows."
     )
     return svg(name, round(height), title, description, parts)
 
 
 def _heat_cell(
-    x: float, y: float, width: float, height: float, value: float, style: str, hint: str
+    x: float, y: float, width: float, height: float, share: float, style: str, hint: str
 ) -> Markup:
     cell = Markup(
         '<rect class="{style}" x="{x}" y="{y}" width="{width}" height="{height}" rx="2">'
@@ -92,7 +89,7 @@ def _heat_cell(
         height=round(height - 1.5, 1),
         hint=hint,
     )
-    if width < 24 or value < 0.5:
+    if width < 34 or share < SHADES[0]:
         return cell
     return cell + Markup(
         '<text class="in-{style}" x="{x}" y="{y}" text-anchor="middle">{value}</text>'
@@ -100,12 +97,5 @@ def _heat_cell(
         style=style,
         x=round(x + width / 2 - 0.7, 1),
         y=round(y + height / 2 + 3.5, 1),
-        value=formats.count(value) if value < 10_000 else f"{value / 1000:.0f}k",
+        value=f"{100 * share:.0f}%" if share >= 0.0095 else f"{100 * share:.1f}%",
     )
-
-
-def _heat(value: float, largest: float) -> int:
-    """Return the step of the heat scale, 0 to 6; roots, so that small errors are seen."""
-    if value < 0.05 or largest <= 0:
-        return 0
-    return min(6, 1 + int(5.999 * math.sqrt(value / largest)))

@@ -24,7 +24,7 @@ def expected_found(
     (Markup, list of (x, y))
         The chart, and where each budget lies in it, so that the page can move its marker.
     """
-    left, right, top, bottom = 50, WIDTH - 14, 18, 176
+    left, right, top, bottom = 50, WIDTH - 14, 34, 192
     across = Scale(0, budgets[-1], left, right)
     up = Scale(0, max(found[-1], max(found), 1e-9), bottom, top)
     places = [(across(budget), up(value)) for budget, value in zip(budgets, found, strict=True)]
@@ -45,6 +45,12 @@ def expected_found(
                 value=formats.set_number(tick),
             )
         )
+    parts.append(
+        Markup(
+            '<text class="axis-name" x="0" y="14">↑ wrong labels found</text>'
+            '<text class="axis-name" x="{}" y="{}" text-anchor="end">rows reviewed →</text>'
+        ).format(right, bottom + 36)
+    )
     perfect = min(up.high, budgets[-1])
     parts.append(
         Markup('<path class="reference" d="M{} {}L{} {}"/>').format(
@@ -78,4 +84,4 @@ def expected_found(
         f"Reviewing {formats.rows(budgets[-1])} would find about {formats.count(found[-1])} wrong "
         f"labels. The dashed line is a review in which every row is wrong."
     )
-    return svg(name, bottom + 32, title, description, parts), places
+    return svg(name, bottom + 44, title, description, parts), places

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from dataaudit.report import formats
 from dataaudit.report.charts.intervals import noise_rates
 from dataaudit.report.data import Estimate
-from dataaudit.report.page import GATE_WORDS, KeyFigure
-from dataaudit.report.page_parts import Figure, Table
+from dataaudit.report.page import GATE_WORDS
+from dataaudit.report.page_parts import Figure, KeyFigure, Table
 from dataaudit.review.comparison.data import (
     AuditSide,
     ChangedRow,

@@ -1,7 +1,8 @@
 """Decisions checked against the audit: what does not fit is refused before anything is written.
 
-A decision says of one row that its label is right (`keep`), what it should be (`relabel`), or
-that the reviewer could not tell (`unsure`).
+A decision says of one row that its label is right (`keep`), what it should be (`relabel`), that
+the row is left out (`drop`), or that the reviewer could not tell (`unsure`). Of a suspect it says
+that it is a copy of a training row (`copy`), that it only looks like one (`similar`), or `unsure`.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ from dataaudit.review.decisions.said import Said
 from dataaudit.review.exports.rows import SHA256_DIGITS
 from dataaudit.run_directory.finished import FinishedAudit
 
-Outcome = Literal["keep", "relabel", "unsure"]
-OUTCOMES: tuple[Outcome, ...] = ("keep", "relabel", "unsure")
+What = Literal["label", "leak"]
+Outcome = Literal["keep", "relabel", "drop", "unsure", "copy", "similar"]
+OUTCOMES: tuple[Outcome, ...] = ("keep", "relabel", "drop", "unsure")
+LEAK_OUTCOMES: tuple[Outcome, ...] = ("copy", "similar", "unsure")
 
 
 @dataclass(frozen=True)
@@ -32,12 +35,15 @@ class Decided:
     where : str
         File and line it came from.
     position : int
-        Of the row in the training data.
+        Of the row in the training data; of a leak, of the suspect among the suspects judged.
     row_id : str or int
-    outcome : "keep", "relabel" or "unsure"
+        Of a leak, the suspect's id.
+    outcome : one of `OUTCOMES`, of a leak one of `LEAK_OUTCOMES`
     before, after : str
-        Class names, numbers or label sets as text; the same unless the outcome is "relabel".
+        Class names, numbers or label sets as text; the same unless the outcome is "relabel". Of a
+        leak, empty.
     reviewer, comment, date : str
+    what : "label" or "leak"
     """
 
     where: str
@@ -49,6 +55,63 @@ class Decided:
     reviewer: str
     comment: str
     date: str
+    what: What = "label"
+
+
+def checked_leaks(audit: FinishedAudit, said: Iterable[Said]) -> list[Decided]:
+    """Return the decisions about leaks, each with its suspect.
+
+    Raises
+    ------
+    DataError
+        A decision is about other data, an unknown suspect, is none about leaks, or contradicts
+        another one.
+    """
+    said = list(said)
+    if not said:
+        return []
+    suspects = audit.judged_suspects()
+    ids = pd.Index([str(value) for value in suspects])
+    decided: dict[int, Decided] = {}
+    every = []
+    for item in said:
+        _refuse_other_data(audit, item)
+        outcome = next((one for one in LEAK_OUTCOMES if one == item.decision.strip().lower()), None)
+        if outcome is None:
+            raise DataError(
+                f"{item.where}: unknown decision {item.decision!r} about a leak; expected one of "
+                f"{', '.join(LEAK_OUTCOMES)}"
+            )
+        position = _suspect(audit, ids, item)
+        decision = Decided(
+            where=item.where,
+            position=position,
+            row_id=_plain(suspects[position]),
+            outcome=outcome,
+            before="",
+            after="",
+            reviewer=item.reviewer,
+            comment=item.comment,
+            date=item.date,
+            what="leak",
+        )
+        refuse_conflict(decided.get(position), decision)
+        if outcome != "unsure":
+            decided.setdefault(position, decision)
+        every.append(decision)
+    return every
+
+
+def _suspect(audit: FinishedAudit, ids: pd.Index, item: Said) -> int:
+    for candidate in dict.fromkeys([as_it_was(item.row_id), item.row_id]):
+        found = ids.get_indexer([candidate])[0]
+        if found >= 0:
+            return int(found)
+    known = f"for example {ids[0]!r}" if len(ids) else "and it judged none"
+    raise DataError(
+        f"{item.where}: there is no suspect {item.row_id!r} in this audit ({audit.directory}, "
+        f"{len(ids):,} suspects); expected a query_id of contamination.parquet, {known}"
+    )
 
 
 def checked(audit: FinishedAudit, said: Iterable[Said]) -> list[Decided]:
@@ -151,8 +214,8 @@ def _outcome(audit: FinishedAudit, item: Said, before: str, suggested: str) -> t
             f"{item.where}: unknown decision {item.decision!r}; expected one of "
             f"{', '.join(OUTCOMES)}"
         )
-    if decision == "unsure":
-        return "unsure", before
+    if decision in ("unsure", "drop"):
+        return ("unsure" if decision == "unsure" else "drop"), before
     if decision == "keep":
         if named not in (None, before):
             raise DataError(

@@ -1,7 +1,8 @@
 """Decisions from a CSV file: one that `dataaudit export` wrote and a person filled, or any other.
 
 The columns `row_id` and one of `decision` and `new_label` are needed; `reviewer`, `comment` and
-`date` are read where they stand, and so are `given_label` and `train_sha256` of an export.
+`date` are read where they stand, and so are `given_label` and `train_sha256` of an export. In the
+column `what`, `label` (or nothing) and `leak` tell what a decision is about.
 """
 
 from __future__ import annotations
@@ -68,8 +69,13 @@ def _require_columns(path: Path, names: list[str]) -> None:
 
 
 def _said(path: Path, line: int, record: Mapping[str, str]) -> Said:
+    where = f"{path}: line {line}"
+    what = record.get("what", "").strip().lower() or "label"
+    if what not in ("label", "leak"):
+        raise DataError(f"{where}: unknown what {record['what']!r}; expected label or leak")
     return Said(
-        where=f"{path}: line {line}",
+        where=where,
+        what=what,
         row_id=record["row_id"],
         decision=record.get("decision", ""),
         new_label=record.get("new_label", ""),

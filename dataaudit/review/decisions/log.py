@@ -17,15 +17,15 @@ from dataaudit.about import NOT_PROVIDED
 from dataaudit.errors import RunDirectoryError
 from dataaudit.report.data import Decision
 from dataaudit.report.samples import clean_text
-from dataaudit.review.decisions.check import Decided, checked, refuse_conflict
+from dataaudit.review.decisions.check import Decided, checked, checked_leaks, refuse_conflict
 from dataaudit.review.decisions.said import Said
 from dataaudit.run_directory.atomic import write_atomically
 from dataaudit.run_directory.finished import FinishedAudit
 from dataaudit.run_directory.store import REMEDIATION
 
 
-def earlier_decisions(audit: FinishedAudit) -> list[Decided]:
-    """Return the decisions that the log holds.
+def earlier_decisions(audit: FinishedAudit) -> tuple[list[Decided], list[Decided]]:
+    """Return the decisions that the log holds: about labels, and about leaks.
 
     Raises
     ------
@@ -34,7 +34,7 @@ def earlier_decisions(audit: FinishedAudit) -> list[Decided]:
     """
     path = audit.directory / REMEDIATION
     if not path.exists():
-        return []
+        return [], []
     said = []
     lines = path.read_text(encoding="utf-8").splitlines()
     for number, line in enumerate(lines, start=1):
@@ -44,7 +44,19 @@ def earlier_decisions(audit: FinishedAudit) -> list[Decided]:
         except ValidationError:
             raise RunDirectoryError(f"{where}: is no decision as relabel logs it") from None
         said.append(_said(where, decision))
-    return checked(audit, said)
+    return by_what(audit, said)
+
+
+def by_what(audit: FinishedAudit, said: Sequence[Said]) -> tuple[list[Decided], list[Decided]]:
+    """Return the decisions checked: about labels, and about leaks.
+
+    Raises
+    ------
+    DataError
+        See `checked` and `checked_leaks`.
+    """
+    labels = checked(audit, [item for item in said if item.what == "label"])
+    return labels, checked_leaks(audit, [item for item in said if item.what == "leak"])
 
 
 def joined(earlier: Sequence[Decided], new: Sequence[Decided]) -> list[Decided]:
@@ -72,6 +84,7 @@ def as_logged(decided: Sequence[Decided]) -> list[Decision]:
     """Return decisions as the report and the log hold them."""
     return [
         Decision(
+            what=item.what,
             row_id=item.row_id,
             decision=item.outcome,
             reviewer=clean_text(item.reviewer),
@@ -107,4 +120,5 @@ def _said(where: str, decision: Decision) -> Said:
         date=decision.date,
         given_label=str(decision.before),
         train_sha256=None,
+        what=decision.what,
     )

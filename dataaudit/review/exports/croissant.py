@@ -134,7 +134,8 @@ def _responsible(report: AuditReport) -> dict[str, str]:
     about = report.identity.about
     limits = [text for text in (about.known_limits, about.residual_risk) if text != NOT_PROVIDED]
     missing = [
-        f"{column}: {formats.rows(rows)}" for column, rows in report.coverage.missing_values.items()
+        f"{column}: {formats.rows(rows)}"
+        for column, rows in (report.coverage.missing_values or {}).items()
     ]
     return {
         "rai:dataCollection": about.collection,

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from dataaudit.report import formats
 from dataaudit.report.charts.bars import count_bars
 from dataaudit.report.charts.histogram import histogram
-from dataaudit.report.page import KeyFigure
-from dataaudit.report.page_parts import Fact, Figure, Table, inputs_table
+from dataaudit.report.page_parts import Fact, Figure, KeyFigure, Table, inputs_table
 from dataaudit.report.render import render_template
 from dataaudit.studies.memorization.data import MemorizationReport, MemorizedRow
 

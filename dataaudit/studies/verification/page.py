@@ -9,8 +9,7 @@ import pandas as pd
 from dataaudit.report import formats
 from dataaudit.report.charts.scatter import scatter
 from dataaudit.report.data import Estimate
-from dataaudit.report.page import KeyFigure
-from dataaudit.report.page_parts import Fact, Figure, Table, inputs_table
+from dataaudit.report.page_parts import Fact, Figure, KeyFigure, Table, inputs_table
 from dataaudit.report.render import render_template
 from dataaudit.studies.verification.data import (
     Design,

@@ -1,0 +1,150 @@
+// Decisions: kept in this browser under the data's hash, where the browser keeps anything.
+
+const PLACE = `dataaudit ${data.hash}`;
+const keyOf = (what, id) => `${what} ${id}`;
+
+const store = {
+  decisions: new Map(),
+  logged: new Map(),
+  conflicts: new Map(),
+  history: [],
+  reviewer: "",
+  kept: false,
+  unsaved: 0,
+  listeners: [],
+
+  of(what, id) {
+    const key = keyOf(what, id);
+    return this.decisions.get(key) || this.logged.get(key);
+  },
+
+  // What `relabel` has written into the audit's own log stands there for good.
+  isLocked(what, id) {
+    const logged = this.logged.get(keyOf(what, id));
+    return Boolean(logged) && logged.decision !== "unsure";
+  },
+
+  // Each change is [what, id, decision or null]; all of them are undone together.
+  decide(changes, from) {
+    const open = changes.filter(([what, id]) => !this.isLocked(what, id));
+    if (!open.length) return false;
+    this.history.push({
+      from,
+      before: open.map(([what, id]) => [what, id, this.decisions.get(keyOf(what, id)) || null]),
+    });
+    for (const [what, id, decision] of open) this.put(what, id, decision);
+    this.unsaved += open.length;
+    this.changed();
+    return true;
+  },
+
+  put(what, id, decision) {
+    const key = keyOf(what, id);
+    if (decision === null) this.decisions.delete(key);
+    else this.decisions.set(key, decision);
+    this.conflicts.delete(key);
+  },
+
+  undo() {
+    const last = this.history.pop();
+    if (!last) return null;
+    for (const [what, id, decision] of last.before) this.put(what, id, decision);
+    this.unsaved += 1;
+    this.changed();
+    return last.from;
+  },
+
+  note(what, id, comment) {
+    const decision = this.decisions.get(keyOf(what, id));
+    if (!decision || decision.comment === comment) return;
+    decision.comment = comment;
+    this.unsaved += 1;
+    this.changed();
+  },
+
+  // Takes in somebody else's decisions: the same twice is nothing new, two that differ wait.
+  merge(others) {
+    const counts = { added: 0, same: 0, conflicts: 0 };
+    for (const other of others) {
+      const key = keyOf(other.what, other.id);
+      const own = this.decisions.get(key) || this.logged.get(key);
+      if (own && own.decision === other.decision && own.label === other.label) counts.same += 1;
+      else if (own && own.decision !== "unsure" && other.decision !== "unsure") {
+        counts.conflicts += 1;
+        this.conflicts.set(key, other);
+      } else if (own && other.decision === "unsure") counts.same += 1;
+      else {
+        this.decisions.set(key, other);
+        this.unsaved += 1;
+        counts.added += 1;
+      }
+    }
+    this.changed();
+    return counts;
+  },
+
+  changed() {
+    try {
+      localStorage.setItem(PLACE, JSON.stringify({
+        decisions: [...this.decisions.values()],
+        history: this.history.slice(-500),
+        reviewer: this.reviewer,
+        unsaved: this.unsaved,
+      }));
+      this.kept = true;
+    } catch {
+      this.kept = false;
+    }
+    for (const listener of this.listeners) listener();
+  },
+
+  open() {
+    for (const [what, id, decision, label, reviewer] of data.logged) {
+      const key = keyOf(what, id);
+      const earlier = this.logged.get(key);
+      if (earlier && earlier.decision !== "unsure") continue;
+      this.logged.set(key, { what, id, decision, label, reviewer, comment: "", date: "" });
+    }
+    try {
+      const found = JSON.parse(localStorage.getItem(PLACE) || "{}");
+      for (const item of found.decisions || []) {
+        if (!this.isLocked(item.what, item.id)) this.decisions.set(keyOf(item.what, item.id), item);
+      }
+      this.history = found.history || [];
+      this.reviewer = found.reviewer || "";
+      this.unsaved = this.decisions.size ? found.unsaved || 0 : 0;
+    } catch {
+      this.decisions.clear();
+    }
+    window.addEventListener("beforeunload", (event) => {
+      if (this.unsaved && !this.kept) event.preventDefault();
+    });
+    this.changed();
+  },
+};
+
+const rowIndex = new Map(data.rows ? data.rows.map((row, index) => [String(row[ID]), index]) : []);
+const leakIndex = new Map(data.leaks ? data.leaks.map((leak, index) => [String(leak[ID]), index]) : []);
+
+// How far the review has come: flagged rows and leaks, decided of all.
+function progress() {
+  const flagged = data.rows.filter((row) => row[FLAGGED]);
+  const decided = flagged.filter((row) => store.of("label", row[ID]));
+  const corrected = decided.filter((row) => ["relabel", "drop"].includes(store.of("label", row[ID]).decision));
+  const leaks = data.leaks.filter((leak) => store.of("leak", leak[ID]));
+  return {
+    rows: data.totals.rows, decided: decided.length, corrected: corrected.length,
+    leaks: data.totals.leaks, leaksDecided: leaks.length,
+    copies: leaks.filter((leak) => store.of("leak", leak[ID]).decision === "copy").length,
+  };
+}
+
+// Wilson's 95% interval of a share.
+function wilson(hits, count) {
+  const z = 1.959963984540054;
+  const share = hits / count;
+  const square = (z * z) / count;
+  const centre = (share + square / 2) / (1 + square);
+  const half = (z * Math.sqrt((share * (1 - share)) / count + square / (4 * count))) / (1 + square);
+  return [Math.max(0, centre - half), Math.min(1, centre + half)];
+}
