@@ -1,12 +1,16 @@
 """Run directories from strangers: damaged and hostile ones, read by every command that reads them.
 
-    python benchmarks/fault_directories.py 2000 --seed 0
+    python benchmarks/fault_directories.py altered 2000 --seed 0
+    python benchmarks/fault_directories.py killed 50 --seed 0
 
-A finished audit is altered at random (values of its JSON files, cells and columns of its tables,
-bytes, files that become folders or links, files that are not its own), and one command is run on
-it in this process. It survives when the command ends with exit code 0, or 1 for a gate, or with 2
-and one message of at most 2,000 characters, when nothing outside of what it was told to write has
-changed, and within a minute. Prints how many were drawn of each kind, survived and lost.
+`altered`: a finished audit is altered at random (values of its JSON files, cells and columns of its
+tables, bytes, files that become folders or links, files that are not its own), and one command is
+run on it in this process. It survives when the command ends with exit code 0, or 1 for a gate, or
+with 2 and one message of at most 2,000 characters, when nothing outside of what it was told to
+write has changed, and within a minute. Prints how many were drawn of each kind, survived and lost.
+
+`killed`: a command that writes is killed (SIGKILL) at a random moment in a process of its own, and
+given again; it survives when it ends with 0 and what it wrote is what an undisturbed one writes.
 """
 
 from __future__ import annotations
@@ -16,11 +20,13 @@ import contextlib
 import copy
 import io
 import json
+import os
 import random
 import shutil
 import signal
 import sys
 import tempfile
+import time
 import traceback
 from collections import Counter
 from collections.abc import Callable
@@ -28,7 +34,18 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from faults import LONGEST, NASTY, Hang, alarm, belongs, flip_bytes, truncate, write_project
+import torch
+from faults import (
+    LONGEST,
+    NASTY,
+    OTHERS,
+    Hang,
+    alarm,
+    belongs,
+    flip_bytes,
+    truncate,
+    write_project,
+)
 
 from dataaudit import cli
 
@@ -147,7 +164,7 @@ CHANGES: list[Change] = [
 ]
 
 
-def directories(count: int, seed: int) -> int:
+def altered(count: int, seed: int) -> int:
     """Run commands on `count` altered directories; return how many were lost."""
     chance = random.Random(seed)
     outcomes: Counter[str] = Counter()
@@ -165,7 +182,7 @@ def directories(count: int, seed: int) -> int:
             (case / "made").mkdir()
             (case / "elsewhere").mkdir()
             (case / "elsewhere" / "mine.txt").write_text("mine")
-            decisions = "row_id,decision,new_label\nrow-1,relabel,b\nrow-2,keep,\n"
+            decisions = "row_id,decision,new_label\nrow-1,relabel,a\nrow-2,keep,\n"
             (case / "decisions.csv").write_text(decisions)
             change = chance.choice(CHANGES)
             change(case / "audit", chance)
@@ -187,9 +204,95 @@ def directories(count: int, seed: int) -> int:
             shutil.rmtree(case)
             sys.modules.pop("faulty_model", None)
     lost = sum(found for outcome, found in outcomes.items() if outcome.startswith("lost"))
-    print(f"directories: tried {count}, survived {count - lost}, lost {lost}; {dict(outcomes)}")
+    print(f"altered: tried {count}, survived {count - lost}, lost {lost}; {dict(outcomes)}")
     print("drawn:", dict(sorted(drawn.items())))
     return lost
+
+
+WRITTEN = {"report": "{audit}/report.html", "export csv": "{made}/rows.csv",
+           "export label-studio": "{made}/r.json", "relabel": "{made}/new.csv",
+           "compare": "{made}/compared/compare.json", "run": "{audit}/mislabels.parquet",
+           "verify": "{made}/points.parquet",
+           "memorization": "{made}/memorization.parquet"}  # fmt: skip
+"""Commands that write, and a file by which to tell that they wrote the same."""
+STUDIES = {
+    "run": ["run", "{yaml}", "--out", "{audit}", "--overwrite"],
+    "verify": ["verify", "{yaml}", "--out", "{made}", "--overwrite", *OTHERS["verify"]],
+    "memorization": ["memorization", "{yaml}", "--out", "{made}", "--overwrite",
+                     *OTHERS["memorization"]],
+}  # fmt: skip
+
+
+def killed(count: int, seed: int) -> int:
+    """Kill `count` commands, give them again, and return how many were lost."""
+    torch.set_num_threads(1)
+    chance = random.Random(seed)
+    drawn: Counter[str] = Counter()
+    lost = 0
+    with tempfile.TemporaryDirectory() as name, alarm():
+        folder = Path(name)
+        write_project(folder / "project", "csv")
+        path = folder / "project" / "audit.yaml"
+        # A study takes steps of its own, and refuses those of an audit.
+        path.write_text(path.read_text().replace("mirror: {steps: 2}\n", ""))
+        case = folder / "case"
+        here = {"yaml": path, "whole": folder / "whole", "audit": case / "audit",
+                "made": case / "made", "decisions": folder / "decisions.csv"}  # fmt: skip
+        here["decisions"].write_text("row_id,decision,new_label\nrow-1,relabel,a\nrow-2,keep,\n")
+        code, message = call(["run", str(path), "--out", str(here["whole"])])
+        if code != 0:
+            raise SystemExit(f"the audit to work on: exit code {code}: {message}")
+        expected: dict[str, tuple[float, bytes]] = {}
+        tried = 0
+        while tried < count:
+            command = chance.choice(list(WRITTEN))
+            words = [word.format(**here) for word in STUDIES.get(command) or COMMANDS[command]]
+            again = words
+            target = Path(WRITTEN[command].format(**here))
+            shutil.copytree(here["whole"], case / "audit")
+            (case / "made").mkdir()
+            if command not in expected:
+                start = time.monotonic()
+                code, message = call(words)
+                if code != 0:
+                    raise SystemExit(f"{command}: exit code {code}: {message}")
+                expected[command] = time.monotonic() - start, target.read_bytes()
+                shutil.rmtree(case)
+                continue
+            seconds, content = expected[command]
+            if not dies(words, chance.uniform(0, 1) * seconds):
+                shutil.rmtree(case)
+                continue
+            tried += 1
+            drawn[command] += 1
+            if command == "compare":
+                again = [*words, "--overwrite"]
+            done = command in ("relabel", "export csv", "export label-studio") and target.exists()
+            code, message = (0, "") if done else call(again)
+            if code != 0 or target.read_bytes() != content:
+                lost += 1
+                print(f"lost: {command}: exit code {code}: {message}", file=sys.stderr)
+            shutil.rmtree(case)
+            sys.modules.pop("faulty_model", None)
+    print(f"killed: tried {tried}, survived {tried - lost}, lost {lost}; {dict(drawn)}")
+    return lost
+
+
+def dies(words: list[str], seconds: float) -> bool:
+    """Run a command in a forked process, killed after `seconds`; return whether it was."""
+    child = os.fork()
+    if child == 0:
+        with contextlib.suppress(BaseException):
+            call(words)
+        os._exit(0)
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if os.waitpid(child, os.WNOHANG)[0]:
+            return False
+        time.sleep(0.002)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return True
 
 
 def tree(folder: Path, case: Path) -> dict[str, bytes]:
@@ -239,10 +342,12 @@ def judged(code: object, message: str) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("what", choices=["altered", "killed"])
     parser.add_argument("count", type=int)
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()
-    return 1 if directories(chosen.count, chosen.seed) else 0
+    lost = (killed if chosen.what == "killed" else altered)(chosen.count, chosen.seed)
+    return 1 if lost else 0
 
 
 if __name__ == "__main__":

@@ -99,7 +99,7 @@ class Loaded:
     learning_task : Task or None
         What the mirror learns by, where that is not `task`: weighted classes, smoothed labels.
     check : ModelCheck or None
-        What was found before anything else; None where an audit was put together by hand.
+        What was found before anything else; None where nothing is trusted (studies).
     """
 
     model: TrainedModel

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
@@ -250,3 +251,18 @@ def test_ids_that_cannot_be_used() -> None:
     assert ids_message(pd.Series([True], dtype=object)) == (
         "row 0: ids must be all whole numbers or all text, found bool 'True'"
     )
+
+
+def test_blanks_and_the_form_of_accents_are_no_difference() -> None:
+    decomposed = unicodedata.normalize("NFD", "Äpfel")
+    assert decomposed != "Äpfel"
+    frame = pd.DataFrame({"a": range(4), "label": [decomposed, "Birne ", " Äpfel", "Birne"]})
+    for classes in (["Birne", "Äpfel"], ["Birne", decomposed]):
+        samples = samples_from_object(frame, ReadSettings("train", "label", classes=classes))
+        assert samples.labels.tolist() == [1, 0, 1, 0]
+    # Where two classes differ in nothing else, only the very text counts.
+    names = ["Birne", "Birne ", "Äpfel", " Äpfel", decomposed]
+    twins = ReadSettings("train", "label", classes=names)
+    assert samples_from_object(frame, twins).labels.tolist() == [4, 1, 3, 0]
+    with pytest.raises(DataError, match="label ' Birne' is not one of the classes"):
+        samples_from_object(frame.replace("Birne", " Birne"), twins)

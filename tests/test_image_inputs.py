@@ -12,7 +12,7 @@ from PIL import Image
 from torch import nn
 
 from dataaudit.config import ImagesConfig, config_from_python, load_config
-from dataaudit.datasets.load import samples_from_object
+from dataaudit.datasets.load import open_samples, samples_from_object
 from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Samples
 from dataaudit.errors import ConfigError, DataError
@@ -127,3 +127,20 @@ def test_networks_of_the_libraries_take_them(package: str) -> None:
     inputs = loaded.model.inputs(loaded.train.take([0, 1]), loaded.train)
     assert isinstance(inputs, torch.Tensor)
     assert inputs.shape == (2, 1 if package == "timm" else 3, 32, 32)
+
+
+def test_a_damaged_picture_is_named(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    for place in range(8):
+        path = tmp_path / "train" / "ab"[place % 2] / f"{place}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = generator.integers(0, 255, (20, 20, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(path)
+    damaged = tmp_path / "train" / "a" / "4.png"
+    damaged.write_bytes(damaged.read_bytes()[:200])
+    samples = open_samples(tmp_path / "train", ReadSettings("train", "label"))
+    assert samples.ids.tolist()[:2] == ["a/0.png", "a/2.png"]
+    module = nn.Sequential(nn.Conv2d(3, 2, 3), nn.Flatten(), nn.Linear(2 * 18 * 18, 2))
+    model = TorchModel(module, ImagesConfig()).trained(samples, None, 0)
+    with pytest.raises(DataError, match=r"train: row 2 \(a/4\.png\): the image is damaged"):
+        model.inputs(samples.take(range(8)), samples)

@@ -13,6 +13,7 @@ import torch
 import yaml
 from conftest import CommandLine, Project
 from PIL import Image
+from safetensors.torch import load_file
 
 from dataaudit.config import load_config
 from dataaudit.resources import resource_folder
@@ -74,10 +75,9 @@ def test_image_folders_run_after_filling_one_function(
                 Image.fromarray(pixels).save(folder / f"{split}-{number}.png")
     outcome = command_line("init", tmp_path)
     assert outcome.out.splitlines()[:3] == [
-        "train: pictures/train (80 rows, image; labels in 'label', 2 classes; ids are positions)",
-        "held_out: pictures/valid (24 rows, image; labels in 'label', 2 classes; ids are "
-        "positions)",
-        "suspects: pictures/test (12 rows, image; labels in 'label', 2 classes; ids are positions)",
+        "train: pictures/train (80 rows, image; labels in 'label', 2 classes; ids in 'path')",
+        "held_out: pictures/valid (24 rows, image; labels in 'label', 2 classes; ids in 'path')",
+        "suspects: pictures/test (12 rows, image; labels in 'label', 2 classes; ids in 'path')",
     ]
     module = "torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 2))"
     fill(tmp_path, "build", f"torch.manual_seed(0); return {module}")
@@ -166,6 +166,7 @@ def test_models_that_need_no_code_are_recognised(
     project.yaml.unlink()
     (folder / "fruit_model.py").unlink()
     module = torch.nn.Sequential(torch.nn.Linear(3, 16), torch.nn.ReLU(), torch.nn.Linear(16, 3))
+    module.load_state_dict(load_file(folder / "model.safetensors"))
     rows = torch.export.Dim("rows")
     program = torch.export.export(module.eval(), (torch.randn(5, 3),), dynamic_shapes=({0: rows},))
     torch.export.save(program, folder / "fruit.pt2")

@@ -181,7 +181,7 @@ def load(estimator: Any, train: Any, *, bad_rows: bool = False) -> Loaded:
     settings: dict[str, Any] = {"bad_rows": {"largest_share": 0.1}} if bad_rows else {}
     config = config_from_python("label", None, settings, None)
     splits = {"train": train, "held_out": None, "suspects": None}
-    return load_objects(estimator, splits, None, config)
+    return load_objects(estimator, splits, None, config, trusting=True)
 
 
 @pytest.mark.parametrize("fitted_on", ["array", "frame", "frame with numbers for names", "csr"])

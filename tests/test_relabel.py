@@ -128,7 +128,12 @@ def test_a_saved_data_set_gets_another_fingerprint(tmp_path, command_line: Comma
 def test_images_move_to_the_folder_of_their_class(tmp_path, command_line: CommandLine) -> None:
     audit = audited(tmp_path, write_images, flagged=(2,))
     out = tmp_path / "corrected"
-    relabel(command_line, audit, write_decisions(tmp_path / "d.csv", "2,relabel,dog"), out)
+    relabel(
+        command_line,
+        audit,
+        write_decisions(tmp_path / "d.csv", "cat/more/1.1.png,relabel,dog"),
+        out,
+    )
 
     def files(folder: Path) -> set[str]:
         return {path.relative_to(folder).as_posix() for path in folder.rglob("*.*")}
@@ -341,7 +346,7 @@ def test_a_class_that_no_row_has_is_written_in_the_type_of_the_column(
     for name in ("csv", "jsonl", "parquet", "arrow", "saved by datasets", "image folder"):
         classes = [*CLASSES, "fox, red"] if name != "saved by datasets" else CLASSES
         audit = audited(tmp_path / name, FORMATS[name], classes=classes)
-        row = "1" if name == "image folder" else "=b"
+        row = audit.mislabels["row_id"].iloc[1] if name == "image folder" else "=b"
         new = classes[-1]
         decisions = write_decisions(tmp_path / name / "d.csv", f'{row},relabel,"{new}"')
         out = tmp_path / name / f"corrected{audit.data.suffix}"
@@ -422,7 +427,8 @@ def test_targets_that_do_not_fit_are_refused(tmp_path, command_line: CommandLine
     )
     images = audited(tmp_path / "images", write_images)
     inside = images.data / "corrected"
-    decisions = write_decisions(tmp_path / "images.csv", "1,relabel,dog")
+    row = images.mislabels["row_id"].iloc[1]
+    decisions = write_decisions(tmp_path / "images.csv", f"{row},relabel,dog")
     assert relabel(command_line, images, decisions, inside, code=2) == (
         f"dataaudit: {inside}: lies inside the original, {images.data}\n"
     )

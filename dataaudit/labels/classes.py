@@ -155,18 +155,31 @@ def _listed(values: Sequence[Any]) -> str:
 
 
 def _positions(found: list[Any], classes: Sequence[str | int]) -> list[int | None]:
-    """Return the position of each label in the classes: by value, else by its text."""
+    """Return the position of each label in the classes: by value, else by its text.
+
+    Blanks around a label and the form of its accents (macOS writes names in NFD) are no difference,
+    unless two classes differ in nothing else.
+    """
     by_value: dict[Any, int] = {}
     by_text: dict[str, int] = {}
+    by_letters: dict[str, int | None] = {}
     for position, known in enumerate(classes):
         by_value.setdefault(known, position)
         by_text.setdefault(str(known), position)
+        letters = _letters(known)
+        by_letters[letters] = None if letters in by_letters else position
     positions = []
     for value in found:
         texts = [str(value), str(value).lower()] if isinstance(value, bool) else [str(value)]
         candidates = [by_value.get(value), *(by_text.get(text) for text in texts)]
+        if isinstance(value, str):
+            candidates.append(by_letters.get(_letters(value)))
         positions.append(next((found for found in candidates if found is not None), None))
     return positions
+
+
+def _letters(value: Any) -> str:
+    return unicodedata.normalize("NFC", str(value)).strip()
 
 
 def _refuse_missing(

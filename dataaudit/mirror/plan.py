@@ -112,12 +112,19 @@ class Plan:
         return 3.0 * self.mirrors * self.settings.steps * (self.batch_size + self.trusted_per_step)
 
 
-def plan_of_probes(config: AuditConfig) -> Plan:
-    """Return the plan of a quick audit that asks probes on what the model saw before training."""
-    mirror, nobody = config.mirror, np.zeros(0, dtype=np.int64)
+def plan_of_probes(config: AuditConfig, trusted: int) -> Plan:
+    """Return the plan of a quick audit that asks probes on what the model saw before training.
+
+    Nothing has to learn the references, so that all trusted samples are some.
+    """
+    mirror = config.mirror
+    references, nobody = np.arange(trusted), np.zeros(0, dtype=np.int64)
     settings = FiniteSettings(steps=0, parameters=mirror.parameters, seed=mirror.seed)
-    reason = "quick: linear probes on what the model saw before training; nothing learns again"
-    return Plan(settings, [], 0, BATCH_SIZE, 0, nobody, nobody, False, False, reason)
+    reason = (
+        "quick: nothing learns again; linear probes on what the model saw before training "
+        f"({trusted} trusted samples, some judged under a wrong label on purpose)"
+    )
+    return Plan(settings, [], 0, BATCH_SIZE, 0, references, nobody, False, False, reason)
 
 
 def make_plan(loaded: Loaded, config: AuditConfig, effort_name: EffortName = "standard") -> Plan:

@@ -14,7 +14,7 @@ from PIL import Image, ImageOps
 from torch import Tensor, nn
 
 from dataaudit.config import ImagesConfig
-from dataaudit.datasets.images import decode
+from dataaudit.datasets.images import decode, image_path
 from dataaudit.datasets.samples import Samples
 from dataaudit.errors import ConfigError, DataError
 
@@ -86,7 +86,15 @@ class ImageInputs:
         DataError
             An image cannot be decoded, or they differ in size and no size is set.
         """
-        images = [self._pixels(value) for value in frame[self.column]]
+        images = [
+            self._pixels(value, self._named(row, value, path))
+            for row, value, path in zip(
+                frame.index,
+                frame[self.column],
+                frame["path"] if "path" in frame else [None] * len(frame),
+                strict=True,
+            )
+        ]
         sizes = {image.shape[:2] for image in images}
         if len(sizes) > 1:
             raise DataError(
@@ -102,12 +110,17 @@ class ImageInputs:
             pixels = pixels / _by_channel(self.settings.std)
         return pixels.contiguous()
 
-    def _pixels(self, value: Any) -> NDArray[np.uint8]:
-        image = decode(value, where=self.where, folder=self.folder)
+    def _named(self, row: Any, value: Any, path: Any) -> str:
+        """Return what errors call a picture: its row, and its file where it is one."""
+        file = path if isinstance(path, str) else image_path(value)
+        return f"{self.where}: row {row}" + (f" ({file})" if file else "")
+
+    def _pixels(self, value: Any, where: str) -> NDArray[np.uint8]:
+        image = decode(value, where=where, folder=self.folder)
         if image.mode.startswith(("I", "F")):
             # Pillow would clip 16 bits to 8 instead of scaling them.
             raise DataError(
-                f"{self.where}: an image has 16 or 32 bits a channel ({image.mode}), and only its "
+                f"{where}: an image has 16 or 32 bits a channel ({image.mode}), and only its "
                 "maker knows which value is white; give a preprocess function"
             )
         image = image.convert(_MODES[self.channels])

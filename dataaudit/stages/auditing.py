@@ -15,12 +15,10 @@ from dataaudit.datasets.samples import Role
 from dataaudit.errors import ConfigError, RunDirectoryError
 from dataaudit.inputs import Loaded
 from dataaudit.labels.by_task import KINDS
-from dataaudit.mirror.effort import by_probes, chosen_effort
-from dataaudit.mirror.features import seen_from_last_layer
-from dataaudit.mirror.plan import Plan, make_plan, plan_of_probes
+from dataaudit.mirror.plan import Plan
 from dataaudit.mirror.relearn import Mirror, relearn
 from dataaudit.mirror.stored import from_bytes, to_bytes
-from dataaudit.progress import Whole
+from dataaudit.progress import Whole, announce, is_watched
 from dataaudit.report.render import render
 from dataaudit.report.result import AuditResult
 from dataaudit.run_directory.atomic import write_atomically
@@ -45,6 +43,7 @@ from dataaudit.stages.flagging import find_mislabels, no_pairs
 from dataaudit.stages.leaks import find_contamination
 from dataaudit.stages.loading import load, load_objects
 from dataaudit.stages.model_check import refuse_worse_than_chance
+from dataaudit.stages.planning import cost_lines, planned
 from dataaudit.stages.probing import probed
 from dataaudit.stages.reporting import make_report
 from dataaudit.stages.scoring import score
@@ -81,7 +80,8 @@ def run_file(
     overwrite : bool
         Whether a finished audit in `out` may be replaced, and an unfinished one thrown away.
     resume : bool
-        Whether to go on with an unfinished audit in `out`; its finished steps are used again.
+        Whether to go on with an unfinished audit in `out`; its finished steps are used again. A
+        finished one of the same inputs is read back.
 
     Raises
     ------
@@ -96,6 +96,8 @@ def run_file(
         clock = Clock(whole=Whole(WORK))
         with clock.stage("load"):
             loaded = load(config, folder, trusting=True)
+        if is_watched():
+            announce(cost_lines(loaded, config))
         return _run(loaded, config, directory, folder, clock)
 
 
@@ -148,7 +150,8 @@ def audit(
     overwrite : bool
         Whether a finished audit in `out` may be replaced, and an unfinished one thrown away.
     resume : bool
-        Whether to go on with an unfinished audit in `out`; its finished steps are used again.
+        Whether to go on with an unfinished audit in `out`; its finished steps are used again. A
+        finished one of the same inputs is read back.
     **settings
         The other keys of `audit.yaml`: name, task, classes, loss, ignore_label, mirror,
         flags, gates, batch_size, device, about.
@@ -213,7 +216,7 @@ def _run(
     with clock.stage("mirror"):
         # Learning again, leaks and evidence take rows at random, many times over.
         loaded = loaded.quick_to_take(steps.folder)
-        seen, plan = _planned(loaded, config, steps)
+        seen, plan = planned(loaded, config, steps.folder / FEATURES)
         clock.whole.expect(_work(plan, loaded), len(loaded.train))
         mirror = _mirror(seen, plan, steps)
     with clock.stage("score"):
@@ -247,19 +250,8 @@ def _run(
     return AuditResult(rows, pairs, not_used, report)
 
 
-def _planned(loaded: Loaded, config: AuditConfig, steps: Steps) -> tuple[Loaded, Plan]:
-    """Return the audit as its mirror sees it, and the plan."""
-    effort = chosen_effort(loaded, config)
-    if by_probes(loaded, config, effort):
-        return loaded, plan_of_probes(config)
-    seen = loaded
-    if config.mirror.kind == "head" or effort == "quick":
-        seen = seen_from_last_layer(loaded, steps.folder / FEATURES, config.batch_size)
-    return seen, make_plan(seen, config, effort)
-
-
 def _work(plan: Plan, loaded: Loaded) -> dict[str, float]:
-    models = 2 + plan.mirrors * (2 if plan.flip else 1)
+    models = 2 + plan.mirrors * (2 if plan.flip else 1) + (loaded.model.initial is not None)
     work = {"mirror": 1.0 + plan.forward_passes / len(loaded.train), "score": float(models)}
     return work if loaded.suspects is not None else work | {"flag contamination": 0.0}
 

@@ -25,6 +25,13 @@ from dataaudit.models.estimator import Estimator
 from dataaudit.stages.crosswise import judged_crosswise
 from dataaudit.stages.scoring import FAMILIAR, ITSELF, RELEARNED, Scores
 
+PROBED = (
+    "Nothing was learned again. Linear probes of what the model saw before it was trained were "
+    "fitted to training rows and trusted samples, and every sample is judged by probes that were "
+    "fitted without it; where a loss after learning again is given, it is theirs. The score is "
+    "what they hold against the given label, as log odds that it is wrong; the yardstick is {} "
+    "trusted samples, a quarter of them judged under a wrong label on purpose."
+)
 MOST_REPEATED = 0.2
 """Share of the trusted samples that may repeat training rows, beyond what rows do by nature."""
 NOT_REFITTED = (
@@ -60,8 +67,10 @@ def find_mislabels(
     if mirror.relearned:
         familiar, mirrored = map(scores.train.predictions, (FAMILIAR, RELEARNED))
     else:
+        # What the trained model says counts for nothing: it knows rows, and no trusted sample.
         assert probes is not None
-        familiar, mirrored = own, probes.rows
+        familiar = mirrored = probes.rows
+        probes = None
     estimator, said, crosswise = loaded.model.estimator, "", None
     if estimator is not None and train.kind.probed:
         crosswise = _crosswise(estimator, loaded, config)
@@ -83,7 +92,12 @@ def find_mislabels(
         *_known_of(loaded),
     )
     flags = FLAGGERS[config.task](rows, known, settings)
-    return replace(flags, method=flags.method + said)
+    method = (
+        flags.method
+        if mirror.relearned
+        else PROBED.format(0 if known is None else len(known.planted))
+    )
+    return replace(flags, method=method + said)
 
 
 def _has_words(train: Samples) -> bool:
@@ -100,6 +114,10 @@ def _references(mirror: Mirror, scores: Scores, probes: Judged | None) -> Refere
     if mirror.references is None or scores.held_out is None:
         return None
     pool = mirror.references.pool
+    if not mirror.relearned:
+        assert probes is not None
+        said = probes.trusted[pool.positions]
+        return References(pool.labels, mirror.references.planted, said, said)
     return References(
         pool.labels,
         mirror.references.planted,

@@ -61,8 +61,9 @@ def load(config: AuditConfig, folder: Path, built: Any = None, *, trusting: bool
     built : torch.nn.Module, fitted scikit-learn estimator, or None
         What the model's factory returned, where it has been called already.
     trusting : bool
-        Whether held-out samples are there to be trusted: those that stand in the training set, too,
-        are set aside then. Else they are queries, which may well be training rows.
+        Whether held-out samples are there to be trusted: the model is held against them, and those
+        that stand in the training set, too, are set aside. Else they are queries, which may well
+        be training rows.
 
     Raises
     ------
@@ -214,8 +215,10 @@ def assemble(
     # Last, for it goes by the names of the module that is mirrored.
     model = _with_initial(model, initial, adapter.origin)
     held_out, suspects = others.get("held_out"), others.get("suspects")
-    read_as = "its own probabilities" if model.estimator is not None else task.reading
-    check = replace(check_model(model, task, train, held_out), outputs=read_as, **repeats)
+    check = None
+    if trusting:
+        read_as = "its own probabilities" if model.estimator is not None else task.reading
+        check = replace(check_model(model, task, train, held_out), outputs=read_as, **repeats)
     return Loaded(model, task, train, held_out, suspects, set_aside, learning_task, check)
 
 
