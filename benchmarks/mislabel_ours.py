@@ -13,26 +13,28 @@ from torch import nn
 
 from dataaudit.config import config_from_python
 from dataaudit.flags.results import MislabelFlags
-from dataaudit.mirror.plan import make_plan
 from dataaudit.mirror.relearn import relearn
 from dataaudit.run_directory.steps import Steps
 from dataaudit.scoring.local import LocalEngine
 from dataaudit.stages.flagging import find_mislabels
 from dataaudit.stages.loading import load_objects
+from dataaudit.stages.planning import planned
+from dataaudit.stages.probing import probed
 from dataaudit.stages.scoring import score
 
 BUDGETS = (100, 300, 1000)
 
 
 def ours(bench: Workbench, meter: Meter) -> Answer:
-    return _audited(bench, meter, "standard")
+    return audited(bench, meter, "standard")
 
 
 def ours_thorough(bench: Workbench, meter: Meter) -> Answer:
-    return _audited(bench, meter, "thorough")
+    return audited(bench, meter, "thorough")
 
 
-def _audited(bench: Workbench, meter: Meter, effort: str) -> Answer:
+def audited(bench: Workbench, meter: Meter, effort: str, initial: Any = None) -> Answer:
+    """Audit with some effort, knowing where training started or not."""
     problem = bench.problem
     if isinstance(bench.model, nn.Module):
         meter.attach(bench.model)
@@ -50,12 +52,14 @@ def _audited(bench: Workbench, meter: Meter, effort: str) -> Answer:
         "suspects": None,
     }
     config = config_from_python("label", None, settings)
-    loaded = load_objects(bench.model, splits, preprocess, config)
-    plan = make_plan(loaded, config)
-    mirror = relearn(loaded, plan)
+    loaded = load_objects(bench.model, splits, preprocess, config, initial)
     with tempfile.TemporaryDirectory() as folder:
-        scores = score(loaded, mirror, LocalEngine(), Steps(Path(folder), tie=""))
-        flags = find_mislabels(loaded, mirror, scores, config)
+        steps, engine = Steps(Path(folder), tie=""), LocalEngine()
+        seen, plan = planned(loaded, config, Path(folder))
+        mirror = relearn(seen, plan)
+        scores = score(seen, mirror, engine, steps)
+        probes = probed(loaded, engine, steps, problem.seed)
+        flags = find_mislabels(loaded, mirror, scores, config, probes)
     table = flags.table
     return Answer(
         table["score"].to_numpy(),

@@ -19,6 +19,7 @@ from dataaudit.commands.export import export
 from dataaudit.commands.influence import influence
 from dataaudit.commands.init import init
 from dataaudit.commands.memorization import memorization
+from dataaudit.commands.plan import plan
 from dataaudit.commands.relabel import relabel
 from dataaudit.commands.report import report
 from dataaudit.commands.review import review
@@ -30,6 +31,7 @@ from dataaudit.commands.verify import verify
 
 EXAMPLES: dict[Callable[..., None], str] = {
     run: "run audit.yaml --out audit-2026-11",
+    plan: "plan audit.yaml",
     demo: "demo --out audit-demo",
     init: "init my-project",
     verify: "verify audit.yaml --out verified --groups 24",

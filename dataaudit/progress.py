@@ -144,6 +144,17 @@ def _counted(items: Iterable[Item]) -> Iterator[Item]:
         _steps += 1
 
 
+def is_watched() -> bool:
+    """Tell whether somebody looks at stderr."""
+    return _console.is_terminal
+
+
+def announce(lines: Iterable[str]) -> None:
+    """Print lines on stderr."""
+    for line in lines:
+        _console.print(line, markup=False, highlight=False)
+
+
 def track(items: Iterable[Item], description: str, total: int | None = None) -> Iterator[Item]:
     """Yield `items` while showing a bar, or a line now and then where stderr is no terminal.
 

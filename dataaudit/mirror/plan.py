@@ -112,12 +112,19 @@ class Plan:
         return 3.0 * self.mirrors * self.settings.steps * (self.batch_size + self.trusted_per_step)
 
 
-def plan_of_probes(config: AuditConfig) -> Plan:
-    """Return the plan of a quick audit that asks probes on what the model saw before training."""
-    mirror, nobody = config.mirror, np.zeros(0, dtype=np.int64)
+def plan_of_probes(config: AuditConfig, trusted: int) -> Plan:
+    """Return the plan of a quick audit that asks probes on what the model saw before training.
+
+    Nothing has to learn the references, so that all trusted samples are some.
+    """
+    mirror = config.mirror
+    references, nobody = np.arange(trusted), np.zeros(0, dtype=np.int64)
     settings = FiniteSettings(steps=0, parameters=mirror.parameters, seed=mirror.seed)
-    reason = "quick: linear probes on what the model saw before training; nothing learns again"
-    return Plan(settings, [], 0, BATCH_SIZE, 0, nobody, nobody, False, False, reason)
+    reason = (
+        "quick: nothing learns again; linear probes on what the model saw before training "
+        f"({trusted} trusted samples, some judged under a wrong label on purpose)"
+    )
+    return Plan(settings, [], 0, BATCH_SIZE, 0, references, nobody, False, False, reason)
 
 
 def make_plan(loaded: Loaded, config: AuditConfig, effort_name: EffortName = "standard") -> Plan:
@@ -137,7 +144,7 @@ def make_plan(loaded: Loaded, config: AuditConfig, effort_name: EffortName = "st
     passes, keep, mirrors = (
         (effort.image_passes, 0.5, 1) if augment else (PASSES, 0.25, effort.mirrors)
     )
-    fewest = FEWEST_STEPS if loaded.train.labels.ndim == 1 else FEWEST_STEPS_FOR_SETS
+    fewest = FEWEST_STEPS_FOR_SETS if loaded.train.kind.several else FEWEST_STEPS
     steps = mirror.steps or int(
         np.clip(round(passes * len(rows) / batch_size), fewest, effort.most_steps)
     )

@@ -61,14 +61,15 @@ def relearn(loaded: Loaded, plan: Plan) -> Mirror:
     An attempt that wrecks the model (a pretrained model hardly survives fresh weights and large
     steps) cannot tell wrong references from right ones; then the next, gentler one is tried.
     """
-    if not plan.learns:
-        return Mirror(UNPERTURBED, [], None, Attempt(1.0, 0.0), plan.flip)
     model, task = loaded.model, loaded.task
     rows = Pool.of(loaded.train)
     references, familiar = None, UNPERTURBED
     if loaded.held_out is not None and len(plan.references):
         trusted = Pool.of(loaded.held_out, plan.references)
         references = plant(model, task, trusted, plan.settings.seed)
+    if not plan.learns:
+        return Mirror(familiar, [], references, Attempt(1.0, 0.0), plan.flip)
+    if references is not None:
         familiar = familiarise(
             model,
             task,

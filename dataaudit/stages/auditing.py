@@ -14,12 +14,11 @@ from dataaudit.config_errors import refuse_unread
 from dataaudit.datasets.samples import Role
 from dataaudit.errors import ConfigError, RunDirectoryError
 from dataaudit.inputs import Loaded
-from dataaudit.mirror.effort import by_probes, chosen_effort
-from dataaudit.mirror.features import seen_from_last_layer
-from dataaudit.mirror.plan import Plan, make_plan, plan_of_probes
+from dataaudit.labels.by_task import KINDS
+from dataaudit.mirror.plan import Plan
 from dataaudit.mirror.relearn import Mirror, relearn
 from dataaudit.mirror.stored import from_bytes, to_bytes
-from dataaudit.progress import Whole
+from dataaudit.progress import Whole, announce, is_watched
 from dataaudit.report.render import render
 from dataaudit.report.result import AuditResult
 from dataaudit.run_directory.atomic import write_atomically
@@ -44,6 +43,7 @@ from dataaudit.stages.flagging import find_mislabels, no_pairs
 from dataaudit.stages.leaks import find_contamination
 from dataaudit.stages.loading import load, load_objects
 from dataaudit.stages.model_check import refuse_worse_than_chance
+from dataaudit.stages.planning import cost_lines, planned
 from dataaudit.stages.probing import probed
 from dataaudit.stages.reporting import make_report
 from dataaudit.stages.scoring import score
@@ -70,7 +70,7 @@ FEATURES = "features"
 def run_file(
     audit_yaml: Path, out: Path, *, overwrite: bool = False, resume: bool = False
 ) -> AuditResult:
-    """Run the audit that an `audit.yaml` describes; what `dataaudit run` does.
+    """Run the audit that an `audit.yaml` describes; what `dataaudit run` does for labels.
 
     Parameters
     ----------
@@ -89,16 +89,15 @@ def run_file(
         The input or the directory cannot be used; the message says what and where.
     """
     config = load_config(audit_yaml)
+    _refuse_generative(config)
     folder = audit_yaml.resolve().parent
-    if config.task in GENERATIVE:
-        from dataaudit.studies.tracing.api import trace_config
-
-        return trace_config(config, folder, out, overwrite, resume, audit_yaml)
     refuse_unread(audit_yaml, config, READ, f"an audit of task {config.task}")
     with RunDirectory(out, overwrite=overwrite, resume=resume) as directory:
         clock = Clock(whole=Whole(WORK))
         with clock.stage("load"):
             loaded = load(config, folder, trusting=True)
+        if is_watched():
+            announce(cost_lines(loaded, config))
         return _run(loaded, config, directory, folder, clock)
 
 
@@ -163,8 +162,7 @@ def audit(
         The input cannot be used; the message says what and where.
     """
     config = config_from_python(label, id, settings, group)
-    if config.task in GENERATIVE:
-        raise ConfigError(f"task: {config.task} is not audited but traced: call dataaudit.trace()")
+    _refuse_generative(config)
     refuse_unread("audit()", config, READ, f"an audit of task {config.task}")
     if resume and out is None:
         raise ConfigError("resume: needs `out`, the directory of the interrupted audit")
@@ -177,6 +175,11 @@ def audit(
         with clock.stage("load"):
             loaded = load_objects(model, splits, preprocess, config, initial, trusting=True)
         return _run(loaded, config, directory, None, clock)
+
+
+def _refuse_generative(config: AuditConfig) -> None:
+    if config.task in GENERATIVE:
+        raise ConfigError(f"task: {config.task} is not audited but traced: call dataaudit.trace()")
 
 
 def render_again(directory: Path) -> Path:
@@ -214,7 +217,7 @@ def _run(
     with clock.stage("mirror"):
         # Learning again, leaks and evidence take rows at random, many times over.
         loaded = loaded.quick_to_take(steps.folder)
-        seen, plan = _planned(loaded, config, steps)
+        seen, plan = planned(loaded, config, steps.folder / FEATURES)
         clock.whole.expect(_work(plan, loaded), len(loaded.train))
         mirror = _mirror(seen, plan, steps)
     with clock.stage("score"):
@@ -230,7 +233,7 @@ def _run(
         )
         page = render(report)
     aside = loaded.set_aside
-    rows = with_unjudged_rows(mislabels.table, aside["train"], list(loaded.train.classes))
+    rows = with_unjudged_rows(mislabels.table, aside["train"], loaded.train)
     pairs = no_pairs(loaded)
     if contamination is not None:
         pairs = with_unjudged_suspects(contamination.table, aside["suspects"])
@@ -248,27 +251,16 @@ def _run(
     return AuditResult(rows, pairs, not_used, report)
 
 
-def _planned(loaded: Loaded, config: AuditConfig, steps: Steps) -> tuple[Loaded, Plan]:
-    """Return the audit as its mirror sees it, and the plan."""
-    effort = chosen_effort(loaded, config)
-    if by_probes(loaded, config, effort):
-        return loaded, plan_of_probes(config)
-    seen = loaded
-    if config.mirror.kind == "head" or effort == "quick":
-        seen = seen_from_last_layer(loaded, steps.folder / FEATURES, config.batch_size)
-    return seen, make_plan(seen, config, effort)
-
-
 def _work(plan: Plan, loaded: Loaded) -> dict[str, float]:
-    models = 2 + plan.mirrors * (2 if plan.flip else 1)
+    models = 2 + plan.mirrors * (2 if plan.flip else 1) + (loaded.model.initial is not None)
     work = {"mirror": 1.0 + plan.forward_passes / len(loaded.train), "score": float(models)}
     return work if loaded.suspects is not None else work | {"flag contamination": 0.0}
 
 
 def _may_set_aside(config: AuditConfig) -> bool:
-    # A row of tokens may have none to be judged, whatever is ignored.
-    may_ignore = config.ignore_label is not None or config.task == "token-classification"
-    return config.bad_rows.asked or may_ignore
+    # A row of words may have none to be judged, whatever is ignored.
+    per_word = KINDS[config.task].per_word
+    return config.bad_rows.asked or config.ignore_label is not None or per_word
 
 
 def _mirror(loaded: Loaded, plan: Plan, steps: Steps) -> Mirror:

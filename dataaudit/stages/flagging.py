@@ -25,6 +25,13 @@ from dataaudit.models.estimator import Estimator
 from dataaudit.stages.crosswise import judged_crosswise
 from dataaudit.stages.scoring import FAMILIAR, ITSELF, RELEARNED, Scores
 
+PROBED = (
+    "Nothing was learned again. Linear probes of what the model saw before it was trained were "
+    "fitted to training rows and trusted samples, and every sample is judged by probes that were "
+    "fitted without it; where a loss after learning again is given, it is theirs. The score is "
+    "what they hold against the given label, as log odds that it is wrong; the yardstick is {} "
+    "trusted samples, a quarter of them judged under a wrong label on purpose."
+)
 MOST_REPEATED = 0.2
 """Share of the trusted samples that may repeat training rows, beyond what rows do by nature."""
 NOT_REFITTED = (
@@ -60,10 +67,12 @@ def find_mislabels(
     if mirror.relearned:
         familiar, mirrored = map(scores.train.predictions, (FAMILIAR, RELEARNED))
     else:
+        # What the trained model says counts for nothing: it knows rows, and no trusted sample.
         assert probes is not None
-        familiar, mirrored = own, probes.rows
+        familiar = mirrored = probes.rows
+        probes = None
     estimator, said, crosswise = loaded.model.estimator, "", None
-    if estimator is not None and config.task == "classification":
+    if estimator is not None and train.kind.probed:
         crosswise = _crosswise(estimator, loaded, config)
     if estimator is not None:
         own = estimator.probabilities(train)
@@ -80,10 +89,15 @@ def find_mislabels(
         words,
         None if probes is None else probes.rows,
         crosswise,
-        *_known_of(loaded, config),
+        *_known_of(loaded),
     )
     flags = FLAGGERS[config.task](rows, known, settings)
-    return replace(flags, method=flags.method + said)
+    method = (
+        flags.method
+        if mirror.relearned
+        else PROBED.format(0 if known is None else len(known.planted))
+    )
+    return replace(flags, method=method + said)
 
 
 def _has_words(train: Samples) -> bool:
@@ -100,6 +114,10 @@ def _references(mirror: Mirror, scores: Scores, probes: Judged | None) -> Refere
     if mirror.references is None or scores.held_out is None:
         return None
     pool = mirror.references.pool
+    if not mirror.relearned:
+        assert probes is not None
+        said = probes.trusted[pool.positions]
+        return References(pool.labels, mirror.references.planted, said, said)
     return References(
         pool.labels,
         mirror.references.planted,
@@ -109,11 +127,9 @@ def _references(mirror: Mirror, scores: Scores, probes: Judged | None) -> Refere
     )
 
 
-def _known_of(
-    loaded: Loaded, config: AuditConfig
-) -> tuple[NDArray[np.bool_] | None, Sequence[str]]:
+def _known_of(loaded: Loaded) -> tuple[NDArray[np.bool_] | None, Sequence[str]]:
     """Return which rows identical ones contradict, and whether trusted samples are rows."""
-    if config.task != "classification":
+    if not loaded.train.kind.probed:
         return None, ()
     found = find_repeats(loaded.train, loaded.held_out)
     trusted = 0 if loaded.held_out is None else len(loaded.held_out)

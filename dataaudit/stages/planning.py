@@ -1,0 +1,60 @@
+"""The plan of an audit, and its cost, stated before it begins."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dataaudit.config import GENERATIVE, AuditConfig, load_config
+from dataaudit.errors import ConfigError
+from dataaudit.inputs import Loaded
+from dataaudit.mirror.effort import by_probes, chosen_effort, costs
+from dataaudit.mirror.features import seen_from_last_layer
+from dataaudit.mirror.plan import Plan, make_plan, plan_of_probes
+from dataaudit.stages.loading import load
+
+
+def plan_file(audit_yaml: Path) -> list[str]:
+    """Return what the audit in an `audit.yaml` would cost; what `dataaudit plan` prints.
+
+    Raises
+    ------
+    DataAuditError
+        The input cannot be used; the message says what and where.
+    """
+    config = load_config(audit_yaml)
+    if config.task in GENERATIVE:
+        raise ConfigError(f"task: {config.task} is not audited but traced, which has no plan")
+    return cost_lines(load(config, audit_yaml.resolve().parent), config)
+
+
+def planned(loaded: Loaded, config: AuditConfig, folder: Path) -> tuple[Loaded, Plan]:
+    """Return the audit as its mirror sees it, and the plan.
+
+    Parameters
+    ----------
+    loaded : Loaded
+    config : AuditConfig
+    folder : Path
+        For what enters the last layer, where that alone learns again.
+    """
+    effort = chosen_effort(loaded, config)
+    if by_probes(loaded, config, effort):
+        assert loaded.held_out is not None
+        return loaded, plan_of_probes(config, len(loaded.held_out))
+    seen = loaded
+    if config.mirror.kind == "head" or effort == "quick":
+        seen = seen_from_last_layer(loaded, folder, config.batch_size)
+    return seen, make_plan(seen, config, effort)
+
+
+def cost_lines(loaded: Loaded, config: AuditConfig) -> list[str]:
+    """Return a line for each effort, with passes and seconds, and the one that will be made."""
+    chosen = chosen_effort(loaded, config)
+    lines = []
+    for cost in costs(loaded, config):
+        mark = f" (mirror.effort: {config.mirror.effort})" if cost.effort == chosen else ""
+        lines.append(
+            f"{cost.effort}: at most {cost.passes:.1f} forward passes for each training row, about "
+            f"{cost.seconds:,.0f} seconds{mark}"
+        )
+    return lines
