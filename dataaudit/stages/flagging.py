@@ -69,7 +69,7 @@ def find_mislabels(
         familiar = mirrored = probes.rows
         probes = None
     estimator, said, crosswise = loaded.model.estimator, "", None
-    if estimator is not None and config.task == "classification":
+    if estimator is not None and train.kind.probed:
         crosswise = _crosswise(estimator, loaded, config)
     if estimator is not None:
         own = estimator.probabilities(train)
@@ -86,7 +86,7 @@ def find_mislabels(
         words,
         None if probes is None else probes.rows,
         crosswise,
-        contradicted(train) if config.task == "classification" else None,
+        contradicted(train) if train.kind.probed else None,
     )
     flags = FLAGGERS[config.task](rows, known, settings)
     method = (
