@@ -88,3 +88,11 @@ def test_copies_beyond_all_clean_scores_are_found_in_normal_and_in_heavy_tails()
     for draw in (generator.normal, lambda size: generator.standard_t(3, size=size)):
         scores = np.r_[draw(size=480), np.full(20, 400.0)]
         assert number_flagged(draw(size=1000), scores) >= 20
+
+
+def test_few_scores_are_not_divided():
+    generator = np.random.default_rng(0)
+    calibration = generator.normal(size=24)
+    null, _ = clean_null(calibration, np.r_[generator.normal(size=50), np.full(3, 60.0)])
+    assert isinstance(null, str)
+    assert "24 training rows are too few to count" in null

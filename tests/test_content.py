@@ -14,6 +14,7 @@ from dataaudit.likeness.images import describe_images
 from dataaudit.likeness.matching import Matcher
 from dataaudit.likeness.meaning import fold_text
 from dataaudit.likeness.pixel_tables import pixel_grid
+from dataaudit.likeness.search import nearest
 from dataaudit.likeness.small_images import are_small, describe_small_images
 from dataaudit.likeness.tables import TableScheme, describe_table
 from dataaudit.likeness.texts import describe_texts
@@ -298,3 +299,39 @@ def test_blank_small_images_are_like_nothing():
 @pytest.mark.parametrize("shape", [(2, 3, 3), (2, 17, 8), (2, 1, 64)])
 def test_what_is_no_small_image(shape):
     assert not are_small(list(np.zeros(shape)))
+
+
+def test_tables_are_compared_in_steps_of_any_size(people, monkeypatch):
+    rows, suspects = describe_table(people), describe_table(people.sample(30, random_state=1))
+    matcher = Matcher(rows)
+    candidates = matcher.candidates(suspects, 12)
+    candidates[3, 5:], candidates[4] = -1, -1
+    exclude = np.where(np.arange(30) % 2 == 0, 7, -1)
+    whole = matcher.compare(suspects, candidates, exclude)
+    assert np.isneginf(whole.score[4]).all()
+    assert np.isfinite(whole.score[3, :5]).all()
+    monkeypatch.setattr("dataaudit.likeness.tables.SUSPECTS_PER_STEP", 7)
+    steps = matcher.compare(suspects, candidates, exclude)
+    assert (whole.score == steps.score).all()
+    assert (whole.similarity == steps.similarity).all()
+    single = [
+        matcher.compare(suspects.take(np.array([i])), candidates[[i]], exclude[[i]]).score[0]
+        for i in range(30)
+    ]
+    assert (np.stack(single) == whole.score).all()
+
+
+def test_search_in_many_blocks_equals_one_sort():
+    generator = np.random.default_rng(0)
+    rows = generator.integers(0, 9, (500, 1, 6)).astype(np.float32)
+    suspects = generator.integers(0, 9, (40, 1, 6)).astype(np.float32)
+    products = suspects[:, 0] @ rows[:, 0].T
+    expected = np.argsort(-products, axis=1, kind="stable")[:, :20]
+    for block in (7, 64, 500):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("dataaudit.likeness.search.ROWS_PER_BLOCK", block)
+            found = nearest(
+                lambda part: suspects[part], 40, lambda part: rows[part], 500, 20, None, 2**20
+            )
+        values = np.take_along_axis(products, found, axis=1)
+        assert (values == np.take_along_axis(products, expected, axis=1)).all()

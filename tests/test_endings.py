@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from conftest import CommandLine, Project
 
+from dataaudit import cli
 from dataaudit.cli import main
 from dataaudit.commands import watching
 from dataaudit.commands.shared import LONGEST_MESSAGE, print_lines
@@ -205,3 +206,12 @@ def test_no_thread_is_left_of_watching() -> None:
     with watching.watched():
         pass
     assert "dataaudit-watch" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_every_command_prints_by_one_way() -> None:
+    # Others write to where the prints of the user's code go, and show control characters.
+    folder = Path(cli.__file__).parent / "commands"
+    for path in sorted(folder.glob("*.py")):
+        if path.name not in ("shared.py", "watching.py"):
+            text = path.read_text(encoding="utf-8")
+            assert not re.search(r"typer\.echo|(?<!_)\bprint\(", text), path.name

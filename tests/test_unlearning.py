@@ -63,8 +63,8 @@ def test_reactions_are_loss_changes_by_brute_force_in_batches_of_any_size(
         with torch.no_grad():
             change = TASK.losses(after(inputs), label) - TASK.losses(trained.module(inputs), label)
         expected[line, column] = change.item()
-    for size in (1, 2, 256):
-        monkeypatch.setattr(unlearning, "ROWS_PER_BATCH", size)
+    for size in (1, 2, 64):
+        monkeypatch.setattr(unlearning, "QUERIES_PER_READ", size)
         changes, background = reactions(
             trained, TASK, queries, positions, rows, candidates, backgrounds
         )
@@ -92,3 +92,21 @@ def test_a_memorized_copy_reacts_more_than_it_does_to_clean_queries() -> None:
     )
     assert np.median(copies) > 3
     assert np.median(copies) > np.median(strangers) + 3
+
+
+def test_rows_are_read_a_few_times_not_once_for_each_query(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trained, queries, rows = model(), samples(130, 1), samples(40, 2)
+    reads = []
+    taken = Samples.take
+
+    def counted(self: Samples, positions):  # type: ignore[no-untyped-def]
+        reads.append(len(positions))
+        return taken(self, positions)
+
+    monkeypatch.setattr(Samples, "take", counted)
+    candidates = np.random.default_rng(0).integers(0, 40, (130, 3))
+    reactions(trained, TASK, queries, np.arange(130), rows, candidates, [])
+    # 130 queries are three reads, and so are the rows that they match.
+    assert len(reads) == 6

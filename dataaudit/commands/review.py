@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import typer
-
-from dataaudit.commands.shared import AuditDirectory
+from dataaudit.commands.shared import AuditDirectory, print_lines
 
 
 def review(directory: AuditDirectory) -> None:
@@ -14,8 +12,10 @@ def review(directory: AuditDirectory) -> None:
     """
     from dataaudit.review.open_page import open_page
 
-    typer.echo(f"opened: {open_page(directory)}")
-    typer.echo(
-        "download the decisions there, then: "
-        f"dataaudit relabel {directory} --decisions decisions.csv --out FILE"
+    print_lines(
+        [
+            f"opened: {open_page(directory)}",
+            "download the decisions there, then: "
+            f"dataaudit relabel {directory} --decisions decisions.csv --out FILE",
+        ]
     )

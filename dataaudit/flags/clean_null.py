@@ -61,8 +61,8 @@ def clean_null(
     smallest = counting.resolution / level
     if not found and smallest > SMALLEST_SHARE:
         return (
-            f"training rows are alike to each other in such a way that {alarms:.0%} of trials "
-            f"without a leak flagged some, and {len(finite)} rows are too few to count instead",
+            f"of trials without a leak, {alarms:.0%} flagged samples that are only alike to a row, "
+            f"and {len(finite)} training rows are too few to count instead",
             [],
         )
     return counting, [
@@ -75,8 +75,10 @@ def false_alarms(calibration: FloatArray, suspects: int, level: float, seed: int
     """Return the share of trials in which the decision flags samples that have not leaked.
 
     In each, a random half of the calibration samples (at most as many as there are suspects) is
-    judged by the others.
+    judged by the others. 1 where they are too few to be divided.
     """
+    if len(calibration) < 2 * FEWEST_SCORES:
+        return 1.0
     generator = np.random.default_rng(seed)
     count = min(suspects, len(calibration) // 2)
     alarms = 0

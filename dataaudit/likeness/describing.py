@@ -14,26 +14,35 @@ from dataaudit.datasets.samples import Samples
 from dataaudit.datasets.words import text_of
 from dataaudit.errors import DataError
 from dataaudit.inputs import Loaded
-from dataaudit.likeness.descriptors import Descriptors, SmallImageDescriptors, concatenated
+from dataaudit.likeness.descriptors import (
+    Descriptors,
+    SmallImageDescriptors,
+    TextDescriptors,
+    concatenated,
+)
 from dataaudit.likeness.images import describe_images
 from dataaudit.likeness.pictures import as_seen, tensor_as_seen
 from dataaudit.likeness.small_images import LARGEST_SIDE, are_small, describe_small_images
 from dataaudit.likeness.tables import describe_table
-from dataaudit.likeness.texts import describe_texts
+from dataaudit.likeness.texts import describe_texts, text_key
 
 ROWS_PER_READ = 2048
+FEWEST_WORDS = 4
+"""Of a text in another column that is held against those of the training rows."""
 
 
 @dataclass(frozen=True)
 class RowSearch:
     """The training rows, described so that copies of them can be searched for.
 
-    `like` holds some training rows with the columns that every split has; None unless they are
+    `like` holds some training rows with the columns that suspects have too; None unless they are
     tables.
     """
 
     rows: Descriptors
     like: pd.DataFrame | None
+    left_out: tuple[str, ...] = ()
+    """Columns of training rows that suspects lack; they are compared without."""
 
     @classmethod
     def over(cls, loaded: Loaded) -> RowSearch:
@@ -42,7 +51,11 @@ class RowSearch:
         if _is_vectors(train):
             table = _table(train, [])
         elif train.modality == "table":
-            table = _table(train, _shared_features(loaded))
+            shared = _shared_features(loaded)
+            table = _table(train, shared)
+            special = train.special_columns()
+            lacking = [c for c in train.take([0]).frame.columns if c not in {*shared, *special}]
+            return cls(describe_table(table), table, tuple(map(str, lacking)))
         else:
             return cls(_describe(train), None)
         return cls(describe_table(table), table)
@@ -50,7 +63,8 @@ class RowSearch:
     def describe(self, samples: Samples) -> Descriptors:
         """Describe other samples in the same way."""
         if self.like is None:
-            return _describe(samples)
+            keys = self.rows.keys if isinstance(self.rows, TextDescriptors) else None
+            return _describe(samples, None if keys is None else set(keys.tolist()))
         return describe_table(_table(samples, list(self.like.columns)), like=self.like)
 
 
@@ -65,18 +79,19 @@ def _table(samples: Samples, columns: list[str]) -> pd.DataFrame:
     """Return the named columns; of tensors, one column for each number."""
     frames = samples.source.frames(ROWS_PER_READ)
     if samples.modality == "table":
-        return pd.concat([frame[columns] for frame in frames])
+        # Held-out samples may lack a column; suspects have them all.
+        return pd.concat([frame.reindex(columns=columns) for frame in frames])
     vectors = [np.atleast_1d(value) for frame in frames for value in frame[samples.content_column]]
     return pd.DataFrame(np.stack(vectors)).rename(columns=str)
 
 
 def _shared_features(loaded: Loaded) -> list[str]:
-    """Return the columns that every split has, labels, ids and groups left out."""
-    splits = [s for s in (loaded.train, loaded.held_out, loaded.suspects) if s is not None]
+    """Return the training rows' columns that suspects have, labels, ids and groups left out."""
+    splits = [split for split in (loaded.train, loaded.suspects) if split is not None]
     special = {name for split in splits for name in split.special_columns()}
-    known = [set(split.take([0]).frame.columns) for split in splits]
+    known = set(splits[-1].take([0]).frame.columns)
     columns = [name for name in loaded.train.take([0]).frame.columns if name not in special]
-    shared = [name for name in columns if all(name in names for names in known)]
+    shared = [name for name in columns if name in known]
     if not shared:
         raise DataError(
             f"{splits[-1].source.description}: has no feature column in common with "
@@ -86,14 +101,16 @@ def _shared_features(loaded: Loaded) -> list[str]:
     return shared
 
 
-def _describe(samples: Samples) -> Descriptors:
-    """Describe images, texts, or tensors (as images where they have such a shape)."""
+def _describe(samples: Samples, known: set[bytes] | None = None) -> Descriptors:
+    """Describe images, texts, or tensors (as images where they have such a shape).
+
+    `known` are the keys of training texts. Where one stands in another column than the training
+    rows', that is the text to compare.
+    """
     column = samples.content_column
     frames = samples.source.frames(ROWS_PER_READ)
     if samples.modality == "text":
-        return concatenated(
-            [describe_texts([text_of(value) for value in frame[column]]) for frame in frames]
-        )
+        return concatenated([describe_texts(_texts(samples, frame, known)) for frame in frames])
     parts: list[Descriptors] = []
     for frame in frames:
         seen = [_as_seen(samples, value) for value in frame[column]]
@@ -110,6 +127,19 @@ def _describe(samples: Samples) -> Descriptors:
         else:
             parts.append(describe_images(pictures, keys))
     return concatenated(parts)
+
+
+def _texts(samples: Samples, frame: pd.DataFrame, known: set[bytes] | None) -> list[str]:
+    texts = [text_of(value) for value in frame[samples.content_column]]
+    if known is None:
+        return texts
+    special = {samples.content_column, *samples.special_columns()}
+    for name in [name for name in frame.columns if name not in special]:
+        for line, value in enumerate(frame[name].tolist()):
+            prose = isinstance(value, str) and len(value.split()) >= FEWEST_WORDS
+            if prose and text_key(value) in known and text_key(texts[line]) not in known:
+                texts[line] = value
+    return texts
 
 
 def _as_seen(samples: Samples, value: Any) -> tuple[NDArray[Any], bytes]:

@@ -116,7 +116,13 @@ def concatenated(parts: Sequence[Descriptors]) -> Descriptors:
     if isinstance(first, SmallImageDescriptors):
         pixels = [part.pixels for part in parts if isinstance(part, SmallImageDescriptors)]
         return SmallImageDescriptors(np.concatenate(pixels), _joined_keys(parts))
-    raise TypeError(f"{type(first).__name__} are described all at once")
+    tables = [part for part in parts if isinstance(part, TableDescriptors)]
+    return TableDescriptors(
+        np.concatenate([part.numbers for part in tables]),
+        np.concatenate([part.categories for part in tables]),
+        np.concatenate([part.cells for part in tables]),
+        first.columns,
+    )
 
 
 def _taken(keys: NDArray[np.bytes_] | None, positions: IndexArray) -> NDArray[np.bytes_] | None:

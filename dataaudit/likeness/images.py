@@ -16,7 +16,7 @@ from PIL import Image
 from dataaudit.likeness.alignment import THUMBNAIL_SIDE, aligned_similarity, shrink
 from dataaudit.likeness.descriptors import FloatArray, ImageDescriptors, IndexArray
 from dataaudit.likeness.meaning import picture_key
-from dataaudit.likeness.search import Comparer, unit
+from dataaudit.likeness.search import Compared, compare_each, unit
 
 SEARCH_SIDE = 8
 CROPPED_SIDE = 27
@@ -111,17 +111,19 @@ class ImageRows:
         parts = (own[:, 1:], mirror[:, 1:], _shifted(suspects), _shifted(mirrored))
         return np.concatenate([whole_first, *parts], 1)
 
-    def comparer(self, suspects: ImageDescriptors, exclude: IndexArray | None) -> Comparer:
-        """Return what aligns a suspect with rows in the best way."""
+    def compare(
+        self, suspects: ImageDescriptors, candidates: IndexArray, exclude: IndexArray | None
+    ) -> Compared:
+        """Align suspects with some rows in the best way."""
         suspects, rows = _with_channels(suspects, self.channels), self.rows
 
-        def compare_one(position: int, row_positions: IndexArray) -> tuple[FloatArray, FloatArray]:
+        def compare_one(position: int, row_positions: IndexArray) -> Compared:
             similarity = aligned_similarity(
                 suspects.thumbnails[position : position + 1], rows.thumbnails[row_positions]
             )
             return similarity, np.arctanh(similarity.clip(-0.995, 0.995))
 
-        return compare_one
+        return compare_each(compare_one, candidates)
 
 
 def _with_channels(images: ImageDescriptors, channels: int) -> ImageDescriptors:

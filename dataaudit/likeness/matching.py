@@ -20,7 +20,6 @@ from dataaudit.likeness.search import PreparedRows, nearest
 from dataaudit.likeness.small_images import match_small_images
 from dataaudit.likeness.tables import TableRows
 from dataaudit.likeness.texts import TextRows
-from dataaudit.progress import track
 
 SMALL_IMAGE_FLOOR = 1e-3
 """Differences in similarity of small images below this count for little."""
@@ -143,15 +142,8 @@ class Matcher:
 
         `exclude` as in `match`.
         """
-        comparer = self._prepared_for(suspects).comparer(suspects, exclude)
-        similarity = np.full(candidates.shape, -np.inf, np.float32)
-        score = similarity.copy()
-        for position, row_positions in enumerate(track(candidates, "comparing with training rows")):
-            present = row_positions >= 0
-            if present.any():
-                alike, evidence = comparer(position, row_positions[present])
-                similarity[position, present], score[position, present] = alike, evidence
-        return Comparison(similarity, score)
+        prepared = self._prepared_for(suspects)
+        return Comparison(*prepared.compare(suspects, candidates, exclude))
 
     def _prepared_for(self, suspects: Descriptors) -> PreparedRows:
         if self._prepared is None or type(suspects) is not type(self.rows):

@@ -5,7 +5,7 @@ The search is exact and needs no index: one matrix product per block.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,15 +13,17 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from dataaudit.likeness.descriptors import FloatArray, IndexArray
+from dataaudit.progress import track
 
 SKETCH_WIDTH = 256
 HASHED_FEATURES = 2**20
 ROWS_PER_BLOCK = 2**16
+FIRST_BLOCK = 2**12
 WHOLE_VIEWS = 2
 """Only the first views of a suspect are compared with all versions of a row."""
 
-Comparer = Callable[[int, IndexArray], tuple[FloatArray, FloatArray]]
-"""(position of a suspect, positions of rows) -> similarity and score, both [rows]."""
+Compared = tuple[FloatArray, FloatArray]
+"""Similarity and score of pairs, as in `Comparison`."""
 
 
 class PreparedRows(Protocol):
@@ -39,12 +41,31 @@ class PreparedRows(Protocol):
         """Return unit vectors of suspects of the same kind, `[suspects, views, width]`."""
         ...
 
-    def comparer(self, suspects: Any, exclude: IndexArray | None) -> Comparer:
-        """Return what compares one of these suspects with some rows.
+    def compare(
+        self, suspects: Any, candidates: IndexArray, exclude: IndexArray | None
+    ) -> Compared:
+        """Compare suspects with some rows, both results `[suspects, candidates]`, -inf for none.
 
-        `exclude` `[suspects]` holds the position of each among the rows, where it is one of them.
+        `exclude` `[suspects]` holds the position of each among the rows, -1 where it is none.
         """
         ...
+
+
+def compare_each(
+    compare_one: Callable[[int, IndexArray], Compared], candidates: IndexArray
+) -> Compared:
+    """Compare one suspect after the other with its candidates, `[suspects, candidates]`.
+
+    `compare_one` takes the position of a suspect and those of rows, and returns both `[rows]`.
+    """
+    similarity = np.full(candidates.shape, -np.inf, np.float32)
+    score = similarity.copy()
+    for position, row_positions in enumerate(track(candidates, "comparing with training rows")):
+        present = row_positions >= 0
+        if present.any():
+            alike, evidence = compare_one(position, row_positions[present])
+            similarity[position, present], score[position, present] = alike, evidence
+    return similarity, score
 
 
 def nearest(
@@ -86,23 +107,44 @@ def nearest(
         return found
     best_value = np.full((suspects, kept), -np.inf, np.float32)
     best_row = np.full((suspects, kept), -1, np.int64)
-    row_block = min(rows, ROWS_PER_BLOCK)
-    query_block = max(1, block_bytes // (4 * row_block * 2))
-    for first in range(0, rows, row_block):
-        part = vectors(slice(first, first + row_block))
-        for start in range(0, suspects, query_block):
-            here = slice(start, start + query_block)
-            value = _largest_products(views(here), part)
+    query_block = max(1, block_bytes // (4 * min(rows, ROWS_PER_BLOCK) * 2))
+    blocks = [slice(i, i + query_block) for i in range(0, suspects, query_block)]
+    views_of = _kept_views(views, blocks, block_bytes)
+    for part in _row_blocks(rows, kept):
+        own_vectors = vectors(part)
+        for here in blocks:
+            value = _largest_products(views_of(here), own_vectors)
             if exclude is not None:
-                own = exclude[here] - first
-                inside = np.flatnonzero((own >= 0) & (own < len(part)))
+                own = exclude[here] - part.start
+                inside = np.flatnonzero((own >= 0) & (own < len(own_vectors)))
                 value[inside, own[inside]] = -np.inf
             best_value[here], best_row[here] = _merge(
-                best_value[here], best_row[here], value, first, kept
+                best_value[here], best_row[here], value, part.start, kept
             )
     best_row[best_value == -np.inf] = -1
     found[:, :kept] = best_row
     return found
+
+
+def _row_blocks(rows: int, kept: int) -> Iterator[slice]:
+    """Yield blocks of rows; the first is short, since all of it has to be put in order."""
+    start, length = 0, min(ROWS_PER_BLOCK, max(FIRST_BLOCK, kept))
+    while start < rows:
+        yield slice(start, min(start + length, rows))
+        start, length = start + length, ROWS_PER_BLOCK
+
+
+def _kept_views(
+    views: Callable[[slice], FloatArray], blocks: list[slice], largest: int
+) -> Callable[[slice], FloatArray]:
+    """Return `views`, worked out once for each block where all together take few bytes."""
+    if not blocks:
+        return views
+    first = views(blocks[0])
+    if first.nbytes * len(blocks) > largest:
+        return views
+    kept = {blocks[0].start: first} | {block.start: views(block) for block in blocks[1:]}
+    return lambda block: kept[block.start]
 
 
 def _largest_products(views: FloatArray, vectors: FloatArray) -> FloatArray:
@@ -119,16 +161,30 @@ def _merge(
     best_value: FloatArray, best_row: IndexArray, value: FloatArray, first: int, kept: int
 ) -> tuple[FloatArray, IndexArray]:
     """Merge a block of similarities into the running best, best first, ties by row."""
-    if value.shape[1] > kept:
-        part = np.argpartition(-value, kept - 1, axis=1)[:, :kept]
+    if np.isneginf(best_value[:, -1]).any():
+        width = min(kept, value.shape[1])
+        part = np.argpartition(-value, width - 1, axis=1)[:, :width]
         value = np.take_along_axis(value, part, 1)
         rows = part.astype(np.int64) + first
     else:
-        rows = np.broadcast_to(np.arange(first, first + value.shape[1]), value.shape)
+        # Few rows of a later block are better than the best of those before.
+        value, rows = _larger(value, best_value[:, -1], first)
     value = np.concatenate([best_value, value], 1)
     rows = np.concatenate([best_row, rows], 1)
     order = np.lexsort((rows, -value), axis=1)[:, :kept]
     return np.take_along_axis(value, order, 1), np.take_along_axis(rows, order, 1)
+
+
+def _larger(value: FloatArray, least: FloatArray, first: int) -> tuple[FloatArray, IndexArray]:
+    """Return the entries of each line above `least`, and their rows; -inf and -1 fill up."""
+    line, column = np.nonzero(value > least[:, None])
+    counts = np.bincount(line, minlength=len(value))
+    place = np.arange(len(line)) - np.repeat(np.cumsum(counts) - counts, counts)
+    width = int(counts.max(initial=0))
+    larger = np.full((len(value), width), -np.inf, np.float32)
+    rows = np.full((len(value), width), -1, np.int64)
+    larger[line, place], rows[line, place] = value[line, column], column + first
+    return larger, rows
 
 
 def sketch_projection(width: int, weights: FloatArray | None = None) -> sparse.csr_matrix:

@@ -6,7 +6,6 @@ which a field may have been changed, or one with rounded numbers.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +23,7 @@ from dataaudit.likeness.descriptors import (
 )
 from dataaudit.likeness.meaning import cell_of, cells_of, fold_text, numbers_of
 from dataaudit.likeness.pixel_tables import describe_pixel_table, is_number_column, pixel_grid
-from dataaudit.likeness.search import HASHED_FEATURES, Comparer, sketch, sketch_projection
+from dataaudit.likeness.search import HASHED_FEATURES, Compared, sketch, sketch_projection
 
 
 @dataclass(frozen=True)
@@ -39,6 +38,7 @@ class CopyModel:
 
 PLAIN_COPY = CopyModel(same=0.95, rounded=0.01, changed=0.03, changed_category=0.03)
 ROUNDED_COPY = CopyModel(same=0.50, rounded=0.49, changed=0.005, changed_category=0.005)
+SUSPECTS_PER_STEP = 256
 NEARNESS = 0.2
 """A changed number is likelier near than far: density NEARNESS * share ** (NEARNESS - 1)."""
 GRAINS = np.array([m * 10.0**e for e in range(-4, 7) for m in (1, 2, 5)])
@@ -95,34 +95,61 @@ class TableRows:
         """Return unit vectors of suspects to search with, `[suspects, 1, width]`."""
         return sketch(self.scheme.tokens(suspects), self.projection)
 
-    def comparer(self, suspects: TableDescriptors, exclude: IndexArray | None) -> Comparer:
-        """Return what compares one suspect with some rows; the score is in nats, against rivals.
+    def compare(
+        self, suspects: TableDescriptors, candidates: IndexArray, exclude: IndexArray | None
+    ) -> Compared:
+        """Compare suspects with some rows; the score is in nats, against rivals.
 
         A suspect that is a row itself is not counted among those that its values are rare among:
         else the rows that show how alike clean samples are would seem less alike than these.
         """
+        own = np.zeros(len(suspects), np.int64)
+        if exclude is not None:
+            own[exclude >= 0] = 1
+        similarity = np.empty(candidates.shape, np.float32)
+        score = np.empty(candidates.shape, np.float32)
+        for start in range(0, len(suspects), SUSPECTS_PER_STEP):
+            here = np.arange(start, min(start + SUSPECTS_PER_STEP, len(suspects)))
+            similarity[here], score[here] = self._compare(
+                suspects.take(here), candidates[here], own[here]
+            )
+        return similarity, score
 
-        def compare_one(position: int, row_positions: IndexArray) -> tuple[FloatArray, FloatArray]:
-            one = suspects.take(np.array([position]))
-            own = int(exclude is not None and exclude[position] >= 0)
-            nats = self.scheme.log_likelihood_ratio(one, self.rows.take(row_positions), own)
-            most = float(self.scheme.log_likelihood_ratio(one, one, own)[0])
-            similarity = (nats / max(most, 1e-9)).clip(-1, 1)
-            ordered = np.sort(nats)[::-1]
-            rival = np.where(nats == ordered[0], ordered[min(1, len(nats) - 1)], ordered[0])
-            score = nats - (most - nats) + (nats - rival) / 2
-            return similarity.astype(np.float32), score.astype(np.float32)
+    def _compare(
+        self, suspects: TableDescriptors, candidates: IndexArray, own: IndexArray
+    ) -> Compared:
+        present = candidates >= 0
+        line, place = np.nonzero(present)
+        nats: NDArray[np.float64] = np.full(candidates.shape, -np.inf)
+        nats[line, place] = self.scheme.log_likelihood_ratio(
+            suspects.take(line), self.rows.take(candidates[line, place]), own[line]
+        )
+        most = self.scheme.log_likelihood_ratio(suspects, suspects, own)[:, None]
+        similarity = np.where(present, (nats / np.maximum(most, 1e-9)).clip(-1, 1), -np.inf)
+        if nats.shape[1] == 0:
+            return similarity.astype(np.float32), nats.astype(np.float32)
+        first, second = nats[:, :1], nats[:, :1]
+        if nats.shape[1] > 1:
+            best = -np.partition(-nats, 1, axis=1)[:, :2]
+            first, second = best[:, :1], best[:, 1:]
+        # Without a second candidate there is no rival.
+        second = np.where(np.isneginf(second), first, second)
+        with np.errstate(invalid="ignore"):
+            rival = np.where(nats == first, second, first)
+            score = np.where(present, nats - (most - nats) + (nats - rival) / 2, -np.inf)
+        return similarity.astype(np.float32), score.astype(np.float32)
 
-        return compare_one
 
-
-def is_rounding(value: float, other: NDArray[np.float64]) -> NDArray[np.bool_]:
+def is_rounding(value: ArrayLike, other: ArrayLike) -> NDArray[np.bool_]:
     """Return where one of two unequal numbers is the other, rounded to 1, 2 or 5 times 10**k."""
-    grain = GRAINS[:, None]
-    near = np.abs(value - other) <= grain / 2 * (1 + 1e-9)
-    whole = np.abs(value / grain - np.rint(value / grain)) < 1e-6
-    other_whole = np.abs(other / grain - np.rint(other / grain)) < 1e-6
-    return np.asarray((near & (whole | other_whole)).any(0))
+    left, right = np.asarray(value, np.float64), np.asarray(other, np.float64)
+    found = np.zeros(np.broadcast_shapes(left.shape, right.shape), bool)
+    apart = np.abs(left - right)
+    for grain in GRAINS:
+        whole = np.abs(left / grain - np.rint(left / grain)) < 1e-6
+        other_whole = np.abs(right / grain - np.rint(right / grain)) < 1e-6
+        found |= (apart <= grain / 2 * (1 + 1e-9)) & (whole | other_whole)
+    return found
 
 
 class TableScheme:
@@ -136,63 +163,80 @@ class TableScheme:
         ]
 
     def log_likelihood_ratio(
-        self, one: TableDescriptors, rows: TableDescriptors, own: int = 0
+        self, ones: TableDescriptors, rows: TableDescriptors, own: ArrayLike = 0
     ) -> NDArray[np.float64]:
-        """Return [rows] nats for "the single row `one` was copied from this row" against chance.
+        """Return [pairs] nats for "`ones` was copied from this row" against chance.
 
         A copy is either a plain one, in which a field may have been changed, or a rounded one;
-        both are equally likely beforehand. `own` is 1 where `one` is a training row itself, whose
-        values count only the others.
-        """
-        hypotheses = [self._copied(one, rows, edit, own) for edit in (PLAIN_COPY, ROUNDED_COPY)]
-        return np.asarray(np.logaddexp(*hypotheses) - np.log(2))
+        both are equally likely beforehand.
 
-    def _copied(
-        self, one: TableDescriptors, rows: TableDescriptors, edit: CopyModel, own: int
-    ) -> NDArray[np.float64]:
-        total = np.zeros(len(rows))
+        Parameters
+        ----------
+        ones, rows : `[pairs]`, or one of both
+        own : int `[pairs]`, or one for all
+            1 where the former is a training row itself, whose values count only the others.
+        """
+        itself = np.asarray(own, np.int64)
+        length = max(len(ones), len(rows)) if len(ones) and len(rows) else 0
+        plain, rounded = np.zeros(length), np.zeros(length)
         for column, known in enumerate(self.sorted_numbers):
-            total += self._number_evidence(
-                known, float(one.numbers[0, column]), rows.numbers[:, column], edit, own
+            evidence = self._number_evidence(
+                known, ones.numbers[:, column], rows.numbers[:, column], itself
             )
+            plain += evidence[0]
+            rounded += evidence[1]
         for column, frequency in enumerate(self.frequencies):
-            value = one.categories[0, column]
-            share = float(self._share(frequency.get(value, 0) - own))
-            total += np.where(
-                rows.categories[:, column] == value,
-                np.log((1 - edit.changed_category) / share),
-                np.log(edit.changed_category / max(1 - share, edit.changed_category)),
-            )
-        return total
+            values = ones.categories[:, column]
+            held = np.array([frequency.get(value, 0) for value in values], np.int64)
+            share = self._share(held - itself)
+            same = rows.categories[:, column] == values
+            for total, edit in ((plain, PLAIN_COPY), (rounded, ROUNDED_COPY)):
+                total += np.where(
+                    same,
+                    np.log((1 - edit.changed_category) / share),
+                    np.log(edit.changed_category / np.maximum(1 - share, edit.changed_category)),
+                )
+        return np.asarray(np.logaddexp(plain, rounded) - np.log(2))
 
     def _share(self, holding: ArrayLike) -> NDArray[np.float64]:
-        share = (np.asarray(holding, np.float64) + 1.0) / (self.rows + 1.0)
+        # A row whose field was left out is not among the rows that lack it.
+        share = (np.maximum(np.asarray(holding, np.float64), 0) + 1.0) / (self.rows + 1.0)
         return np.minimum(share, 1.0)
 
     def _number_evidence(
         self,
         known: NDArray[np.float64],
-        value: float,
+        value: NDArray[np.float64],
         other: NDArray[np.float64],
-        edit: CopyModel,
-        own: int,
-    ) -> NDArray[np.float64]:
-        """Nats for copying against the chance that a random row is at least as near to `value`."""
-        if math.isnan(value):
-            none = float(self._share(self.rows - len(known) - own))
-            alike, apart = np.log(edit.same / none), np.log(edit.changed / max(1 - none, 0.01))
-            return np.asarray(np.where(np.isnan(other), alike, apart), np.float64)
-        distance = np.abs(value - other)
-        slack = 1e-9 * max(abs(value), 1.0)
-        first = np.searchsorted(known, value - distance - slack, "left")
-        last = np.searchsorted(known, value + distance + slack, "right")
-        share = self._share(last - first - own)
-        nats = np.select(
-            [distance <= slack, is_rounding(value, other)],
-            [np.log(edit.same / share), np.log(edit.rounded / share)],
-            np.log(edit.changed * NEARNESS) - (1 - NEARNESS) * np.log(share),
-        )
-        return np.where(np.isnan(other), np.log(edit.changed), nats)
+        own: NDArray[np.int64],
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Nats for copying against the chance that a random row is at least as near to `value`.
+
+        Of a plain copy and of a rounded one, both [pairs].
+        """
+        missing = np.isnan(value)
+        none = self._share(self.rows - len(known) - own)
+        # NaN sorts last and compares as false; what it leads to is replaced below.
+        with np.errstate(invalid="ignore"):
+            distance = np.abs(value - other)
+            slack = 1e-9 * np.maximum(np.abs(value), 1.0)
+            first = np.searchsorted(known, value - distance - slack, "left")
+            last = np.searchsorted(known, value + distance + slack, "right")
+            share = self._share(last - first - own)
+            is_same, is_rounded = distance <= slack, is_rounding(value, other)
+
+        def nats(edit: CopyModel) -> NDArray[np.float64]:
+            found = np.select(
+                [is_same, is_rounded],
+                [np.log(edit.same / share), np.log(edit.rounded / share)],
+                np.log(edit.changed * NEARNESS) - (1 - NEARNESS) * np.log(share),
+            )
+            found = np.where(np.isnan(other), np.log(edit.changed), found)
+            alike = np.log(edit.same / none)
+            apart = np.log(edit.changed / np.maximum(1 - none, 0.01))
+            return np.where(missing, np.where(np.isnan(other), alike, apart), found)
+
+        return nats(PLAIN_COPY), nats(ROUNDED_COPY)
 
     def tokens(self, items: TableDescriptors) -> sparse.csr_matrix:
         """Return [items, features] hashed values and number ranges, weighted by their rarity."""

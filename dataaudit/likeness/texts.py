@@ -19,7 +19,13 @@ from sklearn.feature_extraction.text import HashingVectorizer
 
 from dataaudit.likeness.descriptors import FloatArray, IndexArray, TextDescriptors
 from dataaudit.likeness.meaning import fold_text, words_of
-from dataaudit.likeness.search import HASHED_FEATURES, Comparer, sketch, sketch_projection
+from dataaudit.likeness.search import (
+    HASHED_FEATURES,
+    Compared,
+    compare_each,
+    sketch,
+    sketch_projection,
+)
 
 REFINED_TEXTS = 10
 MISSING_WORDS_SHARE = 0.05
@@ -61,10 +67,12 @@ class TextRows:
         """Return unit vectors of suspects to search with, `[suspects, 1, width]`."""
         return sketch(suspects.counts, self.projection)
 
-    def comparer(self, suspects: TextDescriptors, exclude: IndexArray | None) -> Comparer:
-        """Return what compares one suspect with some rows; the score grows steeply near 1."""
+    def compare(
+        self, suspects: TextDescriptors, candidates: IndexArray, exclude: IndexArray | None
+    ) -> Compared:
+        """Compare suspects with some rows; the score grows steeply near 1."""
 
-        def compare_one(position: int, row_positions: IndexArray) -> tuple[FloatArray, FloatArray]:
+        def compare_one(position: int, row_positions: IndexArray) -> Compared:
             left = _unit_rows(suspects.counts[position], self.weights)
             # Transposing one sparse row takes longer than all the rest.
             dense = np.zeros(left.shape[1], np.float32)
@@ -78,7 +86,7 @@ class TextRows:
             # equal words in another order: the one with more common 4-grams first
             return similarity, -np.log(1.02 - similarity) + 1e-3 * cosine
 
-        return compare_one
+        return compare_each(compare_one, candidates)
 
 
 @lru_cache(maxsize=1)

@@ -7,7 +7,8 @@ so each row's reaction is set against its reaction to queries known to be clean.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,13 +16,14 @@ from numpy.typing import NDArray
 
 from dataaudit.datasets.samples import Samples
 from dataaudit.models.parameters import moving_parameters
-from dataaudit.models.trained import TrainedModel, forward
+from dataaudit.models.trained import Inputs, TrainedModel, forward
 from dataaudit.progress import track
 from dataaudit.scoring.perturbation import UNPERTURBED, Perturbation
 from dataaudit.tasks import Task
 
 LEARNING_RATE = 1e-4
-ROWS_PER_BATCH = 256
+QUERIES_PER_READ = 64
+"""Queries (and the rows that they match) that are read and turned into inputs together."""
 _ADAM_EPSILON = 1e-8
 
 FloatArray = NDArray[np.float64]
@@ -34,18 +36,32 @@ def unlearned(model: TrainedModel, task: Task, queries: Samples, position: int) 
     The first step of Adam moves every parameter by the learning rate in the direction of its
     gradient's sign, whatever the size of the gradient; so the step is bounded.
     """
-    batch = queries.take([position])
+    return next(each_unlearned(model, task, queries, np.array([position])))
+
+
+def each_unlearned(
+    model: TrainedModel, task: Task, queries: Samples, positions: IndexArray
+) -> Iterator[Perturbation]:
+    """Yield the model after unlearning each query alone; queries are read together."""
     moving = moving_parameters(model.module, "all")
-    with torch.enable_grad():
+    for start in range(0, len(positions), QUERIES_PER_READ):
+        batch = queries.take(positions[start : start + QUERIES_PER_READ])
+        inputs = model.inputs(batch, queries)
         labels = torch.as_tensor(batch.labels, device=model.device)
-        loss = task.losses(forward(model.module, model.inputs(batch, queries)), labels).sum()
-        gradients = torch.autograd.grad(loss, list(moving.values()), allow_unused=True)
-    tensors = {
-        name: parameter.detach() + LEARNING_RATE * gradient / (gradient.abs() + _ADAM_EPSILON)
-        for (name, parameter), gradient in zip(moving.items(), gradients, strict=True)
-        if gradient is not None
-    }
-    return Perturbation(tensors)
+        for line in range(len(batch)):
+            one = slice(line, line + 1)
+            with torch.enable_grad():
+                outputs = forward(model.module, _part(inputs, one))
+                loss = task.losses(outputs, labels[one]).sum()
+                gradients = torch.autograd.grad(loss, list(moving.values()), allow_unused=True)
+            yield Perturbation(
+                {
+                    name: parameter.detach()
+                    + LEARNING_RATE * gradient / (gradient.abs() + _ADAM_EPSILON)
+                    for (name, parameter), gradient in zip(moving.items(), gradients, strict=True)
+                    if gradient is not None
+                }
+            )
 
 
 def reactions(
@@ -78,44 +94,70 @@ def reactions(
     background : float64 `[queries, matches, backgrounds]`
         The same for the clean queries.
     """
-    wanted = np.unique(candidates[candidates >= 0])
-    place = np.full(int(wanted.max(initial=-1)) + 1, -1)
-    place[wanted] = np.arange(len(wanted))
-    base = np.empty(len(wanted))
-    clean = np.empty((len(wanted), len(backgrounds)))
-    for start in range(0, len(wanted), ROWS_PER_BATCH):
-        part = slice(start, start + ROWS_PER_BATCH)
-        losses = _losses(model, task, rows, wanted[part], [UNPERTURBED, *backgrounds])
-        base[part], clean[part] = losses[:, 0], losses[:, 1:] - losses[:, :1]
-
     changes = np.full(candidates.shape, np.nan)
     background = np.full((*candidates.shape, len(backgrounds)), np.nan)
-    for line, position in enumerate(track(positions, f"unlearning {queries.role}")):
-        present = candidates[line] >= 0
-        if present.any():
-            matched = candidates[line, present]
-            own = unlearned(model, task, queries, int(position))
-            after = _losses(model, task, rows, matched, [own])[:, 0]
-            changes[line, present] = after - base[place[matched]]
-            background[line, present] = clean[place[matched]]
+    # How a row reacts to clean queries is looked at once, however many queries it matches.
+    known: dict[int, FloatArray] = {}
+    starts = range(0, len(positions), QUERIES_PER_READ)
+    for start in track(starts, f"unlearning {queries.role}", len(starts)):
+        part = slice(start, start + QUERIES_PER_READ)
+        matched = np.unique(candidates[part][candidates[part] >= 0])
+        if len(matched) == 0:
+            continue
+        read = _Read.of(model, task, rows, matched)
+        base = read.losses(slice(None), [UNPERTURBED])
+        new = np.array([row not in known for row in matched.tolist()])
+        if new.any():
+            lines = np.flatnonzero(new)
+            reaction = read.losses(lines, backgrounds) - base[lines]
+            known.update(zip(matched[lines].tolist(), reaction, strict=True))
+        models = each_unlearned(model, task, queries, positions[part])
+        for line, own in zip(range(start, start + len(positions[part])), models, strict=True):
+            present = candidates[line] >= 0
+            if present.any():
+                lines = np.searchsorted(matched, candidates[line, present])
+                changes[line, present] = (read.losses(lines, [own]) - base[lines])[:, 0]
+                background[line, present] = [known[row] for row in matched[lines].tolist()]
     return changes, background
 
 
-def _losses(
-    model: TrainedModel,
-    task: Task,
-    rows: Samples,
-    positions: IndexArray,
-    perturbations: Sequence[Perturbation],
-) -> FloatArray:
-    """Return the loss of each row under each perturbed model, `[rows, perturbations]`, nats."""
-    batch = rows.take(positions)
-    inputs = model.inputs(batch, rows)
-    labels = torch.as_tensor(batch.labels, device=model.device)
-    columns = []
-    with torch.inference_mode():
-        for perturbation in perturbations:
-            outputs = forward(perturbation.apply(model.module), inputs)
-            # Double, because the change is a small difference of two losses.
-            columns.append(task.losses(outputs.double(), labels).cpu().numpy())
-    return np.stack(columns, axis=1)
+@dataclass(frozen=True)
+class _Read:
+    """Some rows, read and turned into inputs once."""
+
+    model: TrainedModel
+    task: Task
+    inputs: Inputs
+    labels: torch.Tensor
+
+    @classmethod
+    def of(cls, model: TrainedModel, task: Task, rows: Samples, positions: IndexArray) -> _Read:
+        """Read the rows at `positions`."""
+        batch = rows.take(positions)
+        labels = torch.as_tensor(batch.labels, device=model.device)
+        return cls(model, task, model.inputs(batch, rows), labels)
+
+    def losses(
+        self, lines: IndexArray | slice, perturbations: Sequence[Perturbation]
+    ) -> FloatArray:
+        """Return the loss of rows under each perturbed model, `[lines, perturbations]`, nats."""
+        chosen = lines if isinstance(lines, slice) else torch.as_tensor(lines)
+        inputs, labels = _part(self.inputs, chosen), self.labels[chosen]
+        columns = []
+        with torch.inference_mode():
+            for perturbation in perturbations:
+                outputs = forward(perturbation.apply(self.model.module), inputs)
+                # Double, because the change is a small difference of two losses.
+                columns.append(self.task.losses(outputs.double(), labels).cpu().numpy())
+        if not columns:
+            return np.empty((len(labels), 0))
+        return np.stack(columns, axis=1)
+
+
+def _part(inputs: Inputs, chosen: slice | torch.Tensor) -> Inputs:
+    """Return some rows of a batch of inputs."""
+    if isinstance(inputs, torch.Tensor):
+        return inputs[chosen]
+    if isinstance(inputs, dict):
+        return {name: tensor[chosen] for name, tensor in inputs.items()}
+    return tuple(tensor[chosen] for tensor in inputs)

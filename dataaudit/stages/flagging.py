@@ -72,7 +72,7 @@ def find_mislabels(
         familiar = mirrored = probes.rows
         probes = None
     estimator, said, crosswise = loaded.model.estimator, "", None
-    if estimator is not None and config.task == "classification":
+    if estimator is not None and train.kind.probed:
         crosswise = _crosswise(estimator, loaded, config)
     if estimator is not None:
         own = estimator.probabilities(train)
@@ -89,7 +89,7 @@ def find_mislabels(
         words,
         None if probes is None else probes.rows,
         crosswise,
-        *_known_of(loaded, config),
+        *_known_of(loaded),
     )
     flags = FLAGGERS[config.task](rows, known, settings)
     method = (
@@ -127,11 +127,9 @@ def _references(mirror: Mirror, scores: Scores, probes: Judged | None) -> Refere
     )
 
 
-def _known_of(
-    loaded: Loaded, config: AuditConfig
-) -> tuple[NDArray[np.bool_] | None, Sequence[str]]:
+def _known_of(loaded: Loaded) -> tuple[NDArray[np.bool_] | None, Sequence[str]]:
     """Return which rows identical ones contradict, and whether trusted samples are rows."""
-    if config.task != "classification":
+    if not loaded.train.kind.probed:
         return None, ()
     found = find_repeats(loaded.train, loaded.held_out)
     trusted = 0 if loaded.held_out is None else len(loaded.held_out)

@@ -32,10 +32,11 @@ from dataaudit.flags.null_distribution import Null, fit_null
 from dataaudit.flags.results import ContaminationFlags
 from dataaudit.inputs import Loaded
 from dataaudit.likeness.describing import RowSearch
-from dataaudit.likeness.descriptors import Descriptors
+from dataaudit.likeness.descriptors import Descriptors, concatenated
+from dataaudit.likeness.dressing import dressed
 from dataaudit.likeness.identity import Identity, identity, nothing_identical
 from dataaudit.likeness.matching import Matcher, Matches
-from dataaudit.mirror.unlearning import reactions, unlearned
+from dataaudit.mirror.unlearning import each_unlearned, reactions
 from dataaudit.stages.scoring import ITSELF, Scores
 
 MATCHES = 3
@@ -130,38 +131,116 @@ def _search(
 ) -> _Found:
     """Look for suspects that are alike to a row, and judge how unusual that is."""
     generator = np.random.default_rng(config.mirror.seed)
-    matcher = Matcher(search.rows)
-    found = with_identical_first(matcher.match(suspects, keep=MATCHES), matcher, suspects, same)
-    # Suspects that are not identical to a row are held against rows that are not to another.
-    single = np.flatnonzero(same.times == 1)
-    count = min(CALIBRATION_ROWS, len(single))
-    clean = np.sort(generator.choice(single, count, replace=False))
-    clean_matches = matcher.match(search.rows.take(clean), keep=1, exclude=clean)
-    similar = found.score[~same.suspects, 0]
     level = config.flags.false_discovery_rate
-    null, notes = clean_null(clean_matches.score[:, 0], similar, level, config.mirror.seed)
-    if isinstance(null, str) and same.repeated:
-        null += f" ({same.repeated} of {len(same.times)} are identical to another one)"
+    clean = calibration_rows(same, generator)
+    queries, more = _clean_queries(loaded, generator), []
+    if queries is not None and loaded.held_out is not None:
+        more.append(search.describe(loaded.held_out).take(queries.calibration))
+    content = content_of(search.rows, suspects, same, clean, level, generator, more)
     influence = None
-    if isinstance(null, Null):
-        influence = _influence(loaded, search, matcher, found, generator)
-    exact = ExactCopies(identical_pairs_of(found, same), same.repeated, len(loaded.train))
+    if isinstance(content.null, Null) and queries is not None:
+        influence = _influence(loaded, content.found, queries, content.more[0].rows[:, :1])
+    exact = ExactCopies(identical_pairs_of(content.found, same), same.repeated, len(same.keys))
     assert loaded.suspects is not None
     decisions = flag_contamination(
         loaded.suspects.ids.tolist(),
         loaded.train.ids.tolist(),
-        found.rows,
-        found.score,
-        null,
+        content.found.rows,
+        content.found.score,
+        content.null,
         influence=None if influence is None else influence.suspects,
         influence_null=None if influence is None else influence.null,
         exact=exact,
         level=level,
     )
-    doubts = [doubt for doubt in (exact.by_chance, null) if isinstance(doubt, str) and doubt]
-    disagreeing = _disagreeing(loaded.train, same, clean, clean_matches)
-    evidence = _evidence(decisions, found)
+    doubts = [d for d in (exact.by_chance, content.null) if isinstance(d, str) and d]
+    notes = list(content.notes)
+    if search.left_out:
+        names = ", ".join(search.left_out[:10])
+        notes.append(f"compared without the columns that suspects lack: {names}")
+    disagreeing = _disagreeing(loaded.train, same, clean, content.clean)
+    evidence = _evidence(decisions, content.found)
     return _Found(decisions, evidence, doubts, notes, same.repeated, disagreeing)
+
+
+@dataclass(frozen=True)
+class Content:
+    """How alike suspects are to rows, and how alike clean samples are.
+
+    `clean` are the matches of the calibration rows, None where these were cut down to what
+    suspects are; `more` those of further samples. `null` is text where it cannot be told.
+    """
+
+    found: Matches
+    null: Null | str
+    notes: list[str]
+    clean: Matches | None
+    more: list[Matches]
+
+
+def calibration_rows(same: Identity, generator: np.random.Generator) -> IndexArray:
+    """Draw the rows that stand in for clean suspects, from those that do not repeat each other.
+
+    Only suspects that are not identical to a row are held against them.
+    """
+    single = np.flatnonzero(same.times == 1)
+    count = min(CALIBRATION_ROWS, len(single))
+    return np.sort(generator.choice(single, count, replace=False))
+
+
+def content_of(
+    rows: Descriptors,
+    suspects: Descriptors,
+    same: Identity,
+    clean: IndexArray,
+    level: float,
+    generator: np.random.Generator,
+    more: Sequence[Descriptors] = (),
+) -> Content:
+    """Match suspects, calibration rows and further samples with the rows, and judge likeness.
+
+    Parameters
+    ----------
+    rows, suspects : Descriptors
+    same : Identity
+    clean : int64 `[calibration rows]`
+        From `calibration_rows`.
+    level : float
+        The false discovery rate for suspects.
+    generator : numpy Generator
+    more : sequence of Descriptors
+        Further samples to match with the rows on the same way through them.
+    """
+    matcher = Matcher(rows)
+    stand_ins, said = dressed(rows.take(clean), suspects, generator)
+    found, clean_matches, *others = match_together(matcher, [suspects, stand_ins, *more], clean)
+    found = with_identical_first(found, matcher, suspects, same)
+    similar = found.score[~same.suspects, 0]
+    null, notes = clean_null(clean_matches.score[:, 0], similar, level)
+    if isinstance(null, str) and same.repeated:
+        null += f" ({same.repeated} of {len(same.times)} are identical to another one)"
+    # A row that was cut is alike to others for what is left of it.
+    return Content(
+        found, null, [*notes, said] if said else notes, None if said else clean_matches, others
+    )
+
+
+def match_together(
+    matcher: Matcher, parts: Sequence[Descriptors], clean: IndexArray
+) -> list[Matches]:
+    """Match several sets of samples with the rows, which are gone through once for all of them.
+
+    `clean` are the positions of the second set among the rows; no row is matched with itself.
+    """
+    ends = np.cumsum([len(part) for part in parts])
+    exclude = np.full(int(ends[-1]), -1)
+    exclude[ends[0] : ends[1]] = clean
+    whole = matcher.match(concatenated(parts), keep=MATCHES, exclude=exclude)
+    starts = [0, *ends[:-1]]
+    return [
+        Matches(whole.rows[a:b], whole.similarity[a:b], whole.score[a:b])
+        for a, b in zip(starts, ends, strict=True)
+    ]
 
 
 def with_identical_first(
@@ -211,19 +290,20 @@ def _identical_only(loaded: Loaded, same: Identity, config: AuditConfig, reason:
 
 
 def _disagreeing(
-    train: Samples, same: Identity, clean: IndexArray, clean_matches: Matches
+    train: Samples, same: Identity, clean: IndexArray, clean_matches: Matches | None
 ) -> pd.DataFrame:
     """List identical rows of all, and near ones of the calibration sample, whose labels differ."""
     given = train.label_values()
     identical = identical_pairs(same.keys.tolist(), given)
-    near = np.zeros(len(clean), bool)
-    if np.isfinite(clean_matches.score).sum() >= FEWEST_SCORES:
-        near = fit_null(clean_matches.score[:, 0]).excluded & (clean_matches.rows[:, 0] >= 0)
-    pairs = np.concatenate(
-        [identical, np.stack([clean[near], clean_matches.rows[near, 0]], axis=1)]
-    )
-    similarity = np.r_[np.ones(len(identical)), clean_matches.similarity[near, 0]]
-    shown = given if len(train.classes) == 0 else given.astype(str).astype(object)
+    pairs, similarity = identical, np.ones(len(identical))
+    if clean_matches is not None:
+        score = clean_matches.score[:, 0]
+        if np.isfinite(score).sum() >= FEWEST_SCORES:
+            near = fit_null(score).excluded & (clean_matches.rows[:, 0] >= 0)
+            others = np.stack([clean[near], clean_matches.rows[near, 0]], axis=1)
+            pairs = np.concatenate([identical, others])
+            similarity = np.r_[similarity, clean_matches.similarity[near, 0]]
+    shown = given.astype(str).astype(object) if train.kind.has_classes else given
     return disagreeing_duplicates(train.ids.tolist(), shown, pairs, similarity)
 
 
@@ -241,39 +321,44 @@ class _Influence:
     null: Null
 
 
-def _influence(
-    loaded: Loaded,
-    search: RowSearch,
-    matcher: Matcher,
-    found: Matches,
-    generator: np.random.Generator,
-) -> _Influence | None:
-    """Unlearn the suspects, and clean queries for comparison.
+@dataclass(frozen=True)
+class _CleanQueries:
+    """Positions of held-out samples: a row's background, and stand-ins for clean suspects."""
 
-    None without labels, or with too few held-out samples to compare with.
-    """
-    rows, alike = found.rows, found.score[:, 0]
+    backgrounds: IndexArray
+    calibration: IndexArray
+
+
+def _clean_queries(loaded: Loaded, generator: np.random.Generator) -> _CleanQueries | None:
+    """None without labels to unlearn by, or with too few held-out samples to compare with."""
     suspects, held_out = loaded.suspects, loaded.held_out
     if suspects is None or held_out is None or len(held_out) < BACKGROUNDS + FEWEST_SCORES:
         return None
     if not suspects.labelled:
         return None
     order = generator.permutation(len(held_out))
-    backgrounds = [
-        unlearned(loaded.model, loaded.task, held_out, int(position))
-        for position in order[:BACKGROUNDS]
-    ]
+    calibration = order[BACKGROUNDS : BACKGROUNDS + INFLUENCE_CALIBRATION]
+    return _CleanQueries(order[:BACKGROUNDS], np.sort(calibration))
+
+
+def _influence(
+    loaded: Loaded, found: Matches, queries: _CleanQueries, query_rows: IndexArray
+) -> _Influence | None:
+    """Unlearn the suspects, and clean queries for comparison; None where they say nothing."""
+    rows, alike = found.rows, found.score[:, 0]
+    suspects, held_out, model = loaded.suspects, loaded.held_out, loaded.model
+    assert suspects is not None
+    assert held_out is not None
+    backgrounds = [*each_unlearned(model, loaded.task, held_out, queries.backgrounds)]
     chosen = np.sort(np.argsort(-alike, kind="stable")[:INFLUENCE_SUSPECTS])
     changes, background = reactions(
-        loaded.model, loaded.task, suspects, chosen, loaded.train, rows[chosen], backgrounds
+        model, loaded.task, suspects, chosen, loaded.train, rows[chosen], backgrounds
     )
     scores = np.full(rows.shape, np.nan)
     scores[chosen] = influence_scores(changes, background)
     # A clean query and its best match are alike too, but nothing of it was learned.
-    clean = np.sort(order[BACKGROUNDS : BACKGROUNDS + INFLUENCE_CALIBRATION])
-    clean_matches = matcher.match(search.describe(held_out).take(clean), keep=1).rows
     changes, background = reactions(
-        loaded.model, loaded.task, held_out, clean, loaded.train, clean_matches, backgrounds
+        model, loaded.task, held_out, queries.calibration, loaded.train, query_rows, backgrounds
     )
     calibration = influence_scores(changes, background)[:, 0]
     if np.isfinite(calibration).sum() < FEWEST_SCORES:
@@ -331,16 +416,12 @@ def _as_in_files(table: pd.DataFrame, suspects: Samples, train: Samples) -> pd.D
 
 def _hits_per_class(suspects: Samples, flagged: NDArray[np.bool_]) -> pd.DataFrame:
     """Count suspects of each class (or that carry each label), and those flagged among them."""
-    names = [str(name) for name in suspects.classes]
-    carried = suspects.carried()
-    counts = carried.sum(axis=0), carried[flagged].sum(axis=0)
-    return pd.DataFrame(
-        {
-            "class": names,
-            "suspects": counts[0].astype(np.int64),
-            "flagged": counts[1].astype(np.int64),
-        }
-    )
+    if not suspects.kind.has_classes:
+        return pd.DataFrame({"class": [], "suspects": [], "flagged": []})
+    labels, counts = suspects.labels, suspects.kind.counts
+    table = pd.DataFrame(counts(labels, suspects.classes, labels), columns=["class", "suspects"])
+    hits = counts(labels[flagged], suspects.classes, labels)
+    return table.assign(flagged=[count for _, count in hits])
 
 
 def _evidence(decisions: PairDecisions, found: Matches) -> pd.DataFrame:

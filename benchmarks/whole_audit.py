@@ -1,0 +1,276 @@
+"""What does a whole audit cost, stage by stage, in bare passes over its rows?
+
+    python benchmarks/whole_audit.py
+    python benchmarks/whole_audit.py --cells table:300000 wide:100000 --again
+    python benchmarks/whole_audit.py --cells table:300000 --without-suspects
+    python benchmarks/whole_audit.py --cells text:10000 --folds
+
+Each cell is a kind of rows and their number: an audit of labels and leaks with its report, from a
+Parquet file of groups of 10,000 rows, with 1,000 trusted samples and 2,000 suspects, half of them
+copies of training rows; `table`, a perceptron of 5,000 parameters; `wide`, one of 110,000; `text`;
+`picture`, JPEGs of 32 x 32; `photo`, of 224 x 224. A bare pass reads, preprocesses and runs the
+same rows once, in the same batches; it is the median of three before the audit, in the same
+process. Times are CPU seconds of one thread of torch, so that neighbours on a shared machine
+matter little; memory is the most that the process held in a stage (VmHWM, which is set back before
+each). "Counted" are the passes that the plan counts: what is learned, at three passes a row, and
+one pass for each model that scores.
+
+With `--folds`, cleanlab's way on the same rows and model: five models, each learned from four
+fifths as the audited one was, in a process of its own, inputs preprocessed once and held in memory.
+
+A cell that was measured is kept in benchmarks/results/whole_audit.json and not run again, unless
+`--again` is given; the table goes to whole_audit.md beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet
+import torch
+import whole_audit_data as data
+from memory_meter import peak_kilobytes
+from torch import nn
+
+from dataaudit.config import load_config
+from dataaudit.inputs import Loaded
+from dataaudit.models.trained import forward
+from dataaudit.run_directory.manifest import Clock
+from dataaudit.scoring.prefetch import prefetched
+from dataaudit.stages import auditing
+from dataaudit.stages.loading import load
+from dataaudit.stages.scoring import Scores
+
+HERE = Path(__file__).parent
+CELLS = ("table:10000", "table:100000", "wide:10000", "text:10000", "picture:10000")
+TRUSTED, SUSPECTS = 1000, 2000
+EPOCHS, BATCH_SIZE = 5, 128
+FOLDS = 5
+AUDIT = """
+name: whole audit
+model: {factory: "whole_audit_data:build", weights: model.safetensors}
+preprocess: "whole_audit_data:preprocess"
+train: {path: train.parquet, label: label}
+held_out: {path: held_out.parquet, label: label}
+suspects: {path: suspects.parquet, label: label}
+"""
+
+
+def main() -> None:
+    options = _options()
+    if options.inside:
+        print(json.dumps(folds(options.inside) if options.folds else audit(options.inside)))
+        return
+    kept = HERE / "results" / "whole_audit.json"
+    results = json.loads(kept.read_text("utf-8")) if kept.exists() else {}
+    for cell in options.cells:
+        part = "folds" if options.folds else "audit"
+        name = f"{cell} without suspects" if options.without_suspects else cell
+        if part in results.get(name, {}) and not options.again:
+            continue
+        with tempfile.TemporaryDirectory(dir=options.work) as folder:
+            kind, _, rows = cell.partition(":")
+            write(Path(folder), kind, int(rows))
+            if options.without_suspects:
+                (Path(folder) / "audit.yaml").write_text(AUDIT.partition("suspects:")[0], "utf-8")
+            command = [sys.executable, __file__, "--inside", folder]
+            command += ["--folds"] if options.folds else []
+            done = subprocess.run(command, check=True, capture_output=True, text=True)
+        found = json.loads(done.stdout.splitlines()[-1])
+        found["date"] = datetime.now(UTC).date().isoformat()
+        results.setdefault(name, {})[part] = found
+        kept.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
+    text = table(results)
+    kept.with_suffix(".md").write_text(text, "utf-8")
+    print(text)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--cells", nargs="+", default=list(CELLS), metavar="KIND:ROWS")
+    parser.add_argument("--folds", action="store_true", help="cleanlab's five folds instead")
+    parser.add_argument("--without-suspects", action="store_true", help="labels alone")
+    parser.add_argument("--again", action="store_true", help="measure cells that are kept, too")
+    parser.add_argument("--work", type=Path, help="where data and run directory are written")
+    parser.add_argument("--inside", type=Path, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def write(folder: Path, kind: str, rows: int) -> None:
+    """Write the data, a trained model and `audit.yaml`."""
+    shutil.copy(data.__file__, folder)
+    (folder / "kind.txt").write_text(kind, "utf-8")
+    (folder / "audit.yaml").write_text(AUDIT, "utf-8")
+    _write_table(folder / "train.parquet", data.rows(kind, rows, 0, data.NOISE))
+    _write_table(folder / "held_out.parquet", data.rows(kind, TRUSTED, 1))
+    fresh = next(data.rows(kind, SUSPECTS // 2, 2))
+    copies = next(data.rows(kind, rows, 0, data.NOISE)).head(SUSPECTS // 2)
+    _write_table(folder / "suspects.parquet", iter([pd.concat([fresh, copies])]))
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    inputs, labels = _tensors(folder, kind)
+    module = trained(kind, inputs, labels)
+    from safetensors.torch import save_file
+
+    save_file(module.state_dict(), folder / "model.safetensors")
+
+
+def _write_table(path: Path, frames: Iterator[pd.DataFrame]) -> None:
+    first = pa.Table.from_pandas(next(frames), preserve_index=False)
+    with pyarrow.parquet.ParquetWriter(path, first.schema) as writer:
+        writer.write_table(first)
+        for frame in frames:
+            writer.write_table(pa.Table.from_pandas(frame, preserve_index=False))
+
+
+def _tensors(folder: Path, kind: str) -> tuple[torch.Tensor, torch.Tensor]:
+    inputs, labels = [], []
+    file = pyarrow.parquet.ParquetFile(folder / "train.parquet")
+    for batch in file.iter_batches(10_000):
+        frame = batch.to_pandas()
+        inputs.append(data.KINDS[kind].preprocess(frame))
+        labels.append(torch.tensor(frame["label"].to_numpy()))
+    return torch.cat(inputs), torch.cat(labels)
+
+
+def trained(kind: str, inputs: torch.Tensor, labels: torch.Tensor) -> nn.Module:
+    """Return a model that learned the rows."""
+    module = data.KINDS[kind].module()
+    optimizer = torch.optim.AdamW(module.parameters(), 1e-3)
+    for _ in range(EPOCHS):
+        for chosen in torch.randperm(len(labels)).split(BATCH_SIZE):
+            loss = nn.functional.cross_entropy(module(inputs[chosen]), labels[chosen])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    return module.eval()
+
+
+class MeteredClock(Clock):
+    """Takes CPU seconds and the most memory of each stage."""
+
+    peaks: ClassVar[dict[str, int]] = {}
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        Path("/proc/self/clear_refs").write_text("5", "ascii")
+        start = time.process_time()
+        with super().stage(name):
+            yield
+        self.seconds[name] = round(time.process_time() - start, 3)
+        self.peaks[name] = peak_kilobytes() // 1024
+
+
+def audit(folder: Path) -> dict[str, Any]:
+    """Measure bare passes, then the audit."""
+    torch.set_num_threads(1)
+    config = load_config(folder / "audit.yaml")
+    loaded = load(config, folder)
+    bare(loaded, config.batch_size)
+    once = statistics.median(bare(loaded, config.batch_size) for _ in range(3))
+    auditing.Clock = MeteredClock  # type: ignore[misc]
+    models = []
+    own_score = auditing.score
+
+    def score(*inputs: Any) -> Scores:
+        scores = own_score(*inputs)
+        models.append(next(iter(scores.train)).losses.shape[1])
+        return scores
+
+    auditing.score = score
+    start = time.process_time()
+    result = auditing.run_file(folder / "audit.yaml", folder / "audit")
+    whole = time.process_time() - start
+    seconds = json.loads((folder / "audit" / "manifest.json").read_text("utf-8"))["timings_seconds"]
+    steps = result.report.method.settings["mirror.cost_in_forward_passes_of_one_row"]
+    flags = result.mislabels["flagged"]
+    return {
+        "rows": len(loaded.train),
+        "parameters": sum(value.numel() for value in loaded.model.module.parameters()),
+        "bare": round(once, 3),
+        "counted": round(steps / len(loaded.train) + models[0], 2),
+        "whole": round(whole, 2),
+        "seconds": seconds | {"publish": round(whole - sum(seconds.values()), 3)},
+        "peak_mib": MeteredClock.peaks,
+        "flagged": int(flags.sum()),
+    }
+
+
+def bare(loaded: Loaded, batch_size: int) -> float:
+    """Return the CPU seconds of reading, preprocessing and running all rows once."""
+    start = time.process_time()
+    samples, model = loaded.train, loaded.model
+    made = ((batch, model.inputs(batch, samples)) for batch in samples.batches(batch_size))
+    with torch.inference_mode():
+        for _, inputs in prefetched(made):
+            forward(model.module, inputs)
+    return time.process_time() - start
+
+
+def folds(folder: Path) -> dict[str, Any]:
+    """Measure five folds and cleanlab's judgement."""
+    from cleanlab.filter import find_label_issues
+    from cleanlab.rank import get_label_quality_scores
+
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    kind = (folder / "kind.txt").read_text("utf-8")
+    start = time.process_time()
+    inputs, labels = _tensors(folder, kind)
+    parts = torch.randperm(len(labels)).chunk(FOLDS)
+    outputs = np.zeros((len(labels), data.CLASSES))
+    for number, part in enumerate(parts):
+        others = torch.cat([other for place, other in enumerate(parts) if place != number])
+        module = trained(kind, inputs[others], labels[others])
+        with torch.inference_mode():
+            for chosen in part.split(1000):
+                outputs[chosen] = module(inputs[chosen]).softmax(dim=1).numpy()
+    given = labels.numpy()
+    issues = find_label_issues(given, outputs, n_jobs=1)
+    get_label_quality_scores(given, outputs)
+    return {"seconds": round(time.process_time() - start, 2), "flagged": int(issues.sum())}
+
+
+def table(results: dict[str, Any]) -> str:
+    """Return the results as a table in Markdown, in bare passes."""
+    stages = ["load", "mirror", "score", "flag mislabels", "flag contamination", "report"]
+    stages.append("publish")
+    heads = ["cell", "bare pass, s", "whole", "counted", *stages, "most memory, MiB", "5 folds"]
+    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    for cell, found in results.items():
+        if (whole := found.get("audit")) is None:
+            continue
+        passes = [f"{whole['seconds'][stage] / whole['bare']:.1f}" for stage in stages]
+        other = found.get("folds")
+        values = [
+            cell,
+            f"{whole['bare']:.2f}",
+            f"{whole['whole'] / whole['bare']:.1f}",
+            f"{whole['counted']:.1f}",
+            *passes,
+            str(max(whole["peak_mib"].values())),
+            f"{other['seconds'] / whole['bare']:.1f}" if other else "",
+        ]
+        lines.append("| " + " | ".join(values) + " |")
+    return "\n".join([*lines, ""])
+
+
+if __name__ == "__main__":
+    main()
