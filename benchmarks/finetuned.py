@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 from cleanlab.rank import get_label_quality_scores
+from dataaudit.models.before_training import BeforeTraining
 from finetuned_settings import SETTINGS, Finetuned, finetuned_model, make_finetuned
 from mislabel_methods import Answer, Workbench, answer
 from mislabel_ours import audited
@@ -38,7 +39,6 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from dataaudit.models.before_training import BeforeTraining
 from dataaudit.models.initial import initial_of
 
 HERE = Path(__file__).parent

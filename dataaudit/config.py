@@ -25,6 +25,7 @@ from dataaudit.about import About
 from dataaudit.config_errors import explained
 from dataaudit.config_values import LONGEST_NAME, read_yaml, refuse_unusable
 from dataaudit.errors import ConfigError
+from dataaudit.labels.by_task import KINDS
 
 GENERATIVE = ("causal-lm", "diffusion")
 """Tasks whose suspects are traced to training rows; their rows have no labels."""
@@ -312,6 +313,7 @@ class AuditConfig(_Section):
     """Stands on the report."""
     task: Literal[
         "classification",
+        "ordinal",
         "regression",
         "multi-label",
         "token-classification",
@@ -370,6 +372,12 @@ class AuditConfig(_Section):
             raise ValueError(f"model.initial is for models that judge labels, not for {self.task}")
         return self
 
+    @model_validator(mode="after")
+    def _order_of_the_classes(self) -> AuditConfig:
+        if KINDS[self.task].ordered and self.classes is None:
+            raise ValueError(f"task {self.task}: expected classes, from the lowest to the highest")
+        return self
+
     @field_validator("classes")
     @classmethod
     def _distinct_classes(cls, value: list[str | int] | None) -> list[str | int] | None:
@@ -385,37 +393,22 @@ class AuditConfig(_Section):
         task = known.data.get("task")
         if value is None or task is None:
             return value
-        if task == "regression":
-            raise ValueError("expected no classes for task regression")
-        if task in ("classification", "token-classification") and len(value) < 2:
-            raise ValueError("expected at least 2 classes")
-        if task == "token-classification":
-            for name in map(str, value):
-                if name in ("", "_") or name.split() != [name]:
-                    raise ValueError(
-                        f"{name!r} cannot be told apart in a list of tags such as O B-PER; "
-                        "expected names without blanks, other than _"
-                    )
-        if task == "multi-label":
-            for name in map(str, value):
-                if "|" in name or name in ("", "(none)") or name != name.strip():
-                    raise ValueError(
-                        f"{name!r} cannot be told apart in a set such as a|c; expected names "
-                        "without | and outer spaces, other than (none)"
-                    )
+        KINDS[task].check_classes(value)
         return value
 
     @field_validator("loss")
     @classmethod
     def _loss_of_the_task(cls, value: LossConfig, known: ValidationInfo) -> LossConfig:
         task = known.data.get("task")
-        if task is not None and task != "regression" and value.kind is not None:
+        if task is None:
+            return value
+        if value.kind is not None and KINDS[task].form != "number":
             raise ValueError(
                 f"kind is for task regression; task {task} has the cross-entropy, with "
                 "class_weights and label_smoothing"
             )
-        if task == "regression" and value.weighs:
-            raise ValueError("class_weights and label_smoothing are not for task regression")
+        if value.weighs and KINDS[task].form == "number":
+            raise ValueError(f"class_weights and label_smoothing are not for task {task}")
         return value
 
     @field_validator("train", "held_out", "suspects")
@@ -424,9 +417,9 @@ class AuditConfig(_Section):
         cls, value: DataConfig | None, known: ValidationInfo
     ) -> DataConfig | None:
         task = known.data.get("task")
-        if value is None or task in (None, "multi-label"):
+        if value is None or task is None or isinstance(value.label, str):
             return value
-        if not isinstance(value.label, str):
+        if KINDS[task].read_columns is None:
             raise ValueError(
                 f"label names {len(value.label)} columns; expected one, because several are for "
                 "task multi-label only"

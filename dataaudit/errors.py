@@ -11,6 +11,11 @@ Every message names the file, key or row, what was found and what was expected. 
 that is raised is a defect of dataaudit itself.
 """
 
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
 
 class DataAuditError(Exception):
     """Base of every error that the user can put right."""
@@ -34,3 +39,10 @@ class EngineError(DataAuditError):
 
 class RunDirectoryError(DataAuditError):
     """The run directory cannot be written, read or trusted."""
+
+
+def close_match(name: str, names: Iterable[str]) -> str | None:
+    """Return the one of `names` that `name` probably was meant to be, or None."""
+    by_lower_case = {candidate.lower(): candidate for candidate in sorted(names, reverse=True)}
+    found = difflib.get_close_matches(name.lower(), list(by_lower_case), n=1, cutoff=0.6)
+    return by_lower_case[found[0]] if found else None

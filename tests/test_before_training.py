@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dataaudit.models import before_training
-from dataaudit.models.before_training import BeforeTraining
 from dataaudit.models.initial import initial_of
+from dataaudit.scoring import before_training
+from dataaudit.scoring.before_training import BeforeTraining
 
 
 class Images(nn.Module):

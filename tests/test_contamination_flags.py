@@ -13,6 +13,7 @@ from dataaudit.flags.contamination import (
     influence_scores,
 )
 from dataaudit.flags.null_distribution import (
+    _fit_clean_tail,
     benjamini_hochberg,
     choose_null,
     fit_null,
@@ -243,3 +244,10 @@ def test_identical_suspects_that_chance_alone_gives_are_said_to_be_so():
     assert "about 29 of 100 suspects would be identical" in ExactCopies(pairs, 290, 1000).by_chance
     assert ExactCopies(pairs, 100, 1000).by_chance == ""
     assert ExactCopies(~pairs & pairs, 290, 1000).by_chance == ""
+
+
+def test_points_that_nearly_coincide_are_fitted_without_a_word(recwarn):
+    distance = np.array([1e-9, 1e-9 + 1e-24, 1.0])
+    _fit_clean_tail(0.5, distance, np.array([0.3, 0.2, 0.1]), 0.0)
+    _fit_clean_tail(0.5, np.zeros(3) + 1e-12, np.array([0.3, 0.2, 0.1]), 0.0)
+    assert [str(warning.message) for warning in recwarn] == []

@@ -18,6 +18,7 @@ from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Samples
 from dataaudit.errors import DataError
 from dataaudit.labels.classes import class_indices
+from dataaudit.labels.kind import Reading
 
 
 def taken(labels: Any, **changes: Any) -> Samples:
@@ -204,9 +205,7 @@ def test_indices_point_at_the_label(labels: list[int]) -> None:
     names = ["a", "b", "c", "d", "e"]
     values = pd.Series([names[label] for label in labels])
     classes: list[str | int] = ["c", "b", "e", "d", "a"]
-    indices, known = class_indices(
-        values, np.arange(len(values)), where="x", classes=classes, names=None
-    )
+    indices, known = class_indices(values, np.arange(len(values)), "x", Reading(classes=classes))
     assert [known[index] for index in indices] == values.tolist()
 
 

@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional
 
 from dataaudit.errors import DataError, ModelError
+from dataaudit.labels.kind import Reading
 from dataaudit.labels.sets import (
     as_text,
     from_text,
@@ -112,7 +113,7 @@ EXPECTED = [[1, 0, 1], [0, 0, 0], [0, 1, 0]]
 )
 def test_sets_are_read_in_every_form(values: list[object]) -> None:
     members, classes = sets_of_values(
-        pd.Series(values, dtype=object), np.arange(3), where="x", classes=CLASSES
+        pd.Series(values, dtype=object), np.arange(3), "x", Reading(classes=CLASSES)
     )
     assert members.tolist() == EXPECTED
     assert classes == CLASSES
@@ -126,21 +127,21 @@ def test_text_and_back() -> None:
 
 def test_columns_of_zero_and_one() -> None:
     table = pd.DataFrame({"a": [1, 0, 0], "b": [False, False, True], "c": ["1", "0", "0"]})
-    assert sets_of_columns(table, np.arange(3), where="x").tolist() == EXPECTED
+    assert sets_of_columns(table, np.arange(3), "x", Reading())[0].tolist() == EXPECTED
     table["b"] = [0, 2, 1]
     with pytest.raises(DataError, match=r"column 'b': row 1 \(id 1\): found 2; expected 0 or 1"):
-        sets_of_columns(table, np.arange(3), where="x")
+        sets_of_columns(table, np.arange(3), "x", Reading())
 
 
 def test_what_is_no_set_is_refused_or_marked() -> None:
     values = pd.Series([["a"], ["a", "d"], None, ["-100"]], dtype=object)
     with pytest.raises(DataError, match=r"row 1 \(id 1\): label 'd' is not one of the classes"):
-        sets_of_values(values[:2], np.arange(2), where="x", classes=CLASSES)
+        sets_of_values(values[:2], np.arange(2), "x", Reading(classes=CLASSES))
     with pytest.raises(DataError, match=r"row 0 .*found None; expected a list of labels"):
-        sets_of_values(values[2:3], np.arange(1), where="x", classes=CLASSES)
+        sets_of_values(values[2:3], np.arange(1), "x", Reading(classes=CLASSES))
     with pytest.raises(DataError, match=r"add the line `classes: \[a\]`"):
-        sets_of_values(values[:1], np.arange(1), where="x", classes=None)
+        sets_of_values(values[:1], np.arange(1), "x", Reading())
     members, _ = sets_of_values(
-        values, np.arange(4), where="x", classes=CLASSES, tolerate=True, ignore=-100
+        values, np.arange(4), "x", Reading(classes=CLASSES, tolerate=True, ignore=-100)
     )
     assert members.tolist() == [[1, 0, 0], [-1, -1, -1], [-1, -1, -1], [-2, -2, -2]]

@@ -1,4 +1,4 @@
-"""Rows that repeat each other, and trusted samples that are rows."""
+"""Rows that repeat each other under several labels."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pandas as pd
 
 from dataaudit.flags.inputs import LabelledRows
 from dataaudit.flags.mislabels import flag_mislabels
-from dataaudit.likeness.repeats import find_repeats, outvoted
+from dataaudit.likeness.repeats import contradicted, outvoted
 from tests.test_estimator import as_samples
 
 
@@ -23,26 +23,18 @@ def test_outvoted_labels() -> None:
 def test_the_same_words_under_two_labels_contradict_each_other() -> None:
     lines = [f"line number {place}" for place in range(30)] + ["Line  NUMBER 3", "line number 4"]
     rows = as_samples(texts(lines, ["a", "b"] * 15 + ["a", "a"]))
-    found = find_repeats(rows, None)
-    assert np.flatnonzero(found.contradicted).tolist() == [30]
+    assert np.flatnonzero(contradicted(rows)).tolist() == [30]
 
 
 def test_columns_that_many_people_share_contradict_nothing() -> None:
     frame = pd.DataFrame({"age": [1, 2] * 20, "label": (["a"] * 2 + ["b"] * 2) * 10})
-    assert not find_repeats(as_samples(frame), None).contradicted.any()
-
-
-def test_trusted_samples_that_are_rows_are_counted() -> None:
-    rows = as_samples(texts([f"line number {place}" for place in range(40)], ["a", "b"] * 20))
-    fresh = as_samples(texts([f"another {place}" for place in range(40)], ["a", "b"] * 20))
-    assert (find_repeats(rows, rows).trusted, find_repeats(rows, rows).expected) == (40, 0.0)
-    assert find_repeats(rows, fresh).trusted == 0
+    assert not contradicted(as_samples(frame)).any()
 
 
 def test_contradicted_rows_are_flagged_and_bound_the_rate() -> None:
     sure = np.tile([[0.999, 0.001]], (100, 1))
-    contradicted = np.zeros(100, dtype=bool)
-    contradicted[:10] = True
+    outvoted_rows = np.zeros(100, dtype=bool)
+    outvoted_rows[:10] = True
     rows = LabelledRows(
         np.arange(100),
         np.zeros(100, dtype=np.int64),
@@ -51,10 +43,10 @@ def test_contradicted_rows_are_flagged_and_bound_the_rate() -> None:
         sure,
         sure,
         sure,
-        contradicted=contradicted,
+        contradicted=outvoted_rows,
     )
     flags = flag_mislabels(rows, None)
-    assert flags.table["flagged"].to_numpy().tolist() == contradicted.tolist()
+    assert flags.table["flagged"].to_numpy().tolist() == outvoted_rows.tolist()
     assert flags.noise_rate.low == 0.1
     by_rank = flags.table.sort_values("rank")["probability"].to_numpy()
     assert (np.diff(by_rank) <= 0).all()

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from dataaudit.corrections.tags import corrected_tags
 from dataaudit.datasets.load import samples_from_object
 from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Samples
@@ -20,7 +19,8 @@ from dataaudit.flags import tags as tag_flags
 from dataaudit.flags.inputs import LabelledRows, References
 from dataaudit.flags.tables import FlagSettings
 from dataaudit.flags.tags import flag_tags, tag_signals
-from dataaudit.labels.tags import as_text, carriers, tags_of_values, widened
+from dataaudit.labels.kind import Reading
+from dataaudit.labels.tags import as_text, carriers, corrected, of_one_width, tags_of_values
 from dataaudit.tasks import Classification, TokenClassification
 from dataaudit.tasks.weighted import WeightedTokenClassification
 
@@ -32,8 +32,8 @@ TASK = TokenClassification.of(OUTPUTS, 3, 4)
 
 def read(values: list[Any], **settings: Any) -> tuple[list[list[int]], list[Any]]:
     tags, classes = tags_of_values(
-        pd.Series(values, dtype=object), np.arange(len(values)), where="x",
-        **{"classes": CLASSES, **settings},
+        pd.Series(values, dtype=object), np.arange(len(values)), "x",
+        Reading(**{"classes": CLASSES, **settings}),
     )  # fmt: skip
     assert tags.dtype == np.int16
     return tags.tolist(), classes
@@ -77,17 +77,17 @@ def test_tags_that_cannot_be_used_are_refused(
 def test_tags_as_text() -> None:
     assert as_text(np.array([0, -100, 2, -100]), CLASSES) == "O _ LOC"
     assert as_text(np.array([-1, -1]), CLASSES) == as_text(np.array([-2, -2]), CLASSES) == ""
-    assert carriers(TAGS.numpy(), 3).tolist() == [
-        [True, True, True], [False, True, False], [True, True, True],
+    assert [carriers(TAGS.numpy(), place).tolist() for place in range(3)] == [
+        [True, False, True], [True, True, True], [True, False, True],
     ]  # fmt: skip
-    assert widened(np.array([[1]]), 3).tolist() == [[1, -100, -100]]
+    assert of_one_width([np.array([[1]]), np.zeros((2, 3))])[0].tolist() == [[1, -100, -100]]
 
 
 def test_only_tags_that_change_are_written_anew() -> None:
-    names = corrected_tags(["O", "0", -100], "O O _", "O LOC _", CLASSES)
+    names = corrected("O LOC _", "O O _", ["O", "0", -100], CLASSES)
     assert names == ("O", "LOC", -100)
-    assert corrected_tags(np.array([0, 0]), "O O", "O LOC", CLASSES) == (0, 2)
-    assert corrected_tags([0, 1], "0 1", "2 1", ["0", "1", "2"]) == (2, 1)
+    assert corrected("O LOC", "O O", np.array([0, 0]), CLASSES) == (0, 2)
+    assert corrected("2 1", "0 1", [0, 1], ["0", "1", "2"]) == (2, 1)
 
 
 def samples_of(frame: pd.DataFrame, **settings: Any) -> Samples:
@@ -103,7 +103,8 @@ def test_words_are_the_text_of_a_row() -> None:
     assert (samples.task, samples.modality) == ("token-classification", "text")
     assert samples.content_column == "tokens"
     assert samples.label_values().tolist() == ["PER O LOC", "O"]
-    assert samples.carried().tolist() == [[True, True, True], [True, False, False]]
+    counted = samples.kind.counts(samples.labels, samples.classes, samples.labels)
+    assert counted == [("O", 2), ("PER", 1), ("LOC", 1)]
     # Tags of a model's own tokens have other lengths than the words.
     own = samples_of(frame.assign(tags=[["O"] * 7, ["O"] * 3]))
     assert own.modality == "table"

@@ -30,7 +30,7 @@ from dataaudit.commands.shared import (
     EXIT_INTERRUPTED,
     print_error,
 )
-from dataaudit.commands.watching import watched
+from dataaudit.commands.watching import is_users, watched
 from dataaudit.errors import ConfigError, DataAuditError, EngineError
 from dataaudit.inert import one_line
 
@@ -108,15 +108,6 @@ def _place_in_users_code(trace: TracebackType | None) -> str | None:
         if is_users(frame):
             found = f"{frame.f_code.co_filename}, line {line}, in {frame.f_code.co_name}:"
     return found
-
-
-def is_users(frame: FrameType) -> bool:
-    """Tell whether a frame runs a file that is neither dataaudit's nor installed."""
-    name = frame.f_code.co_filename
-    if name.startswith("<") or "site-packages" in name:
-        return False
-    library = (_PACKAGE, Path(os.__file__).parent)
-    return not any(Path(name).is_relative_to(folder) for folder in library)
 
 
 @contextlib.contextmanager

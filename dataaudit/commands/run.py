@@ -22,7 +22,14 @@ def run(
     engine was lost and 130 when interrupted; the same command with --resume then goes on where it
     stopped. With --resume, an audit that is finished ends as it did.
     """
-    from dataaudit.stages.auditing import run_file
+    from dataaudit.config import GENERATIVE, load_config
 
-    result = run_file(audit_yaml, out, overwrite=overwrite, resume=resume)
+    if load_config(audit_yaml).task in GENERATIVE:
+        from dataaudit.studies.tracing.api import trace_file
+
+        result = trace_file(audit_yaml, out, overwrite=overwrite, resume=resume)
+    else:
+        from dataaudit.stages.auditing import run_file
+
+        result = run_file(audit_yaml, out, overwrite=overwrite, resume=resume)
     conclude(result, out)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from dataaudit.inert import one_line
 
 SECONDS_OF_PATIENCE = 60
 SECONDS_BETWEEN_LOOKS = 1.0
+_PACKAGE = Path(__file__).resolve().parent.parent
 _own: list[TextIO] = []
 """What stdout was before prints of others were sent elsewhere."""
 
@@ -75,15 +77,21 @@ def _standing(frame: FrameType | None) -> tuple[object, ...]:
 
 def _where(frame: FrameType | None) -> str:
     """Return the innermost call in the user's own code, or else in dataaudit."""
-    from dataaudit.commands.ending import is_users
-
-    package = str(Path(__file__).resolve().parent.parent)
     ours = None
     while frame is not None:
         place = f"{frame.f_code.co_name} ({frame.f_code.co_filename}, line {frame.f_lineno})"
-        if frame.f_code.co_filename.startswith(package):
+        if frame.f_code.co_filename.startswith(str(_PACKAGE)):
             return ours or place
         if is_users(frame) and ours is None:
             ours = place
         frame = frame.f_back
     return ours or "the start"
+
+
+def is_users(frame: FrameType) -> bool:
+    """Tell whether a frame runs a file that is neither dataaudit's nor installed."""
+    name = frame.f_code.co_filename
+    if name.startswith("<") or "site-packages" in name:
+        return False
+    library = (_PACKAGE, Path(os.__file__).parent)
+    return not any(Path(name).is_relative_to(folder) for folder in library)

@@ -12,8 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dataaudit.datasets.samples import Samples
-from dataaudit.labels.sets import SEPARATOR, from_text
-from dataaudit.labels.tags import tags_of_values, widened
+from dataaudit.labels.kind import Reading
 
 
 @dataclass(frozen=True)
@@ -85,19 +84,14 @@ def as_labels(samples: Samples, changes: Changes) -> NDArray[Any]:
     if changes.values is None:
         return changes.labels
     new = [changes.values[place] for place in changes.labels]
-    if samples.task == "regression":
-        return np.array(new, dtype=np.float64)
-    if samples.tagged:
-        tags, _ = tags_of_values(
-            pd.Series(new, dtype=object),
-            samples.ids[changes.positions],
-            where=samples.source.description,
-            classes=samples.classes,
-            ignore=samples.ignore_label,
-        )
-        return widened(tags, samples.labels.shape[1])
-    sets = [from_text(SEPARATOR.join(names), samples.classes) for names in new]
-    return np.array(sets, dtype=np.int8).reshape(len(new), len(samples.classes))
+    reading = Reading(classes=samples.classes or None, ignore=samples.ignore_label)
+    labels, _ = samples.kind.read(
+        pd.Series(new, dtype=object),
+        samples.ids[changes.positions],
+        samples.source.description,
+        reading,
+    )
+    return samples.kind.alike([labels, samples.labels])[0]
 
 
 def as_cell(samples: Samples, value: Any) -> str:

@@ -8,17 +8,15 @@ from typing import Any
 import pandas as pd
 from numpy.typing import NDArray
 
-from dataaudit.datasets.files import close_match
 from dataaudit.datasets.hashing import hash_of_rows, hash_with_images
 from dataaudit.datasets.identifiers import positions, row_ids
 from dataaudit.datasets.modality import ROWS_SEEN, modality_of
-from dataaudit.datasets.read_settings import TOKENS, ReadSettings
+from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Samples
 from dataaudit.datasets.sources import ColumnSource
 from dataaudit.datasets.words import is_list, words_column
-from dataaudit.errors import DataError
-from dataaudit.labels.classes import UNUSABLE
-from dataaudit.labels.kind import labels_of_columns, labels_of_values, no_labels
+from dataaudit.errors import DataError, close_match
+from dataaudit.labels.values import UNUSABLE
 
 
 def column_samples(source: ColumnSource, settings: ReadSettings) -> Samples:
@@ -56,20 +54,21 @@ def column_samples(source: ColumnSource, settings: ReadSettings) -> Samples:
     if settings.id_column is not None:
         where = f"{source.description}: column {settings.id_column!r}"
         ids = row_ids(known[settings.id_column], where=where)
-    if settings.label is None:
-        labels, classes = no_labels(source)
-    elif isinstance(settings.label, str):
-        where = f"{source.description}: column {settings.label!r}"
-        stored = source.stored_classes(settings.label)
-        labels, classes = labels_of_values(known[settings.label], ids, where, settings, stored)
-    else:
+    kind = settings.kind
+    if kind.read_columns is not None and not isinstance(settings.label, str):
         table = known[settings.label_columns]
-        labels, classes = labels_of_columns(table, ids, source.description, settings)
+        labels, classes = kind.read_columns(table, ids, source.description, settings.reading())
+    else:
+        column = settings.label if isinstance(settings.label, str) else None
+        stored = None if column is None else source.stored_classes(column)
+        values = pd.Series(dtype=object) if column is None else known[column]
+        where = f"{source.description}: column {column!r}"
+        labels, classes = kind.read(values, ids, where, settings.reading(stored))
 
     features = [name for name in source.columns() if name not in own]
     first_rows = next(source.frames(ROWS_SEEN))
     modality, content_column = modality_of(first_rows, features, folder)
-    if settings.task == TOKENS and isinstance(settings.label, str):
+    if kind.per_word and isinstance(settings.label, str):
         words = words_column(first_rows, features, known[settings.label])
         if words is not None:
             modality, content_column = "text", words
@@ -100,7 +99,7 @@ def column_samples(source: ColumnSource, settings: ReadSettings) -> Samples:
         sha256=sha256,
         folder=folder,
         group_column=settings.group_column,
-        tagged=settings.tagged,
+        task=settings.task,
     )
 
 

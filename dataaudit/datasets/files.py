@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from dataaudit.errors import DataError
+from dataaudit.errors import DataError, close_match
 
 MOST_ROWS_PER_BYTE = 100
 """Columns that say the same in every row take next to nothing, rows that differ do not."""
@@ -52,13 +51,6 @@ def readable(description: str, expected: str) -> Iterator[None]:
     except _UNREADABLE as error:
         found = " ".join(str(error).split())[:300] or type(error).__name__
         raise DataError(f"{description}: cannot be read as {expected}: {found}") from error
-
-
-def close_match(name: str, names: Iterable[str]) -> str | None:
-    """Return the one of `names` that `name` probably was meant to be, or None."""
-    by_lower_case = {candidate.lower(): candidate for candidate in sorted(names, reverse=True)}
-    found = difflib.get_close_matches(name.lower(), list(by_lower_case), n=1, cutoff=0.6)
-    return by_lower_case[found[0]] if found else None
 
 
 def existing(path: Path) -> Path:

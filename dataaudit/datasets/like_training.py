@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dataaudit.datasets.files import close_match
 from dataaudit.datasets.memory import ArrayPair, Pairs
 from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Samples
 from dataaudit.datasets.set_aside import ROWS_PER_READ
-from dataaudit.errors import DataError
-from dataaudit.labels.classes import ignored, unusable
+from dataaudit.errors import DataError, close_match
 from dataaudit.labels.tags import NOT_JUDGED
+from dataaudit.labels.values import ignored, unusable
 
 
 def read_like(samples: Samples, train: Samples) -> Samples:
@@ -55,7 +54,7 @@ def open_suspects(
     try:
         samples = opened(settings)
     except DataError:
-        bare = opened(replace(settings, label=None, task="classification"))
+        bare = opened(replace(settings, label=None))
         if isinstance(bare.source, Pairs):
             # Labels of pairs stand in no column.
             nothing = isinstance(bare.source.pairs, ArrayPair) and bare.source.pairs.labels is None
@@ -82,7 +81,7 @@ def _says_nothing(samples: Samples, settings: ReadSettings) -> bool:
         for frame in samples.source.frames(ROWS_PER_READ):
             values = [value for value in frame[name].tolist() if not _absent(value)]
             found.update(map(str, values))
-            if len(found) > 1 or found & classes or (found and settings.task == "regression"):
+            if len(found) > 1 or found & classes or (found and not settings.kind.has_classes):
                 return False
     return True
 
@@ -99,13 +98,12 @@ def _absent(value: Any) -> bool:
 def _without_labels(samples: Samples, train: Samples) -> Samples:
     """Return labels of the training rows' kind that say nothing."""
     shape = (len(samples), *train.labels.shape[1:])
-    nothing = NOT_JUDGED if train.tagged else 0
+    nothing = NOT_JUDGED if train.kind.per_word else 0
     return replace(
         samples,
         labels=np.full(shape, nothing, dtype=train.labels.dtype),
         classes=train.classes,
         label_column=train.label_column,
         label_columns=train.label_columns,
-        tagged=train.tagged,
         labelled=False,
     )

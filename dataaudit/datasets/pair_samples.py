@@ -11,7 +11,6 @@ from dataaudit.datasets.memory import INPUT, Pairs
 from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Samples
 from dataaudit.errors import DataError
-from dataaudit.labels.kind import labels_of_values, no_labels
 
 
 def pair_samples(source: Pairs, settings: ReadSettings, class_names: Any = None) -> Samples:
@@ -40,13 +39,9 @@ def pair_samples(source: Pairs, settings: ReadSettings, class_names: Any = None)
                 f"no columns{hint}"
             )
     values, sha256 = source.read()
-    if settings.label is None:
-        labels, classes = no_labels(source)
-    else:
-        where = f"{source.description}: labels"
-        names = class_names if _all_text(class_names) else None
-        column = pd.Series(values, dtype=object)
-        labels, classes = labels_of_values(column, ids, where, settings, names)
+    reading = settings.reading(class_names if _all_text(class_names) else None)
+    where = f"{source.description}: labels"
+    labels, classes = settings.kind.read(pd.Series(values, dtype=object), ids, where, reading)
     return Samples(
         role=settings.role,
         source=source,
@@ -59,7 +54,7 @@ def pair_samples(source: Pairs, settings: ReadSettings, class_names: Any = None)
         content_column=INPUT,
         sha256=sha256,
         ignore_label=settings.ignore,
-        tagged=settings.tagged,
+        task=settings.task,
     )
 
 

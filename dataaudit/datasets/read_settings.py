@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dataaudit.datasets.samples import Role
+from dataaudit.labels.by_task import KINDS
+from dataaudit.labels.kind import Kind, Reading
+from dataaudit.labels.none import NO_LABELS
 from dataaudit.labels.sets import SEPARATOR
-
-TOKENS = "token-classification"
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,8 @@ class ReadSettings:
         The label values in the order of the model's outputs. May be None where labels are the
         numbers 0..C-1, or where the data itself names its classes: the sorted folders of an
         image folder, the ClassLabel of a Hugging Face data set.
-    task : "classification", "regression", "multi-label" or "token-classification"
-        What the labels are, where there are any.
+    task : str
+        As audit.yaml has it; it says of which kind labels are.
     tolerate : bool
         Whether rows that cannot be used are left to be set aside: a label that is missing or is
         no class is `UNUSABLE` then, and a path may lead to no image.
@@ -67,6 +68,17 @@ class ReadSettings:
         return [self.label] if isinstance(self.label, str) else list(self.label or [])
 
     @property
-    def tagged(self) -> bool:
-        """Whether labels are tags, one for each token."""
-        return self.task == TOKENS and self.label is not None
+    def kind(self) -> Kind:
+        """The kind of label."""
+        return NO_LABELS if self.label is None else KINDS[self.task]
+
+    def reading(self, stored_names: Sequence[str] | None = None) -> Reading:
+        """Return how labels are read where the data stores names for its classes, or none."""
+        return Reading(
+            classes=self.classes,
+            stored_names=stored_names,
+            output_names=self.output_names,
+            separator=self.separator,
+            ignore=self.ignore,
+            tolerate=self.tolerate,
+        )

@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dataaudit.labels import sets as label_sets
-from dataaudit.labels import tags
+from dataaudit.labels.by_task import KINDS
+from dataaudit.labels.kind import Kind
 
 ROWS_PER_READ = 2048
 
@@ -135,8 +135,8 @@ class Samples:
     """Between the labels of a text."""
     ignore_label: str | int | None = None
     """The label value of rows (or tokens) that are not to be judged."""
-    tagged: bool = False
-    """Whether labels are tags, one for each token (`dataaudit.labels.tags`)."""
+    task: str = "classification"
+    """As audit.yaml has it; it says of which kind labels are."""
     labelled: bool = True
     """Whether the rows have labels; those of suspects without any are all 0, and say nothing."""
 
@@ -145,13 +145,9 @@ class Samples:
         return len(self.ids)
 
     @property
-    def task(self) -> str:
-        """What the labels are for, as `task` in audit.yaml has it."""
-        if self.tagged:
-            return "token-classification"
-        if self.labels.ndim == 2:
-            return "multi-label"
-        return "classification" if len(self.classes) else "regression"
+    def kind(self) -> Kind:
+        """The kind of label."""
+        return KINDS[self.task]
 
     def special_columns(self) -> set[str]:
         """Return the columns that are no features: labels, id and group."""
@@ -166,20 +162,7 @@ class Samples:
         labels : as the attribute `labels`, or None
             None: those of all rows.
         """
-        chosen = self.labels if labels is None else labels
-        if chosen.ndim == 2:
-            as_text = tags.as_text if self.tagged else label_sets.as_text
-            texts = [as_text(label, self.classes) for label in chosen]
-            return np.array(texts, dtype=object)
-        return np.array(list(self.classes))[chosen] if len(self.classes) else chosen
-
-    def carried(self) -> NDArray[np.bool_]:
-        """Tell which classes each row carries, `[n, C]`; of a regression, C is 0."""
-        if self.tagged:
-            return tags.carriers(self.labels, len(self.classes))
-        if self.labels.ndim == 2 or len(self.classes) == 0:
-            return self.labels.reshape(len(self), -1)[:, : len(self.classes)] > 0
-        return np.eye(len(self.classes), dtype=bool)[self.labels]
+        return self.kind.shown(self.labels if labels is None else labels, self.classes)
 
     def groups(self) -> NDArray[Any]:
         """Return the group of every row, `[n]`; None for those without one."""

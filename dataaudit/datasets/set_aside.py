@@ -16,7 +16,7 @@ from dataaudit.datasets.images import decode
 from dataaudit.datasets.samples import Role, Samples, Source
 from dataaudit.datasets.words import is_list, text_of
 from dataaudit.errors import DataError
-from dataaudit.labels.classes import ignored, unusable
+from dataaudit.labels.values import ignored, unusable
 from dataaudit.progress import track
 
 ROWS_PER_READ = 256
@@ -37,8 +37,8 @@ class SetAside:
     positions : int64 `[n]`, ascending
         In the file, from 0.
     ids : `[n]`
-    labels : int64 `[n]`
-        Class indices; none of the classes where the label is the reason.
+    labels : as `Samples.labels`
+        Not all can be used: the label may be the reason.
     reasons : list of str, length n
     """
 
@@ -48,8 +48,6 @@ class SetAside:
     ids: NDArray[Any]
     labels: NDArray[Any]
     reasons: list[str]
-    tagged: bool = False
-    """Whether the labels are tags, one for each token."""
 
     def __len__(self) -> int:
         """Return the number of rows that were set aside."""
@@ -131,7 +129,6 @@ def set_aside(samples: Samples, reasons: Reasons) -> SetAside:
         samples.ids[positions],
         samples.labels[positions],
         [reasons[int(position)] for position in positions],
-        samples.tagged,
     )
 
 
@@ -142,21 +139,12 @@ def bad_labels(samples: Samples) -> dict[int, str]:
         return {}
     if samples.label_columns:
         return {int(line): "a label is neither 0 nor 1" for line in lines}
-    if samples.tagged:
-        return {int(line): "it has no list of tags, one for each word" for line in lines}
     if samples.label_column is None:
         # The labels of pairs are not kept beside their class indices.
         return dict.fromkeys(lines.tolist(), "its label is missing, or is not one of the classes")
     values = samples.source.take(lines.tolist())[samples.label_column]
-    if len(samples.classes) == 0:
-        return {
-            int(line): f"the target {_short(value)} is no finite number"
-            for line, value in zip(lines, values.tolist(), strict=True)
-        }
     return {
-        int(line): "the label is missing"
-        if pd.isna(value) or value == ""
-        else f"the label {_short(value)} is not one of the classes"
+        int(line): samples.kind.reason(value)
         for line, value in zip(lines, values.tolist(), strict=True)
     }
 
@@ -206,8 +194,3 @@ def _bad_text(value: Any, longest: int | None) -> str | None:
     if longest is not None and len(value) > longest:
         return f"the text has {len(value)} characters, more than {longest}"
     return None
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
+from dataaudit.flags.grades import flag_grades
 from dataaudit.flags.inputs import LabelledRows, References
 from dataaudit.flags.label_sets import flag_label_sets
 from dataaudit.flags.mislabels import flag_mislabels
@@ -34,6 +35,7 @@ class Flagger(Protocol):
 
 FLAGGERS: Mapping[str, Flagger] = {
     "classification": flag_mislabels,
+    "ordinal": flag_grades,
     "regression": flag_targets,
     "multi-label": flag_label_sets,
     "token-classification": flag_tags,

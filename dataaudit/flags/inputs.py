@@ -77,8 +77,6 @@ class LabelledRows:
     crosswise : Unseen or None
         For classes, what models say that were fitted without the sample; None where the model
         cannot be fitted anew.
-    doubts : sequence of str
-        What is known to be off with the trusted samples, in words.
     """
 
     ids: NDArray[Any]
@@ -92,7 +90,6 @@ class LabelledRows:
     unseen: Table | None = None
     crosswise: Unseen | None = None
     contradicted: NDArray[np.bool_] | None = None
-    doubts: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -54,12 +53,6 @@ class Doubts:
     least: float = 0.0
     most: float = 1.0
     flags_hold: bool = True
-
-    def joined(self, reasons: Sequence[str]) -> Doubts:
-        """Return these and further doubts about the trusted samples, which then prove nothing."""
-        if not reasons:
-            return self
-        return replace(self, reasons=(*self.reasons, *reasons), least=0.0, most=1.0)
 
     def applied(self, rate: Interval) -> Interval:
         """Return what can be said of a rate: what is proven, and no more where there is doubt."""

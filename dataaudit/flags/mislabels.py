@@ -41,7 +41,6 @@ def flag_mislabels(
     settings : FlagSettings
     """
     judgement, doubts = _judged(rows, references, settings)
-    doubts = doubts.joined(rows.doubts)
     if rows.contradicted is not None and rows.contradicted.any():
         judgement, doubts = _with_facts(judgement, doubts, rows.contradicted, settings)
     if not doubts.flags_hold and settings.budget is None:

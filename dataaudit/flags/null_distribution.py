@@ -8,6 +8,7 @@ are cut out of the calibration set first, since they would hide the leaks that l
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -222,12 +223,15 @@ def _fit_clean_tail(
     # On a scale of its own, so that large and small scores are fitted equally well.
     scale = float(distance.max())
     curve = 1.0
-    if len(np.unique(distance)) > 2:
-        curve, slope, level = np.polyfit(distance / scale, log_share, 2, w=weight)
-        curve, slope = curve / scale**2, slope / scale
-    if curve > 0:
-        slope, level = np.polyfit(distance / scale, log_share, 1, w=weight)
-        curve, slope = 0.0, slope / scale
+    with warnings.catch_warnings():
+        # Where points nearly coincide, the line through them is as good as any.
+        warnings.simplefilter("ignore", np.exceptions.RankWarning)
+        if len(np.unique(distance)) > 2:
+            curve, slope, level = np.polyfit(distance / scale, log_share, 2, w=weight)
+            curve, slope = curve / scale**2, slope / scale
+        if curve > 0:
+            slope, level = np.polyfit(distance / scale, log_share, 1, w=weight)
+            curve, slope = 0.0, slope / scale
     return Tail(start, float(level), float(min(slope, 0.0)), float(curve), duplicates)
 
 

@@ -82,11 +82,10 @@ def flag_tags(
             _of_tokens(table, len(rows.classes)) for table in (references.base, references.mirrored)
         )
         known = tag_signals(references.given_labels, base, mirrored), references.planted
-    carried = carriers(rows.labels, len(rows.classes))
     return flag_by_the_most_doubtful(
         rows.ids,
         rows.shown(rows.labels),
-        {str(name): carried[:, place] for place, name in enumerate(rows.classes)},
+        {str(name): carriers(rows.labels, place) for place, name in enumerate(rows.classes)},
         np.concatenate(signals),
         known,
         np.concatenate(losses),

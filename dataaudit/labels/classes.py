@@ -1,11 +1,9 @@
-"""Labels as class indices or targets; every row without a usable one is named."""
+"""Classes: one of several for each row, as its index; every row without a usable one is named."""
 
 from __future__ import annotations
 
-import math
 import unicodedata
 from collections.abc import Sequence
-from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -14,49 +12,35 @@ import yaml
 from numpy.typing import NDArray
 
 from dataaudit.errors import DataError
-
-SHOWN = 20
-"""At most this many values are listed in a message."""
-
-UNUSABLE = -1
-"""The class index of a label that is missing or is none of the classes, where that is allowed."""
-
-IGNORED = -2
-"""The class index of a label that says that its row is not to be judged (`ignore_label`)."""
+from dataaudit.inert import as_it_was
+from dataaudit.labels.kind import Kind, Labels, Names, Reading, counted
+from dataaudit.labels.values import (
+    IGNORED,
+    SHOWN,
+    UNUSABLE,
+    is_ignored,
+    is_missing,
+    listed,
+    meant,
+    named_row,
+    plain,
+    such_rows,
+)
 
 MOST_CLASSES = 100_000
 """A larger whole number is no class index; a list of that many classes would fill the memory."""
 
 
-def class_indices(
-    values: pd.Series,
-    ids: NDArray[Any],
-    *,
-    where: str,
-    classes: Sequence[str | int] | None,
-    names: Sequence[str] | None,
-    tolerate: bool = False,
-    ignore: str | int | None = None,
-) -> tuple[NDArray[np.int64], list[str | int]]:
+def class_indices(values: pd.Series, ids: NDArray[Any], where: str, reading: Reading) -> Labels:
     """Turn labels into positions in the list of classes.
 
     Parameters
     ----------
-    values : pandas.Series `[n]`
-        The labels as the file has them.
-    ids : `[n]`
-        Named in errors.
-    where : str
-        The file and the column, for errors.
-    classes : sequence of str or int, or None
-        The label values in the order of the model's outputs, where the user gave them.
-    names : sequence of str or None
-        The names the data itself stores for its classes, in its order: the folders of an image
-        folder (labels are names), the ClassLabel of a Hugging Face data set (labels are 0..C-1).
-    tolerate : bool
-        Whether labels that are missing or unknown become `UNUSABLE` instead of an error.
-    ignore : str, int or None
-        The value that becomes `IGNORED`.
+    values, ids, where, reading
+        As for `Kind.read`. The names that the data stores for its classes are the folders of an
+        image folder (labels are names), or the ClassLabel of a Hugging Face data set (labels are
+        0..C-1). Labels that are missing or unknown become `UNUSABLE` where that is tolerated, the
+        value to ignore becomes `IGNORED`.
 
     Returns
     -------
@@ -67,19 +51,25 @@ def class_indices(
     DataError
         When a label is missing or is none of the classes; when classes are needed and not given.
     """
+    classes, names = reading.classes, reading.stored_names
+    if reading.output_names is not None and classes in (None, reading.output_names):
+        classes = reading.output_names
+        # Names that are numbers themselves (stars from "1" to "5") are matched as they are.
+        if names is None and not any(name.lstrip("-").isdigit() for name in classes):
+            names = classes
     # A value of each kind once: data sets have millions of rows and few classes.
     try:
         codes, found = pd.factorize(values, use_na_sentinel=True)
     except TypeError as error:
         kind = _first_unhashable(values)
         raise DataError(f"{where}: labels must be text or numbers, found a {kind}") from error
-    distinct = [_plain(value) for value in found]
-    to_ignore = [code for code, value in enumerate(distinct) if _is_ignored(value, ignore)]
-    as_read = [None if _is_missing(value, names) else value for value in distinct]
+    distinct = [plain(value) for value in found]
+    to_ignore = [code for code, value in enumerate(distinct) if is_ignored(value, reading.ignore)]
+    as_read = [None if is_missing(value, names) else value for value in distinct]
     missing = [
         code for code, value in enumerate(as_read) if value is None and code not in to_ignore
     ]
-    if not tolerate or len(missing) == len(as_read):
+    if not reading.tolerate or len(missing) == len(as_read):
         _refuse_missing(codes, missing, ids, where, classes or ())
     for value in distinct:
         if not isinstance(value, str | int | float) and value is not None:
@@ -100,7 +90,7 @@ def class_indices(
     unknown = [
         code for code, index in enumerate(index_of) if index is None and code not in to_ignore
     ]
-    if unknown and not tolerate:
+    if unknown and not reading.tolerate:
         row = int(np.flatnonzero(np.isin(codes, unknown))[0])
         _refuse_unknown(as_read[codes[row]], row, ids, where, classes)
     # The last entry is for the code -1 of values that pandas takes for missing.
@@ -109,100 +99,6 @@ def class_indices(
     )
     table[to_ignore] = IGNORED
     return table[codes], list(classes)
-
-
-def targets(
-    values: pd.Series,
-    ids: NDArray[Any],
-    *,
-    where: str,
-    tolerate: bool = False,
-    ignore: str | int | None = None,
-) -> NDArray[np.float64]:
-    """Turn labels into regression targets.
-
-    Parameters
-    ----------
-    values, ids, where
-        As for `class_indices`.
-    tolerate : bool
-        Whether targets that cannot be used become NaN instead of an error.
-    ignore : str, int or None
-        The value that becomes minus infinity: its row is not to be judged.
-
-    Returns
-    -------
-    float64 `[n]`
-
-    Raises
-    ------
-    DataError
-        When a target is missing, is not a number, or is infinite.
-    """
-    try:
-        numeric = pd.to_numeric(values.astype(object), errors="coerce")
-        result = np.array(numeric, dtype=np.float64)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise DataError(f"{where}: expected a finite number in every row: {error}") from error
-    result[~np.isfinite(result)] = np.nan
-    if ignore is not None:
-        named = [_is_ignored(_plain(value), ignore) for value in values]
-        result[np.array(named, dtype=bool)] = -np.inf
-    wrong = np.flatnonzero(np.isnan(result))
-    if len(wrong) and (not tolerate or len(wrong) == len(result)):
-        row = int(wrong[0])
-        found = _plain(values.iloc[row])
-        what = "the target is missing" if _is_missing(found, None) else f"target {found!r}"
-        raise DataError(
-            f"{where}: {_row(row, ids)}: {what}; expected a finite number in every row"
-            f" ({_and_others(len(wrong))})"
-        )
-    return result
-
-
-def unusable(labels: NDArray[Any]) -> NDArray[np.bool_]:
-    """Tell which rows have a label that cannot be used, `[n]`; of any task."""
-    if labels.ndim == 2:
-        return np.asarray((labels == UNUSABLE).any(axis=1))
-    if np.issubdtype(labels.dtype, np.floating):
-        return np.asarray(np.isnan(labels))
-    return np.asarray(labels == UNUSABLE)
-
-
-def ignored(labels: NDArray[Any]) -> NDArray[np.bool_]:
-    """Tell which rows have a label that says not to judge them, `[n]`; of any task."""
-    if labels.ndim == 2:
-        return np.asarray((labels == IGNORED).any(axis=1))
-    if np.issubdtype(labels.dtype, np.floating):
-        return np.asarray(np.isneginf(labels))
-    return np.asarray(labels == IGNORED)
-
-
-def _is_ignored(value: Any, ignore: str | int | None) -> bool:
-    return ignore is not None and str(value) == str(ignore)
-
-
-def _plain(value: Any) -> Any:
-    """Return a NumPy or torch scalar as a Python value, and a whole float as an int."""
-    if hasattr(value, "item") and getattr(value, "size", 1) != 0:
-        try:
-            value = value.item()
-        except (TypeError, ValueError, RuntimeError):
-            return value
-    if isinstance(value, float | Decimal) and math.isfinite(value) and value == int(value):
-        return int(value)
-    return value
-
-
-def _is_missing(value: Any, names: Sequence[str] | None) -> bool:
-    """Tell whether a label says nothing: None, NaN, empty text, -1 beside stored names."""
-    if value is None or value is pd.NA or value is pd.NaT:
-        return True
-    if isinstance(value, str):
-        return value == ""
-    if isinstance(value, float | Decimal) and math.isnan(value):
-        return True
-    return names is not None and isinstance(value, int) and value == -1
 
 
 def _named(value: Any, names: Sequence[str]) -> Any:
@@ -300,8 +196,8 @@ def _refuse_missing(
         odd = next((known for known in classes if str(known) in words), None)
         hint = "" if odd is None else f"; beside numbers, {odd} in a text file is a missing one"
         raise DataError(
-            f"{where}: {_row(int(rows[0]), ids)}: the label is missing"
-            f" ({_and_others(len(rows))}); expected one in every row{hint}"
+            f"{where}: {named_row(int(rows[0]), ids)}: the label is missing"
+            f" ({such_rows(len(rows))}); expected one in every row{hint}"
         )
 
 
@@ -310,7 +206,7 @@ def _refuse_unknown(
 ) -> None:
     more = f", ... ({len(classes)} in all)" if len(classes) > SHOWN else ""
     message = (
-        f"{where}: {_row(row, ids)}: label {value!r} is not one of the classes"
+        f"{where}: {named_row(row, ids)}: label {value!r} is not one of the classes"
         f" [{_listed(list(classes))}{more}]"
     )
     if isinstance(value, int) and all(isinstance(known, str) for known in classes):
@@ -336,17 +232,6 @@ def _written_otherwise(value: str, classes: Sequence[str | int]) -> str | None:
     )
 
 
-def _row(row: int, ids: NDArray[Any]) -> str:
-    """Name a row by its position and, where it has another one, its id."""
-    identity = ids[row]
-    own = "" if isinstance(identity, np.int64) and identity == row else f" (id {identity!s})"
-    return f"row {row}{own}"
-
-
-def _and_others(count: int) -> str:
-    return "1 such row" if count == 1 else f"{count} such rows"
-
-
 def _first_unhashable(values: pd.Series) -> str:
     for value in values:
         try:
@@ -354,3 +239,54 @@ def _first_unhashable(values: pd.Series) -> str:
         except TypeError:
             return type(value).__name__
     return "mixture of types"
+
+
+def shown(labels: NDArray[np.int64], classes: Names) -> NDArray[Any]:
+    """Return the class values, `[n]`."""
+    return np.array(list(classes))[labels]
+
+
+def counts(labels: NDArray[np.int64], classes: Names, train: NDArray[Any]) -> list[tuple[str, int]]:
+    """Return the rows of each class."""
+    return counted(classes, np.bincount(labels, minlength=len(classes)))
+
+
+def typed(text: str, classes: Sequence[str], given: str) -> str:
+    """Return the class that a person typed."""
+    for candidate in (as_it_was(text), text):
+        if candidate in classes:
+            return candidate
+    more = f", ... ({len(classes)} in all)" if len(classes) > SHOWN else ""
+    raise ValueError(
+        f"{text!r} is none of the classes {listed(classes)}{more}{meant(text, classes)}"
+    )
+
+
+def corrected(after: str, before: str, value: Any, classes: Sequence[str]) -> int:
+    """Return the index of the class named `after`."""
+    return list(classes).index(after)
+
+
+def usable(labels: NDArray[np.int64], classes: Names) -> NDArray[np.bool_]:
+    """Tell which indices are those of a class, `[n]`."""
+    return np.asarray((labels >= 0) & (labels < len(classes)))
+
+
+def at_least_two(classes: Names) -> None:
+    """Raise a `ValueError` where there is nothing to tell apart."""
+    if len(classes) < 2:
+        raise ValueError("expected at least 2 classes")
+
+
+CLASSES = Kind(
+    read=class_indices,
+    shown=shown,
+    counts=counts,
+    typed=typed,
+    corrected=corrected,
+    usable=usable,
+    check_classes=at_least_two,
+    one_class=True,
+    probed=True,
+    indices=True,
+)

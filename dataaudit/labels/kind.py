@@ -1,113 +1,151 @@
-"""Labels read as the task asks, from one column, from several, or where there are none."""
+"""A kind of label: what the rest of the audit asks of it. The kinds stand in `by_task`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Never
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dataaudit.datasets.read_settings import TOKENS, ReadSettings
-from dataaudit.datasets.samples import Source
-from dataaudit.errors import DataError
-from dataaudit.labels.classes import class_indices, targets
-from dataaudit.labels.sets import sets_of_columns, sets_of_values
-from dataaudit.labels.tags import tags_of_values
+from dataaudit.inert import as_it_was
+from dataaudit.labels.values import ignored, is_missing, short, unusable
 
-Labels = tuple[NDArray[Any], Sequence[str | int]]
+Names = Sequence[str | int]
+"""Classes, in the order of the model's outputs."""
+Labels = tuple[NDArray[Any], Names]
 """The labels of all rows, as `Samples.labels` has them, and the classes."""
+Form = Literal["one choice", "several choices", "number", "text"]
 
 
-def labels_of_values(
-    values: pd.Series,
-    ids: NDArray[Any],
-    where: str,
-    settings: ReadSettings,
-    class_names: Sequence[str] | None,
-) -> Labels:
-    """Return labels and classes of one column, or of the labels of pairs.
+@dataclass(frozen=True)
+class Reading:
+    """How labels are read.
 
-    Parameters
+    Attributes
     ----------
-    values : pandas.Series `[n]`
-        The labels as the data has them.
-    ids : `[n]`
-        The row ids, for errors.
-    where : str
-        The source and the column, for errors.
-    settings : ReadSettings
-    class_names : sequence of str or None
-        The names the data stores for its classes, in its order.
-
-    Raises
-    ------
-    DataError
-        A label is missing or is no class, unless that is tolerated.
+    classes : sequence of str or int, or None
+        The label values in the order of the model's outputs, where the user gave them.
+    stored_names : sequence of str or None
+        The names that the data stores for its classes, in its order.
+    output_names : sequence of str or None
+        The names that the model has for its outputs, in their order.
+    separator : str
+        Between the labels of a text.
+    ignore : str, int or None
+        The label value that says that a row (or token) is not to be judged.
+    tolerate : bool
+        Whether labels that cannot be used are marked instead of refused.
     """
-    if settings.task == "regression":
-        read = targets(values, ids, where=where, tolerate=settings.tolerate, ignore=settings.ignore)
-        return read, []
-    if settings.task == "multi-label":
-        return sets_of_values(
-            values,
-            ids,
-            where=where,
-            classes=settings.classes,
-            separator=settings.separator,
-            ignore=settings.ignore,
-            tolerate=settings.tolerate,
-        )
-    if settings.task == TOKENS:
-        return tags_of_values(
-            values,
-            ids,
-            where=where,
-            classes=settings.classes or settings.output_names,
-            ignore=settings.ignore,
-            tolerate=settings.tolerate,
-        )
-    if settings.task == "classification":
-        classes, names = settings.classes, class_names
-        if settings.output_names is not None and classes in (None, settings.output_names):
-            classes = settings.output_names
-            # Names that are numbers themselves (stars from "1" to "5") are matched as they are.
-            if names is None and not any(name.lstrip("-").isdigit() for name in classes):
-                names = classes
-        return class_indices(
-            values,
-            ids,
-            where=where,
-            classes=classes,
-            names=names,
-            tolerate=settings.tolerate,
-            ignore=settings.ignore,
-        )
-    raise ValueError(f"task: no labels are read for {settings.task!r}")
+
+    classes: Names | None = None
+    stored_names: Sequence[str] | None = None
+    output_names: Sequence[str] | None = None
+    separator: str = "|"
+    ignore: str | int | None = None
+    tolerate: bool = False
 
 
-def labels_of_columns(
-    table: pd.DataFrame, ids: NDArray[Any], where: str, settings: ReadSettings
-) -> Labels:
-    """Return the label sets of 0/1 columns; the classes are their names, or as the caller has them.
+def _same(written: str, label: str) -> bool:
+    return label in (written, as_it_was(written))
 
-    Raises
-    ------
-    DataError
-        There are more or fewer classes than columns; a value is neither 0 nor 1.
+
+def _usable(labels: NDArray[Any], classes: Names) -> NDArray[np.bool_]:
+    return ~(unusable(labels) | ignored(labels))
+
+
+def _reason(value: Any) -> str:
+    if is_missing(value, None):
+        return "the label is missing"
+    return f"the label {short(value)} is not one of the classes"
+
+
+def _any_classes(classes: Names) -> None:
+    """Accept all."""
+
+
+def _never(*arguments: Any) -> Never:
+    raise ValueError("the rows have no labels")
+
+
+def _as_they_are(labels: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+    return list(labels)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a kind of label is.
+
+    Attributes
+    ----------
+    read : callable
+        (values `[n]`, ids `[n]`, where, `Reading`) -> `Labels`; a `DataError` names `where` and
+        the first row that cannot be read.
+    shown : callable
+        (labels, classes) -> what tables show, `[n]`: class values, numbers, or text.
+    counts : callable
+        (labels, classes, labels of the training rows) -> (name, rows) of each class or range.
+    typed : callable
+        (text, classes, given label as text) -> what a person typed, as tables show it; raises a
+        `ValueError` that says what is wrong.
+    corrected : callable
+        (new label as text, given label as text, value in the file, classes) -> the new label: a
+        class index where `one_class`, else a value that the file can hold.
+    read_columns : callable or None
+        As `read`, from a table of several columns; None where there is one column.
+    usable : callable
+        (labels, classes) -> bool `[n]`: whether `shown` has something to show.
+    reason : callable
+        (value in the file) -> why it cannot be used.
+    same : callable
+        (label as another program wrote it, label as tables show it) -> whether it is the same.
+    check_classes : callable
+        Raises a `ValueError` where the user's classes cannot be told apart or are too few.
+    alike : callable
+        Labels of several splits -> the same, all of one width.
+    form : "one choice", "several choices", "number" or "text"
+        How a person is asked for one.
+    several : bool
+        Whether a row has several labels.
+    one_class : bool
+        Whether a label is one class index.
+    probed : bool
+        Whether models that were fitted without a row may judge it: probes, and fits in folds.
+    indices : bool
+        Whether labels are class indices, so that the model's outputs tell how many there are.
+    per_word : bool
+        Whether a row has a label for each of its words.
+    repeats : bool
+        Whether rows commonly share a label, so that others with the same one can be shown.
+    has_classes : bool
+    ordered : bool
+        Whether the order of the classes means something, so that the user has to say it.
     """
-    if settings.classes is not None and len(settings.classes) != table.shape[1]:
-        raise DataError(
-            f"{where}: {table.shape[1]} label columns, but classes: names "
-            f"{len(settings.classes)}; expected as many, in the same order"
-        )
-    members = sets_of_columns(
-        table, ids, where=where, ignore=settings.ignore, tolerate=settings.tolerate
-    )
-    return members, list(table.columns) if settings.classes is None else list(settings.classes)
+
+    read: Callable[[pd.Series, NDArray[Any], str, Reading], Labels]
+    shown: Callable[[NDArray[Any], Names], NDArray[Any]]
+    counts: Callable[[NDArray[Any], Names, NDArray[Any]], list[tuple[str, int]]]
+    typed: Callable[[str, Sequence[str], str], str] = _never
+    corrected: Callable[[str, str, Any, Sequence[str]], Any] = _never
+    read_columns: Callable[[pd.DataFrame, NDArray[Any], str, Reading], Labels] | None = None
+    usable: Callable[[NDArray[Any], Names], NDArray[np.bool_]] = _usable
+    reason: Callable[[Any], str] = _reason
+    same: Callable[[str, str], bool] = _same
+    check_classes: Callable[[Names], None] = _any_classes
+    alike: Callable[[Sequence[NDArray[Any]]], list[NDArray[Any]]] = _as_they_are
+    form: Form = "one choice"
+    several: bool = False
+    one_class: bool = False
+    probed: bool = False
+    indices: bool = False
+    per_word: bool = False
+    repeats: bool = True
+    has_classes: bool = True
+    ordered: bool = False
 
 
-def no_labels(source: Source) -> Labels:
-    """Return a label 0 for each row, and no classes."""
-    return np.zeros(len(source), dtype=np.int64), []
+def counted(classes: Names, rows: Iterable[Any]) -> list[tuple[str, int]]:
+    """Return `Kind.counts` of the rows of each class."""
+    return [(str(name), int(count)) for name, count in zip(classes, rows, strict=True)]

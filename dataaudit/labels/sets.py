@@ -16,7 +16,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dataaudit.errors import DataError
-from dataaudit.labels.classes import IGNORED, UNUSABLE
+from dataaudit.inert import as_it_was
+from dataaudit.labels.kind import Kind, Labels, Names, Reading, counted
+from dataaudit.labels.lists import places_of
+from dataaudit.labels.values import IGNORED, UNUSABLE, is_ignored, listed, meant
 
 SEPARATOR = "|"
 NO_LABEL = "(none)"
@@ -52,44 +55,42 @@ def from_text(text: str, classes: Sequence[str | int]) -> Members:
     return members
 
 
-def sets_of_columns(
-    table: pd.DataFrame,
-    ids: NDArray[Any],
-    *,
-    where: str,
-    ignore: Any = None,
-    tolerate: bool = False,
-) -> Members:
-    """Turn 0/1 columns into sets.
+def sets_of_columns(table: pd.DataFrame, ids: NDArray[Any], where: str, reading: Reading) -> Labels:
+    """Turn 0/1 columns into sets; the classes are their names, or as the caller has them.
 
     Parameters
     ----------
     table : pandas.DataFrame `[rows, L]`
-        One column for each label: 0, 1, false or true.
-    ids : `[rows]`
-        Named in errors.
-    where : str
-        The file, for errors.
-    ignore : value or None
-        A row with this value in any of the columns is not judged.
-    tolerate : bool
-        Whether rows with another value are left to be set aside.
+        One column for each label: 0, 1, false or true. A row with another value in any of them
+        is marked where that is tolerated.
+    ids, where, reading
+        As for `Kind.read`.
+
+    Returns
+    -------
+    int8 `[rows, L]`, and the classes
 
     Raises
     ------
     DataError
-        A value is neither 0 nor 1.
+        There are more or fewer classes than columns; a value is neither 0 nor 1.
     """
+    names = list(table.columns) if reading.classes is None else list(reading.classes)
+    if len(names) != table.shape[1]:
+        raise DataError(
+            f"{where}: {table.shape[1]} label columns, but classes: names {len(names)}; expected "
+            "as many, in the same order"
+        )
     members = np.zeros(table.shape, dtype=np.int8)
     ignored = np.zeros(len(table), dtype=bool)
     bad = np.zeros(len(table), dtype=bool)
     for place, name in enumerate(table.columns):
         values = table[name]
-        if ignore is not None:
-            ignored |= (values.astype(str) == str(ignore)).to_numpy()
+        if reading.ignore is not None:
+            ignored |= (values.astype(str) == str(reading.ignore)).to_numpy()
         numbers = pd.to_numeric(values.astype(object), errors="coerce").to_numpy(np.float64)
         wrong = ~np.isin(numbers, (0.0, 1.0))
-        if (wrong & ~ignored).any() and not tolerate:
+        if (wrong & ~ignored).any() and not reading.tolerate:
             row = int(np.flatnonzero(wrong & ~ignored)[0])
             raise DataError(
                 f"{where}: column {name!r}: row {row} (id {ids[row]}): found "
@@ -99,32 +100,20 @@ def sets_of_columns(
         members[:, place] = np.where(wrong, 0, numbers)
     members[bad] = UNUSABLE
     members[ignored] = IGNORED
-    return members
+    return members, names
 
 
-def sets_of_values(
-    values: pd.Series,
-    ids: NDArray[Any],
-    *,
-    where: str,
-    classes: Sequence[str | int] | None,
-    separator: str = SEPARATOR,
-    ignore: Any = None,
-    tolerate: bool = False,
-) -> tuple[Members, list[str | int]]:
+def sets_of_values(values: pd.Series, ids: NDArray[Any], where: str, reading: Reading) -> Labels:
     """Turn lists of labels, or texts of labels with a separator between them, into sets.
 
     Parameters
     ----------
     values : pandas.Series `[rows]`
         Lists or arrays of labels; texts such as `a|c` or `["a", "c"]`, where an empty one has no
-        label. Labels are class values, or positions where the classes are numbers 0..L-1.
-    ids, where, ignore, tolerate
-        As for `sets_of_columns`.
-    classes : sequence of str or int, or None
-        The labels in the order of the model's outputs; may be None where they are whole numbers.
-    separator : str
-        Of texts.
+        label. Labels are class values, or positions where the classes are numbers 0..L-1. A row
+        that is the value to ignore, or has it among its labels, is not judged.
+    ids, where, reading
+        As for `Kind.read`.
 
     Returns
     -------
@@ -135,37 +124,29 @@ def sets_of_values(
     DataError
         A row has no list of labels, or one that is none of the classes; classes are needed.
     """
-    found: list[list[Any] | None] = []
-    ignored = np.zeros(len(values), dtype=bool)
-    for row, value in enumerate(values.tolist()):
-        labels = _labels(value, separator)
-        if ignore is not None and (
-            str(value) == str(ignore) or (labels is not None and str(ignore) in map(str, labels))
-        ):
-            ignored[row], labels = True, []
-        if labels is None and not tolerate:
-            raise DataError(
-                f"{where}: row {row} (id {ids[row]}): found {_short(value)}; expected a list of "
-                f"labels, or text with {separator!r} between labels (task multi-label)"
-            )
-        found.append(labels)
-    known = list(classes) if classes is not None else _numbered(found, where)
-    places = {str(name): place for place, name in enumerate(known)}
-    members = np.zeros((len(found), len(known)), dtype=np.int8)
-    for row, labels in enumerate(found):
-        unknown = None if labels is None else next((x for x in labels if str(x) not in places), ...)
-        if labels is None or unknown is not ...:
-            if not tolerate:
-                shown = ", ".join(map(str, known[:20]))
-                raise DataError(
-                    f"{where}: row {row} (id {ids[row]}): label {unknown!r} is not one of the "
-                    f"classes [{shown}]"
-                )
-            members[row] = UNUSABLE
-            continue
-        members[row, [places[str(label)] for label in labels]] = 1
-    members[ignored] = IGNORED
-    return members, known
+
+    def parse(value: Any) -> list[Any] | None:
+        return _labels(value, reading.separator)
+
+    def is_judged(value: Any) -> bool:
+        return not any(
+            is_ignored(found, reading.ignore) for found in (value, *(parse(value) or ()))
+        )
+
+    judged = np.ones(len(values), dtype=bool)
+    if reading.ignore is not None:
+        judged[:] = [is_judged(value) for value in values.tolist()]
+    expected = (
+        f"a list of labels, or text with {reading.separator!r} between labels (task multi-label)"
+    )
+    found, classes = places_of(
+        values.where(judged, NO_LABEL), ids, where, reading, parse, "label", expected
+    )
+    members = np.zeros((len(found), len(classes)), dtype=np.int8)
+    for row, places in enumerate(found):
+        members[row, slice(None) if places is None else places] = UNUSABLE if places is None else 1
+    members[~judged] = IGNORED
+    return members, classes
 
 
 def _labels(value: Any, separator: str) -> list[Any] | None:
@@ -192,18 +173,52 @@ def _labels(value: Any, separator: str) -> list[Any] | None:
     return None
 
 
-def _numbered(found: Sequence[list[Any] | None], where: str) -> list[str | int]:
-    """Return 0..L-1 for labels that are whole numbers, or raise with the line to add."""
-    names = {str(label) for labels in found if labels is not None for label in labels}
-    if names and all(name.isdecimal() for name in names):
-        return list(range(max(map(int, names)) + 1))
-    shown = ", ".join(sorted(names)[:20])
-    raise DataError(
-        f"{where}: labels are text; add the line `classes: [{shown}]`, in the order of the "
-        "model's outputs"
-    )
+def shown(labels: Members, classes: Names) -> NDArray[Any]:
+    """Return the sets as text, `[n]`."""
+    return np.array([as_text(members, classes) for members in labels], dtype=object)
 
 
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+def counts(labels: Members, classes: Names, train: NDArray[Any]) -> list[tuple[str, int]]:
+    """Return the rows that carry each label."""
+    return counted(classes, (labels > 0).sum(axis=0))
+
+
+def typed(text: str, classes: Sequence[str], given: str) -> str:
+    """Return the set that a person typed."""
+    try:
+        members = from_text(as_it_was(text), classes)
+    except ValueError as error:
+        name = str(error)
+        raise ValueError(
+            f"{name!r} in {text!r} is none of the labels {listed(classes)}; expected labels with "
+            f"{SEPARATOR!r} between them, or {NO_LABEL}{meant(name, classes)}"
+        ) from None
+    return as_text(members, classes)
+
+
+def corrected(after: str, before: str, value: Any, classes: Sequence[str]) -> tuple[str, ...]:
+    """Return the labels of the set."""
+    return tuple(name for name in after.split(SEPARATOR) if name != NO_LABEL)
+
+
+def can_be_told_apart(classes: Names) -> None:
+    """Raise a `ValueError` where a name would be mistaken in the text of a set."""
+    for name in map(str, classes):
+        if SEPARATOR in name or name in ("", NO_LABEL) or name != name.strip():
+            raise ValueError(
+                f"{name!r} cannot be told apart in a set such as a|c; expected names "
+                "without | and outer spaces, other than (none)"
+            )
+
+
+SETS = Kind(
+    read=sets_of_values,
+    read_columns=sets_of_columns,
+    shown=shown,
+    counts=counts,
+    typed=typed,
+    corrected=corrected,
+    check_classes=can_be_told_apart,
+    form="several choices",
+    several=True,
+)

@@ -1,9 +1,8 @@
-"""Rows that repeat each other, value for value: facts about labels that need no model."""
+"""Rows that repeat each other, value for value, under several labels: one at least is wrong."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from hashlib import blake2b
 from typing import Any
 
@@ -19,46 +18,21 @@ MOST_NATURAL = 0.05
 such as age and sex are shared by people who differ."""
 
 
-@dataclass(frozen=True)
-class Repeats:
-    """What repeats what.
+def contradicted(train: Samples) -> NDArray[np.bool_]:
+    """Tell which rows have a label that identical rows outvote, bool `[rows]`.
 
-    Attributes
-    ----------
-    contradicted : bool `[rows]`
-        Rows whose label is outvoted by identical rows; of a tie, all but the first label's.
-    trusted : int
-        Trusted samples that are identical to a training row.
-    expected : float
-        How many would be, if trusted samples repeated rows as often as rows repeat each other.
-    """
-
-    contradicted: NDArray[np.bool_]
-    trusted: int = 0
-    expected: float = 0.0
-
-
-def find_repeats(train: Samples, held_out: Samples | None) -> Repeats:
-    """Find rows of one content under several labels, and trusted samples that are rows.
+    Of a tie, all but the first label count.
 
     Parameters
     ----------
     train : Samples
         With one class for each row.
-    held_out : Samples or None
     """
-    columns = _columns(train, held_out)
-    keys = np.array(list(_keys(train, columns)), dtype=object)
+    keys = np.array(list(_keys(train)), dtype=object)
     groups, sizes = np.unique(keys, return_inverse=True, return_counts=True)[1:]
-    natural = float((sizes[groups] > 1).mean())
-    contradicted = np.zeros(len(keys), dtype=bool)
-    if natural <= MOST_NATURAL or train.modality != "table":
-        contradicted = outvoted(groups, train.labels)
-    if held_out is None:
-        return Repeats(contradicted)
-    known = set(keys.tolist())
-    trusted = sum(key in known for key in _keys(held_out, columns))
-    return Repeats(contradicted, trusted, natural * len(held_out))
+    if train.modality == "table" and (sizes[groups] > 1).mean() > MOST_NATURAL:
+        return np.zeros(len(keys), dtype=bool)
+    return outvoted(groups, train.labels)
 
 
 def outvoted(groups: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -77,22 +51,15 @@ def outvoted(groups: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[np
     return np.array([best[group] != label for group, label in zip(groups, labels, strict=True)])
 
 
-def _columns(train: Samples, held_out: Samples | None) -> Sequence[str]:
-    if train.content_column is not None:
-        return [train.content_column]
-    shared = [name for name in train.take([0]).frame.columns if name not in train.special_columns()]
-    if held_out is None:
-        return shared
-    known = held_out.take([0]).frame.columns
-    return [name for name in shared if name in known]
-
-
-def _keys(samples: Samples, columns: Sequence[str]) -> Iterator[bytes]:
+def _keys(samples: Samples) -> Iterator[bytes]:
+    """Yield 16 bytes for each row that two rows share only if their content is the same."""
+    special = samples.special_columns()
     for batch in samples.batches(ROWS_PER_READ):
-        parts = [[_as_bytes(value) for value in batch.frame[name]] for name in columns]
-        for values in zip(*parts, strict=True):
+        names = [samples.content_column] if samples.content_column else batch.frame.columns
+        columns = [batch.frame[name] for name in names if name not in special]
+        for values in zip(*columns, strict=True):
             digest = blake2b(digest_size=16)
-            for value in values:
+            for value in map(_as_bytes, values):
                 digest.update(len(value).to_bytes(8, "little") + value)
             yield digest.digest()
 

@@ -14,7 +14,6 @@ from dataaudit.inputs import Loaded
 from dataaudit.mirror.plan import FEWEST_REFERENCES, EffortName, Plan, make_plan
 from dataaudit.mirror.references import most_passes
 from dataaudit.models.trained import forward
-from dataaudit.tasks import Classification
 
 EFFORT_NAMES: Sequence[EffortName] = ("quick", "standard", "thorough")
 AFFORDABLE = {"cpu": 2e15}
@@ -61,7 +60,7 @@ def by_probes(loaded: Loaded, config: AuditConfig, effort: EffortName) -> bool:
     Where nothing is known of that, or nothing is trusted, the last layer alone learns again.
     """
     asked = effort == "quick" and config.mirror.kind != "head"
-    known = loaded.model.initial is not None and isinstance(loaded.task, Classification)
+    known = loaded.model.initial is not None and loaded.train.kind.probed
     trusted = 0 if loaded.held_out is None else len(loaded.held_out)
     return asked and known and trusted >= FEWEST_REFERENCES
 

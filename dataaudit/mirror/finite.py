@@ -3,7 +3,7 @@
 The Mirrored Influence Hypothesis (Ko et al., CVPR 2024, arXiv 2402.08922) swaps the roles of
 training row and query: the change of a row's loss after the model has learned (or unlearned) a
 query mirrors the influence that the row had on the query. This module takes the steps; the
-rows' losses need forward passes only (`dataaudit.engines`).
+rows' losses need forward passes only (`dataaudit.scoring`).
 """
 
 from __future__ import annotations

@@ -144,7 +144,7 @@ def make_plan(loaded: Loaded, config: AuditConfig, effort_name: EffortName = "st
     passes, keep, mirrors = (
         (effort.image_passes, 0.5, 1) if augment else (PASSES, 0.25, effort.mirrors)
     )
-    fewest = FEWEST_STEPS if loaded.train.labels.ndim == 1 else FEWEST_STEPS_FOR_SETS
+    fewest = FEWEST_STEPS_FOR_SETS if loaded.train.kind.several else FEWEST_STEPS
     steps = mirror.steps or int(
         np.clip(round(passes * len(rows) / batch_size), fewest, effort.most_steps)
     )

@@ -27,6 +27,5 @@ class EstimatorModel:
 
     def trained(self, train: Samples, preprocess: Preprocess | None, seed: int) -> TrainedModel:
         """Return the model; see `ModelAdapter`."""
-        # Only targets come without classes.
-        adapt = trained_model if train.classes else trained_regressor
+        adapt = trained_model if train.kind.has_classes else trained_regressor
         return adapt(self.estimator, preprocess, train, seed)

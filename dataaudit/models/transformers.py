@@ -70,7 +70,7 @@ class TransformersModel:
         where = f"model.path: {folder}"
         model, tokenizer = load_folder(folder, _kind(folder), where)
         problem = getattr(model.config, "problem_type", None)
-        if problem in ("regression", "multi_label_classification"):
+        if problem not in (None, "single_label_classification"):
             raise ModelError(
                 f"{where}: its problem_type is {problem}; expected a classifier with one class "
                 "for each text"
@@ -124,8 +124,8 @@ class TransformersModel:
     def trained(self, train: Samples, preprocess: Preprocess | None, seed: int) -> TrainedModel:
         """Return the model; see `ModelAdapter`."""
         tags_tokens = type(self.model).__name__.endswith(TOKENS)
-        if train.tagged != tags_tokens:
-            expected = TOKENS if train.tagged else TEXTS
+        if train.kind.per_word != tags_tokens:
+            expected = TOKENS if train.kind.per_word else TEXTS
             raise ModelError(
                 f"the model is a {type(self.model).__name__}; expected one that ends in {expected} "
                 f"for task {train.task}"

@@ -12,6 +12,9 @@ from typing import TypeVar
 
 from markupsafe import Markup
 
+from dataaudit.labels.by_task import KINDS
+from dataaudit.labels.kind import Kind
+from dataaudit.labels.sets import SETS
 from dataaudit.report import formats
 from dataaudit.report.data import (
     AuditReport,
@@ -91,7 +94,7 @@ def page_data(report: AuditReport, stops: Sequence[Stop]) -> dict[str, object]:
         "task": report.identity.task,
         "hash": next((item.sha256 for item in report.identity.splits if item.role == "train"), ""),
         "labels": [[shown, text] for text, shown in ordered],
-        "classes": len(_classes(report)) if report.identity.task == "classification" else 0,
+        "classes": len(_classes(report)) if _kind(report).one_class else 0,
         "signals": [formats.words(name) for name in names],
         "notes": list(notes),
         "samples": [compact_sample(report.samples[key]) for key in keys],
@@ -194,10 +197,15 @@ def all_labels(report: AuditReport) -> list[tuple[str, str]]:
 
 def _classes(report: AuditReport) -> list[Label]:
     """Return the classes in the order of the model's outputs."""
-    if report.identity.task == "regression":
+    if not _kind(report).has_classes:
         return []
     counts = report.composition.counts
     return list(dict.fromkeys(item.label for item in counts if item.split == "train"))
+
+
+def _kind(report: AuditReport) -> Kind:
+    # A file may name a task of a later version.
+    return KINDS.get(report.identity.task, SETS)
 
 
 def _by_suspect(pairs: Iterable[LeakPair]) -> list[list[LeakPair]]:

@@ -7,12 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from dataaudit.corrections.tags import corrected_tags
 from dataaudit.datasets.changes import Changes
 from dataaudit.datasets.rewriting import discard, refuse_unfit_target, write_corrected
 from dataaudit.datasets.samples import Samples
 from dataaudit.errors import DataError
-from dataaudit.labels.sets import NO_LABEL, SEPARATOR
 from dataaudit.report.data import AuditReport, Decision, Review
 from dataaudit.report.render import render
 from dataaudit.report.review_words import review_lines
@@ -153,25 +151,13 @@ def _changes(audit: FinishedAudit, samples: Samples, decided: Sequence[Decided])
 
 
 def _new_labels(audit: FinishedAudit, samples: Samples, decided: Sequence[Decided]) -> Changes:
-    new = {item.position: item.after for item in decided if item.outcome == "relabel"}
-    if audit.task == "regression":
-        return Changes.to_values({position: float(text) for position, text in new.items()})
-    if audit.task == "multi-label":
-        sets = {
-            position: tuple(name for name in text.split(SEPARATOR) if name != NO_LABEL)
-            for position, text in new.items()
-        }
-        return Changes.to_values(sets)
-    if audit.task == "token-classification":
-        given = {item.position: item.before for item in decided}
-        values = samples.source.take(list(new))[samples.label_column]
-        tags = {
-            position: corrected_tags(value, given[position], new[position], audit.classes)
-            for position, value in zip(new, values, strict=True)
-        }
-        return Changes.to_values(tags)
-    classes = {name: position for position, name in enumerate(audit.classes)}
-    return Changes.of({position: classes[name] for position, name in new.items()})
+    new = {item.position: item for item in decided if item.outcome == "relabel"}
+    values = samples.source.take(list(new))[samples.label_column]
+    corrected = {
+        position: samples.kind.corrected(item.after, item.before, value, audit.classes)
+        for (position, item), value in zip(new.items(), values, strict=True)
+    }
+    return Changes.of(corrected) if samples.kind.one_class else Changes.to_values(corrected)
 
 
 def _write_report(directory: Path, report: AuditReport) -> None:

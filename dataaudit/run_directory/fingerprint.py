@@ -15,7 +15,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import dataaudit
 from dataaudit.config import AuditConfig
 from dataaudit.inputs import AuditInputs
 from dataaudit.run_directory.manifest import versions
@@ -136,7 +135,7 @@ def _modules_of(folder: Path) -> Iterator[ModuleType]:
 
 
 def _own_code() -> str:
-    folder = Path(dataaudit.__file__).parent
+    folder = Path(__file__).parent.parent
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*.py")):
         digest.update(f"{path.relative_to(folder).as_posix()}\n".encode())

@@ -18,6 +18,8 @@ from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Role, Samples
 from dataaudit.datasets.shard_paths import shard_paths
 from dataaudit.errors import DataAuditError, DataError, RunDirectoryError
+from dataaudit.labels.by_task import KINDS
+from dataaudit.labels.kind import Kind
 from dataaudit.labels.sets import SEPARATOR
 from dataaudit.report.data import AuditReport
 from dataaudit.report.result import AuditResult
@@ -99,7 +101,7 @@ class FinishedAudit:
     @property
     def classes(self) -> list[str]:
         """The classes as text, in the order of the model's outputs; none of a regression."""
-        if self.task == "regression":
+        if not self.kind.has_classes:
             return []
         counts = self.report.composition.counts
         return [str(item.label) for item in counts if item.split == "train"]
@@ -108,6 +110,11 @@ class FinishedAudit:
     def task(self) -> str:
         """The audit's task."""
         return self.report.identity.task
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of label."""
+        return KINDS[self.task]
 
     @property
     def tolerates_bad_rows(self) -> bool:

@@ -14,6 +14,7 @@ from dataaudit.config_errors import refuse_unread
 from dataaudit.datasets.samples import Role
 from dataaudit.errors import ConfigError, RunDirectoryError
 from dataaudit.inputs import Loaded
+from dataaudit.labels.by_task import KINDS
 from dataaudit.mirror.plan import Plan
 from dataaudit.mirror.relearn import Mirror, relearn
 from dataaudit.mirror.stored import from_bytes, to_bytes
@@ -69,7 +70,7 @@ FEATURES = "features"
 def run_file(
     audit_yaml: Path, out: Path, *, overwrite: bool = False, resume: bool = False
 ) -> AuditResult:
-    """Run the audit that an `audit.yaml` describes; what `dataaudit run` does.
+    """Run the audit that an `audit.yaml` describes; what `dataaudit run` does for labels.
 
     Parameters
     ----------
@@ -88,11 +89,8 @@ def run_file(
         The input or the directory cannot be used; the message says what and where.
     """
     config = load_config(audit_yaml)
+    _refuse_generative(config)
     folder = audit_yaml.resolve().parent
-    if config.task in GENERATIVE:
-        from dataaudit.studies.tracing.api import trace_config
-
-        return trace_config(config, folder, out, overwrite, resume, audit_yaml)
     refuse_unread(audit_yaml, config, READ, f"an audit of task {config.task}")
     with RunDirectory(out, overwrite=overwrite, resume=resume) as directory:
         clock = Clock(whole=Whole(WORK))
@@ -164,8 +162,7 @@ def audit(
         The input cannot be used; the message says what and where.
     """
     config = config_from_python(label, id, settings, group)
-    if config.task in GENERATIVE:
-        raise ConfigError(f"task: {config.task} is not audited but traced: call dataaudit.trace()")
+    _refuse_generative(config)
     refuse_unread("audit()", config, READ, f"an audit of task {config.task}")
     if resume and out is None:
         raise ConfigError("resume: needs `out`, the directory of the interrupted audit")
@@ -178,6 +175,11 @@ def audit(
         with clock.stage("load"):
             loaded = load_objects(model, splits, preprocess, config, initial, trusting=True)
         return _run(loaded, config, directory, None, clock)
+
+
+def _refuse_generative(config: AuditConfig) -> None:
+    if config.task in GENERATIVE:
+        raise ConfigError(f"task: {config.task} is not audited but traced: call dataaudit.trace()")
 
 
 def render_again(directory: Path) -> Path:
@@ -209,8 +211,9 @@ def _run(
     made_from = fingerprint.of_inputs(config)
     if directory.finished_before:
         return read_again(directory.path, made_from)
-    refuse_worse_than_chance(loaded)
     steps, engine = directory.begin(fingerprint), make_engine(config)
+    # After the directory has said whether this is the audit that was interrupted there.
+    refuse_worse_than_chance(loaded)
     with clock.stage("mirror"):
         # Learning again, leaks and evidence take rows at random, many times over.
         loaded = loaded.quick_to_take(steps.folder)
@@ -230,7 +233,7 @@ def _run(
         )
         page = render(report)
     aside = loaded.set_aside
-    rows = with_unjudged_rows(mislabels.table, aside["train"], list(loaded.train.classes))
+    rows = with_unjudged_rows(mislabels.table, aside["train"], loaded.train)
     pairs = no_pairs(loaded)
     if contamination is not None:
         pairs = with_unjudged_suspects(contamination.table, aside["suspects"])
@@ -255,9 +258,9 @@ def _work(plan: Plan, loaded: Loaded) -> dict[str, float]:
 
 
 def _may_set_aside(config: AuditConfig) -> bool:
-    # A row of tokens may have none to be judged, whatever is ignored.
-    may_ignore = config.ignore_label is not None or config.task == "token-classification"
-    return config.bad_rows.asked or may_ignore
+    # A row of words may have none to be judged, whatever is ignored.
+    per_word = KINDS[config.task].per_word
+    return config.bad_rows.asked or config.ignore_label is not None or per_word
 
 
 def _mirror(loaded: Loaded, plan: Plan, steps: Steps) -> Mirror:

@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from dataaudit.datasets.samples import Samples
 from dataaudit.inputs import Loaded
-
-RANGES = 4
-"""Ranges that targets are counted in, with equally many training rows each."""
 
 
 def composition(loaded: Loaded) -> pd.DataFrame:
@@ -26,7 +19,7 @@ def composition(loaded: Loaded) -> pd.DataFrame:
         {"split": samples.role, "class": name, "rows": count}
         for samples in splits
         if samples.labelled
-        for name, count in _counts(samples, loaded.train)
+        for name, count in samples.kind.counts(samples.labels, samples.classes, loaded.train.labels)
     ]
     return pd.DataFrame(lines, columns=["split", "class", "rows"])
 
@@ -45,23 +38,3 @@ def missing_values(samples: Samples, block: int = 4096) -> dict[str, int] | None
         for name in [name for name in frame.columns if name not in special]:
             totals[str(name)] = totals.get(str(name), 0) + int(frame[name].isna().sum())
     return {name: count for name, count in totals.items() if count}
-
-
-def _counts(samples: Samples, train: Samples) -> list[tuple[str, int]]:
-    names = [str(name) for name in samples.classes]
-    if samples.labels.ndim == 2:
-        counts = samples.carried().sum(axis=0)
-    elif names:
-        counts = np.bincount(samples.labels, minlength=len(names))
-    else:
-        edges = np.unique(np.quantile(train.labels, np.linspace(0, 1, RANGES + 1)[1:-1]))
-        names = _range_names(edges)
-        places = np.searchsorted(edges, samples.labels, side="right")
-        counts = np.bincount(places, minlength=len(names))
-    return [(name, int(count)) for name, count in zip(names, counts, strict=True)]
-
-
-def _range_names(edges: NDArray[np.float64]) -> list[str]:
-    texts = [f"{edge:.4g}" for edge in edges]
-    between = [f"{low} to {high}" for low, high in pairwise(texts)]
-    return [f"below {texts[0]}", *between, f"{texts[-1]} or more"]

@@ -152,8 +152,7 @@ def _look_alikes(
     held_out: Samples, features: Features, held_out_features: Features
 ) -> list[list[str]]:
     """Return the labels of the trusted samples most alike, whatever they are, nearest first."""
-    classes = len(held_out.classes) > 0 and not held_out.tagged and held_out.task != "multi-label"
-    if not classes or features.shape[1] == 0 or len(held_out_features) == 0:
+    if not held_out.kind.one_class or features.shape[1] == 0 or len(held_out_features) == 0:
         return [[] for _ in features]
     shown = [_label_text(label) for label in held_out.label_values()]
     labels = []
@@ -170,7 +169,7 @@ def _likeliest(train: Samples, predictions: Features) -> list[list[tuple[str | i
     Models that learned nothing again left no predictions.
     """
     classes = list(train.classes)
-    one_of_them = train.task == "classification" and predictions.shape[1] == len(classes)
+    one_of_them = train.kind.one_class and predictions.shape[1] == len(classes)
     if not one_of_them or not np.isfinite(predictions).all():
         return [[] for _ in predictions]
     order = np.argsort(-predictions, axis=1, kind="stable")[:, :LIKELIEST]
@@ -255,13 +254,12 @@ def _against(
     shown = [_label_text(label) for label in labels]
     chosen: list[NDArray[np.int64]] = []
     notes: list[str] = []
-    any_will_do = len(held_out.classes) == 0 or held_out.tagged
     for start in range(0, len(features), LINES_AT_ONCE):
         alike = features[start : start + LINES_AT_ONCE] @ held_out_features.T
         for values, suggested in zip(
             alike, suggested_labels[start : start + LINES_AT_ONCE], strict=True
         ):
-            same = np.full(len(labels), True) if any_will_do else labels == suggested
+            same = labels == suggested if held_out.kind.repeats else np.full(len(labels), True)
             opposing = np.flatnonzero(same)
             nearest = opposing[np.argsort(-values[opposing], kind="stable")[:count]]
             chosen.append(nearest)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -18,7 +17,7 @@ from dataaudit.flags.inputs import LabelledRows, References, Unseen
 from dataaudit.flags.results import MislabelFlags
 from dataaudit.flags.tables import FlagSettings
 from dataaudit.inputs import Loaded
-from dataaudit.likeness.repeats import find_repeats
+from dataaudit.likeness.repeats import contradicted
 from dataaudit.mirror.probes import Judged
 from dataaudit.mirror.relearn import Mirror
 from dataaudit.models.estimator import Estimator
@@ -32,8 +31,6 @@ PROBED = (
     "what they hold against the given label, as log odds that it is wrong; the yardstick is {} "
     "trusted samples, a quarter of them judged under a wrong label on purpose."
 )
-MOST_REPEATED = 0.2
-"""Share of the trusted samples that may repeat training rows, beyond what rows do by nature."""
 NOT_REFITTED = (
     "The estimator could not be fitted anew, so the network that imitates it speaks for it "
     "throughout."
@@ -72,7 +69,7 @@ def find_mislabels(
         familiar = mirrored = probes.rows
         probes = None
     estimator, said, crosswise = loaded.model.estimator, "", None
-    if estimator is not None and config.task == "classification":
+    if estimator is not None and train.kind.probed:
         crosswise = _crosswise(estimator, loaded, config)
     if estimator is not None:
         own = estimator.probabilities(train)
@@ -89,12 +86,12 @@ def find_mislabels(
         words,
         None if probes is None else probes.rows,
         crosswise,
-        *_known_of(loaded, config),
+        contradicted(train) if train.kind.probed else None,
     )
     flags = FLAGGERS[config.task](rows, known, settings)
     method = (
         flags.method
-        if mirror.relearned
+        if mirror.relearned or crosswise is not None
         else PROBED.format(0 if known is None else len(known.planted))
     )
     return replace(flags, method=method + said)
@@ -124,22 +121,6 @@ def _references(mirror: Mirror, scores: Scores, probes: Judged | None) -> Refere
         scores.held_out.predictions(FAMILIAR)[pool.positions],
         scores.held_out.predictions(RELEARNED)[pool.positions],
         unseen=None if probes is None else probes.trusted[pool.positions],
-    )
-
-
-def _known_of(
-    loaded: Loaded, config: AuditConfig
-) -> tuple[NDArray[np.bool_] | None, Sequence[str]]:
-    """Return which rows identical ones contradict, and whether trusted samples are rows."""
-    if config.task != "classification":
-        return None, ()
-    found = find_repeats(loaded.train, loaded.held_out)
-    trusted = 0 if loaded.held_out is None else len(loaded.held_out)
-    if found.trusted <= found.expected + MOST_REPEATED * trusted:
-        return found.contradicted, ()
-    return found.contradicted, (
-        f"{found.trusted} of {trusted} trusted samples are identical to training rows, far more "
-        "than rows repeat each other; they say nothing of labels that the model has not seen",
     )
 
 

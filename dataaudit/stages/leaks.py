@@ -303,7 +303,7 @@ def _disagreeing(
             others = np.stack([clean[near], clean_matches.rows[near, 0]], axis=1)
             pairs = np.concatenate([identical, others])
             similarity = np.r_[similarity, clean_matches.similarity[near, 0]]
-    shown = given if len(train.classes) == 0 else given.astype(str).astype(object)
+    shown = given.astype(str).astype(object) if train.kind.has_classes else given
     return disagreeing_duplicates(train.ids.tolist(), shown, pairs, similarity)
 
 
@@ -416,16 +416,12 @@ def _as_in_files(table: pd.DataFrame, suspects: Samples, train: Samples) -> pd.D
 
 def _hits_per_class(suspects: Samples, flagged: NDArray[np.bool_]) -> pd.DataFrame:
     """Count suspects of each class (or that carry each label), and those flagged among them."""
-    names = [str(name) for name in suspects.classes]
-    carried = suspects.carried()
-    counts = carried.sum(axis=0), carried[flagged].sum(axis=0)
-    return pd.DataFrame(
-        {
-            "class": names,
-            "suspects": counts[0].astype(np.int64),
-            "flagged": counts[1].astype(np.int64),
-        }
-    )
+    if not suspects.kind.has_classes:
+        return pd.DataFrame({"class": [], "suspects": [], "flagged": []})
+    labels, counts = suspects.labels, suspects.kind.counts
+    table = pd.DataFrame(counts(labels, suspects.classes, labels), columns=["class", "suspects"])
+    hits = counts(labels[flagged], suspects.classes, labels)
+    return table.assign(flagged=[count for _, count in hits])
 
 
 def _evidence(decisions: PairDecisions, found: Matches) -> pd.DataFrame:

@@ -19,7 +19,7 @@ from dataaudit.datasets.samples import Role, Samples
 from dataaudit.datasets.set_aside import SetAside
 from dataaudit.errors import ConfigError, DataError
 from dataaudit.inputs import Loaded
-from dataaudit.labels.tags import widened
+from dataaudit.labels.by_task import KINDS
 from dataaudit.models.adapter import ModelAdapter
 from dataaudit.models.initial import initial_of
 from dataaudit.models.loading import load_function
@@ -29,7 +29,6 @@ from dataaudit.models.rescaled import Rescaled, rescaled
 from dataaudit.models.trained import Preprocess, TrainedModel, forward
 from dataaudit.stages.model_check import check_model
 from dataaudit.stages.reading_outputs import (
-    described,
     labelled_outputs,
     outputs_of,
     with_outputs_read,
@@ -37,19 +36,8 @@ from dataaudit.stages.reading_outputs import (
 from dataaudit.stages.repeated_rows import REASON as IN_TRAIN
 from dataaudit.stages.repeated_rows import repeated_rows
 from dataaudit.stages.screening import Screening
-from dataaudit.tasks import (
-    AuditTask,
-    Classification,
-    MultiLabel,
-    Regression,
-    Task,
-    TokenClassification,
-)
-from dataaudit.tasks.weighted import (
-    WeightedClassification,
-    WeightedMultiLabel,
-    WeightedTokenClassification,
-)
+from dataaudit.tasks import AuditTask, Regression, Task
+from dataaudit.tasks.by_kind import Outputs, TrainedWith, make_task
 
 SHOWN = 20
 """Classes that a message lists."""
@@ -176,8 +164,8 @@ def assemble(
         )
 
     device = device_of(config.device)
-    classifies = config.task == "classification"
-    known_classes = adapter.label_values if classifies else None
+    kind = KINDS[config.task]
+    known_classes = adapter.label_values if kind.indices else None
     _refuse_other_order(config.classes, known_classes or adapter.class_names)
     classes: Classes = config.classes or known_classes
     rows = Screening(opened(splits["train"], settings_of("train", classes)), config.bad_rows)
@@ -188,11 +176,11 @@ def assemble(
     model = with_outputs_read(model, rows.samples, classes_known=classes is not None)
     outputs = _sample_outputs(model, rows.samples)
     train = rows.samples
-    classifies = classifies or train.tagged
-    if classes is None and classifies and isinstance(train.classes[0], int):
+    if classes is None and kind.indices and isinstance(train.classes[0], int):
         rows.check_classes(_width(outputs))
         train = _with_classes_of_the_model(rows.samples, _width(outputs))
-    task, learning_task = _tasks(config, outputs, train)
+    # Refused now, before the other splits are read: outputs that the task cannot use.
+    _task(config, outputs, train)
     others: dict[Role, Samples] = {}
     set_aside: dict[Role, SetAside] = {"train": rows.result()}
     repeats: dict[str, Any] = {}
@@ -214,10 +202,12 @@ def assemble(
                 others[role] = screening.samples
                 # Before hours of work: inputs of another kind than the training rows'.
                 _sample_outputs(model, others[role])
-    if train.tagged:
-        train, others = _of_one_length(train, others)
+    own, *rest = kind.alike([train.labels, *(samples.labels for samples in others.values())])
+    train = replace(train, labels=own)
+    for (role, samples), padded in zip(others.items(), rest, strict=True):
+        others[role] = replace(samples, labels=padded)
     outputs, labels = labelled_outputs(model, others.get("held_out", train))
-    task, learning_task = _tasks(config, outputs, train, labels)
+    task, learning_task = _task(config, outputs, train, labels)
     if isinstance(task, Regression):
         model = rescaled(model, train)
         # Residuals of rows that the model has memorized are too small to tell the noise.
@@ -227,7 +217,7 @@ def assemble(
     held_out, suspects = others.get("held_out"), others.get("suspects")
     check = None
     if trusting:
-        read_as = "its own probabilities" if model.estimator is not None else described(task)
+        read_as = "its own probabilities" if model.estimator is not None else task.reading
         check = replace(check_model(model, task, train, held_out), outputs=read_as, **repeats)
     return Loaded(model, task, train, held_out, suspects, set_aside, learning_task, check)
 
@@ -280,41 +270,17 @@ def _with_initial(model: TrainedModel, given: Any, origin: str | None) -> Traine
     return replace(model, note=f"{model.note} {advice}".strip())
 
 
-def _tasks(
+def _task(
     config: AuditConfig,
     outputs: torch.Tensor,
     train: Samples,
     labels: torch.Tensor | None = None,
 ) -> tuple[AuditTask, Task | None]:
-    """Return the task, and what the mirror learns by where that is another one."""
-    if config.task == "regression":
-        return Regression.of(outputs, config.loss.kind or "squared"), None
-    weights = _class_weights(config, train)
-    smoothing = config.loss.label_smoothing
-    if config.task == "multi-label":
-        sets = MultiLabel.of(outputs, len(train.classes), labels)
-        weighted_labels = WeightedMultiLabel(sets, weights, smoothing)
-        return sets, weighted_labels if config.loss.weighs else None
-    if config.task == "token-classification":
-        tokens = train.labels.shape[1]
-        tags = TokenClassification.of(outputs, len(train.classes), tokens, labels)
-        weighted_tags = WeightedTokenClassification(tags, weights, smoothing)
-        return tags, weighted_tags if config.loss.weighs else None
-    task = Classification.of(outputs, len(train.classes), labels)
-    weighted = WeightedClassification(task, weights, smoothing)
-    return task, weighted if config.loss.weighs else None
-
-
-def _of_one_length(
-    train: Samples, others: dict[Role, Samples]
-) -> tuple[Samples, dict[Role, Samples]]:
-    """Return the samples with as much padding after their tags as the longest row needs."""
-    tokens = max(samples.labels.shape[1] for samples in (train, *others.values()))
-
-    def padded(samples: Samples) -> Samples:
-        return replace(samples, labels=widened(samples.labels, tokens))
-
-    return padded(train), {role: padded(samples) for role, samples in others.items()}
+    loss = TrainedWith(
+        config.loss.kind or "squared", _class_weights(config, train), config.loss.label_smoothing
+    )
+    width = train.labels.shape[-1]
+    return make_task(config.task, Outputs(outputs, len(train.classes), width, labels), loss)
 
 
 def _class_weights(config: AuditConfig, train: Samples) -> tuple[float, ...] | None:

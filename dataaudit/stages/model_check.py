@@ -5,7 +5,6 @@ Nothing else asks whether model, classes and samples belong together, and everyt
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,10 +15,9 @@ from numpy.typing import NDArray
 from dataaudit.datasets.samples import Batch, Samples
 from dataaudit.errors import ModelError
 from dataaudit.inputs import Loaded, ModelCheck
-from dataaudit.labels.tags import NOT_JUDGED
 from dataaudit.models.trained import TrainedModel, forward
 from dataaudit.stages.reading_outputs import spread
-from dataaudit.tasks import AuditTask, MultiLabel, Regression, TokenClassification
+from dataaudit.tasks import AuditTask, Regression
 from dataaudit.tasks.task import Predictions
 
 ROWS_CHECKED = 2000
@@ -159,11 +157,12 @@ def agreement(task: AuditTask, predictions: Predictions, labels: NDArray[Any]) -
         As `task.predictions` returns them.
     labels : as `Samples.labels`
     """
-    if isinstance(task, Regression):
+    choices = list(task.choices(task.answers(predictions), labels))
+    if not choices:
         return _explained(task, predictions, labels)
     hits, expected, variance = 0.0, 0.0, 0.0
     count = 0
-    for predicted, given in _choices(task, predictions, labels):
+    for predicted, given in choices:
         classes = int(max(predicted.max(initial=0), given.max(initial=0))) + 1
         rows = len(given)
         said = np.bincount(predicted, minlength=classes).astype(np.float64)
@@ -183,27 +182,9 @@ def agreement(task: AuditTask, predictions: Predictions, labels: NDArray[Any]) -
     )
 
 
-def _choices(
-    task: AuditTask, predictions: Predictions, labels: NDArray[Any]
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Yield predicted and given classes, of each label of a set apart."""
-    if isinstance(task, MultiLabel):
-        for place in range(task.classes):
-            yield (
-                (predictions[:, place] > 0.5).astype(np.int64),
-                (labels[:, place] > 0).astype(np.int64),
-            )
-    elif isinstance(task, TokenClassification):
-        judged = labels != NOT_JUDGED
-        found = task.as_tokens(predictions).argmax(axis=2)[:, : labels.shape[1]]
-        yield found[judged].astype(np.int64), labels[judged].astype(np.int64)
-    else:
-        yield predictions.argmax(axis=1).astype(np.int64), labels.astype(np.int64)
-
-
-def _explained(task: Regression, predictions: Predictions, labels: NDArray[Any]) -> Agreement:
+def _explained(task: AuditTask, predictions: Predictions, labels: NDArray[Any]) -> Agreement:
     explained = float(task.metric(predictions, labels).mean())
-    found, wanted = predictions[:, 0].astype(np.float64), labels.astype(np.float64)
+    found, wanted = task.answers(predictions), labels.astype(np.float64)
     varied = float(np.std(found)) > 0 and float(np.std(wanted)) > 0
     correlation = float(np.corrcoef(found, wanted)[0, 1]) if varied else 0.0
     return Agreement(explained, 0.0, correlation * np.sqrt(len(labels)), len(labels))
@@ -224,9 +205,7 @@ def _about_stand_in(check: ModelCheck) -> str:
 
 def _alike(task: AuditTask, own: Predictions, stand_in: Predictions) -> float:
     """Return the share of rows of one class, or the share of variance that is explained."""
-    if isinstance(task, Regression):
-        return float(task.metric(stand_in, own[:, 0]).mean())
-    return float((own.argmax(axis=1) == stand_in.argmax(axis=1)).mean())
+    return float(task.metric(stand_in, task.answers(own)).mean())
 
 
 def _looked_at(

@@ -9,12 +9,11 @@ from torch import Tensor
 from dataaudit.datasets.samples import Samples
 from dataaudit.inputs import Loaded
 from dataaudit.mirror.probes import Judged, probe
-from dataaudit.models.before_training import BeforeTraining
 from dataaudit.run_directory.steps import Steps
+from dataaudit.scoring.before_training import BeforeTraining
 from dataaudit.scoring.blocks import Floats, ScoreBlocks
 from dataaudit.scoring.engine import Engine
 from dataaudit.stages.scoring import ITSELF
-from dataaudit.tasks import Classification
 
 
 class _Features:
@@ -41,7 +40,7 @@ def probed(loaded: Loaded, engine: Engine, steps: Steps, seed: int) -> Judged | 
         Of the folds.
     """
     initial, trusted = loaded.model.initial, loaded.held_out
-    if initial is None or trusted is None or not isinstance(loaded.task, Classification):
+    if initial is None or trusted is None or not loaded.train.kind.probed:
         return None
     before = replace(loaded.model, module=BeforeTraining(loaded.model.module, initial))
     made_from = initial.sha256()

@@ -14,22 +14,10 @@ from dataaudit.datasets.samples import Samples
 from dataaudit.errors import ModelError
 from dataaudit.models.outputs import choose, flattened, named_outputs, reading, share_right
 from dataaudit.models.trained import TrainedModel, called, forward
-from dataaudit.tasks import AuditTask, Classification, MultiLabel, TokenClassification
 
 ROWS_PER_FORWARD = 64
 ROWS_READ = 512
 """Trusted samples, or training rows where there are none, that the reading is determined from."""
-
-READINGS = {
-    "logits": "logits (or log-probabilities), one for each class",
-    "probabilities": "probabilities, because they are not negative and sum to 1",
-    "separate probabilities": "separate probabilities of each class, because all lie between 0 "
-    "and 1 and do not sum to 1",
-    "one logit": "one logit, of the second class",
-    "one probability": "one probability, of the second class, because all lie between 0 and 1",
-    "one log-probability": "one log-probability, of the second class, because none is above 0 and "
-    "the labels are less surprising so",
-}
 
 
 def with_outputs_read(model: TrainedModel, train: Samples, *, classes_known: bool) -> TrainedModel:
@@ -58,14 +46,14 @@ def with_outputs_read(model: TrainedModel, train: Samples, *, classes_known: boo
         return model
     exact = any(_fits(tuple(flattened(value).shape), train) for value in outputs.values())
     # Labels may lack the last classes; then a shape alone proves nothing.
-    wide = not exact and not classes_known and train.task == "classification"
+    wide = not exact and not classes_known and train.kind.one_class
     key, said = choose(
         outputs,
         lambda shape: _fits(shape, train, wide=wide),
         lambda values: _skill(values, train, positions),
         exactly=not wide,
     )
-    flatten = not train.tagged and outputs[key].ndim > 2
+    flatten = not train.kind.per_word and outputs[key].ndim > 2
     module = reading(model.module, key, flatten and flattened(outputs[key]).ndim == 2)
     note = f"{said[:1].upper()}{said[1:]}." if said else ""
     return replace(model, module=module, note=" ".join(filter(None, [model.note, note])))
@@ -73,7 +61,7 @@ def with_outputs_read(model: TrainedModel, train: Samples, *, classes_known: boo
 
 def labelled_outputs(model: TrainedModel, samples: Samples) -> tuple[Tensor, Tensor]:
     """Return outputs of evenly spread rows, and their labels, on the model's device."""
-    most = ROWS_PER_FORWARD if samples.tagged else ROWS_READ
+    most = ROWS_PER_FORWARD if samples.kind.per_word else ROWS_READ
     positions = spread(len(samples), most)
     parts = [
         outputs_of(model, samples, positions[start : start + ROWS_PER_FORWARD])
@@ -103,16 +91,6 @@ def outputs_of(model: TrainedModel, samples: Samples, positions: NDArray[np.int6
     return outputs
 
 
-def described(task: AuditTask) -> str:
-    """Return what the outputs are read as, in words; empty where there is nothing to read."""
-    if isinstance(task, TokenClassification):
-        return f"{READINGS[task.token.outputs]}, of each token"
-    if isinstance(task, MultiLabel):
-        inside = ", because all lie between 0 and 1" if task.outputs == "probabilities" else ""
-        return f"{task.outputs} of each label{inside}"
-    return READINGS[task.outputs] if isinstance(task, Classification) else ""
-
-
 def spread(rows: int, most: int) -> NDArray[np.int64]:
     """Return at most `most` positions, evenly spread over the rows."""
     return np.unique(np.linspace(0, rows - 1, min(most, rows)).astype(np.int64))
@@ -121,18 +99,19 @@ def spread(rows: int, most: int) -> NDArray[np.int64]:
 def _fits(shape: tuple[int, ...], train: Samples, *, wide: bool = False) -> bool:
     """Tell whether outputs of the task can have a shape; `wide`: also of more classes."""
     classes = len(train.classes)
-    if train.tagged:
+    kind = train.kind
+    if kind.per_word:
         return len(shape) == 3 and shape[2] == classes
     single = len(shape) == 1 or shape[1:] == (1,)
-    if train.task == "regression":
+    if not kind.has_classes:
         return single
-    if train.task == "classification" and classes == 2 and single:
+    if kind.one_class and classes == 2 and single:
         return True
     return len(shape) == 2 and (shape[1] >= classes if wide else shape[1] == classes)
 
 
 def _skill(values: Tensor, train: Samples, positions: NDArray[np.int64]) -> float:
-    if train.task != "classification":
+    if not train.kind.one_class:
         return 0.0
     labels: Any = torch.as_tensor(train.labels[positions]).to(values.device)
     if values.ndim == 1 or values.shape[1] == 1:

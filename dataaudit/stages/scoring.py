@@ -13,7 +13,6 @@ from dataaudit.models.estimator import Estimator
 from dataaudit.run_directory.steps import Steps
 from dataaudit.scoring.blocks import ScoreBlock, ScoreBlocks
 from dataaudit.scoring.engine import Engine
-from dataaudit.tasks import Classification
 
 ITSELF, FAMILIAR, RELEARNED = slice(0, 1), slice(1, 2), slice(2, None)
 """The models in score blocks: the trained one, and those that the mirror made of it. Those that
@@ -48,7 +47,7 @@ def score(loaded: Loaded, mirror: Mirror, engine: Engine, steps: Steps) -> Score
     def blocks_of(samples: Samples) -> ScoreBlocks:
         estimator = loaded.model.estimator
         # Of targets, the network that learned again is compared with itself before.
-        itself = isinstance(loaded.task, Classification) or samples.role == "suspects"
+        itself = loaded.train.kind.one_class or samples.role == "suspects"
         blocks = ScoreBlocks(steps.within(samples.role, made_from))
         finished = blocks.finished()
         for block in engine.score(loaded.model, loaded.task, samples, perturbations, finished):

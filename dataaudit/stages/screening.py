@@ -23,8 +23,6 @@ from dataaudit.datasets.set_aside import (
     without,
 )
 from dataaudit.errors import DataError
-from dataaudit.labels import sets as label_sets
-from dataaudit.labels import tags
 from dataaudit.models.trained import TrainedModel
 from dataaudit.progress import track
 from dataaudit.stages.repeated_rows import REASON as IN_TRAIN
@@ -190,9 +188,7 @@ def table_of(asides: Mapping[Role, SetAside]) -> pd.DataFrame:
     return table.astype({"split": str, "reason": str})
 
 
-def with_unjudged_rows(
-    mislabels: pd.DataFrame, aside: SetAside, classes: list[str | int]
-) -> pd.DataFrame:
+def with_unjudged_rows(mislabels: pd.DataFrame, aside: SetAside, train: Samples) -> pd.DataFrame:
     """Return one line for every training row, those set aside included, in the file's order.
 
     A row that was set aside has no score, no probability and no suggested label, is not flagged,
@@ -201,14 +197,15 @@ def with_unjudged_rows(
     if len(aside) == 0:
         return mislabels
     count = len(aside)
-    given = [_given(label, classes, aside.tagged) for label in aside.labels]
-    whole = bool(classes) and all(isinstance(name, int) for name in classes)
-    whole = whole and aside.labels.ndim == 1
+    usable = train.kind.usable(aside.labels, train.classes)
+    given = np.full(count, None, dtype=object)
+    given[usable] = train.label_values(aside.labels[usable])
+    whole = pd.api.types.is_integer_dtype(mislabels["given_label"].dtype)
     label_type = "Int64" if whole else mislabels["given_label"].dtype
     unjudged = pd.DataFrame(
         {
             "row_id": aside.ids,
-            "given_label": pd.array(given, dtype=label_type),
+            "given_label": pd.array(given.tolist(), dtype=label_type),
             "suggested_label": pd.array([None] * count, dtype=label_type),
             "score": np.full(count, np.nan),
             "probability": np.full(count, np.nan),
@@ -218,15 +215,6 @@ def with_unjudged_rows(
     )
     judged = mislabels.astype({"given_label": label_type, "suggested_label": label_type})
     return _in_file_order(judged, unjudged, aside)
-
-
-def _given(label: Any, classes: list[str | int], tagged: bool) -> Any:
-    """Return the label of a row that was set aside as the table has it; None where it is bad."""
-    if np.ndim(label):
-        return (tags.as_text if tagged else label_sets.as_text)(label, classes) or None
-    if not classes:
-        return float(label) if np.isfinite(label) else None
-    return classes[label] if 0 <= label < len(classes) else None
 
 
 def with_unjudged_suspects(contamination: pd.DataFrame, aside: SetAside) -> pd.DataFrame:

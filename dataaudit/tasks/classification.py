@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from dataaudit.errors import ModelError
-from dataaudit.tasks.task import Predictions
+from dataaudit.tasks.task import Choices, Predictions
 
 OutputKind = Literal[
     "logits",
@@ -24,6 +25,17 @@ OutputKind = Literal[
 ]
 CLEARLY = 3.0
 """In standard errors of the mean difference of two losses."""
+
+READINGS = {
+    "logits": "logits (or log-probabilities), one for each class",
+    "probabilities": "probabilities, because they are not negative and sum to 1",
+    "separate probabilities": "separate probabilities of each class, because all lie between 0 "
+    "and 1 and do not sum to 1",
+    "one logit": "one logit, of the second class",
+    "one probability": "one probability, of the second class, because all lie between 0 and 1",
+    "one log-probability": "one log-probability, of the second class, because none is above 0 and "
+    "the labels are less surprising so",
+}
 
 
 @dataclass(frozen=True)
@@ -126,6 +138,19 @@ class Classification:
     def predictions(self, outputs: Tensor) -> Tensor:
         """Return the probability of each class, `[rows, C]`."""
         return self.log_probabilities(outputs).exp()
+
+    @property
+    def reading(self) -> str:
+        """What the outputs are read as, in words."""
+        return READINGS[self.outputs]
+
+    def answers(self, predictions: Predictions) -> NDArray[np.int64]:
+        """Return the most probable class, `[rows]`."""
+        return predictions.argmax(axis=1).astype(np.int64)
+
+    def choices(self, answers: NDArray[Any], labels: NDArray[Any]) -> Iterator[Choices]:
+        """Yield the answers and the labels."""
+        yield answers, labels.astype(np.int64)
 
     metric_name = "accuracy"
 

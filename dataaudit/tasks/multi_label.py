@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,7 +14,7 @@ from torch.nn import functional
 
 from dataaudit.errors import ModelError
 from dataaudit.tasks.classification import CLEARLY
-from dataaudit.tasks.task import Predictions
+from dataaudit.tasks.task import Choices, Predictions
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,21 @@ class MultiLabel:
     def predictions(self, outputs: Tensor) -> Tensor:
         """Return the probability that each label is present, `[rows, L]`."""
         return self.logits(outputs).sigmoid()
+
+    @property
+    def reading(self) -> str:
+        """What the outputs are read as, in words."""
+        inside = ", because all lie between 0 and 1" if self.outputs == "probabilities" else ""
+        return f"{self.outputs} of each label{inside}"
+
+    def answers(self, predictions: Predictions) -> NDArray[np.int64]:
+        """Return the labels that are more probable than not, `[rows, L]`."""
+        return (predictions > 0.5).astype(np.int64)
+
+    def choices(self, answers: NDArray[Any], labels: NDArray[Any]) -> Iterator[Choices]:
+        """Yield whether each label is in the answers, and in the labels, label by label."""
+        for place in range(self.classes):
+            yield answers[:, place], (labels[:, place] > 0).astype(np.int64)
 
     metric_name = "share of labels right"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
@@ -12,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from dataaudit.errors import ModelError
-from dataaudit.tasks.task import Predictions
+from dataaudit.tasks.task import Choices, Predictions
 
 RegressionLoss = Literal["squared", "absolute", "huber"]
 REGRESSION_LOSSES: tuple[RegressionLoss, ...] = get_args(RegressionLoss)
@@ -94,6 +95,19 @@ class Regression:
     def predictions(self, outputs: Tensor) -> Tensor:
         """Return the predicted target, `[rows, 1]`, in the targets' unit."""
         return outputs.reshape(-1, 1)
+
+    @property
+    def reading(self) -> str:
+        """Nothing: a number is read as it is."""
+        return ""
+
+    def answers(self, predictions: Predictions) -> NDArray[np.float64]:
+        """Return the predicted targets, `[rows]`."""
+        return predictions[:, 0].astype(np.float64)
+
+    def choices(self, answers: NDArray[Any], labels: NDArray[Any]) -> Iterator[Choices]:
+        """Yield nothing: a number is no choice."""
+        yield from ()
 
     metric_name = "share of variance explained"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,6 +11,10 @@ from torch import Tensor
 
 Predictions = NDArray[np.floating]
 """`[rows, width]`: what a task makes of a model's outputs."""
+
+
+Choices = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""Predicted and given classes, equally many."""
 
 
 class Task(Protocol):
@@ -26,6 +31,25 @@ class Task(Protocol):
 
 class AuditTask(Task, Protocol):
     """A task whose labels can be audited: what a wrong label is like, what a right answer is."""
+
+    @property
+    def reading(self) -> str:
+        """What the outputs are read as, in words; empty where there is nothing to read."""
+        ...
+
+    def answers(self, predictions: Predictions) -> NDArray[Any]:
+        """Return the labels that the model would give, as `metric` takes labels."""
+        ...
+
+    def choices(self, answers: NDArray[Any], labels: NDArray[Any]) -> Iterator[Choices]:
+        """Yield answers and labels as classes, those of each label of a set apart.
+
+        Parameters
+        ----------
+        answers : from `answers`
+        labels : as `metric` takes them
+        """
+        ...
 
     @property
     def metric_name(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch.nn import functional
 from dataaudit.errors import ModelError
 from dataaudit.labels.tags import NOT_JUDGED
 from dataaudit.tasks.classification import Classification
-from dataaudit.tasks.task import Predictions
+from dataaudit.tasks.task import Choices, Predictions
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,20 @@ class TokenClassification:
     def as_tokens(self, predictions: Predictions) -> Predictions:
         """Return predictions as `[rows, tokens, C]`."""
         return predictions.reshape(len(predictions), self.tokens, self.token.classes)
+
+    @property
+    def reading(self) -> str:
+        """What the outputs are read as, in words."""
+        return f"{self.token.reading}, of each token"
+
+    def answers(self, predictions: Predictions) -> NDArray[np.int64]:
+        """Return the most probable tag of each token, `[rows, tokens]`."""
+        return self.as_tokens(predictions).argmax(axis=2).astype(np.int64)
+
+    def choices(self, answers: NDArray[Any], labels: NDArray[Any]) -> Iterator[Choices]:
+        """Yield the answers and the tags of all judged tokens."""
+        judged = labels != NOT_JUDGED
+        yield answers[:, : labels.shape[1]][judged], labels[judged].astype(np.int64)
 
     metric_name = "share of tags right"
 

@@ -7,7 +7,6 @@ that it is a copy of a training row (`copy`), that it only looks like one (`simi
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,11 +14,8 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from dataaudit.datasets.files import close_match
 from dataaudit.errors import DataError
 from dataaudit.inert import as_it_was
-from dataaudit.labels.sets import NO_LABEL, SEPARATOR, as_text, from_text
-from dataaudit.labels.tags import NO_TAG
 from dataaudit.review.decisions.said import Said
 from dataaudit.review.exports.rows import SHA256_DIGITS
 from dataaudit.run_directory.finished import FinishedAudit
@@ -144,7 +140,7 @@ def checked(audit: FinishedAudit, said: Iterable[Said]) -> list[Decided]:
                 "the audit says why. Mend the data, and audit it again"
             )
         before = given[position]
-        if item.given_label is not None and not _same(audit, item.given_label, before):
+        if item.given_label is not None and not audit.kind.same(item.given_label, before):
             raise DataError(
                 f"{item.where}: row {item.row_id} had the label {item.given_label!r} when it was "
                 f"exported; in this audit it has {before!r}"
@@ -241,83 +237,10 @@ def _outcome(audit: FinishedAudit, item: Said, before: str, suggested: str) -> t
 
 def _label(audit: FinishedAudit, item: Said, before: str) -> str:
     """Return the new label as the audit writes labels."""
-    if audit.task == "regression":
-        return _target(item)
-    if audit.task == "multi-label":
-        return _label_set(audit, item)
-    if audit.task == "token-classification":
-        return _tags(audit, item, before)
-    return _class(audit, item)
-
-
-def _target(item: Said) -> str:
     try:
-        value = float(as_it_was(item.new_label))
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise DataError(
-            f"{item.where}: row {item.row_id}: {item.new_label!r} is no finite number, as a target "
-            "has to be"
-        )
-    return str(value)
-
-
-def _label_set(audit: FinishedAudit, item: Said) -> str:
-    try:
-        members = from_text(as_it_was(item.new_label), audit.classes)
+        return audit.kind.typed(item.new_label, audit.classes, before)
     except ValueError as error:
-        near = close_match(str(error), audit.classes)
-        hint = f"; did you mean {near!r}?" if near else ""
-        raise DataError(
-            f"{item.where}: row {item.row_id}: {str(error)!r} in {item.new_label!r} is none of the "
-            f"labels {', '.join(map(repr, audit.classes[:20]))}; expected labels with "
-            f"{SEPARATOR!r} between them, or {NO_LABEL}{hint}"
-        ) from None
-    return as_text(members, audit.classes)
-
-
-def _tags(audit: FinishedAudit, item: Said, before: str) -> str:
-    given, new = before.split(), as_it_was(item.new_label).split()
-    if len(new) != len(given):
-        raise DataError(
-            f"{item.where}: row {item.row_id}: found {len(new)} tags in {item.new_label!r}, "
-            f"expected {len(given)} with blanks between them, one for each token: {before}"
-        )
-    for old, tag in zip(given, new, strict=True):
-        if (tag not in audit.classes and tag != NO_TAG) or (old == NO_TAG) != (tag == NO_TAG):
-            near = close_match(tag, audit.classes)
-            hint = f"; did you mean {near!r}?" if near else ""
-            raise DataError(
-                f"{item.where}: row {item.row_id}: {tag!r} in {item.new_label!r} is none of the "
-                f"tags {', '.join(map(repr, audit.classes[:20]))}; {NO_TAG} stands for tokens that "
-                f"are not judged, and stays{hint}"
-            )
-    return " ".join(new)
-
-
-def _class(audit: FinishedAudit, item: Said) -> str:
-    for candidate in (as_it_was(item.new_label), item.new_label):
-        if candidate in audit.classes:
-            return candidate
-    near = close_match(item.new_label, audit.classes)
-    hint = f"; did you mean {near!r}?" if near else ""
-    shown = ", ".join(repr(name) for name in audit.classes[:20])
-    more = f", ... ({len(audit.classes)} in all)" if len(audit.classes) > 20 else ""
-    raise DataError(
-        f"{item.where}: row {item.row_id}: {item.new_label!r} is none of the classes "
-        f"{shown}{more}{hint}"
-    )
-
-
-def _same(audit: FinishedAudit, exported: str, label: str) -> bool:
-    if audit.task == "regression":
-        # A spreadsheet writes 151.0 as 151.
-        try:
-            return math.isclose(float(exported), float(label), rel_tol=1e-9)
-        except ValueError:
-            return False
-    return label in (exported, as_it_was(exported))
+        raise DataError(f"{item.where}: row {item.row_id}: {error}") from None
 
 
 def _plain(value: Any) -> str | int:

@@ -11,9 +11,9 @@ import csv
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from dataaudit.datasets.files import close_match, existing, readable
+from dataaudit.datasets.files import existing, readable
 from dataaudit.datasets.text_lines import RECORD_BYTES
-from dataaudit.errors import DataError
+from dataaudit.errors import DataError, close_match
 from dataaudit.inert import as_it_was
 from dataaudit.review.decisions.said import Said
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from dataaudit.datasets.samples import Modality
+from dataaudit.labels.by_task import KINDS
 from dataaudit.labels.sets import NO_LABEL, SEPARATOR
 from dataaudit.report import formats
 from dataaudit.review.exports.rows import ExportRow, as_text
@@ -47,8 +48,7 @@ def write_label_studio(
     columns : sequence of str
         Columns that a reviewer sees beside (or instead of) text or image.
     task : str
-        Of a regression a number is asked for, of label sets any number of choices, of tokens all
-        tags as text.
+        It says in which form a label is asked for: as a choice, choices, a number or text.
 
     Returns
     -------
@@ -86,13 +86,14 @@ def labelling_configuration(
         name = SAMPLE if modality == "table" else "fields"
         ElementTree.SubElement(view, "Table", {"name": name, "value": "$fields"})
     asked = {"toName": SAMPLE, "required": "true"}
-    if task == "regression":
+    form = KINDS[task].form
+    if form == "number":
         ElementTree.SubElement(view, "Number", {"name": LABEL, **asked})
-    elif task == "token-classification":
+    elif form == "text":
         editable = {"editable": "true", "maxSubmissions": "1", "rows": "2"}
         ElementTree.SubElement(view, "TextArea", {"name": LABEL, **asked, **editable})
     else:
-        several = task == "multi-label"
+        several = form == "several choices"
         name, kind = (LABEL_SET, "multiple") if several else (LABEL, "single")
         choice = {"name": name, "toName": SAMPLE, "choice": kind, "required": "true"}
         choices = ElementTree.SubElement(view, "Choices", {**choice, "showInline": "true"})
@@ -133,13 +134,14 @@ def _task(row: ExportRow, model_version: str, task: str) -> bytes:
 
 def _suggestion(row: ExportRow, task: str) -> dict[str, object]:
     """Return the suggested label as Label Studio shows it, for the reviewer to accept or change."""
-    if task == "regression":
+    form = KINDS[task].form
+    if form == "number":
         value = {"number": float(row.suggested_label)}
         return {"from_name": LABEL, "to_name": SAMPLE, "type": "number", "value": value}
-    if task == "token-classification":
+    if form == "text":
         text = {"text": [row.suggested_label]}
         return {"from_name": LABEL, "to_name": SAMPLE, "type": "textarea", "value": text}
-    if task == "multi-label":
+    if form == "several choices":
         choices = row.suggested_label.split(SEPARATOR)
         name = LABEL_SET
     else:

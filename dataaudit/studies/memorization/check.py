@@ -192,7 +192,7 @@ def _table(rows: Samples, found: Estimated) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "row_id": rows.ids,
-            "label": _labels(rows),
+            "label": rows.label_values(),
             "memorization": found.memorization,
             "standard_error": found.spread,
             "likelihood": found.likelihood,
@@ -200,10 +200,6 @@ def _table(rows: Samples, found: Estimated) -> pd.DataFrame:
             "rank": rank,
         }
     )
-
-
-def _labels(rows: Samples) -> Any:
-    return np.array(rows.classes)[rows.labels] if len(rows.classes) else rows.labels
 
 
 def _edges(values: Floats) -> Floats:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from dataaudit.config import GENERATIVE, AuditConfig, config_from_python, load_config
+from dataaudit.config import GENERATIVE, config_from_python, load_config
 from dataaudit.config_errors import refuse_unread
 from dataaudit.datasets.samples import Role
 from dataaudit.errors import ConfigError
@@ -136,14 +136,7 @@ def trace_file(
             f"{audit_yaml}: task: found {config.task}, expected {' or '.join(expected)}"
         )
     folder = audit_yaml.resolve().parent
-    return trace_config(config, folder, out, overwrite, resume, audit_yaml)
-
-
-def trace_config(
-    config: AuditConfig, folder: Path, out: Path, overwrite: bool, resume: bool, where: Path
-) -> AuditResult:
-    """Trace what validated settings from `where` describe; the user's own module is in `folder`."""
-    refuse_unread(where, config, READ, f"a trace of task {config.task}")
+    refuse_unread(audit_yaml, config, READ, f"a trace of task {config.task}")
     with RunDirectory(out, overwrite=overwrite, resume=resume) as directory:
         clock = Clock()
         with clock.stage("load"):

@@ -322,18 +322,16 @@ def _query_groups(study: Study, held_out: Samples) -> list[QueryGroup]:
     for group in study.query_groups:
         values, counts = np.unique(labels[group], return_counts=True)
         order = np.argsort(-counts, kind="stable")
-        named = [
-            str(held_out.classes[value]) if len(held_out.classes) else f"{value:.4g}"
-            for value in values[order][:3]
-        ]
+        shown = held_out.label_values(values[order][:3]).tolist()
+        named = [f"{value:.4g}" if isinstance(value, float) else str(value) for value in shown]
         result.append(QueryGroup(labels=named, queries=len(group)))
     return result
 
 
 @torch.inference_mode()
 def _accuracy(study: Study, module: nn.Module) -> float | None:
-    if study.queries.labels.is_floating_point():
+    if study.task.metric_name != "accuracy":
         return None
     outputs = forward(module, study.queries.inputs)
-    chosen = study.task.predictions(outputs).argmax(dim=1)
-    return float((chosen == study.queries.labels).double().mean())
+    found = study.task.predictions(outputs).cpu().numpy()
+    return float(study.task.metric(found, study.queries.labels.cpu().numpy()).mean())

@@ -14,7 +14,7 @@ from dataaudit.progress import track
 from dataaudit.studies.verification.examples import Examples, losses
 from dataaudit.studies.verification.groups import Positions
 from dataaudit.studies.verification.retraining import Retrainer
-from dataaudit.tasks import Task
+from dataaudit.tasks import AuditTask
 
 Floats = NDArray[np.float64]
 
@@ -31,7 +31,7 @@ class Study:
         Positions among the queries.
     """
 
-    task: Task
+    task: AuditTask
     rows: Examples
     queries: Examples
     query_groups: Sequence[Positions]

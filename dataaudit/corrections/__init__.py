@@ -1,1 +1,0 @@
-"""Corrected data in the format of the original: other labels, nothing else changed."""

@@ -1,1 +1,0 @@
-"""Engines: where the forward passes over the training rows run."""
