@@ -15,7 +15,7 @@ from dataaudit.datasets.samples import Role
 from dataaudit.errors import ConfigError, RunDirectoryError
 from dataaudit.inputs import Loaded
 from dataaudit.labels.by_task import KINDS
-from dataaudit.mirror.plan import Plan
+from dataaudit.mirror.plan import Plan, plan_without_learning
 from dataaudit.mirror.relearn import Mirror, relearn
 from dataaudit.mirror.stored import from_bytes, to_bytes
 from dataaudit.progress import Whole, announce, is_watched
@@ -39,6 +39,7 @@ from dataaudit.run_directory.store import (
     text,
 )
 from dataaudit.scoring.choice import make_engine
+from dataaudit.stages.crosswise import seen_crosswise
 from dataaudit.stages.flagging import find_mislabels, no_pairs
 from dataaudit.stages.leaks import find_contamination
 from dataaudit.stages.loading import load, load_objects
@@ -217,19 +218,32 @@ def _run(
     with clock.stage("mirror"):
         # Learning again, leaks and evidence take rows at random, many times over.
         loaded = loaded.quick_to_take(steps.folder)
-        seen, plan = planned(loaded, config, steps.folder / FEATURES)
+        crosswise = seen_crosswise(loaded, config.mirror.seed)
+        if crosswise is None:
+            seen, plan = planned(loaded, config, steps.folder / FEATURES)
+        else:
+            seen, plan = loaded, plan_without_learning(config)
         clock.whole.expect(_work(plan, loaded), len(loaded.train))
         mirror = _mirror(seen, plan, steps)
     with clock.stage("score"):
         scores = score(seen, mirror, engine, steps)
         probes = probed(loaded, engine, steps, config.mirror.seed)
     with clock.stage("flag mislabels"):
-        mislabels = find_mislabels(loaded, mirror, scores, config, probes)
+        mislabels = find_mislabels(loaded, mirror, scores, config, probes, crosswise)
     with clock.stage("flag contamination"):
         contamination = find_contamination(loaded, scores, config)
     with clock.stage("report"):
         report = make_report(
-            loaded, config, plan, mirror, scores, mislabels, contamination, directory.notes, clock
+            loaded,
+            config,
+            plan,
+            mirror,
+            scores,
+            mislabels,
+            contamination,
+            directory.notes,
+            clock,
+            crosswise,
         )
         page = render(report)
     aside = loaded.set_aside

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataaudit.flags.inputs import Unseen, View
+from dataaudit.inputs import Loaded
 from dataaudit.models.estimator import Estimator, joined
 
 FOLDS = 5
@@ -15,6 +16,27 @@ FEWEST_TRUSTED_TO_FIT = 20
 """With fewer, no model is fitted to trusted samples alone."""
 
 Labels = NDArray[np.int64]
+
+
+def seen_crosswise(loaded: Loaded, seed: int) -> Unseen | None:
+    """Return what an audit's estimator says of samples that it was fitted anew without, or None.
+
+    None where the model is no estimator, where labels are not classes, and where it cannot be
+    fitted anew: an ensemble of models that were fitted before, say.
+    """
+    estimator, train, held_out = loaded.model.estimator, loaded.train, loaded.held_out
+    if estimator is None or not train.kind.probed:
+        return None
+    trusted, right = None, np.zeros(0, dtype=np.int64)
+    if held_out is not None and len(held_out):
+        trusted, right = estimator.inputs(held_out), held_out.labels
+    try:
+        return judged_crosswise(
+            estimator, estimator.inputs(train), train.labels, trusted, right, seed
+        )
+    # Anything may be wrong with a user's estimator, and the audit does not depend on it.
+    except Exception:
+        return None
 
 
 def judged_crosswise(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from dataaudit.datasets.images import thumbnail
 from dataaudit.datasets.samples import Batch, Samples
 from dataaudit.datasets.words import text_of
+from dataaudit.flags.probabilities import Table
 from dataaudit.flags.results import MislabelFlags
 from dataaudit.report.data import NO_LABEL
 from dataaudit.report.evidence import Exhibit, RowEvidence
@@ -51,6 +52,7 @@ def row_evidence(
     train_scores: ScoreBlocks,
     held_out: Samples | None,
     held_out_features: Features,
+    unseen: Table | None = None,
     exhibits: int = 3,
 ) -> dict[str | int, RowEvidence]:
     """Collect what speaks against the labels of some rows.
@@ -66,6 +68,9 @@ def row_evidence(
     held_out : Samples or None
     held_out_features : `[queries, width]`
         Features of the held-out samples, in their order.
+    unseen : `[rows, C]` or None
+        Class probabilities from models that have not seen the row, in place of those that learned
+        again.
     exhibits : int
         Held-out samples and neighbours shown for each row.
     """
@@ -84,7 +89,7 @@ def row_evidence(
         opposing_features = _unit(held_out_features)
         against = _against(suggested, held_out, features, opposing_features, exhibits)
         look_alikes = _look_alikes(held_out, features, opposing_features)
-    likeliest = _likeliest(train, found.predictions)
+    likeliest = _likeliest(train, found.predictions if unseen is None else unseen[positions])
     return {
         row_id: RowEvidence(*parts)
         for row_id, *parts in zip(
@@ -132,7 +137,7 @@ class _Found:
 
 
 def _at(scores: ScoreBlocks, positions: NDArray[np.int64]) -> _Found:
-    """Return features, and the mean prediction of the models that learned again."""
+    """Return features, and the mean prediction of the models that learned again, if any did."""
     features: dict[int, Features] = {}
     predictions: dict[int, Features] = {}
     for block in scores:
@@ -140,11 +145,14 @@ def _at(scores: ScoreBlocks, positions: NDArray[np.int64]) -> _Found:
         for position in inside.tolist():
             line = position - block.start
             features[position] = block.features[line]
-            predictions[position] = block.predictions[line, RELEARNED].mean(axis=0)
+            if block.predictions.shape[1] > RELEARNED.start:
+                predictions[position] = block.predictions[line, RELEARNED].mean(axis=0)
     order = positions.tolist()
     return _Found(
         np.stack([features[position] for position in order]).astype(np.float32),
-        np.stack([predictions[position] for position in order]),
+        np.stack([predictions[position] for position in order])
+        if predictions
+        else np.zeros((len(order), 0)),
     )
 
 
@@ -169,8 +177,7 @@ def _likeliest(train: Samples, predictions: Features) -> list[list[tuple[str | i
     Models that learned nothing again left no predictions.
     """
     classes = list(train.classes)
-    one_of_them = train.kind.one_class and predictions.shape[1] == len(classes)
-    if not one_of_them or not np.isfinite(predictions).all():
+    if not train.kind.one_class or predictions.shape[1] != len(classes):
         return [[] for _ in predictions]
     order = np.argsort(-predictions, axis=1, kind="stable")[:, :LIKELIEST]
     return [

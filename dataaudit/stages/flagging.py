@@ -20,8 +20,6 @@ from dataaudit.inputs import Loaded
 from dataaudit.likeness.repeats import contradicted
 from dataaudit.mirror.probes import Judged
 from dataaudit.mirror.relearn import Mirror
-from dataaudit.models.estimator import Estimator
-from dataaudit.stages.crosswise import judged_crosswise
 from dataaudit.stages.scoring import FAMILIAR, ITSELF, RELEARNED, Scores
 
 PROBED = (
@@ -43,6 +41,7 @@ def find_mislabels(
     scores: Scores,
     config: AuditConfig,
     probes: Judged | None = None,
+    crosswise: Unseen | None = None,
 ) -> MislabelFlags:
     """Flag training rows that are probably mislabeled.
 
@@ -51,6 +50,8 @@ def find_mislabels(
     loaded, mirror, scores, config
     probes : Judged or None
         What linear probes say that were fitted without the sample.
+    crosswise : Unseen or None
+        What the estimator says that was fitted anew without the sample.
     """
     train = loaded.train
     settings = FlagSettings(
@@ -63,14 +64,14 @@ def find_mislabels(
     own = scores.train.predictions(ITSELF)
     if mirror.relearned:
         familiar, mirrored = map(scores.train.predictions, (FAMILIAR, RELEARNED))
+    elif crosswise is not None:
+        familiar = mirrored = crosswise.views[0].rows
     else:
         # What the trained model says counts for nothing: it knows rows, and no trusted sample.
         assert probes is not None
         familiar = mirrored = probes.rows
         probes = None
-    estimator, said, crosswise = loaded.model.estimator, "", None
-    if estimator is not None and train.kind.probed:
-        crosswise = _crosswise(estimator, loaded, config)
+    estimator, said = loaded.model.estimator, ""
     if estimator is not None:
         own = estimator.probabilities(train)
         said = "" if crosswise is not None else f" {NOT_REFITTED}"
@@ -122,24 +123,6 @@ def _references(mirror: Mirror, scores: Scores, probes: Judged | None) -> Refere
         scores.held_out.predictions(RELEARNED)[pool.positions],
         unseen=None if probes is None else probes.trusted[pool.positions],
     )
-
-
-def _crosswise(estimator: Estimator, loaded: Loaded, config: AuditConfig) -> Unseen | None:
-    """Return what the estimator says of samples that it was fitted anew without, or None.
-
-    None where it cannot be fitted anew: an ensemble of models that were fitted before, say.
-    """
-    train, held_out = loaded.train, loaded.held_out
-    trusted, right = None, np.zeros(0, dtype=np.int64)
-    if held_out is not None and len(held_out):
-        trusted, right = estimator.inputs(held_out), held_out.labels
-    try:
-        return judged_crosswise(
-            estimator, estimator.inputs(train), train.labels, trusted, right, config.mirror.seed
-        )
-    # Anything may be wrong with a user's estimator, and the audit does not depend on it.
-    except Exception:
-        return None
 
 
 def no_pairs(loaded: Loaded) -> pd.DataFrame:

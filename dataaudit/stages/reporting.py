@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from dataaudit.config import AuditConfig
+from dataaudit.flags.inputs import Unseen
 from dataaudit.flags.results import ContaminationFlags, MislabelFlags
 from dataaudit.inputs import AuditInputs, Loaded
 from dataaudit.mirror.plan import Plan
@@ -37,6 +38,7 @@ def make_report(
     contamination: ContaminationFlags | None,
     notes: Sequence[str],
     clock: Clock,
+    crosswise: Unseen | None = None,
 ) -> AuditReport:
     """Collect the evidence and put the report together."""
     return build_report(
@@ -46,7 +48,7 @@ def make_report(
         splits=splits_of(loaded),
         mislabels=mislabels,
         contamination=contamination,
-        evidence=_evidence(loaded, scores, mislabels, contamination),
+        evidence=_evidence(loaded, scores, mislabels, contamination, crosswise),
         gates=_gates(config, mislabels, contamination),
         about=config.about,
         method=_method(loaded, config, plan, mirror, clock),
@@ -76,6 +78,7 @@ def _evidence(
     scores: Scores,
     mislabels: MislabelFlags,
     contamination: ContaminationFlags | None,
+    crosswise: Unseen | None,
 ) -> Evidence:
     held_out_features = np.zeros((0, 0)) if scores.held_out is None else scores.held_out.features()
     pairs, contradictions = {}, {}
@@ -89,6 +92,7 @@ def _evidence(
         scores.train,
         loaded.held_out,
         held_out_features,
+        None if crosswise is None else crosswise.views[0].rows,
     )
     return Evidence(rows, pairs, composition(loaded), contradictions)
 
