@@ -447,7 +447,7 @@ function drawItem() {
     evidence.push(chance);
   } else {
     content.append(twinContent(item));
-    const why = make("p", "why", "The same content stands in the training set under two labels: one of them is wrong.");
+    const why = make("p", "why", "The training set has the same content under two labels: one of them is wrong.");
     parts.push(content, why, decisionButtons(index), noteForm(index));
   }
   middle.replaceChildren(...parts);

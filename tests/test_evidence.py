@@ -127,4 +127,5 @@ def test_fields_are_shown_as_a_row_of_the_frame_holds_them() -> None:
         for line, exhibit in enumerate(exhibits_of(read, [0, 1])):
             row = frame.iloc[line]
             names = [name for name in frame.columns if name != "kind"]
-            assert exhibit.fields == {name: str(row[name]) for name in names}
+            shown = {name: "missing" if pd.isna(row[name]) else str(row[name]) for name in names}
+            assert exhibit.fields == shown

@@ -170,7 +170,7 @@ def test_trusted_samples_that_stand_in_the_training_set_are_not_trusted(project:
     assert found.held_out is not None
     assert found.held_out.ids.tolist() == list(range(12, 162))
     said = note_of_rows(found.set_aside["held_out"])
-    assert said.startswith("held_out: 15 of 165 rows stand in the training set, too, and are not")
+    assert said.startswith("held_out: 15 of 165 rows are training rows, too, and are not")
 
 
 def test_held_out_that_names_the_training_file_leaves_no_trusted_sample(project: Project) -> None:

@@ -178,8 +178,7 @@ def test_the_findings_in_words():
     report = example_report("text", rows=2000, flagged=240, suspects=200, leaked=23)
     assert [finding.title for finding in report.findings] == [
         "About 14.7% of the training labels are wrong",
-        "6 of 200 evaluation samples also stand in the training set, 17 more resemble a training "
-        "row",
+        "6 of 200 evaluation samples are also training rows, 17 more resemble a training row",
         "1 pair of training rows has the same content and two labels",
     ]
     assert report.findings[1].text == (

@@ -223,15 +223,15 @@ def _leakage_finding(leakage: Leakage | None) -> Finding:
 
 
 def leaks_in_words(leakage: Leakage) -> str:
-    """Say how many samples stand in the training set, and how many only resemble a row of it."""
+    """Say how many samples are in the training set, too, and how many only resemble a row of it."""
     same = leakage.exact_copies
     alike = leakage.suspects_flagged - same
     samples = formats.rows(leakage.suspects, "evaluation sample")
     resemble = f"{'resembles' if alike == 1 else 'resemble'} a training row"
     if not same:
         return f"{formats.count(alike)} of {samples} {resemble}"
-    stand = f"also {'stands' if same == 1 else 'stand'} in the training set"
-    title = f"{formats.count(same)} of {samples} {stand}"
+    same_as = "is also a training row" if same == 1 else "are also training rows"
+    title = f"{formats.count(same)} of {samples} {same_as}"
     return f"{title}, {formats.count(alike)} more {resemble}" if alike else title
 
 

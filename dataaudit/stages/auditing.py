@@ -62,8 +62,8 @@ WORK = {
     "flag contamination": 10.0,
     "report": 5.0,
 }
-"""What each stage takes in passes over the training rows, until the plan knows better: of tables
-of 100,000 rows (docs/speed.md)."""
+"""About what each stage takes, in passes over the training rows, until the plan knows better:
+guesses, for the time left alone."""
 FEATURES = "features"
 """The folder of what enters the last layer, where the mirror moves that layer alone."""
 

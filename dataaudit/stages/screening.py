@@ -160,7 +160,7 @@ def note(aside: SetAside) -> str:
     if repeated:
         more = f" and {len(repeated) - SHOWN} more" if len(repeated) > SHOWN else ""
         parts.append(
-            f"{aside.role}: {len(repeated)} of {aside.rows} rows stand in the training set, too, "
+            f"{aside.role}: {len(repeated)} of {aside.rows} rows are training rows, too, "
             f"and are not trusted: {', '.join(repeated[:SHOWN])}{more}"
         )
     if bad:
