@@ -24,7 +24,6 @@ from typing import Any
 import numpy as np
 import torch
 from cleanlab.rank import get_label_quality_scores
-from dataaudit.models.before_training import BeforeTraining
 from finetuned_settings import SETTINGS, Finetuned, finetuned_model, make_finetuned
 from mislabel_methods import Answer, Workbench, answer
 from mislabel_ours import audited
@@ -40,6 +39,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from dataaudit.models.initial import initial_of
+from dataaudit.scoring.before_training import BeforeTraining
 
 HERE = Path(__file__).parent
 FOLDS, NEIGHBOURS = 5, 20
