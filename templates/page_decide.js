@@ -410,7 +410,7 @@ function itemHead(index) {
 function drawItem() {
   const middle = find("item"), right = find("item-evidence");
   if (current < 0 || !list.length) {
-    middle.replaceChildren(make("p", "note", data.rows.length || state.pile !== "labels" ? "Nothing matches these filters." : "No row was judged."));
+    middle.replaceChildren(make("h1", "", "Nothing to decide here"), make("p", "note", data.rows.length || state.pile !== "labels" ? "Nothing matches these filters." : "No row was judged."));
     right.replaceChildren();
     return;
   }
@@ -558,6 +558,8 @@ function openDecide(asked) {
   state.show = asked.get("show") || "flagged";
   state.order = asked.get("order") || "rank";
   state.search = decoded(asked.get("search") || "").toLowerCase();
+  // A field that was being typed in would take the keys that decide.
+  if (document.activeElement && document.activeElement.matches("input, select, textarea")) document.activeElement.blur();
   rebuild(false);
   const id = asked.has("row") ? decoded(asked.get("row")) : null;
   if (id !== null) {

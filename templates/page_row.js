@@ -38,6 +38,12 @@ function taggedWords(words, given, suggested) {
   return box;
 }
 
+// A label as it stands beside a sample: a target in four digits.
+function shortLabel(label) {
+  const number = Number(label);
+  return data.task === "regression" && label !== "" && Number.isFinite(number) ? String(Number(number.toPrecision(4))) : label;
+}
+
 // A number on the strip of its neighbours' targets.
 function targetStrip(row) {
   const numbers = [...row[NEIGHBOURS], ...row[AGAINST]]
@@ -47,7 +53,7 @@ function targetStrip(row) {
   const every = [...numbers, given, expected];
   const low = Math.min(...every), span = Math.max(...every) - low || 1;
   const at = (value) => 12 + (376 * (value - low)) / span;
-  const svg = drawing("svg", { class: "strip", viewBox: "0 0 400 44", role: "img", "aria-label": `Given ${given}, expected ${expected}, look-alikes ${numbers.join(", ")}` });
+  const svg = drawing("svg", { class: "strip", viewBox: "0 0 400 44", role: "img", "aria-label": `Given ${shortLabel(given)}, expected ${shortLabel(expected)}, look-alikes ${numbers.map(shortLabel).join(", ")}` });
   svg.append(drawing("line", { class: "axis", x1: 6, x2: 394, y1: 26, y2: 26 }));
   for (const value of numbers) svg.append(drawing("line", { class: "tick", x1: at(value), x2: at(value), y1: 17, y2: 35 }));
   svg.append(
@@ -120,11 +126,11 @@ function rowContent(row) {
     if (words.length <= before.length) return taggedWords(words.slice(0, known), before, after);
   }
   if (sample[FIELDS].length && !sample[TEXT] && !sample[IMAGE]) {
-    const columns = [{ title: `row ${row[ID]}`, label: sample[LABEL], sample }];
+    const columns = [{ title: `row ${row[ID]}`, label: shortLabel(sample[LABEL]), sample }];
     for (const [references, words] of [[row[AGAINST], "trusted"], [row[NEIGHBOURS], "training"]]) {
       for (const [position] of references.slice(0, 2)) {
         const other = data.samples[position];
-        columns.push({ title: `${words} ${other[ID]}`, label: other[LABEL], sample: other });
+        columns.push({ title: `${words} ${other[ID]}`, label: shortLabel(other[LABEL]), sample: other });
       }
     }
     return matrix(columns);
@@ -157,7 +163,7 @@ function evidenceList(title, references) {
     const [id, label, image] = data.samples[position];
     const item = make("li", image ? "with-image" : "");
     const head = make("p", "exhibit-head");
-    head.append(chip(label, ""), make("span", "quiet", ` ${id}`));
+    head.append(chip(shortLabel(label), ""), make("span", "quiet", ` ${id}`));
     item.append(sampleBody(position), head, make("p", "quiet", data.notes[noteAt]));
     list.append(item);
   }

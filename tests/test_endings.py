@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from conftest import CommandLine, Project
@@ -90,6 +91,8 @@ def test_only_a_failed_gate_ends_with_1(
     raising = {"error": error}
     exec("def run_file(*_, **__):\n    raise error", raising)
     monkeypatch.setattr(auditing, "run_file", raising["run_file"])
+    settings = SimpleNamespace(task="classification")
+    monkeypatch.setattr("dataaudit.config.load_config", lambda path: settings)
     outcome = command_line("run", tmp_path / "audit.yaml", "--out", tmp_path / "audit")
     assert outcome.code == code
     assert outcome.err.startswith(message)

@@ -88,7 +88,7 @@ def test_images_are_exported_as_data_addresses(tmp_path, command_line: CommandLi
     command_line("export", audit.directory, "--to", "label-studio", "--only", "all")
     tasks = json.loads((tmp_path / "audit-all.json").read_text(encoding="utf-8"))
     assert all(task["data"]["image"].startswith("data:image/webp;base64,") for task in tasks)
-    assert tasks[0]["data"]["fields"]["path"].endswith(".png")
+    assert str(tasks[0]["data"]["row_id"]).endswith(".png")
 
 
 @pytest.mark.parametrize("name", FORMATS)

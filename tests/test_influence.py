@@ -519,7 +519,7 @@ class Opaque(nn.Module):
         ({}, {"groups": "origin"}, DataError, "has no column origin; it has a, b, c, d, e, f, la"),
         ({}, {"groups": ["a"]}, DataError, "one name for each of the 9 queries, found 1"),
         ({}, {"groups": ["a"] * 8 + [None]}, DataError, "query at position 8 has no group"),
-        ({"learning_rate": 1e300}, {}, DataAuditError, "a smaller mirror.learning_rate may help"),
+        ({"learning_rate": 1e300}, {}, DataAuditError, "mirror.learning_rate: found 1e"),
     ],
 )
 def test_what_cannot_be_used_is_named(

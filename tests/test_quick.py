@@ -83,7 +83,7 @@ def test_the_model_runs_twice_over_rows_and_trusted_samples() -> None:
     module.head.register_forward_hook(count)
     # Loading looks at so many rows of each split, however many there are.
     splits: dict[Any, Any] = {"train": TRAIN, "held_out": HELD_OUT, "suspects": None}
-    load_objects(module, splits, None, config_from_python("label", None, {}), body)
+    load_objects(module, splits, None, config_from_python("label", None, {}), body, trusting=True)
     looks = sum(passed)
     passed.clear()
     dataaudit.audit(module, TRAIN, HELD_OUT, initial=body, mirror={"effort": "quick"})

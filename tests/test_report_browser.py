@@ -466,6 +466,7 @@ def test_no_text_from_the_data_runs(visit, name):
     press(page, "a" * 6)
     page.get_by_label("Search").fill("<script>")
     page.goto(page.url.split("#")[0] + "#decide&what=leak")
+    expect(heading(page)).to_contain_text("Evaluation sample")
     press(page, "c" * 4)
     assert len(downloaded(page)) == 10
     page.goto(page.url.split("#")[0] + "#record")
