@@ -11,17 +11,21 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
 from sklearn.pipeline import make_pipeline
 from sklearn.tree import DecisionTreeClassifier
 
 import dataaudit
+from dataaudit.config import config_from_python
 from dataaudit.datasets.load import samples_from_object
 from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Samples
 from dataaudit.models import distillation
 from dataaudit.models.distillation import probabilities
 from dataaudit.models.estimator import Estimator
+from dataaudit.stages.loading import load_objects
+from dataaudit.stages.planning import cost_lines
 
 COLUMNS = ["a", "b", "c"]
 
@@ -148,3 +152,12 @@ def test_an_estimator_that_cannot_be_fitted_anew_is_stood_in_for(
     assert result.report.labels is not None
     assert "could not be fitted anew" in result.report.labels.method
     assert result.mislabels["probability"].between(0, 1).all()
+
+
+def test_the_plan_of_an_estimator_names_fits_and_no_passes() -> None:
+    rows = pd.DataFrame({"a": np.arange(60.0), "label": np.arange(60) // 30})
+    built = LogisticRegression().fit(rows[["a"]], rows["label"])
+    config = config_from_python("label", None, {})
+    splits: dict[Any, Any] = {"train": rows, "held_out": None, "suspects": None}
+    (line,) = cost_lines(load_objects(built, splits, None, config), config)
+    assert line.startswith("the estimator is fitted anew, crosswise (10 fits at most)")

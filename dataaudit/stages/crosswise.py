@@ -18,6 +18,11 @@ FEWEST_TRUSTED_TO_FIT = 20
 Labels = NDArray[np.int64]
 
 
+def may_be_seen_crosswise(loaded: Loaded) -> bool:
+    """Tell whether an audit's model can be fitted anew at all: an estimator of classes."""
+    return loaded.model.estimator is not None and loaded.train.kind.probed
+
+
 def seen_crosswise(loaded: Loaded, seed: int) -> Unseen | None:
     """Return what an audit's estimator says of samples that it was fitted anew without, or None.
 
@@ -25,7 +30,7 @@ def seen_crosswise(loaded: Loaded, seed: int) -> Unseen | None:
     fitted anew: an ensemble of models that were fitted before, say.
     """
     estimator, train, held_out = loaded.model.estimator, loaded.train, loaded.held_out
-    if estimator is None or not train.kind.probed:
+    if estimator is None or not may_be_seen_crosswise(loaded):
         return None
     trusted, right = None, np.zeros(0, dtype=np.int64)
     if held_out is not None and len(held_out):

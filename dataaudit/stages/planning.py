@@ -10,6 +10,7 @@ from dataaudit.inputs import Loaded
 from dataaudit.mirror.effort import by_probes, chosen_effort, costs
 from dataaudit.mirror.features import seen_from_last_layer
 from dataaudit.mirror.plan import Plan, make_plan, plan_of_probes
+from dataaudit.stages.crosswise import FOLDS, may_be_seen_crosswise
 from dataaudit.stages.loading import load
 
 
@@ -48,7 +49,15 @@ def planned(loaded: Loaded, config: AuditConfig, folder: Path) -> tuple[Loaded, 
 
 
 def cost_lines(loaded: Loaded, config: AuditConfig) -> list[str]:
-    """Return a line for each effort, with passes and seconds, and the one that will be made."""
+    """Return a line for each effort, with passes and seconds, and the one that will be made.
+
+    Of an estimator that is fitted anew there is one: no effort changes what it costs.
+    """
+    if may_be_seen_crosswise(loaded):
+        return [
+            f"the estimator is fitted anew, crosswise ({2 * FOLDS} fits at most), and nothing "
+            "learns again; where it cannot be fitted, a network that imitates it learns again"
+        ]
     chosen = chosen_effort(loaded, config)
     lines = []
     for cost in costs(loaded, config):

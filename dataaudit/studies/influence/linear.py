@@ -26,7 +26,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from dataaudit.errors import ModelError
 from dataaudit.mirror.finite import FiniteSettings, Part, finite_mirror
 from dataaudit.models.parameters import moving_parameters
-from dataaudit.models.trained import Inputs, forward, map_tensors
+from dataaudit.models.trained import Inputs, forward
 from dataaudit.scoring.swap import Swapper
 from dataaudit.studies.influence.mirrored import Mirrored
 from dataaudit.tasks import Task
@@ -314,8 +314,3 @@ def _kernels_with_forward_mode(module: nn.Module) -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(False)
         stack.callback(torch.backends.mha.set_fastpath_enabled, fast)
         yield
-
-
-def trial_rows(inputs: Inputs, labels: Tensor) -> Part:
-    """Return the first rows of a batch, few but more than one."""
-    return map_tensors(lambda value: value[:3], inputs), labels[:3]
