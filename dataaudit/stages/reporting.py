@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 
 from dataaudit.config import AuditConfig
+from dataaudit.datasets.sources import ColumnSource
 from dataaudit.flags.inputs import Unseen
 from dataaudit.flags.results import ContaminationFlags, MislabelFlags
 from dataaudit.inputs import AuditInputs, Loaded
@@ -125,10 +127,22 @@ def _coverage(loaded: Loaded, notes: Sequence[str]) -> Coverage:
         missing_values=missing_values(loaded.train),
         notes=[
             *([] if loaded.check is None else [note_of_check(loaded.check)]),
+            *_how_files_were_read(loaded),
             *(note(aside) for aside in asides.values() if len(aside)),
             *notes,
         ],
     )
+
+
+def _how_files_were_read(loaded: Loaded) -> list[str]:
+    """Return what was guessed of how the rows of each split are written."""
+    notes = []
+    for samples in (loaded.train, loaded.held_out, loaded.suspects):
+        source = None if samples is None else samples.source
+        said = source.note() if isinstance(source, ColumnSource) else None
+        if samples is not None and said is not None:
+            notes.append(f"{samples.role} ({Path(samples.source.description).name}): {said}")
+    return notes
 
 
 def _method(
