@@ -516,6 +516,7 @@ class Opaque(nn.Module):
         ({"kind": "head", "parameters": "last"}, {}, ConfigError, "name them with mirror.layers"),
         ({"parameters": ["x.*"]}, {}, ConfigError, r"\[x\.\*\] chooses no parameter of"),
         ({"kind": "linear"}, {"precision": "bfloat16"}, ConfigError, "precision: bfloat16 does"),
+        ({"kind": "head"}, {"compile": True}, ConfigError, "compile: does not go with mirror.kind"),
         ({}, {"groups": "origin"}, DataError, "has no column origin; it has a, b, c, d, e, f, la"),
         ({}, {"groups": ["a"]}, DataError, "one name for each of the 9 queries, found 1"),
         ({}, {"groups": ["a"] * 8 + [None]}, DataError, "query at position 8 has no group"),

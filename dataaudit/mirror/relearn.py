@@ -134,11 +134,11 @@ def _quality(
     loaded: Loaded, relearned: Perturbation, references: References | None
 ) -> tuple[float, float]:
     """Return how well the model works, and from which value on that is enough."""
-    module = relearned.apply(loaded.model.module)
+    model, task = loaded.model, loaded.task
     if references is not None:
-        losses = pool_losses(module, loaded.model, loaded.task, references.pool)
+        losses = pool_losses(model.module, model, task, references.pool, relearned)
         return float(roc_auc_score(references.planted, losses)), WORKS
     positions = np.linspace(0, len(loaded.train) - 1, ROWS_CHECKED).astype(np.int64)
     rows = Pool.of(loaded.train, np.unique(positions))
-    loss = float(pool_losses(module, loaded.model, loaded.task, rows).mean())
-    return -loss, -USELESS * loaded.task.guessing_loss(loaded.train.labels)
+    loss = float(pool_losses(model.module, model, task, rows, relearned).mean())
+    return -loss, -USELESS * task.guessing_loss(loaded.train.labels)

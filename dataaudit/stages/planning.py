@@ -10,6 +10,7 @@ from dataaudit.inputs import Loaded
 from dataaudit.mirror.effort import by_probes, chosen_effort, costs
 from dataaudit.mirror.features import seen_from_last_layer
 from dataaudit.mirror.plan import Plan, make_plan, plan_of_probes
+from dataaudit.models.numerics import Numerics
 from dataaudit.stages.crosswise import FOLDS, may_be_seen_crosswise
 from dataaudit.stages.loading import load
 
@@ -44,7 +45,8 @@ def planned(loaded: Loaded, config: AuditConfig, folder: Path) -> tuple[Loaded, 
         return loaded, plan_of_probes(config, len(loaded.held_out))
     seen = loaded
     if config.mirror.kind == "head" or effort == "quick":
-        seen = seen_from_last_layer(loaded, folder, config.batch_size)
+        numerics = Numerics(config.precision)
+        seen = seen_from_last_layer(loaded, folder, config.batch_size, numerics)
     return seen, make_plan(seen, config, effort)
 
 

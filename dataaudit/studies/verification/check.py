@@ -21,11 +21,11 @@ from dataaudit.errors import ConfigError
 from dataaudit.inputs import Loaded
 from dataaudit.models.recognise import build_model
 from dataaudit.models.refitting import is_logistic_regression
-from dataaudit.models.trained import forward
 from dataaudit.report.data import Estimate, Split
 from dataaudit.run_directory.manifest import versions
 from dataaudit.run_directory.ownership import Kind
 from dataaudit.run_directory.store import Writer, table, text
+from dataaudit.scoring.passes import Passes
 from dataaudit.stages.loading import load, load_objects
 from dataaudit.studies.verification.agreement import Agreement, Correlation, agreement, ceiling
 from dataaudit.studies.verification.conclusion import conclusion
@@ -328,10 +328,9 @@ def _query_groups(study: Study, held_out: Samples) -> list[QueryGroup]:
     return result
 
 
-@torch.inference_mode()
 def _accuracy(study: Study, module: nn.Module) -> float | None:
     if study.task.metric_name != "accuracy":
         return None
-    outputs = forward(module, study.queries.inputs)
+    outputs = next(Passes(module).outputs(study.queries.inputs))
     found = study.task.predictions(outputs).cpu().numpy()
     return float(study.task.metric(found, study.queries.labels.cpu().numpy()).mean())
