@@ -129,7 +129,7 @@ RUNNING = {
     "mirror.effort": {"forward"},
     "stages.loading": {"forward"},
     "stages.model_check": {"forward"},
-    "stages.reading_outputs": {"forward"},
+    "stages.reading_outputs": {"called", "forward"},
 }
 """All that runs a model, and why it is no second loop over rows under perturbed models."""
 
