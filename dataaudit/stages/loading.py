@@ -183,7 +183,8 @@ def assemble(
     _task(config, outputs, train)
     others: dict[Role, Samples] = {}
     set_aside: dict[Role, SetAside] = {"train": rows.result()}
-    repeats: dict[str, Any] = {}
+    # Without trusted samples nothing is compared with the rows.
+    repeats = {"held_out_in_train": 0, "held_out_rows": 0, "train_repeats": None}
     roles: tuple[Role, ...] = ("held_out", "suspects")
     for role in roles:
         if splits.get(role) is not None:
@@ -218,7 +219,7 @@ def assemble(
     check = None
     if trusting:
         read_as = "its own probabilities" if model.estimator is not None else task.reading
-        check = replace(check_model(model, task, train, held_out), outputs=read_as, **repeats)
+        check = check_model(model, task, train, held_out, read_as, repeats)
     return Loaded(model, task, train, held_out, suspects, set_aside, learning_task, check)
 
 

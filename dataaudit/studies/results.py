@@ -20,6 +20,7 @@ from dataaudit.report.data import Section, Split
 from dataaudit.run_directory.manifest import versions
 from dataaudit.run_directory.ownership import Kind
 from dataaudit.run_directory.store import Writer, table, text
+from dataaudit.stages.reporting import split_of
 
 
 class StudyReport(Section):
@@ -60,15 +61,11 @@ def common_facts(
         "seed": config.mirror.seed,
         "model": loaded.model.description,
         "model_sha256": loaded.model.sha256(),
-        "splits": [
-            Split(role=each.role, source=each.source.description, rows=len(each),
-                  sha256=each.sha256)
-            for each in splits
-        ],
+        "splits": [split_of(each) for each in splits],
         "versions": versions(),
         "seconds": round(time.perf_counter() - start, 1),
         "notes": [loaded.model.note] if loaded.model.note else [],
-    }  # fmt: skip
+    }
 
 
 def require_task(config: AuditConfig, *tasks: str) -> None:

@@ -218,7 +218,9 @@ class DiffusionTracer:
         return [
             TracedSample(
                 sample_id=plain_id(batch.ids[line]),
+                text=None,
                 image=picture(image),
+                tokens=[],
                 loss_before=float(losses[line, 0]),
                 loss_after=None if perturbation is None else float(losses[line, 1]),
             )

@@ -154,6 +154,7 @@ class LanguageModelTracer:
                 TracedSample(
                     sample_id=plain_id(batch.ids[line]),
                     text=clean_text(text),
+                    image=None,
                     tokens=[] if perturbation is None else token_changes(text, tokens, losses),
                     loss_before=float(mean[0]),
                     loss_after=None if perturbation is None else float(mean[1]),
