@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
 from sklearn.metrics import roc_auc_score
 
+from dataaudit.datasets.frames import spread
 from dataaudit.inputs import Loaded
 from dataaudit.mirror.augmentation import augmented
 from dataaudit.mirror.finite import Part, finite_mirror
@@ -138,7 +138,6 @@ def _quality(
     if references is not None:
         losses = pool_losses(model.module, model, task, references.pool, relearned)
         return float(roc_auc_score(references.planted, losses)), WORKS
-    positions = np.linspace(0, len(loaded.train) - 1, ROWS_CHECKED).astype(np.int64)
-    rows = Pool.of(loaded.train, np.unique(positions))
+    rows = Pool.of(loaded.train, spread(len(loaded.train), ROWS_CHECKED))
     loss = float(pool_losses(model.module, model, task, rows, relearned).mean())
     return -loss, -USELESS * task.guessing_loss(loaded.train.labels)

@@ -12,7 +12,7 @@ import torch
 from dataaudit.config import GENERATIVE, AuditConfig, config_from_python, load_config
 from dataaudit.config_errors import refuse_unread
 from dataaudit.datasets.samples import Role
-from dataaudit.errors import ConfigError, RunDirectoryError
+from dataaudit.errors import ConfigError, writing
 from dataaudit.inputs import Loaded
 from dataaudit.labels.by_task import KINDS
 from dataaudit.mirror.plan import Plan, plan_without_learning
@@ -194,10 +194,8 @@ def render_again(directory: Path) -> Path:
     with as_read_back(directory):
         page = render(read_report(directory))
     target = directory / REPORT
-    try:
+    with writing(target):
         write_atomically(target, text(page))
-    except OSError as error:
-        raise RunDirectoryError(f"{target}: cannot be written: {error.strerror or error}") from None
     return target.absolute()
 
 

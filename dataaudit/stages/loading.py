@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from dataaudit.config import AuditConfig, DataConfig
+from dataaudit.datasets.frames import spread
 from dataaudit.datasets.like_training import open_suspects, read_like
 from dataaudit.datasets.load import open_samples, samples_from_object
 from dataaudit.datasets.read_settings import ReadSettings
@@ -304,8 +305,7 @@ def _class_weights(config: AuditConfig, train: Samples) -> tuple[float, ...] | N
 
 
 def _with_noise_scale(task: Regression, model: TrainedModel, samples: Samples) -> Regression:
-    count = min(ROWS_FOR_NOISE, len(samples))
-    positions = np.unique(np.linspace(0, len(samples) - 1, count).astype(np.int64))
+    positions = spread(len(samples), ROWS_FOR_NOISE)
     residuals = []
     with torch.inference_mode():
         for start in range(0, len(positions), ROWS_PER_FORWARD):

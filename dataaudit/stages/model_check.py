@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from dataaudit.datasets.frames import spread
 from dataaudit.datasets.samples import Batch, Samples
 from dataaudit.errors import ModelError
 from dataaudit.inputs import Loaded, ModelCheck
 from dataaudit.models.trained import TrainedModel, forward
-from dataaudit.stages.reading_outputs import spread
 from dataaudit.tasks import AuditTask, Regression
 from dataaudit.tasks.task import Predictions
 
