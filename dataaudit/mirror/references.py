@@ -34,7 +34,7 @@ SAMPLES_PER_FORWARD = 250
 
 
 @dataclass(frozen=True)
-class References:
+class PlantedPool:
     """Trusted samples and the labels that they are learned under.
 
     Attributes
@@ -49,7 +49,7 @@ class References:
     planted: NDArray[np.bool_]
 
 
-def plant(model: TrainedModel, task: AuditTask, trusted: Pool, seed: int) -> References:
+def plant(model: TrainedModel, task: AuditTask, trusted: Pool, seed: int) -> PlantedPool:
     """Give a share of the trusted samples a wrong label, of the kind that the task knows."""
     generator = np.random.default_rng(seed)
     count = round(PLANTED_SHARE * len(trusted))
@@ -58,14 +58,14 @@ def plant(model: TrainedModel, task: AuditTask, trusted: Pool, seed: int) -> Ref
     labels = np.array(trusted.labels)
     predictions = _predictions(model, task, trusted)
     labels[planted] = task.wrong_labels(predictions, trusted.labels, generator)[planted]
-    return References(Pool(trusted.samples, trusted.positions, labels), planted)
+    return PlantedPool(Pool(trusted.samples, trusted.positions, labels), planted)
 
 
 def familiarise(
     model: TrainedModel,
     task: Task,
     rows: Pool,
-    references: References,
+    references: PlantedPool,
     settings: FiniteSettings,
     batch_size: int,
     learning_task: Task | None = None,

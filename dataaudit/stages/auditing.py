@@ -44,7 +44,7 @@ from dataaudit.stages.flagging import find_mislabels, no_pairs
 from dataaudit.stages.leaks import find_contamination
 from dataaudit.stages.loading import load, load_objects
 from dataaudit.stages.model_check import refuse_worse_than_chance
-from dataaudit.stages.planning import cost_lines, planned
+from dataaudit.stages.planning import cost_lines, planned, unused_settings
 from dataaudit.stages.probing import probed
 from dataaudit.stages.reporting import make_report
 from dataaudit.stages.scoring import score
@@ -221,6 +221,7 @@ def _run(
             seen, plan = planned(loaded, config, steps.folder / FEATURES)
         else:
             seen, plan = loaded, plan_without_learning(config)
+            directory.notes.extend(unused_settings(config))
         clock.whole.expect(_work(plan, loaded), len(loaded.train))
         mirror = _mirror(seen, plan, steps)
     with clock.stage("score"):

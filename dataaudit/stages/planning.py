@@ -50,6 +50,13 @@ def planned(loaded: Loaded, config: AuditConfig, folder: Path) -> tuple[Loaded, 
     return seen, make_plan(seen, config, effort)
 
 
+def unused_settings(config: AuditConfig) -> list[str]:
+    """Return a note that names the settings of learning again, where nothing learns again."""
+    given = config.mirror.model_dump(exclude_defaults=True, exclude={"seed"})
+    names = ", ".join(f"mirror.{name}" for name in given)
+    return [f"Not used, because the estimator was fitted anew: {names}"] if given else []
+
+
 def cost_lines(loaded: Loaded, config: AuditConfig) -> list[str]:
     """Return a line for each effort, with passes and seconds, and the one that will be made.
 
