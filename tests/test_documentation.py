@@ -111,3 +111,11 @@ def test_the_index_names_every_guide_and_every_link_leads_somewhere() -> None:
         for link in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
             if not link.startswith(("http:", "https:", "mailto:")):
                 assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_guides_say_what_to_do_and_measurements_what_was_found() -> None:
+    dates = r"\b(?:Octo|Novem|Decem)ber 20\d\d\b|\b20\d\d-\d\d-\d\d\b"
+    notes = re.compile(rf"python (?:-m )?benchmarks|{dates}")
+    for page in DOCS.glob("*.md"):
+        found = notes.search(page.read_text(encoding="utf-8"))
+        assert found is None, f"{page.name}: {found}"

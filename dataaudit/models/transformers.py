@@ -196,7 +196,7 @@ def _config_of(folder: Path) -> dict[str, Any]:
     try:
         content = json.loads((folder / "config.json").read_bytes())
     except (OSError, ValueError):
-        # Said better where the folder is read in earnest.
+        # The loader says what is wrong with the folder.
         content = None
     return content if isinstance(content, dict) else {}
 

@@ -63,7 +63,7 @@ def load(config: AuditConfig, folder: Path, built: Any = None, *, trusting: bool
         What the model's factory returned, where it has been called already.
     trusting : bool
         Whether held-out samples are there to be trusted: the model is held against them, and those
-        that stand in the training set, too, are set aside. Else they are queries, which may well
+        that are training rows, too, are set aside. Else they are queries, which may well
         be training rows.
 
     Raises

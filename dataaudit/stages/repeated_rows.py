@@ -1,4 +1,4 @@
-"""Trusted samples that stand in the training set: the model has seen them, so they prove nothing.
+"""Trusted samples that are training rows, too: the model has seen them, so they prove nothing.
 
 Compared is the content alone, by a 64-bit hash: columns that are neither label, id nor group.
 """
@@ -60,7 +60,7 @@ def repeated_rows(train: Samples, held_out: Samples) -> RepeatedRows:
         trusted = content_hashes(held_out, columns)
         known = content_hashes(train, columns, _most(train))
     except DataError:
-        # What cannot be read is named where it is read in earnest.
+        # What cannot be read is named later, where the rows are used.
         return RepeatedRows(np.zeros(0, dtype=np.int64), 0.0, by_nature=False)
     distinct, counts = np.unique(known, return_counts=True)
     repeats = float(counts[counts > 1].sum() / len(known))
