@@ -1,8 +1,8 @@
-"""Rows of the same content: hashed alike, and those whose labels then differ."""
+"""Rows that repeat each other, value for value, under several labels: one at least is wrong."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any
 
@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dataaudit.datasets.frames import spread
 from dataaudit.datasets.images import encoded
 from dataaudit.datasets.samples import Samples
-from dataaudit.datasets.words import text_of
+from dataaudit.datasets.words import is_list, text_of
+from dataaudit.likeness.meaning import cells_of
 
-ROWS_PER_READ = 2048
+ROWS_PER_READ = 8192
 MOST_NATURAL = 0.05
 """Share of rows with the values of another one, above which repeated values say little: columns
 such as age and sex are shared by people who differ."""
@@ -32,13 +32,15 @@ def contradicted(train: Samples) -> NDArray[np.bool_]:
         With one class for each row.
     """
     columns = content_columns(train)
-    if not columns:
-        return np.zeros(len(train), dtype=bool)
-    keys = content_hashes(train, columns)
-    groups, sizes = np.unique(keys, return_inverse=True, return_counts=True)[1:]
-    if train.modality == "table" and (sizes[groups] > 1).mean() > MOST_NATURAL:
-        return np.zeros(len(keys), dtype=bool)
-    return outvoted(groups, train.labels)
+    frames = train.source.frames(ROWS_PER_READ)
+    hashes = np.concatenate([content_hashes(train, frame[columns]) for frame in frames])
+    groups, sizes = np.unique(hashes, return_inverse=True, return_counts=True)[1:]
+    repeated = sizes[groups] > 1
+    found = np.zeros(len(groups), dtype=bool)
+    if train.modality == "table" and repeated.mean() > MOST_NATURAL:
+        return found
+    found[repeated] = outvoted(groups[repeated], train.labels[repeated])
+    return found
 
 
 def outvoted(groups: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -54,53 +56,36 @@ def outvoted(groups: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[np
     counts = votes.groupby(["group", "label"], sort=False).size()
     # The first label of a tie was given first; which of the two is wrong cannot be told.
     best = dict(counts.groupby(level="group", sort=False).idxmax().to_list())
-    return np.array([best[group] != label for group, label in zip(groups, labels, strict=True)])
+    return votes["group"].map(best).to_numpy() != labels
 
 
 def content_columns(samples: Samples) -> list[Any]:
-    """Return the columns that make up the content: neither label, id nor group."""
+    """Return the columns that hold what a row is: neither label, nor id, nor group."""
     if samples.content_column is not None:
         return [samples.content_column]
     special = samples.special_columns()
     return [name for name in samples.take([0]).frame.columns if name not in special]
 
 
-def content_hashes(
-    samples: Samples, columns: list[Any], most: int | None = None
-) -> NDArray[np.uint64]:
-    """Return 64-bit hashes that rows of the same content share, uint64 `[rows]`.
+def content_hashes(samples: Samples, frame: pd.DataFrame) -> NDArray[np.uint64]:
+    """Return 64 bits for each row that two rows share only if their content is the same.
 
-    The same content: the same numbers, the same words up to case and white space, the same bytes
-    of a picture.
+    Letters of either case, repeated blanks, and 3 and 3.0 are the same.
 
     Parameters
     ----------
     samples : Samples
-    columns : list
-        One at least.
-    most : int or None
-        So many rows are read, evenly spread; None: all.
+        Where the rows are from.
+    frame : pandas.DataFrame
+        Rows of it with the columns to compare, from `content_columns`.
 
     Raises
     ------
     DataError
         A picture cannot be read.
     """
-    hashes = []
-    for frame in _frames(samples, most):
-        parts = {place: _values(samples, frame[name]) for place, name in enumerate(columns)}
-        found = pd.util.hash_pandas_object(pd.DataFrame(parts), index=False)
-        hashes.append(found.to_numpy(np.uint64))
-    return np.concatenate(hashes)
-
-
-def _frames(samples: Samples, most: int | None) -> Iterator[pd.DataFrame]:
-    if most is None or most >= len(samples):
-        yield from (batch.frame for batch in samples.batches(ROWS_PER_READ))
-        return
-    positions = spread(len(samples), most)
-    for start in range(0, len(positions), ROWS_PER_READ):
-        yield samples.take(positions[start : start + ROWS_PER_READ]).frame
+    parts = {place: _values(samples, frame.iloc[:, place]) for place in range(frame.shape[1])}
+    return np.asarray(pd.util.hash_pandas_object(pd.DataFrame(parts), index=False), np.uint64)
 
 
 def _values(samples: Samples, column: pd.Series) -> NDArray[Any]:
@@ -108,19 +93,21 @@ def _values(samples: Samples, column: pd.Series) -> NDArray[Any]:
     if pd.api.types.is_numeric_dtype(column.dtype):
         # Adding zero turns -0.0 into 0.0.
         return column.to_numpy(np.float64, na_value=np.nan) + 0.0
-    hashes = [_hash(samples, value) for value in column]
-    return np.array(hashes, dtype=np.uint64)
+    if samples.modality in ("image", "tensor"):
+        return _digests([_content(samples, value) for value in column])
+    cells = cells_of(column.map(lambda value: text_of(value) if is_list(value) else value))
+    return pd.util.hash_array(cells)
 
 
-def _hash(samples: Samples, value: Any) -> int:
+def _content(samples: Samples, value: Any) -> bytes:
     if samples.modality == "image":
-        content = encoded(value, where=samples.source.description, folder=samples.folder)
-    elif samples.modality == "tensor":
-        array = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
-        content = str(array.shape).encode() + array.tobytes()
-        if array.dtype == object:
-            content = repr(value).encode("utf-8", "surrogatepass")
-    else:
-        words = " ".join(text_of(value).split()).casefold()
-        content = words.encode("utf-8", "surrogatepass")
-    return int.from_bytes(blake2b(content, digest_size=8).digest(), "little")
+        return encoded(value, where=samples.source.description, folder=samples.folder)
+    array = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
+    if array.dtype == object:
+        return repr(value).encode("utf-8", "surrogatepass")
+    return str(array.shape).encode() + array.tobytes()
+
+
+def _digests(contents: Sequence[bytes]) -> NDArray[np.uint64]:
+    found = [blake2b(content, digest_size=8).digest() for content in contents]
+    return np.frombuffer(b"".join(found), np.uint64)

@@ -1,19 +1,21 @@
 """Trusted samples that are training rows, too: the model has seen them, so they prove nothing.
 
-Compared is the content alone, by a 64-bit hash: columns that are neither label, id nor group.
+Compared is the content alone (`dataaudit.likeness.repeats`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dataaudit.datasets.frames import spread
 from dataaudit.datasets.samples import Samples
 from dataaudit.errors import DataError
-from dataaudit.likeness.repeats import content_columns, content_hashes
+from dataaudit.likeness.repeats import ROWS_PER_READ, content_columns, content_hashes
 
 MOST_COSTLY_ROWS = 20_000
 """Training rows that are compared where a row is an image or a tensor, evenly spread where there
@@ -57,8 +59,8 @@ def repeated_rows(train: Samples, held_out: Samples) -> RepeatedRows:
     if not columns:
         return RepeatedRows(np.zeros(0, dtype=np.int64), 0.0, by_nature=False)
     try:
-        trusted = content_hashes(held_out, columns)
-        known = content_hashes(train, columns, _most(train))
+        trusted = np.concatenate(list(_hashes(held_out, columns, len(held_out))))
+        known = np.concatenate(list(_hashes(train, columns, _most(train))))
     except DataError:
         # What cannot be read is named later, where the rows are used.
         return RepeatedRows(np.zeros(0, dtype=np.int64), 0.0, by_nature=False)
@@ -69,13 +71,24 @@ def repeated_rows(train: Samples, held_out: Samples) -> RepeatedRows:
     return RepeatedRows(lines, repeats, by_nature)
 
 
-def _most(train: Samples) -> int | None:
-    return MOST_COSTLY_ROWS if train.modality in ("image", "tensor") else None
+def _most(train: Samples) -> int:
+    return MOST_COSTLY_ROWS if train.modality in ("image", "tensor") else len(train)
 
 
 def _compared(train: Samples, held_out: Samples) -> list[Any]:
-    if train.modality != held_out.modality or train.content_column != held_out.content_column:
+    if train.modality != held_out.modality:
         return []
     special = held_out.special_columns()
     columns = [name for name in content_columns(train) if name not in special]
     return columns if set(held_out.take([0]).frame.columns).issuperset(columns) else []
+
+
+def _hashes(samples: Samples, columns: list[Any], most: int) -> Iterator[NDArray[np.uint64]]:
+    if most >= len(samples):
+        for frame in samples.source.frames(ROWS_PER_READ):
+            yield content_hashes(samples, frame[columns])
+        return
+    positions = spread(len(samples), most)
+    for start in range(0, len(positions), ROWS_PER_READ):
+        frame = samples.source.take(positions[start : start + ROWS_PER_READ].tolist())
+        yield content_hashes(samples, frame[columns])
