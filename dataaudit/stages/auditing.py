@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +33,7 @@ from dataaudit.run_directory.store import (
     SET_ASIDE,
     RunDirectory,
     as_json,
+    opened,
     table,
     text,
 )
@@ -165,13 +164,8 @@ def audit(
     config = config_from_python(label, id, settings, group)
     _refuse_generative(config)
     refuse_unread("audit()", config, READ, f"an audit of task {config.task}")
-    if resume and out is None:
-        raise ConfigError("resume: needs `out`, the directory of the interrupted audit")
     splits: dict[Role, Any] = {"train": train, "held_out": held_out, "suspects": suspects}
-    with contextlib.ExitStack() as stack:
-        if out is None:
-            out = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "audit"
-        directory = stack.enter_context(RunDirectory(Path(out), overwrite=overwrite, resume=resume))
+    with opened(out, "audit", overwrite=overwrite, resume=resume) as directory:
         clock = Clock(whole=Whole(WORK))
         with clock.stage("load"):
             loaded = load_objects(model, splits, preprocess, config, initial, trusting=True)
