@@ -5,7 +5,7 @@
 
 Each size runs in a process of its own. Rows beyond the data's own are mixtures of two images, or
 table rows with other numbers; the suspects are edited copies of pictures, or rows. Time is that of
-the CPU; memory is the most that the process has held (VmHWM), the descriptions of the rows included.
+the CPU; memory is the most that the process has held (VmHWM), what describes the rows included.
 Of more than 10,000 pictures the search by cells is measured, and 1,000 of its suspects are searched
 through all rows, too.
 """
