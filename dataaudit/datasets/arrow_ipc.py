@@ -99,11 +99,11 @@ class ArrowFiles(ColumnSource):
                         # Nulls take no room: so many of them can be announced by a few bytes.
                         refuse_rows_without_end(sum(counts), paths, description)
                         # A value in a dictionary, or for a run of rows, is said once.
-                        decoded += sum(
-                            decoded_bytes(batch.column(name))
-                            for name in names
-                            if not is_text(schema.field(name).type)
-                        )
+                        packed = [name for name in names if not is_text(schema.field(name).type)]
+                        for column in batch.select(packed).columns:
+                            # Without the full check a damaged file would be read past its end.
+                            column.validate(full=True)
+                            decoded += decoded_bytes(column)
                         if decoded > most_bytes(paths):
                             raise too_many_bytes(description)
                         with_missing.update(
