@@ -10,7 +10,7 @@ import torch
 from dataaudit.config import GENERATIVE, AuditConfig, config_from_python, load_config
 from dataaudit.config_errors import refuse_unread
 from dataaudit.datasets.samples import Role
-from dataaudit.errors import ConfigError, writing
+from dataaudit.errors import ConfigError, outlives_exits, writing
 from dataaudit.inputs import Loaded
 from dataaudit.labels.by_task import KINDS
 from dataaudit.mirror.plan import Plan, plan_without_learning
@@ -101,6 +101,7 @@ def run_file(
         return _run(loaded, config, directory, folder, clock)
 
 
+@outlives_exits
 @torch.inference_mode(mode=False)
 @torch.enable_grad()
 def audit(
