@@ -96,6 +96,11 @@ def flags_of(
         expected_precision=budget_curve(judgement.probability, judgement.rank),
         probability_threshold=threshold(judgement.probability, judgement.flagged, settings),
         method=_method(judgement),
+        # What follows is for the kinds of labels that have it.
+        notes=None,
+        predicted=None,
+        annotators=None,
+        doubts=(),
     )
 
 

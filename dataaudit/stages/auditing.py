@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,7 @@ import torch
 from dataaudit.config import GENERATIVE, AuditConfig, config_from_python, load_config
 from dataaudit.config_errors import refuse_unread
 from dataaudit.datasets.samples import Role
-from dataaudit.errors import ConfigError, RunDirectoryError
+from dataaudit.errors import ConfigError, writing
 from dataaudit.flags.results import MislabelFlags
 from dataaudit.inputs import Loaded
 from dataaudit.labels.by_task import KINDS
@@ -39,6 +37,7 @@ from dataaudit.run_directory.store import (
     RunDirectory,
     Writer,
     as_json,
+    opened,
     table,
     text,
 )
@@ -48,7 +47,7 @@ from dataaudit.stages.flagging import find_mislabels, no_pairs
 from dataaudit.stages.leaks import find_contamination
 from dataaudit.stages.loading import load, load_objects
 from dataaudit.stages.model_check import refuse_worse_than_chance
-from dataaudit.stages.planning import cost_lines, planned
+from dataaudit.stages.planning import cost_lines, planned, unused_settings
 from dataaudit.stages.probing import probed
 from dataaudit.stages.reporting import make_report
 from dataaudit.stages.scoring import score
@@ -174,13 +173,8 @@ def audit(
     config = config_from_python(label, id, settings, group, labels)
     _refuse_generative(config)
     refuse_unread("audit()", config, READ, f"an audit of task {config.task}")
-    if resume and out is None:
-        raise ConfigError("resume: needs `out`, the directory of the interrupted audit")
     splits: dict[Role, Any] = {"train": train, "held_out": held_out, "suspects": suspects}
-    with contextlib.ExitStack() as stack:
-        if out is None:
-            out = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "audit"
-        directory = stack.enter_context(RunDirectory(Path(out), overwrite=overwrite, resume=resume))
+    with opened(out, "audit", overwrite=overwrite, resume=resume) as directory:
         clock = Clock(whole=Whole(WORK))
         with clock.stage("load"):
             loaded = load_objects(model, splits, preprocess, config, initial, trusting=True)
@@ -203,10 +197,8 @@ def render_again(directory: Path) -> Path:
     with as_read_back(directory):
         page = render(read_report(directory))
     target = directory / REPORT
-    try:
+    with writing(target):
         write_atomically(target, text(page))
-    except OSError as error:
-        raise RunDirectoryError(f"{target}: cannot be written: {error.strerror or error}") from None
     return target.absolute()
 
 
@@ -232,6 +224,7 @@ def _run(
             seen, plan = planned(loaded, config, steps.folder / FEATURES)
         else:
             seen, plan = loaded, plan_without_learning(config)
+            directory.notes.extend(unused_settings(config))
         clock.whole.expect(_work(plan, loaded), len(loaded.train))
         mirror = _mirror(seen, plan, steps)
     with clock.stage("score"):
