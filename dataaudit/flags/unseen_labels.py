@@ -34,10 +34,10 @@ POSSIBLE = 0.05
 METHOD_ERROR = 0.15
 """Share of the rate by which the interval ends lower, as for `judge_labels`."""
 HIDDEN = 0.5
-"""Share of the rate that is added above. Where the class is in doubt and people give the one that
-a row looks like, right labels that look wrong turn into wrong ones that look right: such errors
-hide each other, and up to 40 % of them were not counted on the data that the method was developed
-on, more with models that are weak (docs/measurements/calibration.md)."""
+"""Share of the rate that is added above, less where many labels are wrong. Where the class is in
+doubt and people give the one that a row looks like, right labels that look wrong turn into wrong
+ones that look right: such errors hide each other, and up to 40 % of them were not counted on the
+data that the method was developed on, more with weak models (docs/measurements/calibration.md)."""
 MOST_CERTAIN = 1e-12
 
 
@@ -201,7 +201,7 @@ def _interval(probability: Values, rates: Values, shares: Values) -> Interval:
     return Interval(
         value,
         max(0.0, min(float(low), value) - scatter - METHOD_ERROR * spread),
-        min(1.0, max(float(high), value) + scatter + HIDDEN * spread),
+        min(1.0, max(float(high), value) + scatter + HIDDEN * spread * (1 - value)),
     )
 
 
