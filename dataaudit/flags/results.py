@@ -57,6 +57,8 @@ class MislabelFlags:
     doubts : sequence of str
         Why the number of wrong labels cannot be told, in words; empty where what it rests on was
         checked and holds. `noise_rate.low` holds even where there are doubts.
+    untold : sequence of str
+        What cannot be told of single classes, in words. What is flagged stays flagged.
     """
 
     table: pd.DataFrame
@@ -71,6 +73,7 @@ class MislabelFlags:
     notes: Sequence[str] | None = None
     predicted: NDArray[np.float64] | None = None
     doubts: Sequence[str] = ()
+    untold: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
