@@ -93,7 +93,7 @@ def flags_of(
         if settings.row_groups is None
         else _rates("group", groups, per_group, judgement),
         noise_table=pd.DataFrame(),
-        expected_precision=_budget_curve(judgement),
+        expected_precision=budget_curve(judgement.probability, judgement.rank),
         probability_threshold=_threshold(judgement, settings),
         method=_method(judgement),
         # What follows is for the kinds of labels that have it.
@@ -134,12 +134,11 @@ def _rates(
     return pd.DataFrame(lines, columns=columns)
 
 
-def _budget_curve(judgement: Judgement) -> pd.DataFrame:
+def budget_curve(probability: NDArray[np.float64], rank: NDArray[np.int64]) -> pd.DataFrame:
     """Return what review finds: `budget`, `expected_found`, `expected_precision`."""
-    rows = len(judgement.rank)
+    rows = len(rank)
     budgets = np.unique(np.geomspace(1, rows, POINTS_ON_BUDGET_CURVE).round().astype(np.int64))
-    by_rank = judgement.probability[np.argsort(judgement.rank)]
-    found = np.cumsum(by_rank)[budgets - 1]
+    found = np.cumsum(probability[np.argsort(rank)])[budgets - 1]
     return pd.DataFrame(
         {"budget": budgets, "expected_found": found, "expected_precision": found / budgets}
     )
