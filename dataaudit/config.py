@@ -140,8 +140,8 @@ class DataConfig(_Section):
     """One split: the file, and which of its columns are special."""
 
     path: Place
-    """A file or folder: csv, jsonl, Parquet, Arrow, tar shards, an image folder, a folder that
-    Hugging Face datasets saved."""
+    """A file or folder: csv, tsv, json, jsonl (each also as .gz), Parquet or a folder of its parts,
+    Arrow, tar shards, an image folder, a folder that Hugging Face datasets saved."""
     label: str | Annotated[list[StrictStr], Field(min_length=1)] = "label"
     """The label column; for task multi-label also several 0/1 columns, one for each label."""
     separator: Annotated[str, Field(min_length=1)] = "|"

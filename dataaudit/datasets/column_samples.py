@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 from numpy.typing import NDArray
 
+from dataaudit.datasets.comma_separated import MISSING
 from dataaudit.datasets.hashing import hash_of_rows, hash_with_images
 from dataaudit.datasets.identifiers import positions, row_ids
 from dataaudit.datasets.modality import ROWS_SEEN, modality_of
@@ -49,6 +50,10 @@ def column_samples(source: ColumnSource, settings: ReadSettings) -> Samples:
     if settings.group_column is not None:
         _require_column(source, settings.group_column, "group")
     special = (*settings.label_columns, settings.id_column, settings.group_column)
+    if any(str(known) in MISSING for known in settings.classes or ()):
+        # A class may be called None; in a column of numbers it would be a missing one.
+        for name in settings.label_columns:
+            source = source.as_text(name)
     own = [name for name in source.columns() if name in special]
     known = pd.concat(list(source.stream(own)), ignore_index=True) if own else pd.DataFrame()
     if settings.id_column is not None:
@@ -145,9 +150,6 @@ def _require_column(source: ColumnSource, name: str, purpose: str) -> None:
         return
     near = close_match(name, [str(column) for column in columns])
     suggestion = f"; did you mean {near!r}?" if near else ""
-    separator = next((mark for mark in ";\t|" if len(columns) == 1 and mark in columns[0]), None)
-    if separator:
-        suggestion = f"; the fields seem to be separated by {separator!r}, expected commas"
     shown = ", ".join(repr(column) for column in columns[:20])
     more = f", ... ({len(columns)} in all)" if len(columns) > 20 else ""
     raise DataError(

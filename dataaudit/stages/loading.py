@@ -195,7 +195,9 @@ def assemble(
                 samples = open_suspects(open_split, settings, train)
             else:
                 samples = open_split(settings)
-            screening = Screening(read_like(samples, train), config.bad_rows)
+            screening = Screening(
+                read_like(samples, train, own_code=preprocess is not None), config.bad_rows
+            )
             screening.check_inputs(model)
             if role == "held_out" and trusting:
                 repeats = _without_repeated(screening, train)
