@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dataaudit.flags.results import Interval, MislabelFlags
-from dataaudit.flags.tables import budget_curve
+from dataaudit.flags.tables import FlagSettings, budget_curve, threshold
 
 
 def without_settled(
@@ -40,9 +40,8 @@ def without_settled(
         table["flagged"] &= ~settled
     else:
         table["flagged"] = (rank <= budget) & ~settled
-    threshold = flags.probability_threshold
-    if budget is not None and table["flagged"].any():
-        threshold = float(table.loc[table["flagged"], "probability"].min())
+    probability = table["probability"].to_numpy(dtype=float)
+    flagged = table["flagged"].to_numpy()
     classes = flags.table["given_label"].astype(str)
     return replace(
         flags,
@@ -50,8 +49,10 @@ def without_settled(
         noise_rate=_less(flags.noise_rate, float(cleared.mean())),
         noise_per_class=_rates(flags.noise_per_class, classes, table, cleared),
         noise_table=_right(flags.noise_table, flags.table, cleared),
-        expected_precision=budget_curve(table["probability"].to_numpy(dtype=float), rank),
-        probability_threshold=threshold,
+        expected_precision=budget_curve(probability, rank),
+        probability_threshold=flags.probability_threshold
+        if budget is None
+        else threshold(probability, flagged, FlagSettings(budget=budget)),
     )
 
 

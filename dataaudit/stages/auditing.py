@@ -11,6 +11,7 @@ from dataaudit.config import GENERATIVE, AuditConfig, config_from_python, load_c
 from dataaudit.config_errors import refuse_unread
 from dataaudit.datasets.samples import Role
 from dataaudit.errors import ConfigError, writing
+from dataaudit.flags.results import MislabelFlags
 from dataaudit.inputs import Loaded
 from dataaudit.labels.by_task import KINDS
 from dataaudit.mirror.plan import Plan, plan_without_learning
@@ -25,13 +26,16 @@ from dataaudit.run_directory.finished import as_read_back, read_again, read_repo
 from dataaudit.run_directory.manifest import Clock, build_manifest
 from dataaudit.run_directory.steps import Steps
 from dataaudit.run_directory.store import (
+    ANNOTATORS,
     AUDIT,
+    CONSENSUS,
     CONTAMINATION,
     MANIFEST,
     MISLABELS,
     REPORT,
     SET_ASIDE,
     RunDirectory,
+    Writer,
     as_json,
     opened,
     table,
@@ -113,6 +117,7 @@ def audit(
     preprocess: Any = None,
     initial: Any = None,
     label: str | list[str] = "label",
+    labels: list[str] | str | Path | None = None,
     id: str | None = None,
     group: str | None = None,
     out: str | Path | None = None,
@@ -141,6 +146,10 @@ def audit(
         a model are better for it.
     label : str or list of str
         The label column; for task multi-label also several 0/1 columns, one for each label.
+    labels : list of str, or path, optional
+        The columns of several annotators' labels among the training rows, or a table `row_id,
+        annotator, label` of them. Without a column `label`, a row's label is the one that most of
+        them gave.
     id : str, optional
         The id column (None: row numbers).
     group : str, optional
@@ -162,7 +171,7 @@ def audit(
     DataAuditError
         The input cannot be used; the message says what and where.
     """
-    config = config_from_python(label, id, settings, group)
+    config = config_from_python(label, id, settings, group, labels)
     _refuse_generative(config)
     refuse_unread("audit()", config, READ, f"an audit of task {config.task}")
     splits: dict[Role, Any] = {"train": train, "held_out": held_out, "suspects": suspects}
@@ -254,12 +263,20 @@ def _run(
             MISLABELS: table(rows),
             CONTAMINATION: table(pairs),
             **({SET_ASIDE: table(not_used)} if len(not_used) or _may_set_aside(config) else {}),
+            **_of_annotators(mislabels),
             AUDIT: text(report.model_dump_json(indent=2) + "\n"),
             REPORT: text(page),
             MANIFEST: as_json(build_manifest(config, loaded, clock, made_from)),
         }
     )
     return AuditResult(rows, pairs, not_used, report)
+
+
+def _of_annotators(flags: MislabelFlags) -> dict[str, Writer]:
+    facts = flags.annotators
+    if facts is None:
+        return {}
+    return {ANNOTATORS: table(facts.annotators), CONSENSUS: table(facts.consensus)}
 
 
 def _work(plan: Plan, loaded: Loaded) -> dict[str, float]:
