@@ -43,6 +43,7 @@ from dataaudit.run_directory.store import (
 )
 from dataaudit.scoring.choice import make_engine
 from dataaudit.stages.crosswise import seen_crosswise
+from dataaudit.stages.earlier import earlier_audits, knowing_decisions
 from dataaudit.stages.flagging import find_mislabels, no_pairs
 from dataaudit.stages.leaks import find_contamination
 from dataaudit.stages.loading import load, load_objects
@@ -163,7 +164,7 @@ def audit(
         finished one of the same inputs is read back.
     **settings
         The other keys of `audit.yaml`: name, task, classes, loss, ignore_label, mirror,
-        flags, gates, batch_size, device, about.
+        flags, gates, earlier, batch_size, device, about.
 
     Raises
     ------
@@ -213,6 +214,7 @@ def _run(
     made_from = fingerprint.of_inputs(config)
     if directory.finished_before:
         return read_again(directory.path, made_from)
+    audits = earlier_audits(config)
     steps, engine = directory.begin(fingerprint), make_engine(config)
     # After the directory has said whether this is the audit that was interrupted there.
     refuse_worse_than_chance(loaded)
@@ -232,6 +234,8 @@ def _run(
         probes = probed(loaded, engine, steps, config.mirror.seed)
     with clock.stage("flag mislabels"):
         mislabels = find_mislabels(loaded, mirror, scores, config, probes, crosswise)
+        mislabels, known = knowing_decisions(mislabels, loaded.train, audits, config.flags.budget)
+        directory.notes.extend(known)
     with clock.stage("flag contamination"):
         contamination = find_contamination(loaded, scores, config)
     with clock.stage("report"):
