@@ -31,7 +31,7 @@ GENERATIVE = ("causal-lm", "diffusion")
 """Tasks whose suspects are traced to training rows; their rows have no labels."""
 EVERYWHERE = frozenset(
     {"name", "task", "model", "preprocess", "train", "held_out", "suspects", "device", "about",
-     "flags", "gates"}
+     "flags", "gates", "checks"}
 )  # fmt: skip
 """Sections that every command takes: what is looked at, and what only the page and the gates of
 `dataaudit run` are about, so that one file may serve all commands."""
@@ -146,6 +146,8 @@ class DataConfig(_Section):
     """The column of row ids; without one, rows are known by their position or file name."""
     group: str | None = None
     """The column that tells which rows belong together: a patient, a user, a document."""
+    time: str | None = None
+    """The column of times: training rows that are later than evaluation rows are reported."""
     text: str = "text"
     """For language models: the column of documents."""
     prompt: str = "prompt"
@@ -249,6 +251,8 @@ class GateConfig(_Section):
     """Largest allowed estimated share of wrong labels."""
     contaminated: Annotated[int, BeforeValidator(_no_truth_value), Field(ge=0)] | None = None
     """Largest allowed number of flagged suspects."""
+    checks: dict[str, Annotated[int, BeforeValidator(_no_truth_value), Field(ge=0)]] = {}
+    """By the name of a check: the largest allowed number of things that it finds."""
     undecided: Literal["fail", "pass"] = "fail"
     """What becomes of a limit when the audit cannot tell whether it is met."""
 
@@ -321,7 +325,8 @@ class AuditConfig(_Section):
         "diffusion",
     ] = "classification"
     """What the model was trained for."""
-    model: ModelConfig
+    model: ModelConfig | None = None
+    """The trained model. Left out: `dataaudit run` looks at the data alone, in seconds."""
     preprocess: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")] | None = None
     """`module:function`, from a data frame of rows to the model's input; your own code."""
     images: ImagesConfig = ImagesConfig()
@@ -340,6 +345,8 @@ class AuditConfig(_Section):
     trace: TraceConfig = TraceConfig()
     flags: FlagConfig = FlagConfig()
     gates: GateConfig = GateConfig()
+    checks: dict[str, StrictBool] = {}
+    """By the name of a check: `false` leaves it out. All checks are on."""
     bad_rows: BadRowsConfig = BadRowsConfig()
     engine: EngineConfig = EngineConfig()
     batch_size: Count = 256
@@ -351,6 +358,21 @@ class AuditConfig(_Section):
     compile: StrictBool = False
     """Whether torch.compile is applied to the forward passes over the rows."""
     about: About = About()
+
+    @property
+    def trained_model(self) -> ModelConfig:
+        """The section `model`, for what cannot do without.
+
+        Raises
+        ------
+        ConfigError
+            It was left out.
+        """
+        if self.model is None:
+            raise ConfigError(
+                "model: needed here; only `dataaudit run` looks at data without a model"
+            )
+        return self.model
 
     @field_validator("classes", mode="before")
     @classmethod
@@ -366,6 +388,8 @@ class AuditConfig(_Section):
 
     @model_validator(mode="after")
     def _settings_of_a_generative_model(self) -> AuditConfig:
+        if self.model is None:
+            return self
         if self.model.schedule is not None and self.task != "diffusion":
             raise ValueError("model.schedule goes with task diffusion")
         if self.model.initial is not None and self.task in GENERATIVE:
@@ -491,10 +515,11 @@ def _with_absolute_paths(config: AuditConfig, folder: Path) -> AuditConfig:
         split: DataConfig | None = getattr(config, role)
         if split is not None:
             updates[role] = split.model_copy(update={"path": folder / split.path})
-    names = ("weights", "initial", "path")
-    places = {name: getattr(config.model, name) for name in names}
-    found = {name: folder / place for name, place in places.items() if place is not None}
-    updates["model"] = config.model.model_copy(update=found)
+    if config.model is not None:
+        names = ("weights", "initial", "path")
+        places = {name: getattr(config.model, name) for name in names}
+        found = {name: folder / place for name, place in places.items() if place is not None}
+        updates["model"] = config.model.model_copy(update=found)
     return config.model_copy(update=updates)
 
 

@@ -28,7 +28,7 @@ def contradicted(train: Samples) -> NDArray[np.bool_]:
     train : Samples
         With one class for each row.
     """
-    keys = np.array(list(_keys(train)), dtype=object)
+    keys = np.array(list(row_keys(train)), dtype=object)
     groups, sizes = np.unique(keys, return_inverse=True, return_counts=True)[1:]
     if train.modality == "table" and (sizes[groups] > 1).mean() > MOST_NATURAL:
         return np.zeros(len(keys), dtype=bool)
@@ -51,7 +51,7 @@ def outvoted(groups: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[np
     return np.array([best[group] != label for group, label in zip(groups, labels, strict=True)])
 
 
-def _keys(samples: Samples) -> Iterator[bytes]:
+def row_keys(samples: Samples) -> Iterator[bytes]:
     """Yield 16 bytes for each row that two rows share only if their content is the same."""
     special = samples.special_columns()
     for batch in samples.batches(ROWS_PER_READ):

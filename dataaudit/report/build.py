@@ -11,6 +11,7 @@ from dataaudit.flags.results import ContaminationFlags, MislabelFlags
 from dataaudit.report.crosswalk import crosswalk
 from dataaudit.report.data import (
     AuditReport,
+    CheckSection,
     ClassCount,
     Composition,
     Counts,
@@ -59,6 +60,7 @@ def build_report(
     limits: Sequence[str] = (),
     remediation: Sequence[Decision] = (),
     tracing: Tracing | None = None,
+    checks: Sequence[CheckSection] = (),
 ) -> AuditReport:
     """Return the report of one audit.
 
@@ -88,6 +90,8 @@ def build_report(
         What reviewers decided so far.
     tracing : Tracing or None
         Of generative models, in place of flags: the training rows behind the suspects.
+    checks : sequence of CheckSection
+        What further checks found.
     """
     about = about or About()
     coverage = coverage or Coverage()
@@ -98,7 +102,7 @@ def build_report(
     return AuditReport(
         identity=Identity(name=name, task=task, date=date, splits=list(splits), about=about),
         verdict=build_verdict(gates),
-        findings=build_findings(labels, leakage, coverage, tracing),
+        findings=build_findings(labels, leakage, coverage, tracing, checks),
         next_steps=[
             step.text for step in build_steps(labels, leakage, about, tracing, remediation)
         ],
@@ -107,6 +111,7 @@ def build_report(
         labels=labels,
         leakage=leakage,
         tracing=tracing,
+        checks=list(checks),
         method=_with_thresholds(method or Method(), labels, leakage),
         coverage=coverage,
         limits=[*_limits(labels, leakage, tracing), *limits],

@@ -24,7 +24,14 @@ from dataaudit.labels.sets import SEPARATOR
 from dataaudit.report.data import AuditReport
 from dataaudit.report.result import AuditResult
 from dataaudit.run_directory.fingerprint import Fingerprint
-from dataaudit.run_directory.store import AUDIT, CONTAMINATION, MANIFEST, MISLABELS, SET_ASIDE
+from dataaudit.run_directory.store import (
+    AUDIT,
+    CONTAMINATION,
+    ISSUES,
+    MANIFEST,
+    MISLABELS,
+    SET_ASIDE,
+)
 
 MISLABEL_COLUMNS = [
     "row_id",
@@ -236,6 +243,7 @@ def read_again(directory: Path, now: Mapping[str, str]) -> AuditResult:
         aside,
         read_report(directory),
         finished_before=True,
+        issues=_table(directory / ISSUES) if (directory / ISSUES).exists() else pd.DataFrame(),
     )
 
 

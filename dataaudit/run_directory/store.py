@@ -24,6 +24,7 @@ REPORT = "report.html"
 MISLABELS = "mislabels.parquet"
 CONTAMINATION = "contamination.parquet"
 SET_ASIDE = "set_aside.parquet"
+ISSUES = "issues.parquet"
 AUDIT = "audit.json"
 MANIFEST = "manifest.json"
 REMEDIATION = "remediation.jsonl"
@@ -31,7 +32,7 @@ SAMPLE = "sample.json"
 ESTIMATE = "estimate.json"
 CLAIMED = "mislabels.claimed.parquet"
 """The table as the audit made it, kept when reviewed rows correct its probabilities."""
-RESULTS = (MISLABELS, CONTAMINATION, SET_ASIDE, AUDIT, REPORT, MANIFEST)
+RESULTS = (MISLABELS, CONTAMINATION, SET_ASIDE, ISSUES, AUDIT, REPORT, MANIFEST)
 AUDITS = Kind(
     "audit",
     RESULTS,
