@@ -11,6 +11,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from dataaudit.checks.check import Check, Found, Issue
+from dataaudit.checks.columns import ROWS_PER_READ
 from dataaudit.checks.examined import Examined
 from dataaudit.datasets.samples import Samples
 from dataaudit.datasets.set_aside import Kept
@@ -19,7 +20,7 @@ from dataaudit.likeness.describing import RowSearch
 from dataaudit.likeness.descriptors import Descriptors, ImageDescriptors, TextDescriptors
 from dataaudit.likeness.images import ImageRows
 from dataaudit.likeness.near_pairs import near_pairs
-from dataaudit.likeness.repeats import row_keys
+from dataaudit.likeness.repeats import content_columns, content_hashes
 from dataaudit.likeness.texts import TextRows
 from dataaudit.report import formats
 
@@ -50,8 +51,7 @@ class Duplicates(Check):
     def look(self, data: Examined) -> Found:
         """Hash all rows; compare an even choice of texts or pictures."""
         train = data.train
-        keys = np.array(list(row_keys(train)), dtype="S16")
-        exact = _equal(keys)
+        exact = _equal(_hashes(train))
         if train.modality == "table" and len(exact) and _natural(train, len(exact), data.seed):
             return Found(
                 f"{formats.rows(len(exact))} repeat another one, and about as many would if the "
@@ -76,7 +76,13 @@ class Duplicates(Check):
         )
 
 
-def _equal(keys: NDArray[np.bytes_]) -> Pairs:
+def _hashes(train: Samples) -> NDArray[np.uint64]:
+    columns = content_columns(train)
+    frames = train.source.frames(ROWS_PER_READ)
+    return np.concatenate([content_hashes(train, frame[columns]) for frame in frames])
+
+
+def _equal(keys: NDArray[np.uint64]) -> Pairs:
     """Return each row that repeats an earlier one, and the first such, `[repeats, 2]`."""
     _, first, place = np.unique(keys, return_index=True, return_inverse=True)
     rows = np.arange(len(keys))

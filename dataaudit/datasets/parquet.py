@@ -119,13 +119,14 @@ class Parquet(ColumnSource):
         first = 0
         with readable(self.description, "a Parquet file"), _file(self.path) as file:
             for table in self._group(file, group, None):
-                frame = plain_frame(table, self.with_missing)
-                low, high = np.searchsorted(rows, [first, first + len(frame)])
-                # The first frame gives the columns even where no row is wanted.
+                low, high = np.searchsorted(rows, [first, first + len(table)])
+                # The first table gives the columns even where no row is wanted.
                 if high > low or first == 0:
-                    parts.append(frame.iloc[rows[low:high] - first])
-                first += len(frame)
-        return pd.concat(parts)
+                    # Without the full check a damaged file would be read past its buffers' end.
+                    table.validate(full=True)
+                    parts.append(table.take(pa.array(rows[low:high] - first)))
+                first += len(table)
+            return plain_frame(pa.concat_tables(parts), self.with_missing)
 
     def _tables(self, columns: Sequence[str] | None) -> Iterator[pa.Table]:
         with readable(self.description, "a Parquet file"), _file(self.path) as file:
