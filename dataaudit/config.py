@@ -156,6 +156,13 @@ class DataConfig(_Section):
     """For language models, suspects: the column of completions; without it, `text` is traced."""
 
 
+class BenchmarkConfig(DataConfig):
+    """One of several named sets that must not be in the training texts."""
+
+    name: Annotated[str, Field(min_length=1)]
+    """Stands on the report."""
+
+
 class MirrorConfig(_Section):
     """How a query group perturbs the model. Every setting has a default that works."""
 
@@ -341,6 +348,9 @@ class AuditConfig(_Section):
     """Trusted samples, which the model has not seen; keys as for `train`."""
     suspects: DataConfig | None = None
     """Samples that may be copies of training rows, such as the public test set; as `train`."""
+    benchmarks: list[BenchmarkConfig] = []
+    """What `suspects` is where it is a list: named sets of texts, whose passages are looked for in
+    the training texts, without a model."""
     mirror: MirrorConfig = MirrorConfig()
     trace: TraceConfig = TraceConfig()
     flags: FlagConfig = FlagConfig()
@@ -384,6 +394,26 @@ class AuditConfig(_Section):
                         f"YAML reads an unquoted yes/no/on/off/true/false as {item}; "
                         "put class names in quotes"
                     )
+        return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _benchmarks(cls, content: object) -> object:
+        if isinstance(content, dict) and isinstance(content.get("suspects"), list):
+            content = dict(content)
+            content["benchmarks"] = content.pop("suspects")
+        return content
+
+    @field_validator("benchmarks")
+    @classmethod
+    def _distinct_benchmarks(
+        cls, value: list[BenchmarkConfig], known: ValidationInfo
+    ) -> list[BenchmarkConfig]:
+        names = [item.name for item in value]
+        if len(set(names)) < len(names) or set(names) & {"train", "held_out", "suspects"}:
+            raise ValueError("every benchmark has a name of its own, and not that of a split")
+        if value and known.data.get("model") is not None:
+            raise ValueError("a list of suspects is looked for without a model; leave model out")
         return value
 
     @model_validator(mode="after")
@@ -515,6 +545,9 @@ def _with_absolute_paths(config: AuditConfig, folder: Path) -> AuditConfig:
         split: DataConfig | None = getattr(config, role)
         if split is not None:
             updates[role] = split.model_copy(update={"path": folder / split.path})
+    updates["benchmarks"] = [
+        item.model_copy(update={"path": folder / item.path}) for item in config.benchmarks
+    ]
     if config.model is not None:
         names = ("weights", "initial", "path")
         places = {name: getattr(config.model, name) for name in names}

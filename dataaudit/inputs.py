@@ -99,12 +99,15 @@ class Files:
     held_out, suspects : Samples or None
     set_aside : mapping of role to SetAside
         Empty: rows that cannot be used are reported, not set aside.
+    benchmarks : mapping of name to Samples
+        Named sets of texts that must not be in the training texts.
     """
 
     train: Samples
     held_out: Samples | None
     suspects: Samples | None
     set_aside: dict[Role, SetAside] = field(default_factory=dict)
+    benchmarks: dict[str, Samples] = field(default_factory=dict)
     model: None = None
 
     def quick_to_take(self, folder: Path) -> Files:

@@ -333,3 +333,38 @@ def test_a_check_is_added_as_the_architecture_page_says(
     assert issues.loc[issues["check"] == "shouting", "column"].tolist() == ["colour"]
     page = (bare / "out" / "report.html").read_text(encoding="utf-8")
     assert "Values in capitals: found" in page
+
+
+def test_a_passage_of_a_benchmark_is_found_inside_a_long_text(
+    tmp_path: Path, command_line: CommandLine
+) -> None:
+    generator = np.random.default_rng(0)
+    corpus = [" ".join(generator.choice(WORDS, 200)) for _ in range(30)]
+    law = " ".join(generator.choice(WORDS, 40))
+    corpus = [f"{text} {law}" for text in corpus]
+    questions = [" ".join(generator.choice(WORDS, 30)) for _ in range(10)]
+    corpus[4] = f"{corpus[4][:300]} {questions[3].upper()} {corpus[4][300:]}"
+    corpus[7] = questions[8]
+    pd.DataFrame({"text": corpus}).to_json(tmp_path / "corpus.jsonl", orient="records", lines=True)
+    for name, texts_of in (("exam", questions), ("laws", [f"{law} {q}" for q in questions[:2]])):
+        frame = pd.DataFrame({"question": texts_of})
+        frame.to_json(tmp_path / f"{name}.jsonl", orient="records", lines=True)
+    yaml = tmp_path / "audit.yaml"
+    yaml.write_text(
+        "task: causal-lm\ntrain: {path: corpus.jsonl}\nsuspects:\n"
+        "  - {name: exam, path: exam.jsonl, text: question}\n"
+        "  - {name: laws, path: laws.jsonl, text: question}\n"
+        "gates: {checks: {passages: 0}}\n",
+        encoding="utf-8",
+    )
+    outcome = command_line("run", yaml, "--out", tmp_path / "out")
+    assert outcome.code == 1, outcome.err
+    issues = pd.read_parquet(tmp_path / "out" / "issues.parquet")
+    found = issues[issues["check"] == "passages"]
+    # What thirty texts share is boilerplate, so no law is found.
+    lines = sorted(found[["split", "row_id"]].to_numpy().tolist())
+    assert lines == [["exam", "3"], ["exam", "8"]]
+    assert "the same as training row 7" in found["what"].tolist()
+    report = json.loads((tmp_path / "out" / "audit.json").read_text(encoding="utf-8"))
+    [section] = [check for check in report["checks"] if check["name"] == "passages"]
+    assert "exam: 2 texts of 10 (20.0%); laws: 0 texts of 2 (0%)" in section["text"]

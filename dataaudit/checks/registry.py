@@ -11,6 +11,7 @@ from dataaudit.checks.missing import Missing
 from dataaudit.checks.odd_pictures import OddPictures
 from dataaudit.checks.order import Order
 from dataaudit.checks.outliers import Outliers
+from dataaudit.checks.passages import Passages
 from dataaudit.checks.shortcuts import Shortcuts
 from dataaudit.checks.slices import Slices
 from dataaudit.checks.target_leak import TargetLeak
@@ -18,6 +19,7 @@ from dataaudit.checks.target_leak import TargetLeak
 CHECKS: list[Check] = [
     TargetLeak(),
     Later(),
+    Passages(),
     Shortcuts(),
     Duplicates(),
     Missing(),

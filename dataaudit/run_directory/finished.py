@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -163,12 +163,34 @@ class FinishedAudit:
         RunDirectoryError
             The table is missing or damaged.
         """
-        path = self.directory / CONTAMINATION
-        try:
-            with readable(str(path), "a Parquet file"):
-                return pd.read_parquet(path, columns=["query_id"])["query_id"].unique().tolist()
-        except DataError as error:
-            raise RunDirectoryError(str(error)) from None
+        return self.pairs()["query_id"].unique().tolist()
+
+    def pairs(self) -> pd.DataFrame:
+        """Return `contamination.parquet`.
+
+        Raises
+        ------
+        RunDirectoryError
+            It is missing or damaged, or lacks a column.
+        """
+        return _table(self.directory / CONTAMINATION, ["query_id", "row_id", "flagged"])
+
+    def issues(self) -> pd.DataFrame:
+        """Return `issues.parquet`; without a line for audits that ran no checks.
+
+        Raises
+        ------
+        RunDirectoryError
+            It is damaged, or lacks a column.
+        """
+        path, columns = self.directory / ISSUES, ["check", "row_id", "group"]
+        return _table(path, columns) if path.exists() else pd.DataFrame(columns=columns)
+
+    def _label_of(self, role: Role, named: Any) -> Any:
+        """Return the label column that is named; None where there was none, and no model either."""
+        split = next(split for split in self.report.identity.splits if split.role == role)
+        unlabelled = self.manifest.get("model") is None and isinstance(named, str)
+        return None if unlabelled and split.label_column is None else named
 
     def _opened(self, role: Role, moved_to: Path | None, classes: list[str] | None) -> Samples:
         words, option = _ROLES[role]
@@ -189,8 +211,9 @@ class FinishedAudit:
             path,
             ReadSettings(
                 role,
-                content["label"],
+                self._label_of(role, content["label"]),
                 id_column=content["id"],
+                group_column=content.get("group"),
                 classes=classes,
                 task=str(settings["task"]),
                 tolerate=self.tolerates_bad_rows,
@@ -293,21 +316,21 @@ def read_mislabels(directory: Path, name: str = MISLABELS) -> pd.DataFrame:
         It is missing, damaged, or lacks a column.
     """
     path = directory / name
-    table = _table(path)
-    missing = [name for name in MISLABEL_COLUMNS if name not in table.columns]
+    return _table(path, MISLABEL_COLUMNS)
+
+
+def _table(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
+    try:
+        with readable(str(path), "a Parquet file"):
+            table = pd.read_parquet(path)
+    except DataError as error:
+        raise RunDirectoryError(str(error)) from None
+    missing = [name for name in columns if name not in table.columns]
     if missing:
         raise RunDirectoryError(
             f"{path}: no column {missing[0]!r}; the columns are {', '.join(map(str, table))}"
         )
     return table
-
-
-def _table(path: Path) -> pd.DataFrame:
-    try:
-        with readable(str(path), "a Parquet file"):
-            return pd.read_parquet(path)
-    except DataError as error:
-        raise RunDirectoryError(str(error)) from None
 
 
 def _bytes(path: Path) -> bytes:

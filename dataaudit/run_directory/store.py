@@ -30,9 +30,10 @@ MANIFEST = "manifest.json"
 REMEDIATION = "remediation.jsonl"
 SAMPLE = "sample.json"
 ESTIMATE = "estimate.json"
+CERTIFICATE = "certificate.json"
 CLAIMED = "mislabels.claimed.parquet"
 """The table as the audit made it, kept when reviewed rows correct its probabilities."""
-RESULTS = (MISLABELS, CONTAMINATION, SET_ASIDE, ISSUES, AUDIT, REPORT, MANIFEST)
+RESULTS = (MISLABELS, CONTAMINATION, SET_ASIDE, ISSUES, CERTIFICATE, AUDIT, REPORT, MANIFEST)
 AUDITS = Kind(
     "audit",
     RESULTS,

@@ -49,6 +49,7 @@ def check_data(
         config.mirror.seed,
         {role: column for role, column in times.items() if column is not None},
         right,
+        getattr(inputs, "benchmarks", {}),
     )
     return run_checks(data, config.checks)
 

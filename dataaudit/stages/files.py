@@ -82,7 +82,23 @@ def open_files(config: AuditConfig) -> Files:
         others[role] = replace(
             read_like(opened, train), labelled=train.labelled and opened.labelled
         )
-    return Files(train, others.get("held_out"), others.get("suspects"))
+    benchmarks = {
+        item.name: read_like(
+            _as_texts(
+                _open(item.path, replace(_settings(config, item, "suspects"), label=None)), item
+            ),
+            train,
+        )
+        for item in config.benchmarks
+    }
+    return Files(train, others.get("held_out"), others.get("suspects"), benchmarks=benchmarks)
+
+
+def _as_texts(samples: Samples, columns: DataConfig) -> Samples:
+    """Return samples with the column of texts that is named, where it is there."""
+    if columns.text not in samples.take([0]).frame.columns:
+        return samples
+    return replace(samples, modality="text", content_column=columns.text)
 
 
 def _settings(config: AuditConfig, columns: DataConfig, role: Role) -> ReadSettings:
@@ -108,7 +124,8 @@ def _open_train(config: AuditConfig) -> tuple[Samples, list[str | int] | None]:
     settings = _settings(config, config.train, "train")
     source = open_source(config.train.path, tolerate=True)
     if config.train.label == LABEL and LABEL not in source.columns():
-        return replace(column_samples(source, replace(settings, label=None)), labelled=False), None
+        train = replace(column_samples(source, replace(settings, label=None)), labelled=False)
+        return _as_texts(train, config.train) if config.task == "causal-lm" else train, None
     if config.classes is None and KINDS[config.task].indices:
         settings = replace(settings, classes=_classes_of(source, settings))
     train = column_samples(source, settings)
