@@ -364,9 +364,10 @@ class AuditConfig(_Section):
     device: str = "cpu"
     """Where torch runs the model, for example `cuda`."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """Of the forward passes over the rows (autocast); the mirror's steps are always exact."""
+    """Of the forward passes over all rows (autocast). The mirror's steps, and how the few rows that
+    a suspect matches react to it, are always exact: bfloat16 would round such a step away."""
     compile: StrictBool = False
-    """Whether torch.compile is applied to the forward passes over the rows."""
+    """Whether torch.compile is applied to the forward passes of perturbed models over all rows."""
     about: About = About()
 
     @property

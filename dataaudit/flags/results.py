@@ -67,10 +67,10 @@ class MislabelFlags:
     expected_precision: pd.DataFrame
     probability_threshold: float
     method: str
-    noise_per_group: pd.DataFrame | None = None
-    notes: Sequence[str] | None = None
-    predicted: NDArray[np.float64] | None = None
-    doubts: Sequence[str] = ()
+    noise_per_group: pd.DataFrame | None
+    notes: Sequence[str] | None
+    predicted: NDArray[np.float64] | None
+    doubts: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class ContaminationFlags:
     metric_difference: Interval
     hits_per_class: pd.DataFrame
     method: str
-    disagreeing_duplicates: pd.DataFrame | None = None
-    shared_groups: pd.DataFrame | None = None
-    doubts: Sequence[str] = ()
-    rows_repeated: int = 0
+    disagreeing_duplicates: pd.DataFrame | None
+    shared_groups: pd.DataFrame | None
+    doubts: Sequence[str]
+    rows_repeated: int

@@ -96,6 +96,10 @@ def flags_of(
         expected_precision=_budget_curve(judgement),
         probability_threshold=_threshold(judgement, settings),
         method=_method(judgement),
+        # What follows is for the kinds of labels that have it.
+        notes=None,
+        predicted=None,
+        doubts=(),
     )
 
 

@@ -54,8 +54,8 @@ def build_findings(
     labels: LabelFindings | None,
     leakage: Leakage | None,
     coverage: Coverage,
-    tracing: Tracing | None = None,
-    checks: Sequence[CheckSection] = (),
+    tracing: Tracing | None,
+    checks: Sequence[CheckSection],
 ) -> list[Finding]:
     """Return the three findings that matter most."""
     if tracing is not None:

@@ -48,8 +48,8 @@ def build_steps(
     labels: LabelFindings | None,
     leakage: Leakage | None,
     about: About,
-    tracing: Tracing | None = None,
-    decisions: Sequence[Decision] = (),
+    tracing: Tracing | None,
+    decisions: Sequence[Decision],
 ) -> list[Step]:
     """Return the steps, those first that a reviewer can take on the page."""
     steps = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -173,18 +173,17 @@ class FinishedAudit:
         RunDirectoryError
             It is missing or damaged, or lacks a column.
         """
-        return _table(self.directory / CONTAMINATION, ["query_id", "row_id", "flagged"])
+        return read_table(self.directory / CONTAMINATION, "query_id", "row_id", "flagged")
 
     def issues(self) -> pd.DataFrame:
-        """Return `issues.parquet`; without a line for audits that ran no checks.
+        """Return `issues.parquet`.
 
         Raises
         ------
         RunDirectoryError
-            It is damaged, or lacks a column.
+            It is missing or damaged, or lacks a column.
         """
-        path, columns = self.directory / ISSUES, ["check", "row_id", "group"]
-        return _table(path, columns) if path.exists() else pd.DataFrame(columns=columns)
+        return read_table(self.directory / ISSUES, "check", "row_id", "group")
 
     def _label_of(self, role: Role, named: Any) -> Any:
         """Return the label column that is named; None where there was none, and no model either."""
@@ -259,14 +258,14 @@ def read_again(directory: Path, now: Mapping[str, str]) -> AuditResult:
         )
     aside = pd.DataFrame({"row_id": [], "split": [], "reason": []}, dtype=str)
     if (directory / SET_ASIDE).exists():
-        aside = _table(directory / SET_ASIDE)
+        aside = read_table(directory / SET_ASIDE)
     return AuditResult(
         read_mislabels(directory),
-        _table(directory / CONTAMINATION),
+        read_table(directory / CONTAMINATION),
         aside,
         read_report(directory),
         finished_before=True,
-        issues=_table(directory / ISSUES) if (directory / ISSUES).exists() else pd.DataFrame(),
+        issues=read_table(directory / ISSUES) if (directory / ISSUES).exists() else pd.DataFrame(),
     )
 
 
@@ -316,21 +315,28 @@ def read_mislabels(directory: Path, name: str = MISLABELS) -> pd.DataFrame:
         It is missing, damaged, or lacks a column.
     """
     path = directory / name
-    return _table(path, MISLABEL_COLUMNS)
-
-
-def _table(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
-    try:
-        with readable(str(path), "a Parquet file"):
-            table = pd.read_parquet(path)
-    except DataError as error:
-        raise RunDirectoryError(str(error)) from None
-    missing = [name for name in columns if name not in table.columns]
+    table = read_table(path)
+    missing = [name for name in MISLABEL_COLUMNS if name not in table.columns]
     if missing:
         raise RunDirectoryError(
             f"{path}: no column {missing[0]!r}; the columns are {', '.join(map(str, table))}"
         )
     return table
+
+
+def read_table(path: Path, *columns: str) -> pd.DataFrame:
+    """Return a table of a finished audit, or some columns of it.
+
+    Raises
+    ------
+    RunDirectoryError
+        It is missing or damaged, or lacks a column.
+    """
+    try:
+        with readable(str(path), "a Parquet file"):
+            return pd.read_parquet(path, columns=list(columns) or None)
+    except DataError as error:
+        raise RunDirectoryError(str(error)) from None
 
 
 def _bytes(path: Path) -> bytes:

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import pandas as pd
 
-from dataaudit.errors import ConfigError, DataError, RunDirectoryError
+from dataaudit.errors import ConfigError, DataError, RunDirectoryError, writing
 from dataaudit.run_directory.atomic import remove, temporary_beside, write_atomically
 from dataaudit.run_directory.fingerprint import Fingerprint
 from dataaudit.run_directory.locks import BusyError, FileLock
@@ -112,17 +112,13 @@ class ResultsDirectory:
         for name, write in results.items():
             self._write(waiting / name, write)
         last = self.kind.finished
-        try:
+        with writing(self.path):
             # From here on the earlier one no longer describes what lies beside it.
             for name in (last, *self.kind.files):
                 if name not in results or name == last:
                     remove(self.path / name)
             for name in results:
                 (waiting / name).replace(self.path / name)
-        except OSError as error:
-            raise RunDirectoryError(
-                f"{self.path}: cannot be written: {error.strerror or error}"
-            ) from None
 
     def clear(self) -> None:
         """Remove the results of an earlier run, for a command that writes its own in place.
@@ -132,25 +128,18 @@ class ResultsDirectory:
         RunDirectoryError
             One cannot be removed.
         """
-        try:
+        with writing(self.path):
             for name in (self.kind.finished, *self.kind.files):
                 remove(self.path / name)
-        except OSError as error:
-            raise RunDirectoryError(
-                f"{self.path}: cannot be written: {error.strerror or error}"
-            ) from None
 
     def _look(self) -> None:
         path = self.path
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            self.kind.refuse_foreign(path)
-        except (FileExistsError, NotADirectoryError):
-            raise RunDirectoryError(f"{path}: is a file; expected a directory") from None
-        except OSError as error:
-            raise RunDirectoryError(
-                f"{path}: cannot be created: {error.strerror or error}"
-            ) from None
+        with writing(path, deed="created"):
+            try:
+                path.mkdir(parents=True, exist_ok=True)
+                self.kind.refuse_foreign(path)
+            except (FileExistsError, NotADirectoryError):
+                raise RunDirectoryError(f"{path}: is a file; expected a directory") from None
         # Before the lock, which a directory that may only be read does not allow.
         if self._is_protected():
             self._refuse_finished()
@@ -161,16 +150,13 @@ class ResultsDirectory:
 
     def _take_lock(self) -> None:
         try:
-            make_work(self._work)
-            self._lock.acquire()
+            with writing(self.path):
+                make_work(self._work)
+                self._lock.acquire()
         except BusyError:
             raise RunDirectoryError(
                 f"{self.path}: another {self.kind.noun} is running in it; choose another "
                 "directory, or wait"
-            ) from None
-        except OSError as error:
-            raise RunDirectoryError(
-                f"{self.path}: cannot be written: {error.strerror or error}"
             ) from None
 
     def _choose_start(self) -> None:
@@ -180,16 +166,12 @@ class ResultsDirectory:
         self._start_over()
 
     def _start_over(self) -> None:
-        try:
+        with writing(self.path):
             for entry in self._work.iterdir():
                 if entry.name != LOCK:
                     remove(entry)
             for entry in self.kind.leftovers(self.path):
                 remove(entry)
-        except OSError as error:
-            raise RunDirectoryError(
-                f"{self.path}: cannot be written: {error.strerror or error}"
-            ) from None
 
     def _refuse_finished(self) -> None:
         raise RunDirectoryError(
@@ -207,13 +189,9 @@ class ResultsDirectory:
         self._lock.release()
 
     def _write(self, path: Path, write: Writer) -> None:
-        try:
+        with writing(path):
             path.parent.mkdir(exist_ok=True)
             write_atomically(path, write)
-        except OSError as error:
-            raise RunDirectoryError(
-                f"{path}: cannot be written: {error.strerror or error}"
-            ) from None
 
 
 class RunDirectory(ResultsDirectory):

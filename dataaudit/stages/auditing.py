@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from dataaudit.config import GENERATIVE, AuditConfig, config_from_python, load_config
 from dataaudit.config_errors import refuse_unread
 from dataaudit.datasets.samples import Role
-from dataaudit.errors import ConfigError, RunDirectoryError
+from dataaudit.errors import ConfigError, writing
 from dataaudit.inputs import Loaded
 from dataaudit.labels.by_task import KINDS
 from dataaudit.mirror.plan import Plan, plan_without_learning
@@ -49,7 +49,7 @@ from dataaudit.stages.flagging import find_mislabels, no_pairs
 from dataaudit.stages.leaks import find_contamination
 from dataaudit.stages.loading import load, load_objects
 from dataaudit.stages.model_check import refuse_worse_than_chance
-from dataaudit.stages.planning import cost_lines, planned
+from dataaudit.stages.planning import cost_lines, planned, unused_settings
 from dataaudit.stages.probing import probed
 from dataaudit.stages.reporting import make_report
 from dataaudit.stages.scoring import ITSELF, Scores, score
@@ -214,10 +214,8 @@ def render_again(directory: Path) -> Path:
     with as_read_back(directory):
         page = render(read_report(directory))
     target = directory / REPORT
-    try:
+    with writing(target):
         write_atomically(target, text(page))
-    except OSError as error:
-        raise RunDirectoryError(f"{target}: cannot be written: {error.strerror or error}") from None
     return target.absolute()
 
 
@@ -243,6 +241,7 @@ def _run(
             seen, plan = planned(loaded, config, steps.folder / FEATURES)
         else:
             seen, plan = loaded, plan_without_learning(config)
+            directory.notes.extend(unused_settings(config))
         clock.whole.expect(_work(plan, loaded), len(loaded.train))
         mirror = _mirror(seen, plan, steps)
     with clock.stage("score"):

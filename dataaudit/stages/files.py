@@ -45,7 +45,8 @@ from dataaudit.run_directory.store import (
     text,
 )
 from dataaudit.stages.checking import check_data, check_gates
-from dataaudit.stages.composition import composition, missing_values
+from dataaudit.stages.composition import composition
+from dataaudit.stages.coverage import missing_values
 from dataaudit.stages.evidence import contradiction_evidence, pair_evidence
 from dataaudit.stages.flagging import no_pairs
 from dataaudit.stages.leaks import find_contamination
@@ -230,11 +231,23 @@ def _report(
         gates=[*gates_of(config, None, contamination), *check_gates(config, checked.sections)],
         about=config.about,
         method=Method(
+            model_sha256=None,
+            device=None,
+            thresholds=[],
             settings={"model": "none was given: the data alone was looked at"},
             seeds={"checks": config.mirror.seed},
             versions=versions(),
             timings_seconds=dict(clock.seconds),
         ),
-        coverage=Coverage(missing_values=missing_values(files.train), notes=list(directory.notes)),
+        coverage=Coverage(
+            rows_not_scored=0,
+            suspects_not_scored=0,
+            sampling=None,
+            truncation=None,
+            missing_values=missing_values(files.train),
+            notes=list(directory.notes),
+        ),
+        limits=[],
+        tracing=None,
         checks=checked.sections,
     )

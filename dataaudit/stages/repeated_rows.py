@@ -1,4 +1,4 @@
-"""Trusted samples that stand in the training set: the model has seen them, so they prove nothing.
+"""Trusted samples that are training rows, too: the model has seen them, so they prove nothing.
 
 Compared is the content alone (`dataaudit.likeness.repeats`).
 """
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dataaudit.datasets.frames import spread
 from dataaudit.datasets.samples import Samples
 from dataaudit.errors import DataError
 from dataaudit.likeness.repeats import ROWS_PER_READ, content_columns, content_hashes
@@ -61,7 +62,7 @@ def repeated_rows(train: Samples, held_out: Samples) -> RepeatedRows:
         trusted = np.concatenate(list(_hashes(held_out, columns, len(held_out))))
         known = np.concatenate(list(_hashes(train, columns, _most(train))))
     except DataError:
-        # What cannot be read is named where it is read in earnest.
+        # What cannot be read is named later, where the rows are used.
         return RepeatedRows(np.zeros(0, dtype=np.int64), 0.0, by_nature=False)
     distinct, counts = np.unique(known, return_counts=True)
     repeats = float(counts[counts > 1].sum() / len(known))
@@ -87,7 +88,7 @@ def _hashes(samples: Samples, columns: list[Any], most: int) -> Iterator[NDArray
         for frame in samples.source.frames(ROWS_PER_READ):
             yield content_hashes(samples, frame[columns])
         return
-    positions = np.unique(np.linspace(0, len(samples) - 1, most).astype(int))
+    positions = spread(len(samples), most)
     for start in range(0, len(positions), ROWS_PER_READ):
         frame = samples.source.take(positions[start : start + ROWS_PER_READ].tolist())
         yield content_hashes(samples, frame[columns])
