@@ -211,12 +211,8 @@ def odd(train: Frame, trusted: Frame, generator: Generator) -> Case:
         encoded(generator.integers(0, 25, shape)),
         encoded(generator.integers(232, 255, shape)),
         encoded(np.full(shape, 120)),
-        encoded(np.asarray(Image.fromarray(decoded(train.loc[9, "image"])).resize((200, 40)))),
-        encoded(
-            np.asarray(
-                Image.fromarray(decoded(train.loc[8, "image"])).resize((2, 2)).resize((40, 40))
-            )
-        ),
+        encoded(np.asarray(whole.resize((200, 40)))),
+        encoded(np.asarray(coarse.resize((2, 2)).resize((40, 40)))),
     ]
     for row, content in enumerate(planted):
         train.loc[row, "image"] = content
@@ -339,10 +335,10 @@ def planted(only: str, times: int) -> Iterator[dict[str, Any]]:
             "planted": title,
             "check": name,
             "audits": times,
-            "recall": found / wanted,
-            "other issues an audit": others / times,
-            "Datalab recall": rival / wanted if compared else None,
-            "Datalab other rows an audit": rival_others / times if compared else None,
+            "recall": found / max(wanted, 1),
+            "other issues an audit": others / max(times, 1),
+            "Datalab recall": rival / max(wanted, 1) if compared else None,
+            "Datalab other rows an audit": rival_others / max(times, 1) if compared else None,
         }
 
 
