@@ -142,3 +142,20 @@ def test_a_certificate_of_changed_data_does_not_hold(
     outcome = command_line("certify", audited / "audit", "--check")
     assert outcome.code == 2
     assert "is not the evaluation data that was audited" in outcome.err
+
+
+def test_findings_go_to_a_code_scanning_page(audited: Path, command_line: CommandLine) -> None:
+    out = audited / "audit.sarif"
+    outcome = command_line("export", audited / "audit", "--to", "sarif", "--out", out)
+    assert outcome.code == 0, outcome.err
+    content = json.loads(out.read_text(encoding="utf-8"))
+    assert content["version"] == "2.1.0"
+    [run] = content["runs"]
+    assert run["tool"]["driver"]["name"] == "dataaudit"
+    levels = {result["ruleId"]: result["level"] for result in run["results"]}
+    assert levels == {"leaks": "error", "check/duplicates": "warning"}
+    assert {rule["id"] for rule in run["tool"]["driver"]["rules"]} == set(levels)
+    for result in run["results"]:
+        [place] = result["locations"]
+        assert place["physicalLocation"]["artifactLocation"]["uri"] in ("train.csv", "test.csv")
+        assert result["message"]["text"]

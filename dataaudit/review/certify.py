@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dataaudit.datasets.samples import Samples
-from dataaudit.errors import RunDirectoryError
+from dataaudit.errors import RunDirectoryError, writing
 from dataaudit.inputs import Files
 from dataaudit.likeness.describing import RowSearch
 from dataaudit.likeness.identity import identity
@@ -38,10 +38,8 @@ def certify(
     with amending(directory), as_read_back(directory):
         content = _certificate(directory, moved_to, suspects_at)
         path = directory / CERTIFICATE
-        try:
+        with writing(path):
             write_atomically(path, as_json(content))
-        except OSError as error:
-            raise RunDirectoryError(f"{path}: cannot be written: {error.strerror}") from None
     return [
         *(f"{name}: {_shown(value)}" for name, value in content["claims"].items()),
         f"certificate: {path.absolute()}",

@@ -17,7 +17,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from dataaudit.datasets.changes import Changes
-from dataaudit.datasets.rewriting import refuse_unfit_target, write_corrected
+from dataaudit.datasets.rewriting import refuse_existing, refuse_unfit_target, write_corrected
 from dataaudit.datasets.samples import Samples
 from dataaudit.errors import DataError
 from dataaudit.inputs import Files
@@ -113,10 +113,7 @@ def _write(
     evaluation: _Evaluation | None,
     out: Path,
 ) -> list[str]:
-    if out.exists() or out.is_symlink():
-        raise DataError(f"{out}: already exists; choose another folder with --out")
-    if not out.absolute().parent.is_dir():
-        raise DataError(f"{out}: there is no folder {out.parent}")
+    refuse_existing(out)
     # Random, so that nobody can lay a link in its place.
     folder = out.absolute().with_name(f".dataaudit-{secrets.token_hex(8)}.tmp")
     try:
