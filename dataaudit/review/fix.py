@@ -19,7 +19,7 @@ from scipy.sparse.csgraph import connected_components
 from dataaudit.datasets.changes import Changes
 from dataaudit.datasets.rewriting import refuse_existing, refuse_unfit_target, write_corrected
 from dataaudit.datasets.samples import Samples
-from dataaudit.errors import DataError
+from dataaudit.errors import DataError, writing
 from dataaudit.inputs import Files
 from dataaudit.likeness.describing import RowSearch
 from dataaudit.likeness.identity import Identity, identity
@@ -116,22 +116,21 @@ def _write(
     refuse_existing(out)
     # Random, so that nobody can lay a link in its place.
     folder = out.absolute().with_name(f".dataaudit-{secrets.token_hex(8)}.tmp")
+    changes = changes_of(audit, train, every)
+    log = _label_log(every)
     try:
-        folder.mkdir()
-        changes = changes_of(audit, train, every)
-        names = [_put(train, changes, folder, "train")]
-        log = _label_log(every)
-        if evaluation is not None:
-            gone = Changes.of({}).without(evaluation.leaving)
-            names.append(_put(evaluation.samples, gone, folder, "evaluation"))
-            log += _evaluation_log(evaluation)
-        split = _split(audit, train, evaluation)
-        split.to_csv(folder / SPLIT, index=False, lineterminator="\n")
-        text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in log)
-        (folder / CHANGES).write_text(text, encoding="utf-8")
-        folder.rename(out)
-    except OSError as error:
-        raise DataError(f"{out}: cannot be written: {error.strerror or error}") from None
+        with writing(out, DataError):
+            folder.mkdir()
+            names = [_put(train, changes, folder, "train")]
+            if evaluation is not None:
+                gone = Changes.of({}).without(evaluation.leaving)
+                names.append(_put(evaluation.samples, gone, folder, "evaluation"))
+                log += _evaluation_log(evaluation)
+            split = _split(audit, train, evaluation)
+            split.to_csv(folder / SPLIT, index=False, lineterminator="\n")
+            text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in log)
+            (folder / CHANGES).write_text(text, encoding="utf-8")
+            folder.rename(out)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return [

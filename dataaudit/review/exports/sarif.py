@@ -37,7 +37,9 @@ def sarif(report: AuditReport, folder: Path) -> dict[str, Any]:
     folder : Path
         The root of the repository: addresses of data are relative to it where it holds them.
     """
-    sources = {split.role: _address(split.source, folder) for split in report.identity.splits}
+    sources: dict[str, str] = {
+        split.role: _address(split.source, folder) for split in report.identity.splits
+    }
     found = list(_results(report))
     rules = {rule: title for rule, title, *_ in found}
     return {
@@ -64,17 +66,13 @@ def sarif(report: AuditReport, folder: Path) -> dict[str, Any]:
                         "locations": [
                             {
                                 "physicalLocation": {
-                                    "artifactLocation": {"uri": sources.get(role, "train")},
+                                    "artifactLocation": {"uri": sources[role]},
                                     "region": {"startLine": 1},
                                 }
                             }
                         ],
                         # The same finding in the same data is not reported as new.
-                        "partialFingerprints": {
-                            "dataaudit/v1": sha256(
-                                f"{rule} {sources.get(role)}".encode()
-                            ).hexdigest()
-                        },
+                        "partialFingerprints": {"dataaudit/v1": _hash(rule, sources[role])},
                     }
                     for rule, title, text, level, role in found
                 ],
@@ -102,6 +100,10 @@ def _results(report: AuditReport) -> Iterator[tuple[str, str, str, str, str]]:
         if check.outcome == "found":
             level = "error" if check.serious else "warning"
             yield f"check/{check.name}", check.title, check.text, level, "train"
+
+
+def _hash(rule: str, source: str) -> str:
+    return sha256(f"{rule} {source}".encode()).hexdigest()
 
 
 def _number(value: float | None) -> str:
