@@ -136,10 +136,13 @@ class DataConfig(_Section):
     """One split: the file, and which of its columns are special."""
 
     path: Place
-    """A file or folder: csv, jsonl, Parquet, Arrow, tar shards, an image folder, a folder that
-    Hugging Face datasets saved."""
+    """A file or folder: csv, tsv, json, jsonl (each also as .gz), Parquet or a folder of its parts,
+    Arrow, tar shards, an image folder, a folder that Hugging Face datasets saved."""
     label: str | Annotated[list[StrictStr], Field(min_length=1)] = "label"
     """The label column; for task multi-label also several 0/1 columns, one for each label."""
+    labels: Annotated[list[StrictStr], Field(min_length=2)] | Place | None = None
+    """Training rows only: the columns of several annotators, or a table `row_id, annotator, label`
+    of theirs. Without the column `label`, the label of a row is the one that most of them gave."""
     separator: Annotated[str, Field(min_length=1)] = "|"
     """What stands between the labels of a text, for task multi-label."""
     id: str | None = None
@@ -472,7 +475,13 @@ class AuditConfig(_Section):
         cls, value: DataConfig | None, known: ValidationInfo
     ) -> DataConfig | None:
         task = known.data.get("task")
-        if value is None or task is None or isinstance(value.label, str):
+        if value is None or task is None:
+            return value
+        if value.labels is not None and (known.field_name != "train" or not KINDS[task].one_class):
+            raise ValueError(
+                "labels: several annotators are for training rows, task classification or ordinal"
+            )
+        if isinstance(value.label, str):
             return value
         if KINDS[task].read_columns is None:
             raise ValueError(
@@ -517,6 +526,7 @@ def config_from_python(
     id: str | None,
     settings: dict[str, Any],
     group: str | None = None,
+    labels: list[str] | str | Path | None = None,
 ) -> AuditConfig:
     """Validate the settings of `dataaudit.audit(...)`; there, data and model are objects.
 
@@ -526,13 +536,14 @@ def config_from_python(
         A setting is unknown or bad: all are listed.
     """
     split = {"path": "(Python object)", "label": label, "id": id, "group": group}
+    train = {**split, "labels": labels}
     # The others may lack the id column; where they have it, it is used. Only suspects are compared
     # by group.
     others = {
         "held_out": {**split, "id": None, "group": None},
         "suspects": {**split, "id": None},
     }
-    content = {"model": {"factory": "python:object"}, "train": split, **others, **settings}
+    content = {"model": {"factory": "python:object"}, "train": train, **others, **settings}
     refuse_unusable(content, "audit()")
     try:
         return AuditConfig.model_validate(content)
@@ -545,6 +556,7 @@ def _with_absolute_paths(config: AuditConfig, folder: Path) -> AuditConfig:
     for role in ("train", "held_out", "suspects"):
         split: DataConfig | None = getattr(config, role)
         if split is not None:
+<<<<<<< HEAD
             updates[role] = split.model_copy(update={"path": folder / split.path})
     updates["benchmarks"] = [
         item.model_copy(update={"path": folder / item.path}) for item in config.benchmarks
@@ -554,6 +566,16 @@ def _with_absolute_paths(config: AuditConfig, folder: Path) -> AuditConfig:
         places = {name: getattr(config.model, name) for name in names}
         found = {name: folder / place for name, place in places.items() if place is not None}
         updates["model"] = config.model.model_copy(update=found)
+=======
+            places: dict[str, Path] = {"path": folder / split.path}
+            if isinstance(split.labels, Path):
+                places["labels"] = folder / split.labels
+            updates[role] = split.model_copy(update=places)
+    names = ("weights", "initial", "path")
+    given = {name: getattr(config.model, name) for name in names}
+    found = {name: folder / place for name, place in given.items() if place is not None}
+    updates["model"] = config.model.model_copy(update=found)
+>>>>>>> main
     return config.model_copy(update=updates)
 
 

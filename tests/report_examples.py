@@ -123,6 +123,7 @@ def mislabel_flags(
         noise_per_group=None,
         notes=None,
         predicted=None,
+        annotators=None,
         doubts=(),
     )
 

@@ -371,6 +371,13 @@ def _noise_table(alternatives: Values, given: Labels, probability: Values) -> Va
     return np.stack([mass[given == label].sum(axis=0) for label in range(mass.shape[1])])
 
 
+def rate_of(probability: Values) -> Interval:
+    """Return the expected share of wrong labels where nothing was drawn anew."""
+    return _estimate(
+        probability, np.array([probability.mean()]) if len(probability) else probability
+    )
+
+
 def _estimate(probability: Values, redrawn: Values) -> Interval:
     """Return the expected share of wrong labels among some rows."""
     if len(probability) == 0:

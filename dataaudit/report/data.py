@@ -226,6 +226,25 @@ class Histogram(Section):
     threshold: float | None
 
 
+class Annotator(Section):
+    """Somebody who gave labels."""
+
+    name: str
+    labels: int = Field(description="that they gave")
+    quality: float = Field(description="expected share of their labels that is right")
+    agreement: float | None = Field(description="share of their labels that is the consensus")
+
+
+class Annotators(Section):
+    """Who gave the labels, and how far they agree."""
+
+    alpha: float | None = Field(description="Krippendorff's; null where nothing can be compared")
+    believed: float = Field(description="exponent on what the models say; 0 = not believed")
+    annotators: list[Annotator] = Field(description="the worst first")
+    left_out: int = Field(description="annotators that only annotators.parquet holds")
+    once_more: list[SampleId] = Field(description="the rows whose consensus is the least sure")
+
+
 class LabelFindings(Section):
     """Which training rows are probably mislabeled, and how many there are in all."""
 
@@ -251,6 +270,7 @@ class LabelFindings(Section):
     rows_left_out: int = Field(description="flagged rows that only mislabels.parquet holds")
     rows_without_evidence: int
     method: str
+    annotators: Annotators | None = Field(description="null where no annotators are named")
 
 
 class LeakPair(Section):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -218,6 +218,7 @@ class FinishedAudit:
                 tolerate=self.tolerates_bad_rows,
                 ignore=settings.get("ignore_label"),
                 separator=content.get("separator", SEPARATOR),
+                annotators=_annotators(content.get("labels")),
             ),
         )
         expected = str(self.manifest["inputs"][role]["sha256"])
@@ -228,6 +229,10 @@ class FinishedAudit:
                 "audited data is"
             )
         return samples
+
+
+def _annotators(stored: Any) -> Sequence[str] | Path | None:
+    return Path(stored) if isinstance(stored, str) else stored
 
 
 def read_again(directory: Path, now: Mapping[str, str]) -> AuditResult:

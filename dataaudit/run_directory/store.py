@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -24,7 +25,12 @@ REPORT = "report.html"
 MISLABELS = "mislabels.parquet"
 CONTAMINATION = "contamination.parquet"
 SET_ASIDE = "set_aside.parquet"
+<<<<<<< HEAD
 ISSUES = "issues.parquet"
+=======
+ANNOTATORS = "annotators.parquet"
+CONSENSUS = "consensus.parquet"
+>>>>>>> main
 AUDIT = "audit.json"
 MANIFEST = "manifest.json"
 REMEDIATION = "remediation.jsonl"
@@ -33,7 +39,11 @@ ESTIMATE = "estimate.json"
 CERTIFICATE = "certificate.json"
 CLAIMED = "mislabels.claimed.parquet"
 """The table as the audit made it, kept when reviewed rows correct its probabilities."""
+<<<<<<< HEAD
 RESULTS = (MISLABELS, CONTAMINATION, SET_ASIDE, ISSUES, CERTIFICATE, AUDIT, REPORT, MANIFEST)
+=======
+RESULTS = (MISLABELS, CONTAMINATION, SET_ASIDE, ANNOTATORS, CONSENSUS, AUDIT, REPORT, MANIFEST)
+>>>>>>> main
 AUDITS = Kind(
     "audit",
     RESULTS,
@@ -312,6 +322,25 @@ class RunDirectory(ResultsDirectory):
         self._write(path, text(fingerprint.as_json()))
         self._begun = True
         return Steps(self._work, fingerprint.sha256, self.notes)
+
+
+@contextlib.contextmanager
+def opened(
+    out: str | Path | None, noun: str, *, overwrite: bool, resume: bool
+) -> Iterator[RunDirectory]:
+    """Open the directory of an audit or a trace; without `out`, one that is gone afterwards.
+
+    Raises
+    ------
+    ConfigError, RunDirectoryError
+        There is nothing to resume, or as `RunDirectory`.
+    """
+    if resume and out is None:
+        raise ConfigError(f"resume: needs `out`, the directory of the interrupted {noun}")
+    with contextlib.ExitStack() as stack:
+        if out is None:
+            out = Path(stack.enter_context(tempfile.TemporaryDirectory())) / noun
+        yield stack.enter_context(RunDirectory(Path(out), overwrite=overwrite, resume=resume))
 
 
 @contextlib.contextmanager

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ from dataaudit.config import GENERATIVE, AuditConfig, config_from_python, load_c
 from dataaudit.config_errors import refuse_unread
 from dataaudit.datasets.samples import Role
 from dataaudit.errors import ConfigError, writing
+from dataaudit.flags.results import MislabelFlags
 from dataaudit.inputs import Loaded
 from dataaudit.labels.by_task import KINDS
 from dataaudit.mirror.plan import Plan, plan_without_learning
@@ -29,7 +28,9 @@ from dataaudit.run_directory.finished import as_read_back, read_again, read_repo
 from dataaudit.run_directory.manifest import Clock, build_manifest
 from dataaudit.run_directory.steps import Steps
 from dataaudit.run_directory.store import (
+    ANNOTATORS,
     AUDIT,
+    CONSENSUS,
     CONTAMINATION,
     ISSUES,
     MANIFEST,
@@ -37,7 +38,9 @@ from dataaudit.run_directory.store import (
     REPORT,
     SET_ASIDE,
     RunDirectory,
+    Writer,
     as_json,
+    opened,
     table,
     text,
 )
@@ -122,6 +125,7 @@ def audit(
     preprocess: Any = None,
     initial: Any = None,
     label: str | list[str] = "label",
+    labels: list[str] | str | Path | None = None,
     id: str | None = None,
     group: str | None = None,
     out: str | Path | None = None,
@@ -150,6 +154,10 @@ def audit(
         a model are better for it.
     label : str or list of str
         The label column; for task multi-label also several 0/1 columns, one for each label.
+    labels : list of str, or path, optional
+        The columns of several annotators' labels among the training rows, or a table `row_id,
+        annotator, label` of them. Without a column `label`, a row's label is the one that most of
+        them gave.
     id : str, optional
         The id column (None: row numbers).
     group : str, optional
@@ -171,17 +179,17 @@ def audit(
     DataAuditError
         The input cannot be used; the message says what and where.
     """
-    config = config_from_python(label, id, settings, group)
+    config = config_from_python(label, id, settings, group, labels)
     _refuse_generative(config)
     refuse_unread("audit()", config, READ, f"an audit of task {config.task}")
+<<<<<<< HEAD
     refuse_unknown_checks(config)
     if resume and out is None:
         raise ConfigError("resume: needs `out`, the directory of the interrupted audit")
+=======
+>>>>>>> main
     splits: dict[Role, Any] = {"train": train, "held_out": held_out, "suspects": suspects}
-    with contextlib.ExitStack() as stack:
-        if out is None:
-            out = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "audit"
-        directory = stack.enter_context(RunDirectory(Path(out), overwrite=overwrite, resume=resume))
+    with opened(out, "audit", overwrite=overwrite, resume=resume) as directory:
         clock = Clock(whole=Whole(WORK))
         with clock.stage("load"):
             loaded = load_objects(model, splits, preprocess, config, initial, trusting=True)
@@ -279,7 +287,11 @@ def _run(
             MISLABELS: table(rows),
             CONTAMINATION: table(pairs),
             **({SET_ASIDE: table(not_used)} if len(not_used) or _may_set_aside(config) else {}),
+<<<<<<< HEAD
             ISSUES: table(checked.issues),
+=======
+            **_of_annotators(mislabels),
+>>>>>>> main
             AUDIT: text(report.model_dump_json(indent=2) + "\n"),
             REPORT: text(page),
             MANIFEST: as_json(build_manifest(config, loaded, clock, made_from)),
@@ -293,6 +305,13 @@ def _right(loaded: Loaded, scores: Scores) -> NDArray[np.float64] | None:
     if scores.held_out is None or loaded.held_out is None:
         return None
     return loaded.task.metric(scores.held_out.predictions(ITSELF), loaded.held_out.labels)
+
+
+def _of_annotators(flags: MislabelFlags) -> dict[str, Writer]:
+    facts = flags.annotators
+    if facts is None:
+        return {}
+    return {ANNOTATORS: table(facts.annotators), CONSENSUS: table(facts.consensus)}
 
 
 def _work(plan: Plan, loaded: Loaded) -> dict[str, float]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from dataaudit.datasets.samples import Samples
+from dataaudit.datasets.sources import ColumnSource
 from dataaudit.inputs import Loaded
 from dataaudit.models.text_inputs import TextInputs
 from dataaudit.models.word_inputs import WordInputs
@@ -28,10 +30,22 @@ def coverage(loaded: Loaded, notes: Sequence[str]) -> Coverage:
         missing_values=missing_values(loaded.train),
         notes=[
             *([] if loaded.check is None else [note_of_check(loaded.check)]),
+            *_how_files_were_read(loaded),
             *(note(aside) for aside in asides.values() if len(aside)),
             *notes,
         ],
     )
+
+
+def _how_files_were_read(loaded: Loaded) -> list[str]:
+    """Return what was guessed of how the rows of each split are written."""
+    notes = []
+    for samples in (loaded.train, loaded.held_out, loaded.suspects):
+        source = None if samples is None else samples.source
+        said = source.note() if isinstance(source, ColumnSource) else None
+        if samples is not None and said is not None:
+            notes.append(f"{samples.role} ({Path(samples.source.description).name}): {said}")
+    return notes
 
 
 def missing_values(samples: Samples) -> dict[str, int] | None:

@@ -162,6 +162,7 @@ def assemble(
             ignore=config.ignore_label,
             separator=columns.separator,
             output_names=adapter.class_names,
+            annotators=columns.labels if role == "train" else None,
         )
 
     device = device_of(config.device)
@@ -195,7 +196,9 @@ def assemble(
                 samples = open_suspects(open_split, settings, train)
             else:
                 samples = open_split(settings)
-            screening = Screening(read_like(samples, train), config.bad_rows)
+            screening = Screening(
+                read_like(samples, train, own_code=preprocess is not None), config.bad_rows
+            )
             screening.check_inputs(model)
             if role == "held_out" and trusting:
                 repeats = _without_repeated(screening, train)
@@ -334,6 +337,12 @@ def _with_classes_of_the_model(train: Samples, width: int) -> Samples:
             f"{train.source.description}: label {largest[row]} in row {row} "
             f"(id {train.ids[row]}) is outside the classes: the model has {width} outputs, "
             f"so labels from 0 to {width - 1} were expected"
+        )
+    if train.votes is not None and train.votes.labels.max(initial=0) >= width:
+        raise DataError(
+            f"{train.source.description}: an annotator gave the label "
+            f"{train.votes.labels.max()}: the model has {width} outputs, so labels from 0 to "
+            f"{width - 1} were expected"
         )
     return replace(train, classes=list(range(width)))
 
