@@ -556,26 +556,18 @@ def _with_absolute_paths(config: AuditConfig, folder: Path) -> AuditConfig:
     for role in ("train", "held_out", "suspects"):
         split: DataConfig | None = getattr(config, role)
         if split is not None:
-<<<<<<< HEAD
-            updates[role] = split.model_copy(update={"path": folder / split.path})
+            places: dict[str, Path] = {"path": folder / split.path}
+            if isinstance(split.labels, Path):
+                places["labels"] = folder / split.labels
+            updates[role] = split.model_copy(update=places)
     updates["benchmarks"] = [
         item.model_copy(update={"path": folder / item.path}) for item in config.benchmarks
     ]
     if config.model is not None:
         names = ("weights", "initial", "path")
-        places = {name: getattr(config.model, name) for name in names}
-        found = {name: folder / place for name, place in places.items() if place is not None}
+        given = {name: getattr(config.model, name) for name in names}
+        found = {name: folder / place for name, place in given.items() if place is not None}
         updates["model"] = config.model.model_copy(update=found)
-=======
-            places: dict[str, Path] = {"path": folder / split.path}
-            if isinstance(split.labels, Path):
-                places["labels"] = folder / split.labels
-            updates[role] = split.model_copy(update=places)
-    names = ("weights", "initial", "path")
-    given = {name: getattr(config.model, name) for name in names}
-    found = {name: folder / place for name, place in given.items() if place is not None}
-    updates["model"] = config.model.model_copy(update=found)
->>>>>>> main
     return config.model_copy(update=updates)
 
 

@@ -25,12 +25,9 @@ REPORT = "report.html"
 MISLABELS = "mislabels.parquet"
 CONTAMINATION = "contamination.parquet"
 SET_ASIDE = "set_aside.parquet"
-<<<<<<< HEAD
 ISSUES = "issues.parquet"
-=======
 ANNOTATORS = "annotators.parquet"
 CONSENSUS = "consensus.parquet"
->>>>>>> main
 AUDIT = "audit.json"
 MANIFEST = "manifest.json"
 REMEDIATION = "remediation.jsonl"
@@ -39,11 +36,18 @@ ESTIMATE = "estimate.json"
 CERTIFICATE = "certificate.json"
 CLAIMED = "mislabels.claimed.parquet"
 """The table as the audit made it, kept when reviewed rows correct its probabilities."""
-<<<<<<< HEAD
-RESULTS = (MISLABELS, CONTAMINATION, SET_ASIDE, ISSUES, CERTIFICATE, AUDIT, REPORT, MANIFEST)
-=======
-RESULTS = (MISLABELS, CONTAMINATION, SET_ASIDE, ANNOTATORS, CONSENSUS, AUDIT, REPORT, MANIFEST)
->>>>>>> main
+RESULTS = (
+    MISLABELS,
+    CONTAMINATION,
+    SET_ASIDE,
+    ISSUES,
+    ANNOTATORS,
+    CONSENSUS,
+    CERTIFICATE,
+    AUDIT,
+    REPORT,
+    MANIFEST,
+)
 AUDITS = Kind(
     "audit",
     RESULTS,

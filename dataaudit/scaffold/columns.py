@@ -161,26 +161,3 @@ def _is_unique(source: ColumnSource, name: str) -> bool:
     except DataError:
         return False
     return True
-<<<<<<< HEAD
-=======
-
-
-def _distinct(source: ColumnSource, label: str) -> list[str | int]:
-    found: set[str | int] = set()
-    for frame in source.stream([label]):
-        values = frame[label].dropna()
-        try:
-            distinct = values.unique().tolist()
-        except TypeError:
-            # Lists are no class each; what they hold is for the user to say.
-            distinct = values.map(str).unique().tolist()
-        for value in distinct:
-            is_whole = isinstance(value, float) and value.is_integer()
-            found.add(int(value) if is_whole else value if isinstance(value, int) else str(value))
-    return sorted(found, key=lambda value: (isinstance(value, str), value))
-
-
-def _are_indices(values: list[str | int]) -> bool:
-    """Tell whether the labels are 0..C-1, which need no list of classes."""
-    return values == list(range(len(values)))
->>>>>>> main

@@ -182,12 +182,7 @@ def audit(
     config = config_from_python(label, id, settings, group, labels)
     _refuse_generative(config)
     refuse_unread("audit()", config, READ, f"an audit of task {config.task}")
-<<<<<<< HEAD
     refuse_unknown_checks(config)
-    if resume and out is None:
-        raise ConfigError("resume: needs `out`, the directory of the interrupted audit")
-=======
->>>>>>> main
     splits: dict[Role, Any] = {"train": train, "held_out": held_out, "suspects": suspects}
     with opened(out, "audit", overwrite=overwrite, resume=resume) as directory:
         clock = Clock(whole=Whole(WORK))
@@ -287,11 +282,8 @@ def _run(
             MISLABELS: table(rows),
             CONTAMINATION: table(pairs),
             **({SET_ASIDE: table(not_used)} if len(not_used) or _may_set_aside(config) else {}),
-<<<<<<< HEAD
             ISSUES: table(checked.issues),
-=======
             **_of_annotators(mislabels),
->>>>>>> main
             AUDIT: text(report.model_dump_json(indent=2) + "\n"),
             REPORT: text(page),
             MANIFEST: as_json(build_manifest(config, loaded, clock, made_from)),
