@@ -185,11 +185,13 @@ class FinishedAudit:
         """
         return read_table(self.directory / ISSUES, "check", "row_id", "group")
 
-    def _label_of(self, role: Role, named: Any) -> Any:
+    def _label_of(self, role: Role, content: Mapping[str, Any]) -> Any:
         """Return the label column that is named; None where there was none, and no model either."""
         split = next(split for split in self.report.identity.splits if split.role == role)
-        unlabelled = self.manifest.get("model") is None and isinstance(named, str)
-        return None if unlabelled and split.label_column is None else named
+        named = content["label"]
+        unlabelled = isinstance(named, str) and content.get("labels") is None
+        without_model = self.manifest.get("model") is None
+        return None if without_model and unlabelled and split.label_column is None else named
 
     def _opened(self, role: Role, moved_to: Path | None, classes: list[str] | None) -> Samples:
         words, option = _ROLES[role]
@@ -210,7 +212,7 @@ class FinishedAudit:
             path,
             ReadSettings(
                 role,
-                self._label_of(role, content["label"]),
+                self._label_of(role, content),
                 id_column=content["id"],
                 group_column=content.get("group"),
                 classes=classes,

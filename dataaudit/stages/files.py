@@ -114,6 +114,7 @@ def _settings(config: AuditConfig, columns: DataConfig, role: Role) -> ReadSetti
         tolerate=True,
         ignore=config.ignore_label,
         separator=columns.separator,
+        annotators=columns.labels if role == "train" else None,
     )
 
 
@@ -124,7 +125,8 @@ def _open(path: Path, settings: ReadSettings) -> Samples:
 def _open_train(config: AuditConfig) -> tuple[Samples, list[str | int] | None]:
     settings = _settings(config, config.train, "train")
     source = open_source(config.train.path, tolerate=True)
-    if config.train.label == LABEL and LABEL not in source.columns():
+    named = config.train.label != LABEL or config.train.labels is not None
+    if not named and LABEL not in source.columns():
         train = replace(column_samples(source, replace(settings, label=None)), labelled=False)
         return _as_texts(train, config.train) if config.task == "causal-lm" else train, None
     if config.classes is None and KINDS[config.task].indices:
