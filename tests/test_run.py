@@ -11,7 +11,7 @@ from conftest import CommandLine, Project
 
 from dataaudit.report.data import AuditReport
 
-RESULTS = ["audit.json", "contamination.parquet", "manifest.json", "mislabels.parquet",
+RESULTS = ["audit.json", "contamination.parquet", "issues.parquet", "manifest.json", "mislabels.parquet",
            "report.html"]  # fmt: skip
 
 

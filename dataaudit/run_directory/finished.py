@@ -190,7 +190,7 @@ class FinishedAudit:
         split = next(split for split in self.report.identity.splits if split.role == role)
         named = content["label"]
         unlabelled = isinstance(named, str) and content.get("labels") is None
-        without_model = self.manifest.get("model") is None
+        without_model = self.manifest.get("model", "") is None
         return None if without_model and unlabelled and split.label_column is None else named
 
     def _opened(self, role: Role, moved_to: Path | None, classes: list[str] | None) -> Samples:
