@@ -39,6 +39,10 @@ LOADING = frozenset({"images", "classes", "ignore_label", "bad_rows", "mirror.se
 """Settings that opening a model and its labelled rows reads."""
 
 
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, str | Path) else value
+
+
 def _no_truth_value(value: object) -> object:
     # YAML reads `no`, `off`, `yes` as truth values, and Python takes those for 0 and 1.
     if isinstance(value, bool):
@@ -360,6 +364,9 @@ class AuditConfig(_Section):
     gates: GateConfig = GateConfig()
     checks: dict[str, StrictBool] = {}
     """By the name of a check: `false` leaves it out. All checks are on."""
+    earlier: Annotated[list[Place], BeforeValidator(_as_list)] = []
+    """Run directories of audits before this one, the latest last (one may stand alone): labels that
+    reviewers settled there are not flagged again, unless row or label changed since."""
     bad_rows: BadRowsConfig = BadRowsConfig()
     engine: EngineConfig = EngineConfig()
     batch_size: Count = 256
@@ -434,6 +441,13 @@ class AuditConfig(_Section):
     def _order_of_the_classes(self) -> AuditConfig:
         if KINDS[self.task].ordered and self.classes is None:
             raise ValueError(f"task {self.task}: expected classes, from the lowest to the highest")
+        return self
+
+    @model_validator(mode="after")
+    def _decisions_of_earlier_audits(self) -> AuditConfig:
+        kind = KINDS[self.task]
+        if self.earlier and kind.has_classes and not kind.one_class:
+            raise ValueError(f"earlier is for tasks with one label for each row, not {self.task}")
         return self
 
     @field_validator("classes")
@@ -560,6 +574,7 @@ def _with_absolute_paths(config: AuditConfig, folder: Path) -> AuditConfig:
             if isinstance(split.labels, Path):
                 places["labels"] = folder / split.labels
             updates[role] = split.model_copy(update=places)
+    updates["earlier"] = [folder / directory for directory in config.earlier]
     updates["benchmarks"] = [
         item.model_copy(update={"path": folder / item.path}) for item in config.benchmarks
     ]

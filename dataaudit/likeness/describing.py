@@ -127,7 +127,7 @@ def _describe(samples: Samples, known: set[bytes] | None = None) -> Descriptors:
         if parts and isinstance(parts[0], SmallImageDescriptors) and not small:
             raise DataError(
                 f"{samples.source.description}: images of at most {LARGEST_SIDE} pixels a side "
-                "stand beside larger ones; leaks among them cannot be looked for"
+                "are mixed with larger ones; leaks among them cannot be looked for"
             )
         if small and (not parts or isinstance(parts[0], SmallImageDescriptors)):
             parts.append(describe_small_images(pictures, keys))

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dataaudit.config import GENERATIVE, AuditConfig, config_from_python, load_config
+from dataaudit.config import EVERYWHERE, GENERATIVE, AuditConfig, config_from_python, load_config
 from dataaudit.config_errors import refuse_unread
 from dataaudit.datasets.samples import Role
 from dataaudit.errors import ConfigError, writing
@@ -47,6 +47,7 @@ from dataaudit.run_directory.store import (
 from dataaudit.scoring.choice import make_engine
 from dataaudit.stages.checking import check_data, refuse_unknown_checks
 from dataaudit.stages.crosswise import seen_crosswise
+from dataaudit.stages.earlier import earlier_audits, knowing_decisions
 from dataaudit.stages.files import audit_files, open_files
 from dataaudit.stages.flagging import find_mislabels, no_pairs
 from dataaudit.stages.leaks import find_contamination
@@ -60,6 +61,10 @@ from dataaudit.stages.screening import table_of, with_unjudged_rows, with_unjudg
 
 READ = frozenset(AuditConfig.model_fields) - {"trace"}
 """The sections of the settings that an audit reads."""
+READ_WITHOUT_MODEL = EVERYWHERE - {"model", "preprocess", "flags"} | {
+    "benchmarks", "classes", "ignore_label", "mirror.seed", "flags.false_discovery_rate"
+}  # fmt: skip
+"""The same where there is none."""
 MIRROR = "mirror"
 """The name of the step that holds the mirror."""
 WORK = {
@@ -101,10 +106,11 @@ def run_file(
     config = load_config(audit_yaml)
     _refuse_generative(config)
     folder = audit_yaml.resolve().parent
-    refuse_unread(audit_yaml, config, READ, f"an audit of task {config.task}")
     refuse_unknown_checks(config)
     if config.model is None:
+        refuse_unread(audit_yaml, config, READ_WITHOUT_MODEL, "an audit without a model")
         return _run_without_model(config, out, folder, overwrite=overwrite, resume=resume)
+    refuse_unread(audit_yaml, config, READ, f"an audit of task {config.task}")
     with RunDirectory(out, overwrite=overwrite, resume=resume) as directory:
         clock = Clock(whole=Whole(WORK))
         with clock.stage("load"):
@@ -172,7 +178,7 @@ def audit(
         finished one of the same inputs is read back.
     **settings
         The other keys of `audit.yaml`: name, task, classes, loss, ignore_label, mirror,
-        flags, gates, batch_size, device, about.
+        flags, gates, earlier, batch_size, device, about.
 
     Raises
     ------
@@ -233,6 +239,7 @@ def _run(
     made_from = fingerprint.of_inputs(config)
     if directory.finished_before:
         return read_again(directory.path, made_from)
+    audits = earlier_audits(config)
     steps, engine = directory.begin(fingerprint), make_engine(config)
     # After the directory has said whether this is the audit that was interrupted there.
     refuse_worse_than_chance(loaded)
@@ -252,6 +259,8 @@ def _run(
         probes = probed(loaded, engine, steps, config.mirror.seed)
     with clock.stage("flag mislabels"):
         mislabels = find_mislabels(loaded, mirror, scores, config, probes, crosswise)
+        mislabels, known = knowing_decisions(mislabels, loaded.train, audits, config.flags.budget)
+        directory.notes.extend(known)
     with clock.stage("flag contamination"):
         contamination = find_contamination(loaded, scores, config)
     with clock.stage("checks"):
