@@ -125,6 +125,7 @@ def mislabel_flags(
         predicted=None,
         annotators=None,
         doubts=(),
+        untold=(),
     )
 
 

@@ -84,6 +84,8 @@ class MislabelFlags:
     doubts : sequence of str
         Why the number of wrong labels cannot be told, in words; empty where what it rests on was
         checked and holds. `noise_rate.low` holds even where there are doubts.
+    untold : sequence of str
+        What cannot be told of single classes, in words. What is flagged stays flagged.
     """
 
     table: pd.DataFrame
@@ -99,6 +101,7 @@ class MislabelFlags:
     predicted: NDArray[np.float64] | None
     annotators: AnnotatorFacts | None
     doubts: Sequence[str]
+    untold: Sequence[str]
 
 
 @dataclass(frozen=True)

@@ -101,6 +101,7 @@ def flags_of(
         predicted=None,
         annotators=None,
         doubts=(),
+        untold=(),
     )
 
 
