@@ -315,8 +315,10 @@ class EngineConfig(_Section):
     """In this process, or in Ray workers (extra `ray`)."""
     address: StrictStr = "local"
     """Ray only: `local` starts Ray on this machine; `auto`, or `host:port`, joins a cluster."""
-    workers: Count = 2
-    """Ray only: processes that hold the models, each with a CPU core or, on CUDA, a GPU."""
+    workers: Count | None = None
+    """Here, threads that preprocess rows ahead of the model (1 where nothing is said): several
+    where decoding pictures takes longer than the model; your `preprocess` is then called in all of
+    them at once. In Ray, processes that hold the models (2), each with a CPU core or a GPU."""
 
     @model_validator(mode="before")
     @classmethod
