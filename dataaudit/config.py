@@ -31,12 +31,16 @@ GENERATIVE = ("causal-lm", "diffusion")
 """Tasks whose suspects are traced to training rows; their rows have no labels."""
 EVERYWHERE = frozenset(
     {"name", "task", "model", "preprocess", "train", "held_out", "suspects", "device", "about",
-     "flags", "gates"}
+     "flags", "gates", "checks"}
 )  # fmt: skip
 """Sections that every command takes: what is looked at, and what only the page and the gates of
 `dataaudit run` are about, so that one file may serve all commands."""
 LOADING = frozenset({"images", "classes", "ignore_label", "bad_rows", "mirror.seed"})
 """Settings that opening a model and its labelled rows reads."""
+
+
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, str | Path) else value
 
 
 def _no_truth_value(value: object) -> object:
@@ -140,18 +144,30 @@ class DataConfig(_Section):
     Arrow, tar shards, an image folder, a folder that Hugging Face datasets saved."""
     label: str | Annotated[list[StrictStr], Field(min_length=1)] = "label"
     """The label column; for task multi-label also several 0/1 columns, one for each label."""
+    labels: Annotated[list[StrictStr], Field(min_length=2)] | Place | None = None
+    """Training rows only: the columns of several annotators, or a table `row_id, annotator, label`
+    of theirs. Without the column `label`, the label of a row is the one that most of them gave."""
     separator: Annotated[str, Field(min_length=1)] = "|"
     """What stands between the labels of a text, for task multi-label."""
     id: str | None = None
     """The column of row ids; without one, rows are known by their position or file name."""
     group: str | None = None
     """The column that tells which rows belong together: a patient, a user, a document."""
+    time: str | None = None
+    """The column of times: training rows that are later than evaluation rows are reported."""
     text: str = "text"
     """For language models: the column of documents."""
     prompt: str = "prompt"
     """For language models, suspects: the column of prompts; there need not be one."""
     completion: str = "completion"
     """For language models, suspects: the column of completions; without it, `text` is traced."""
+
+
+class BenchmarkConfig(DataConfig):
+    """One of several named sets that must not be in the training texts."""
+
+    name: Annotated[str, Field(min_length=1)]
+    """Stands on the report."""
 
 
 class MirrorConfig(_Section):
@@ -249,6 +265,8 @@ class GateConfig(_Section):
     """Largest allowed estimated share of wrong labels."""
     contaminated: Annotated[int, BeforeValidator(_no_truth_value), Field(ge=0)] | None = None
     """Largest allowed number of flagged suspects."""
+    checks: dict[str, Annotated[int, BeforeValidator(_no_truth_value), Field(ge=0)]] = {}
+    """By the name of a check: the largest allowed number of things that it finds."""
     undecided: Literal["fail", "pass"] = "fail"
     """What becomes of a limit when the audit cannot tell whether it is met."""
 
@@ -297,8 +315,10 @@ class EngineConfig(_Section):
     """In this process, or in Ray workers (extra `ray`)."""
     address: StrictStr = "local"
     """Ray only: `local` starts Ray on this machine; `auto`, or `host:port`, joins a cluster."""
-    workers: Count = 2
-    """Ray only: processes that hold the models, each with a CPU core or, on CUDA, a GPU."""
+    workers: Count | None = None
+    """Here, threads that preprocess rows ahead of the model (1 where nothing is said): several
+    where decoding pictures takes longer than the model; your `preprocess` is then called in all of
+    them at once. In Ray, processes that hold the models (2), each with a CPU core or a GPU."""
 
     @model_validator(mode="before")
     @classmethod
@@ -321,7 +341,8 @@ class AuditConfig(_Section):
         "diffusion",
     ] = "classification"
     """What the model was trained for."""
-    model: ModelConfig
+    model: ModelConfig | None = None
+    """The trained model. Left out: `dataaudit run` looks at the data alone, in seconds."""
     preprocess: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")] | None = None
     """`module:function`, from a data frame of rows to the model's input; your own code."""
     images: ImagesConfig = ImagesConfig()
@@ -336,10 +357,18 @@ class AuditConfig(_Section):
     """Trusted samples, which the model has not seen; keys as for `train`."""
     suspects: DataConfig | None = None
     """Samples that may be copies of training rows, such as the public test set; as `train`."""
+    benchmarks: list[BenchmarkConfig] = []
+    """What `suspects` is where it is a list: named sets of texts, whose passages are looked for in
+    the training texts, without a model."""
     mirror: MirrorConfig = MirrorConfig()
     trace: TraceConfig = TraceConfig()
     flags: FlagConfig = FlagConfig()
     gates: GateConfig = GateConfig()
+    checks: dict[str, StrictBool] = {}
+    """By the name of a check: `false` leaves it out. All checks are on."""
+    earlier: Annotated[list[Place], BeforeValidator(_as_list)] = []
+    """Run directories of audits before this one, the latest last (one may stand alone): labels that
+    reviewers settled there are not flagged again, unless row or label changed since."""
     bad_rows: BadRowsConfig = BadRowsConfig()
     engine: EngineConfig = EngineConfig()
     batch_size: Count = 256
@@ -353,6 +382,21 @@ class AuditConfig(_Section):
     """Whether torch.compile is applied to the forward passes of perturbed models over all rows."""
     about: About = About()
 
+    @property
+    def trained_model(self) -> ModelConfig:
+        """The section `model`, for what cannot do without.
+
+        Raises
+        ------
+        ConfigError
+            It was left out.
+        """
+        if self.model is None:
+            raise ConfigError(
+                "model: needed here; only `dataaudit run` looks at data without a model"
+            )
+        return self.model
+
     @field_validator("classes", mode="before")
     @classmethod
     def _no_truth_values_as_classes(cls, value: object) -> object:
@@ -365,8 +409,30 @@ class AuditConfig(_Section):
                     )
         return value
 
+    @model_validator(mode="before")
+    @classmethod
+    def _benchmarks(cls, content: object) -> object:
+        if isinstance(content, dict) and isinstance(content.get("suspects"), list):
+            content = dict(content)
+            content["benchmarks"] = content.pop("suspects")
+        return content
+
+    @field_validator("benchmarks")
+    @classmethod
+    def _distinct_benchmarks(
+        cls, value: list[BenchmarkConfig], known: ValidationInfo
+    ) -> list[BenchmarkConfig]:
+        names = [item.name for item in value]
+        if len(set(names)) < len(names) or set(names) & {"train", "held_out", "suspects"}:
+            raise ValueError("every benchmark has a name of its own, and not that of a split")
+        if value and known.data.get("model") is not None:
+            raise ValueError("a list of suspects is looked for without a model; leave model out")
+        return value
+
     @model_validator(mode="after")
     def _settings_of_a_generative_model(self) -> AuditConfig:
+        if self.model is None:
+            return self
         if self.model.schedule is not None and self.task != "diffusion":
             raise ValueError("model.schedule goes with task diffusion")
         if self.model.initial is not None and self.task in GENERATIVE:
@@ -377,6 +443,13 @@ class AuditConfig(_Section):
     def _order_of_the_classes(self) -> AuditConfig:
         if KINDS[self.task].ordered and self.classes is None:
             raise ValueError(f"task {self.task}: expected classes, from the lowest to the highest")
+        return self
+
+    @model_validator(mode="after")
+    def _decisions_of_earlier_audits(self) -> AuditConfig:
+        kind = KINDS[self.task]
+        if self.earlier and kind.has_classes and not kind.one_class:
+            raise ValueError(f"earlier is for tasks with one label for each row, not {self.task}")
         return self
 
     @field_validator("classes")
@@ -418,7 +491,13 @@ class AuditConfig(_Section):
         cls, value: DataConfig | None, known: ValidationInfo
     ) -> DataConfig | None:
         task = known.data.get("task")
-        if value is None or task is None or isinstance(value.label, str):
+        if value is None or task is None:
+            return value
+        if value.labels is not None and (known.field_name != "train" or not KINDS[task].one_class):
+            raise ValueError(
+                "labels: several annotators are for training rows, task classification or ordinal"
+            )
+        if isinstance(value.label, str):
             return value
         if KINDS[task].read_columns is None:
             raise ValueError(
@@ -463,6 +542,7 @@ def config_from_python(
     id: str | None,
     settings: dict[str, Any],
     group: str | None = None,
+    labels: list[str] | str | Path | None = None,
 ) -> AuditConfig:
     """Validate the settings of `dataaudit.audit(...)`; there, data and model are objects.
 
@@ -472,13 +552,14 @@ def config_from_python(
         A setting is unknown or bad: all are listed.
     """
     split = {"path": "(Python object)", "label": label, "id": id, "group": group}
+    train = {**split, "labels": labels}
     # The others may lack the id column; where they have it, it is used. Only suspects are compared
     # by group.
     others = {
         "held_out": {**split, "id": None, "group": None},
         "suspects": {**split, "id": None},
     }
-    content = {"model": {"factory": "python:object"}, "train": split, **others, **settings}
+    content = {"model": {"factory": "python:object"}, "train": train, **others, **settings}
     refuse_unusable(content, "audit()")
     try:
         return AuditConfig.model_validate(content)
@@ -491,11 +572,19 @@ def _with_absolute_paths(config: AuditConfig, folder: Path) -> AuditConfig:
     for role in ("train", "held_out", "suspects"):
         split: DataConfig | None = getattr(config, role)
         if split is not None:
-            updates[role] = split.model_copy(update={"path": folder / split.path})
-    names = ("weights", "initial", "path")
-    places = {name: getattr(config.model, name) for name in names}
-    found = {name: folder / place for name, place in places.items() if place is not None}
-    updates["model"] = config.model.model_copy(update=found)
+            places: dict[str, Path] = {"path": folder / split.path}
+            if isinstance(split.labels, Path):
+                places["labels"] = folder / split.labels
+            updates[role] = split.model_copy(update=places)
+    updates["earlier"] = [folder / directory for directory in config.earlier]
+    updates["benchmarks"] = [
+        item.model_copy(update={"path": folder / item.path}) for item in config.benchmarks
+    ]
+    if config.model is not None:
+        names = ("weights", "initial", "path")
+        given = {name: getattr(config.model, name) for name in names}
+        found = {name: folder / place for name, place in given.items() if place is not None}
+        updates["model"] = config.model.model_copy(update=found)
     return config.model_copy(update=updates)
 
 

@@ -235,6 +235,6 @@ def test_the_same_class_as_number_and_as_text() -> None:
 def test_a_key_that_stands_twice_in_a_line_of_json(tmp_path: Path) -> None:
     path = tmp_path / "t.jsonl"
     path.write_text('{"x": 1, "label": "a"}\n{"x": 1, "label": "a", "label": "b"}\n')
-    assert "line 2: not usable JSON: the key 'label' stands in it twice" in refused(path)
+    assert "line 2: not usable JSON: the key 'label' is given twice" in refused(path)
     path.write_text('{"x": {"y": 1, "y": 2}, "label": "a"}\n')
-    assert "the key 'y' stands in it twice" in refused(path)
+    assert "the key 'y' is given twice" in refused(path)

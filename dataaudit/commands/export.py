@@ -21,7 +21,8 @@ def export(
     """Write the rows of a finished audit for review, most suspicious first.
 
     In CSV, fill `decision` (keep, relabel, unsure), `new_label` and `reviewer`, then hand the file
-    to `dataaudit relabel`. For Label Studio, a labelling configuration is written as well.
+    to `dataaudit relabel`. For Label Studio, a labelling configuration is written as well. SARIF
+    holds a result for each finding and each gate that is not met, for code-scanning pages.
     """
     from dataaudit.review.exports.export import export as export_audit
 

@@ -27,7 +27,7 @@ def refuse_unfit_target(samples: Samples, target: Path) -> None:
     """
     if samples.label_columns:
         raise DataError(
-            f"{samples.source.description}: its labels stand in the columns "
+            f"{samples.source.description}: its labels are in the columns "
             f"{', '.join(samples.label_columns)}; expected one label column, because corrections "
             "are written into one"
         )

@@ -85,7 +85,7 @@ class Finding(Section):
 
     title: str
     text: str
-    section: Literal["labels", "leakage", "tracing", "evidence"]
+    section: Literal["labels", "leakage", "tracing", "checks", "evidence"]
     severity: Literal["serious", "notable", "clear"]
 
 
@@ -226,6 +226,25 @@ class Histogram(Section):
     threshold: float | None
 
 
+class Annotator(Section):
+    """Somebody who gave labels."""
+
+    name: str
+    labels: int = Field(description="that they gave")
+    quality: float = Field(description="expected share of their labels that is right")
+    agreement: float | None = Field(description="share of their labels that is the consensus")
+
+
+class Annotators(Section):
+    """Who gave the labels, and how far they agree."""
+
+    alpha: float | None = Field(description="Krippendorff's; null where nothing can be compared")
+    believed: float = Field(description="exponent on what the models say; 0 = not believed")
+    annotators: list[Annotator] = Field(description="the worst first")
+    left_out: int = Field(description="annotators that only annotators.parquet holds")
+    once_more: list[SampleId] = Field(description="the rows whose consensus is the least sure")
+
+
 class LabelFindings(Section):
     """Which training rows are probably mislabeled, and how many there are in all."""
 
@@ -251,6 +270,7 @@ class LabelFindings(Section):
     rows_left_out: int = Field(description="flagged rows that only mislabels.parquet holds")
     rows_without_evidence: int
     method: str
+    annotators: Annotators | None = Field(description="null where no annotators are named")
 
 
 class LeakPair(Section):
@@ -331,6 +351,19 @@ class Leakage(Section):
     shared_groups_left_out: int
     suspects_in_shared_groups: int
     method: str
+
+
+class CheckSection(Section):
+    """What one check found beside wrong labels and leaks: its section of the page."""
+
+    name: str = Field(description="in `checks:` of audit.yaml, and in issues.parquet")
+    title: str
+    outcome: Literal["found", "clear", "cannot tell", "not run"]
+    text: str
+    count: int | None = Field(description="lines in issues.parquet; null where it cannot tell")
+    serious: bool = Field(description="whether what it finds leads the findings")
+    header: list[str]
+    lines: list[list[str]] = Field(description="the first lines; issues.parquet has all")
 
 
 class TokenChange(Section):
@@ -506,6 +539,7 @@ class AuditReport(Section):
     tracing: Tracing | None = Field(
         description="of generative models: training rows behind the suspects"
     )
+    checks: list[CheckSection]
     method: Method
     coverage: Coverage
     limits: list[str]

@@ -60,7 +60,9 @@ def with_reviewed_sample(
             "labels": labels,
             "counts": counts,
             "verdict": build_verdict(gates),
-            "findings": build_findings(labels, report.leakage, report.coverage, report.tracing),
+            "findings": build_findings(
+                labels, report.leakage, report.coverage, report.tracing, report.checks
+            ),
             "next_steps": open_steps(report.model_copy(update={"labels": labels})),
         }
     )

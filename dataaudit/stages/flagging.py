@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from dataaudit.config import AuditConfig
 from dataaudit.datasets.samples import Samples
 from dataaudit.datasets.words import is_list
+from dataaudit.flags.annotators import with_annotators
 from dataaudit.flags.by_kind import FLAGGERS
 from dataaudit.flags.inputs import LabelledRows, References, Unseen
 from dataaudit.flags.results import MislabelFlags
 from dataaudit.flags.tables import FlagSettings
-from dataaudit.inputs import Loaded
+from dataaudit.inputs import Loaded, Splits
 from dataaudit.likeness.repeats import contradicted
 from dataaudit.mirror.probes import Judged
 from dataaudit.mirror.relearn import Mirror
@@ -95,7 +96,10 @@ def find_mislabels(
         if mirror.relearned or crosswise is not None
         else PROBED.format(0 if known is None else len(known.planted))
     )
-    return replace(flags, method=method + said)
+    flags = replace(flags, method=method + said)
+    if train.votes is not None:
+        flags = with_annotators(flags, rows, train.votes, settings, ordered=train.kind.ordered)
+    return flags
 
 
 def _has_words(train: Samples) -> bool:
@@ -125,7 +129,7 @@ def _references(mirror: Mirror, scores: Scores, probes: Judged | None) -> Refere
     )
 
 
-def no_pairs(loaded: Loaded) -> pd.DataFrame:
+def no_pairs(loaded: Splits) -> pd.DataFrame:
     """Return the table of contamination without a line."""
     return pd.DataFrame(
         {

@@ -73,7 +73,7 @@ def load(config: AuditConfig, folder: Path, built: Any = None, *, trusting: bool
     """
     preprocess = preprocess_of(config, folder)
     if built is None:
-        adapter = from_config(config.model, config.images, folder)
+        adapter = from_config(config.trained_model, config.images, folder)
     else:
         adapter = from_object(built, config.images)
     return assemble(
@@ -82,7 +82,7 @@ def load(config: AuditConfig, folder: Path, built: Any = None, *, trusting: bool
         split_paths(config),
         open_samples,
         config,
-        config.model.initial,
+        config.trained_model.initial,
         trusting=trusting,
     )
 
@@ -162,6 +162,7 @@ def assemble(
             ignore=config.ignore_label,
             separator=columns.separator,
             output_names=adapter.class_names,
+            annotators=columns.labels if role == "train" else None,
         )
 
     device = device_of(config.device)
@@ -336,6 +337,12 @@ def _with_classes_of_the_model(train: Samples, width: int) -> Samples:
             f"{train.source.description}: label {largest[row]} in row {row} "
             f"(id {train.ids[row]}) is outside the classes: the model has {width} outputs, "
             f"so labels from 0 to {width - 1} were expected"
+        )
+    if train.votes is not None and train.votes.labels.max(initial=0) >= width:
+        raise DataError(
+            f"{train.source.description}: an annotator gave the label "
+            f"{train.votes.labels.max()}: the model has {width} outputs, so labels from 0 to "
+            f"{width - 1} were expected"
         )
     return replace(train, classes=list(range(width)))
 

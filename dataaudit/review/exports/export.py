@@ -17,6 +17,7 @@ from dataaudit.review.exports.csv import write_csv
 from dataaudit.review.exports.jsonl import write_jsonl
 from dataaudit.review.exports.label_studio import write_label_studio
 from dataaudit.review.exports.rows import ExportRow, chosen_positions, export_rows
+from dataaudit.review.exports.sarif import write_sarif
 from dataaudit.run_directory.finished import FinishedAudit, as_read_back
 
 ENDINGS = {
@@ -24,6 +25,7 @@ ENDINGS = {
     ExportFormat.jsonl: ".jsonl",
     ExportFormat.label_studio: ".json",
     ExportFormat.croissant: ".croissant.json",
+    ExportFormat.sarif: ".sarif",
 }
 
 
@@ -35,7 +37,7 @@ def export(
     only_flagged: bool = True,
     moved_to: Path | None = None,
 ) -> list[str]:
-    """Write rows of a finished audit for review, or Croissant metadata; say what was written.
+    """Write rows of a finished audit for review, Croissant metadata or SARIF; say what was written.
 
     Parameters
     ----------
@@ -69,6 +71,9 @@ def _export(
     refuse_existing(target)
     if to is ExportFormat.label_studio:
         refuse_existing(target.with_suffix(".xml"))
+    if to is ExportFormat.sarif:
+        count = write_sarif(target, audit.report)
+        return [f"{count:,} {'result' if count == 1 else 'results'}: {target.absolute()}"]
     samples = audit.training_rows(moved_to)
     if to is ExportFormat.croissant:
         write_croissant(target, audit, samples)
@@ -125,7 +130,9 @@ def _beside(directory: Path, to: ExportFormat, only_flagged: bool) -> Path:
     directory = directory.absolute()
     rows = "-flagged" if only_flagged else "-all"
     return directory.with_name(
-        directory.name + ("" if to is ExportFormat.croissant else rows) + ENDINGS[to]
+        directory.name
+        + ("" if to in (ExportFormat.croissant, ExportFormat.sarif) else rows)
+        + ENDINGS[to]
     )
 
 

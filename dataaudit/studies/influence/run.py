@@ -78,7 +78,7 @@ def mirrored_influence(
         A directory for the scores.
     groups : str, sequence or None
         A column of the queries, or one name for each: queries of the same name share a perturbed
-        model. None: each query stands alone, named after its id.
+        model. None: each query is a group of its own, named after its id.
     mirror : mapping, optional
         `kind` (auto, finite, linear, head), `direction`, `steps`, `learning_rate`, `optimizer`,
         `batch_size`, `parameters`, `layers`, `first_order`, `seed`, `memory_mib`; see

@@ -20,12 +20,11 @@ from dataaudit.errors import ConfigError, outlives_exits
 from dataaudit.inputs import Loaded
 from dataaudit.models.recognise import build_model
 from dataaudit.models.refitting import is_logistic_regression
-from dataaudit.report.data import Estimate
 from dataaudit.run_directory.ownership import Kind
 from dataaudit.scoring.passes import Passes
 from dataaudit.stages.loading import load, load_objects
 from dataaudit.studies.results import StudyResult, common_facts, require_task
-from dataaudit.studies.verification.agreement import Agreement, Correlation, agreement, ceiling
+from dataaudit.studies.verification.agreement import agreement, ceiling
 from dataaudit.studies.verification.conclusion import conclusion
 from dataaudit.studies.verification.data import (
     Design,
@@ -108,7 +107,11 @@ def verify_file(audit_yaml: Path, settings: VerifySettings) -> VerificationResul
     folder = audit_yaml.resolve().parent
     require_task(config, *TASKS)
     refuse_unread(audit_yaml, config, READ, "dataaudit verify")
-    built = build_model(config.model, folder) if config.model.factory is not None else None
+    built = (
+        build_model(config.trained_model, folder)
+        if config.trained_model.factory is not None
+        else None
+    )
     return _verify(load(config, folder, built), built, config, settings)
 
 
@@ -246,24 +249,20 @@ def _agreements(
 ) -> list[MirrorAgreement]:
     result = []
     for mirror, prediction in mirrors.items():
-        found: Agreement = agreement(measured.mean(axis=0), prediction, seed)
+        found = agreement(measured.mean(axis=0), prediction, seed)
         result.append(
             MirrorAgreement(
                 design=design,
                 mirror=mirror,
                 groups=len(groups),
                 rows_per_group=len(groups[0]),
-                pearson=_estimate(found.pearson),
-                spearman=_estimate(found.spearman),
-                within=_estimate(found.within),
+                pearson=found.pearson,
+                spearman=found.spearman,
+                within=found.within,
                 ceiling=ceiling(measured),
             )
         )
     return result
-
-
-def _estimate(found: Correlation | None) -> Estimate | None:
-    return None if found is None else Estimate(estimate=found.value, low=found.low, high=found.high)
 
 
 def _points(
