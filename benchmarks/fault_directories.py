@@ -49,6 +49,8 @@ COMMANDS: dict[str, list[str]] = {
     "compare": ["compare", "{whole}", "{audit}", "--out", "{made}/compared"],
     "compare old": ["compare", "{audit}", "{whole}"],
     "sample": ["sample", "{audit}", "--rows", "5", "--out", "{made}/sample.csv"],
+    "estimate": ["estimate", "{audit}", "--decisions", "{sampled}"],
+    "review": ["review", "{audit}"],
     "run": ["run", "{yaml}", "--out", "{audit}"],
     "run --resume": ["run", "{yaml}", "--out", "{audit}", "--resume"],
 }  # fmt: skip
@@ -166,6 +168,10 @@ def altered(count: int, seed: int) -> int:
         ended = call(["run", str(places["yaml"]), "--out", str(places["whole"])])
         if ended.code != 0:
             raise SystemExit(f"the audit to alter: exit code {ended.code}: {ended.message}")
+        sampled = folder / "sampled.csv"
+        call(["sample", str(places["whole"]), "--rows", "12", "--out", str(sampled)])
+        rows = pd.read_csv(sampled, dtype=str, keep_default_na=False)
+        rows.assign(decision="keep").to_csv(sampled, index=False)
         for number in range(count):
             case = folder / "case"
             shutil.copytree(places["whole"], case / "audit")
@@ -174,12 +180,14 @@ def altered(count: int, seed: int) -> int:
             (case / "elsewhere" / "mine.txt").write_text("mine")
             decisions = "row_id,decision,new_label\nrow-1,relabel,a\nrow-2,keep,\n"
             (case / "decisions.csv").write_text(decisions)
+            shutil.copy(folder / "sampled.csv", case / "sampled.csv")
             change = chance.choice(CHANGES)
             change(case / "audit", chance)
             command = chance.choice(list(COMMANDS))
             drawn[f"{change.__name__}, {command}"] += 1
             here = {**places, "audit": case / "audit", "made": case / "made",
-                    "decisions": case / "decisions.csv"}  # fmt: skip
+                    "decisions": case / "decisions.csv",
+                    "sampled": case / "sampled.csv"}  # fmt: skip
             before = tree(folder, case)
             ended = call([word.format(**here) for word in COMMANDS[command]])
             outcome = judged(ended)
