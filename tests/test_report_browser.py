@@ -19,8 +19,12 @@ from report_examples import (
     photographs,
     wide_table,
 )
+from sister_examples import comparison, memorization, traced, verification
 
 from dataaudit.report import render
+from dataaudit.review.comparison.build import render_comparison
+from dataaudit.studies.memorization.page import render_memorization
+from dataaudit.studies.verification.page import render_verification
 
 pytestmark = pytest.mark.browser
 
@@ -115,12 +119,18 @@ def pages(tmp_path_factory):
         "sets": label_sets,
         "5,000 images": lambda: example_report("image", rows=6000, flagged=5000),
         "100,000 flagged": lambda: example_report("text", rows=120_000, flagged=100_000),
+        "trace": traced,
+        "compare": lambda: render_comparison(comparison()),
+        "verify": lambda: render_verification(*verification()),
+        "memorization": lambda: render_memorization(memorization()),
     }
 
     def path(name):
         file = folder / f"{name}.html"
         if not file.exists():
-            file.write_text(render(makers[name]()), encoding="utf-8")
+            made = makers[name]()
+            page = made if isinstance(made, str) else render(made)
+            file.write_text(page, encoding="utf-8")
         return file
 
     return path
@@ -498,6 +508,11 @@ def test_the_policy_stops_what_is_not_the_pages_own(browser, pages):
 
 
 MODES = ["#read", "#decide", "#decide&what=leak", "#record"]
+SISTERS = ["compare", "verify", "memorization", "trace"]
+
+
+def modes_of(name):
+    return {"trace": ["#read", "#record"]}.get(name, [""] if name in SISTERS else MODES)
 
 
 def violations(page):
@@ -511,7 +526,7 @@ def violations(page):
     ]
 
 
-@pytest.mark.parametrize("name", ["image", "text", "table", "no parts", "tags"])
+@pytest.mark.parametrize("name", ["image", "text", "table", "no parts", "tags", *SISTERS])
 @pytest.mark.parametrize(
     "options",
     [{}, {"viewport": PHONE, "color_scheme": "dark"}],
@@ -519,7 +534,7 @@ def violations(page):
 )
 def test_axe_finds_no_violation(visit, name, options):
     page = visit(name, **options)
-    for mode in MODES:
+    for mode in modes_of(name):
         page.goto(page.url.split("#")[0] + mode)
         page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
         assert violations(page) == [], mode
@@ -527,9 +542,10 @@ def test_axe_finds_no_violation(visit, name, options):
 
 @pytest.mark.parametrize("width", [320, 390, 768, 1440])
 def test_no_width_scrolls_sideways_and_chart_text_can_be_read(visit, width):
-    for name in ("photographs", "wide table", "text", "tags", "1,000 classes", "right to left"):
+    wide = ("photographs", "wide table", "text", "tags", "1,000 classes", "right to left")
+    for name in (*wide, *SISTERS):
         page = visit(name, viewport={"width": width, "height": 844})
-        for mode in MODES:
+        for mode in modes_of(name):
             page.goto(page.url.split("#")[0] + mode)
             assert page.evaluate("document.documentElement.scrollWidth") <= width, (name, mode)
             sizes = page.locator("svg.chart:visible").evaluate_all(
@@ -542,10 +558,16 @@ def test_no_width_scrolls_sideways_and_chart_text_can_be_read(visit, width):
             assert all(11 <= size <= 16 for size in sizes), (name, mode, min(sizes), max(sizes))
 
 
-@pytest.mark.parametrize("name", ["text", "table", "photographs", "wide table", "regression"])
+EVERY_PAGE = [
+    "image", "text", "table", "no parts", "zero flags", "photographs", "wide table",
+    "1,000 classes", "right to left", "regression", "tags", "sets", *SISTERS,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", EVERY_PAGE)
 def test_internals_are_words_for_engineers_only(visit, name):
     page = visit(name)
-    for mode in MODES:
+    for mode in modes_of(name):
         page.goto(page.url.split("#")[0] + mode)
         text = page.evaluate(
             """() => {

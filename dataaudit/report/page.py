@@ -79,19 +79,29 @@ def build_page(report: AuditReport) -> Page:
         report.identity.about,
         report.tracing,
         report.remediation,
+        report.drawn,
+        report.reviewed_sample,
     )
+    verdict, headline = VERDICTS[report.verdict.outcome], report.verdict.headline
+    if report.tracing is not None and not gates:
+        # Ranks are right where no single one of them stands out beyond chance.
+        samples = formats.rows(report.tracing.queries, "generated sample")
+        verdict = f"Read the rows behind {samples}"
+        headline = "Each stands below with the training rows that it owes most to, best first"
     return Page(
         name=report.identity.name,
         date=formats.long_date(report.identity.date),
         scope=_scope(report),
-        verdict=VERDICTS[report.verdict.outcome],
-        headline=f"{report.verdict.headline}.",
+        verdict=verdict,
+        headline=f"{headline}.",
         outcome_style=OUTCOME_STYLES[report.verdict.outcome],
         gates=gates,
         key_figures=key_figures,
         findings=report.findings,
         steps=steps,
-        labels=view_labels(report.labels, report.samples, budget) if report.labels else None,
+        labels=view_labels(report.labels, report.samples, budget, report.reviewed_sample)
+        if report.labels
+        else None,
         leakage=view_leakage(report.leakage, report.samples) if report.leakage else None,
         tracing=view_tracing(report.tracing) if report.tracing else None,
         evidence=view_evidence(report),
@@ -193,9 +203,15 @@ def _tracing_figures(tracing: Tracing | None) -> list[KeyFigure]:
         return []
     return [
         KeyFigure(
+            formats.count(tracing.queries),
+            f"generated {'sample' if tracing.queries == 1 else 'samples'}",
+            "each with its training rows by rank",
+            "",
+        ),
+        KeyFigure(
             formats.count(tracing.queries_flagged),
-            "generated samples traced",
-            f"of {formats.count(tracing.queries)}",
+            "with a row beyond chance",
+            f"at a false discovery rate of {formats.set_percent(tracing.false_discovery_rate)}",
             "leak",
-        )
+        ),
     ]

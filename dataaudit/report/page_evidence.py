@@ -225,6 +225,8 @@ def _method(report: AuditReport) -> list[Fact]:
         facts.append(Fact("How labels were judged", report.labels.method))
     if report.leakage is not None:
         facts.append(Fact("How leaks were looked for", report.leakage.method))
+    if report.tracing is not None:
+        facts.append(Fact("How samples were traced", report.tracing.method))
     facts.append(supplied("Device", method.device))
     facts.extend(
         Fact(f"Seed of {formats.words(name)}", str(seed)) for name, seed in method.seeds.items()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from dataaudit.report import formats
 from dataaudit.report.data import TracedQuery, TracedRow, TracedSample, Tracing
-from dataaudit.report.page_parts import Fact
+from dataaudit.report.page_parts import Fact, Table
 
 SHADES = 5
 """Steps of shading for tokens, besides none."""
@@ -58,8 +58,8 @@ class TracingView:
 
     title: str
     introduction: str
+    ranks: Table
     legend: str
-    method: str
     queries: list[QueryView]
     left_out: str
 
@@ -73,8 +73,9 @@ def view_tracing(tracing: Tracing) -> TracingView:
         title="Training rows behind what was generated",
         introduction=(
             f"The model {verb} each generated sample by itself; the training rows whose loss then "
-            f"{'rose' if verb == 'unlearned' else 'fell'} most, compared as said at the end, "
-            "are those it owes most to. Flagged rows react more than rows do to unrelated samples."
+            f"{'rose' if verb == 'unlearned' else 'fell'} most are those it owes most "
+            "to; For engineers says how they are compared. Flagged rows react more than rows do to "
+            "unrelated samples."
         ),
         legend=(
             f"Shaded words became harder to predict once the sample was {verb}, dotted ones "
@@ -82,12 +83,29 @@ def view_tracing(tracing: Tracing) -> TracingView:
             if has_tokens
             else ""
         ),
-        method=tracing.method,
+        ranks=_ranks(tracing),
         queries=[_query(query) for query in tracing.shown],
         left_out=f"{formats.rows(left, 'further sample')} not on this page: contamination.parquet "
         "holds them all."
         if left
         else "",
+    )
+
+
+def _ranks(tracing: Tracing) -> Table:
+    """Return the ids of the rows behind each sample; a star marks those beyond chance."""
+    most = max((len(query.rows) for query in tracing.shown), default=0)
+    return Table(
+        "Training rows behind each generated sample, by rank; * beyond chance",
+        ["generated sample", *(f"rank {place + 1}" for place in range(most))],
+        [
+            [
+                str(query.query.sample_id),
+                *(f"{row.sample.sample_id}{' *' if row.flagged else ''}" for row in query.rows),
+                *[""] * (most - len(query.rows)),
+            ]
+            for query in tracing.shown
+        ],
     )
 
 

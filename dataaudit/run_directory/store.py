@@ -27,6 +27,8 @@ SET_ASIDE = "set_aside.parquet"
 AUDIT = "audit.json"
 MANIFEST = "manifest.json"
 REMEDIATION = "remediation.jsonl"
+DECISIONS = "decisions.csv"
+"""What `dataaudit review --serve` takes in, until `relabel` logs it."""
 SAMPLE = "sample.json"
 ESTIMATE = "estimate.json"
 CLAIMED = "mislabels.claimed.parquet"
@@ -37,7 +39,7 @@ AUDITS = Kind(
     RESULTS,
     MANIFEST,
     ("inputs", "settings"),
-    kept=(REMEDIATION, SAMPLE, ESTIMATE, CLAIMED),
+    kept=(DECISIONS, REMEDIATION, SAMPLE, ESTIMATE, CLAIMED),
 )
 Writer = Callable[[Path], object]
 _FINGERPRINT = "fingerprint.json"
