@@ -204,7 +204,10 @@ def with_suspects(audit: Audited, folder: Path, write: Callable[[Path], Path]) -
     manifest["inputs"]["suspects"] = {"source": str(data), "sha256": samples.sha256}
     manifest["settings"]["suspects"] = {"path": str(data), "label": "label", "id": id_column}
     (audit.directory / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    flagged = np.arange(len(samples)) < 2
     pairs = pd.DataFrame({"query_id": samples.ids, "row_id": samples.ids, "rank": 1})
+    pairs = pairs.assign(score=1.5 * flagged, p_value=np.where(flagged, 1e-4, np.nan))
+    pairs = pairs.assign(flagged=flagged)
     pairs.to_parquet(audit.directory / "contamination.parquet", index=False)
     return data
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dataaudit.commands.shared import AuditDirectory, MovedData, print_lines
+from dataaudit.commands.shared import AuditDirectory, MovedData, MovedSuspects, print_lines
 
 
 def relabel(
@@ -24,9 +24,7 @@ def relabel(
         Path | None, typer.Option(help="The evaluation set without the copies, in its own format.")
     ] = None,
     data: MovedData = None,
-    suspects: Annotated[
-        Path | None, typer.Option("--suspects", help="Where the suspects are now, if moved.")
-    ] = None,
+    suspects: MovedSuspects = None,
 ) -> None:
     """Write the training data with the reviewers' labels; log them, measure the precision reached.
 

@@ -19,3 +19,10 @@ class Selection(StrEnum):
 
     flagged = "flagged"
     all = "all"
+
+
+class What(StrEnum):
+    """What is exported for review."""
+
+    label = "label"
+    leak = "leak"
