@@ -90,7 +90,7 @@ function rebuild(keep) {
 function tileWords(index) {
   const item = itemsOf[state.pile][index];
   if (state.pile === "labels") {
-    return [String(item[ID]), data.labels[item[GIVEN]][DISPLAY], data.labels[item[SUGGESTED]][DISPLAY], item[PROBABILITY_TEXT], item[SAMPLE]];
+    return [String(item[ID]), ...changeInShort(item), item[PROBABILITY_TEXT], item[SAMPLE]];
   }
   if (state.pile === "leaks") return [String(item[ID]), item[MATCHES][0][MATCH_KIND], "", "", item[1]];
   return [`${item[0][0]} and ${item[1][0]}`, data.labels[item[0][1]][DISPLAY], data.labels[item[1][1]][DISPLAY], "", item[0][2]];
@@ -236,7 +236,7 @@ function apply(places, verb, label) {
   state.chosen.clear();
   state.anchor = -1;
   const { decision: verdict, label: named } = changes[0][2];
-  say(`${plural(indexes.length, "row", "rows")}: ${WORDS[verdict]}${named ? ` as ${named}` : ""}.`);
+  say(`${state.pile === "leaks" ? plural(indexes.length, "leak", "leaks") : plural(indexes.length, "row", "rows")}: ${WORDS[verdict]}${named ? ` as ${named}` : ""}.`);
   advance(Math.max(...places));
 }
 
@@ -414,11 +414,19 @@ function itemHead(index) {
   return head;
 }
 
+// However long the row is, what decides it stays in sight.
+function decideBox(...parts) {
+  const box = make("div", "item-decide");
+  box.append(...parts);
+  return box;
+}
+
 function drawItem() {
   const middle = find("item"), right = find("item-evidence");
   if (current < 0 || !list.length) {
     middle.replaceChildren(make("h1", "", "Nothing to decide here"), make("p", "note", data.rows.length || state.pile !== "labels" ? "Nothing matches these filters." : "No row was judged."));
     right.replaceChildren();
+    show(right, false);
     return;
   }
   const index = list[current];
@@ -430,9 +438,10 @@ function drawItem() {
   if (state.pile === "labels") {
     content.append(rowContent(item));
     parts.push(content, rowChange(item));
+    if (data.task === "regression") parts.push(targetStrip(item));
     const why = make("p", "why");
     why.append(make("strong", "", `${item[PROBABILITY_TEXT]} likely wrong. `), fromData("span", "", item[REASON]));
-    parts.push(why, decisionButtons(index), otherLabels(index), noteForm(index));
+    parts.push(why, decideBox(decisionButtons(index), otherLabels(index), noteForm(index)));
     evidence.push(...rowEvidence(item));
   } else if (state.pile === "leaks") {
     const tabs = make("div", "tabs");
@@ -448,18 +457,22 @@ function drawItem() {
     const match = item[MATCHES][state.tab];
     const why = make("p", "why");
     why.append(make("strong", "", `${match[MATCH_KIND][0].toUpperCase()}${match[MATCH_KIND].slice(1)}. `), match[MATCH_NOTE]);
-    parts.push(content, why, decisionButtons(index), noteForm(index));
+    parts.push(content, why, decideBox(decisionButtons(index), noteForm(index)));
     const chance = make("div", "evidence-part");
     chance.append(make("h2", "", "Could it be chance?"), make("p", "", `p-value ${match[MATCH_P]}: how often unrelated samples look as much like a copy.`));
     evidence.push(chance);
   } else {
     content.append(twinContent(item));
     const why = make("p", "why", "The training set has the same content under two labels: one of them is wrong.");
-    parts.push(content, why, decisionButtons(index), noteForm(index));
+    parts.push(content, why, decideBox(decisionButtons(index), noteForm(index)));
   }
+  if (evidence.length === 1 && evidence[0].matches(".engineers")) parts.push(evidence.pop());
   middle.replaceChildren(...parts);
   middle.scrollTop = 0;
+  const doubtful = middle.querySelector(".token.doubtful");
+  if (doubtful) middle.scrollTop = doubtful.getBoundingClientRect().top - middle.getBoundingClientRect().top - middle.clientHeight / 3;
   right.replaceChildren(...evidence);
+  show(right, evidence.length > 0);
   right.scrollTop = 0;
 }
 

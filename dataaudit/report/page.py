@@ -20,7 +20,7 @@ from dataaudit.report.page_leakage import LeakageView, view_leakage
 from dataaudit.report.page_parts import GateView, KeyFigure
 from dataaudit.report.page_record import RecordView, view_record
 from dataaudit.report.page_tracing import TracingView, view_tracing
-from dataaudit.report.steps import Step, build_steps
+from dataaudit.report.steps import Step, build_steps, leak_progress_words, progress_words
 
 VERDICTS = {
     "passed": "Ready",
@@ -67,10 +67,14 @@ class Page:
 def build_page(report: AuditReport) -> Page:
     """Return the page of a report."""
     budget, stops = view_budget(report.labels)
-    gates = [_gate(position, gate) for position, gate in enumerate(report.verdict.gates)]
+    decided = _decided(report)
+    gates = [
+        _gate(position, gate, decided.get(gate.name, ""))
+        for position, gate in enumerate(report.verdict.gates)
+    ]
     key_figures = [
-        *_label_figures(report.labels),
-        *_leakage_figures(report.leakage),
+        *_label_figures(report.labels, decided.get("mislabel_rate", "")),
+        *_leakage_figures(report.leakage, decided.get("contaminated", "")),
         *_tracing_figures(report.tracing),
     ]
     steps = build_steps(
@@ -110,6 +114,15 @@ def build_page(report: AuditReport) -> Page:
     )
 
 
+def _decided(report: AuditReport) -> dict[str, str]:
+    """Return how far the decisions have come, in words, by the gate that they bear on."""
+    labels, leakage = report.labels, report.leakage
+    return {
+        "mislabel_rate": progress_words(labels, report.remediation)[1] if labels else "",
+        "contaminated": leak_progress_words(leakage, report.remediation)[1] if leakage else "",
+    }
+
+
 def _scope(report: AuditReport) -> str:
     counts = report.counts
     parts = [formats.rows(counts.train, "training row")]
@@ -123,7 +136,7 @@ def _scope(report: AuditReport) -> str:
     return "; ".join(parts)
 
 
-def _gate(position: int, gate: Gate) -> GateView:
+def _gate(position: int, gate: Gate, decided: str) -> GateView:
     is_share = gate.name.endswith("_rate")
     measured = formats.percent if is_share else formats.set_number
     as_set = formats.set_percent if is_share else formats.set_number
@@ -134,6 +147,8 @@ def _gate(position: int, gate: Gate) -> GateView:
     words = f"limit {as_set(gate.limit)}"
     if interval is not None:
         words = f"{measured(interval[0])} to {measured(interval[1])}; {words}"
+    if decided:
+        words += f"; since then {decided}"
     return GateView(
         name=name,
         found="not measured" if gate.found is None else measured(gate.found),
@@ -147,7 +162,7 @@ def _gate(position: int, gate: Gate) -> GateView:
     )
 
 
-def _label_figures(labels: LabelFindings | None) -> list[KeyFigure]:
+def _label_figures(labels: LabelFindings | None, decided: str) -> list[KeyFigure]:
     if labels is None:
         return []
     flagged = labels.rows_flagged
@@ -156,6 +171,8 @@ def _label_figures(labels: LabelFindings | None) -> list[KeyFigure]:
         note = f"about {found} of them truly wrong"
     else:
         note = f"of {formats.count(labels.rows_scored)}"
+    if decided:
+        note += f"; {decided}"
     figures = [
         KeyFigure(
             formats.count(flagged),
@@ -175,14 +192,14 @@ def _label_figures(labels: LabelFindings | None) -> list[KeyFigure]:
     return figures
 
 
-def _leakage_figures(leakage: Leakage | None) -> list[KeyFigure]:
+def _leakage_figures(leakage: Leakage | None, decided: str) -> list[KeyFigure]:
     if leakage is None:
         return []
     figures = [
         KeyFigure(
             formats.count(leakage.suspects_flagged),
             f"evaluation {'sample' if leakage.suspects_flagged == 1 else 'samples'} leaked",
-            f"of {formats.count(leakage.suspects)}",
+            f"of {formats.count(leakage.suspects)}{decided and f'; {decided}'}",
             "leak",
         )
     ]

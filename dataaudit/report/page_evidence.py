@@ -11,7 +11,7 @@ from pydantic import JsonValue
 from dataaudit.report import formats
 from dataaudit.report.charts.bars import bar
 from dataaudit.report.data import AuditReport
-from dataaudit.report.page_parts import ROLE_WORDS, Fact, Table, supplied
+from dataaudit.report.page_parts import ROLE_WORDS, Fact, Table, supplied, without_folders
 from dataaudit.report.review_words import review_lines, sample_lines
 
 CLASSES_IN_TABLE = 60
@@ -89,7 +89,7 @@ def view_evidence(report: AuditReport) -> EvidenceView:
             ],
             frozenset({1}),
         ),
-        settings=[Fact(name, value) for name, value in flat(method.settings)],
+        settings=[Fact(name, without_folders(value)) for name, value in flat(method.settings)],
         versions=[Fact(name, version) for name, version in method.versions.items()],
         timings=[
             Fact(formats.words(name), f"{formats.number(seconds)} s")
@@ -152,7 +152,7 @@ def _splits(report: AuditReport) -> Table:
         [
             [
                 ROLE_WORDS[split.role],
-                split.source,
+                without_folders(split.source),
                 formats.count(split.rows),
                 split.id_column or "position in the file",
                 split.sha256,

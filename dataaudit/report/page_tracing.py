@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dataaudit.report import formats
@@ -84,7 +85,7 @@ def view_tracing(tracing: Tracing) -> TracingView:
             else ""
         ),
         ranks=_ranks(tracing),
-        queries=[_query(query) for query in tracing.shown],
+        queries=[_query(query, _largest(tracing.shown)) for query in tracing.shown],
         left_out=f"{formats.rows(left, 'further sample')} not on this page: contamination.parquet "
         "holds them all."
         if left
@@ -109,28 +110,37 @@ def _ranks(tracing: Tracing) -> Table:
     )
 
 
-def _query(query: TracedQuery) -> QueryView:
-    return QueryView(
-        _sample(query.query, f"Generated sample {query.query.sample_id}"),
-        [_row(row) for row in query.rows],
+def _largest(queries: Sequence[TracedQuery]) -> float:
+    """Return the largest change of a token on the page: one scale, as the legend says."""
+    samples = [query.query for query in queries]
+    samples += [row.sample for query in queries for row in query.rows]
+    return max(
+        (abs(token.after - token.before) for sample in samples for token in sample.tokens),
+        default=0.0,
     )
 
 
-def _row(row: TracedRow) -> RowView:
+def _query(query: TracedQuery, largest: float) -> QueryView:
+    return QueryView(
+        _sample(query.query, f"Generated sample {query.query.sample_id}", largest),
+        [_row(row, largest) for row in query.rows],
+    )
+
+
+def _row(row: TracedRow, largest: float) -> RowView:
     facts = [
         Fact("score", formats.number(row.score)),
         Fact("p-value", formats.p_value(row.p_value)),
         Fact("change of loss", f"{formats.number(row.change)} nats"),
     ]
     title = f"{row.rank}. Training row {row.sample.sample_id}"
-    return RowView(_sample(row.sample, title), row.flagged, facts)
+    return RowView(_sample(row.sample, title, largest), row.flagged, facts)
 
 
-def _sample(sample: TracedSample, title: str) -> SampleView:
+def _sample(sample: TracedSample, title: str, largest: float) -> SampleView:
     text = sample.text or ""
     if len(text) > LONGEST_TEXT:
         text = text[: LONGEST_TEXT - 1] + "…"
-    largest = max((abs(token.after - token.before) for token in sample.tokens), default=0.0)
     tokens = []
     for token in sample.tokens:
         change = token.after - token.before

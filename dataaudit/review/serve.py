@@ -7,6 +7,7 @@ the name that it has (no other site's name may lead here), and only the page its
 from __future__ import annotations
 
 import secrets
+import threading
 import webbrowser
 from collections.abc import Iterator
 from http import HTTPStatus
@@ -44,8 +45,9 @@ def serve(directory: Path) -> Iterator[str]:
     """
     with PageServer(directory) as server:
         address = f"{server.address}#decide"
-        opened = webbrowser.open(address)
-        yield f"{'opened' if opened else 'open in a browser'}: {address}"
+        # A browser of the terminal would keep the page from being served while it is open.
+        threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+        yield f"page: {address}"
         yield f"decisions go to {(directory / DECISIONS).absolute()}; Ctrl-C ends this, then:"
         yield f"dataaudit relabel {directory} --out FILE"
         server.serve_forever()
