@@ -5,7 +5,7 @@ const QUEUE = 60;
 const WORDS = {
   keep: "kept", relabel: "relabelled", unsure: "unsure", drop: "dropped", copy: "copy", similar: "only similar",
 };
-const state = { pile: "labels", show: "flagged", pair: "", order: "rank", search: "", tab: 0, anchor: -1, chosen: new Set() };
+const state = { pile: "labels", show: "flagged", pair: "", order: "rank", search: "", least: 0, tab: 0, anchor: -1, chosen: new Set() };
 let list = [];
 let current = -1;
 let shuffled = null;
@@ -58,6 +58,7 @@ function matchesFilters(row, index) {
   if (state.show === "decided" && !store.of("label", row[ID])) return false;
   if (state.show === "conflicts" && !store.conflicts.has(keyOf("label", row[ID]))) return false;
   if (state.pair && pairOf(row) !== state.pair) return false;
+  if (row[PROBABILITY] < state.least) return false;
   return !state.search || haystacks[index].includes(state.search);
 }
 
@@ -275,6 +276,7 @@ function undo() {
   if (!list.includes(from.index)) {
     state.show = "all";
     state.pair = state.search = "";
+    state.least = 0;
     rebuild(false);
   }
   current = list.indexOf(from.index);
@@ -560,6 +562,7 @@ function drawControls() {
   find("filter-show").value = state.show;
   find("filter-order").value = state.order;
   find("filter-pair").value = state.pair;
+  find("filter-least").value = String(state.least);
   if (find("filter-search").value.trim().toLowerCase() !== state.search) find("filter-search").value = state.search;
 }
 
@@ -596,6 +599,7 @@ function writeAddress() {
   if (state.pair) parts.push(`pair=${state.pair}`);
   if (state.show !== "flagged") parts.push(`show=${state.show}`);
   if (state.order !== (state.show === "drawn" ? "random" : "rank")) parts.push(`order=${state.order}`);
+  if (state.least) parts.push(`least=${state.least}`);
   if (state.search) parts.push(`search=${encodeURIComponent(state.search)}`);
   history.replaceState(null, "", `#${parts.join("&")}`);
 }
@@ -608,6 +612,7 @@ function openDecide(asked) {
   state.show = asked.get("show") || "flagged";
   // In the order of the ranking, the first rows drawn would speak for no others.
   state.order = asked.get("order") || (state.show === "drawn" ? "random" : "rank");
+  state.least = Number(asked.get("least")) || 0;
   state.search = decoded(asked.get("search") || "").toLowerCase();
   // A field that was being typed in would take the keys that decide.
   if (document.activeElement && document.activeElement.matches("input, select, textarea")) document.activeElement.blur();
@@ -616,7 +621,7 @@ function openDecide(asked) {
   if (id !== null) {
     const at = () => list.findIndex((index) => idsOf(index).map(String).includes(id));
     if (at() < 0) {
-      Object.assign(state, { pair: "", show: "all", search: "" });
+      Object.assign(state, { pair: "", show: "all", search: "", least: 0 });
       rebuild(false);
     }
     if (at() >= 0) current = at();
@@ -634,6 +639,10 @@ function decoded(text) {
 }
 
 function onKey(event) {
+  if (event.key === "?" && find("show-help") && !event.target.matches("input") && !document.querySelector("dialog[open]")) {
+    find("help").showModal();
+    return undefined;
+  }
   if (mode !== "decide" || event.ctrlKey || event.metaKey || event.altKey) return;
   if (document.querySelector("dialog[open]")) return;
   const target = event.target;
@@ -675,7 +684,7 @@ async function load(event) {
     const counts = store.merge(readDecisions(await file.text()));
     say(`${plural(counts.new, "decision", "decisions")} loaded, ${whole(counts.same)} known before, ${plural(counts.conflict, "conflict", "conflicts")}.`);
     if (counts.conflict) {
-      Object.assign(state, { pile: "labels", show: "conflicts", pair: "", search: "" });
+      Object.assign(state, { pile: "labels", show: "conflicts", pair: "", search: "", least: 0 });
       if (![...store.conflicts.values()].some((item) => item.what === "label")) Object.assign(state, { pile: "leaks", show: "flagged" });
       rebuild(false);
       current = list.length ? 0 : -1;
@@ -723,17 +732,20 @@ function setUpDecide() {
     find("decide").append(names);
   }
   const bind = (id, name) => find(id).addEventListener("input", (event) => {
-    state[name] = name === "search" ? event.target.value.trim().toLowerCase() : event.target.value;
+    const { value } = event.target;
+    state[name] = name === "search" ? value.trim().toLowerCase() : name === "least" ? Number(value) : value;
     rebuild(true);
     draw();
   });
   bind("filter-show", "show");
   bind("filter-order", "order");
   bind("filter-pair", "pair");
+  bind("filter-least", "least");
   bind("filter-search", "search");
   find("reviewer").value = store.reviewer;
   find("reviewer").addEventListener("input", (event) => { store.reviewer = event.target.value; store.changed(); });
   for (const button of document.querySelectorAll(".download")) button.addEventListener("click", download);
+  if (find("show-help")) find("show-help").addEventListener("click", () => find("help").showModal());
   find("load").addEventListener("change", load);
   find("undo").addEventListener("click", undo);
   document.addEventListener("keydown", onKey);

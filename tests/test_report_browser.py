@@ -299,6 +299,18 @@ def test_the_next_page_of_the_queue_begins_in_sight_and_keeps_the_focus(visit):
     expect(page.locator(".top")).to_be_in_viewport()
 
 
+def test_the_help_names_the_keys(visit):
+    page = visit("text", "#decide")
+    page.keyboard.press("?")
+    expect(page.locator("#help")).to_contain_text("accept the suggested label")
+    page.keyboard.press("a")
+    page.keyboard.press("Escape")
+    expect(page.locator("#help")).to_be_hidden()
+    expect(page.locator("#progress")).to_contain_text("0 of 240 decided")
+    page.get_by_role("button", name="Help").click()
+    assert violations(page) == []
+
+
 def test_two_tabs_of_one_page_share_what_was_decided(browser, pages):
     context = browser.new_context()
     first, second = context.new_page(), context.new_page()
@@ -322,6 +334,11 @@ def test_filters_and_search_narrow_the_queue(visit):
     expect(place).to_have_text("1 of 250")
     page.get_by_label("Rows", exact=True).select_option("all")
     expect(place).to_contain_text("of 490")
+    page.get_by_label("Likely wrong").select_option("0.95")
+    shares = page.locator(".tile-head .quiet").all_inner_texts()
+    assert all(float(share.strip(">%")) >= 95 for share in shares)
+    assert "least=0.95" in page.url
+    page.get_by_label("Likely wrong").select_option("0")
     page.get_by_label("Search").fill("PARCEL")
     assert all("parcel" in text for text in page.locator(".excerpt").all_inner_texts())
     page.get_by_label("Search").fill("no row says this")
