@@ -53,7 +53,7 @@ def unlearned(model: Denoiser, images: Tensor, settings: DiffusionSettings) -> R
     def scores(generated: Tensor) -> Scores:
         changes = []
         for image in generated:
-            changed = Perturbation(unlearning.unlearned(image[None])).apply(model)
+            changed = Perturbation(unlearning.unlearned(image[None])).copy_of(model)
             with torch.inference_mode():
                 changes.append(unlearning.denoising.losses(changed, images) - before)
         return torch.stack(changes, 1).numpy()

@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import copy
-import io
 import json
 import os
 import random
@@ -27,7 +26,6 @@ import signal
 import sys
 import tempfile
 import time
-import traceback
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -35,19 +33,9 @@ from typing import Any
 
 import pandas as pd
 import torch
-from faults import (
-    LONGEST,
-    NASTY,
-    OTHERS,
-    Hang,
-    alarm,
-    belongs,
-    flip_bytes,
-    truncate,
-    write_project,
-)
-
-from dataaudit import cli
+from fault_judging import SHORT, alarm, call, judged
+from fault_projects import write_project
+from fault_spoils import NASTY, flip_bytes, truncate
 
 COMMANDS: dict[str, list[str]] = {
     "report": ["report", "{audit}"],
@@ -173,9 +161,9 @@ def altered(count: int, seed: int) -> int:
         folder = Path(name)
         write_project(folder / "project", "csv")
         places = {"yaml": folder / "project" / "audit.yaml", "whole": folder / "whole"}
-        code, message = call(["run", str(places["yaml"]), "--out", str(places["whole"])])
-        if code != 0:
-            raise SystemExit(f"the audit to alter: exit code {code}: {message}")
+        ended = call(["run", str(places["yaml"]), "--out", str(places["whole"])])
+        if ended.code != 0:
+            raise SystemExit(f"the audit to alter: exit code {ended.code}: {ended.message}")
         for number in range(count):
             case = folder / "case"
             shutil.copytree(places["whole"], case / "audit")
@@ -191,16 +179,16 @@ def altered(count: int, seed: int) -> int:
             here = {**places, "audit": case / "audit", "made": case / "made",
                     "decisions": case / "decisions.csv"}  # fmt: skip
             before = tree(folder, case)
-            code, message = call([word.format(**here) for word in COMMANDS[command]])
-            outcome = judged(code, message)
+            ended = call([word.format(**here) for word in COMMANDS[command]])
+            outcome = judged(ended)
             if tree(folder, case) != before:
                 outcome = "lost: wrote elsewhere"
             outcomes[outcome] += 1
             if outcome.startswith("lost"):
                 kept = Path(tempfile.gettempdir()) / f"dataaudit-directory-{seed}-{number}"
                 shutil.copytree(case, kept, dirs_exist_ok=True, symlinks=True)
-                print(f"{outcome}: {command} after {change.__name__}, kept in {kept}: {message}",
-                      file=sys.stderr)  # fmt: skip
+                told = f"{outcome}: {command} after {change.__name__}, kept in {kept}"
+                print(f"{told}: {ended.message}", file=sys.stderr)
             shutil.rmtree(case)
             sys.modules.pop("faulty_model", None)
     lost = sum(found for outcome, found in outcomes.items() if outcome.startswith("lost"))
@@ -217,9 +205,9 @@ WRITTEN = {"report": "{audit}/report.html", "export csv": "{made}/rows.csv",
 """Commands that write, and a file by which to tell that they wrote the same."""
 STUDIES = {
     "run": ["run", "{yaml}", "--out", "{audit}", "--overwrite"],
-    "verify": ["verify", "{yaml}", "--out", "{made}", "--overwrite", *OTHERS["verify"]],
+    "verify": ["verify", "{yaml}", "--out", "{made}", "--overwrite", *SHORT["verify"]],
     "memorization": ["memorization", "{yaml}", "--out", "{made}", "--overwrite",
-                     *OTHERS["memorization"]],
+                     *SHORT["memorization"]],
 }  # fmt: skip
 
 
@@ -306,38 +294,6 @@ def tree(folder: Path, case: Path) -> dict[str, bytes]:
         and not path.is_relative_to(case / "audit")
         and "__pycache__" not in path.parts
     }
-
-
-def call(arguments: list[str]) -> tuple[object, str]:
-    """Run a command in this process; return its exit code and what it said on stderr."""
-    out, err = io.StringIO(), io.StringIO()
-    before = sys.argv
-    signal.alarm(LONGEST)
-    try:
-        sys.argv = ["dataaudit", *arguments]
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            cli.main()
-    except SystemExit as stopped:
-        return stopped.code, err.getvalue()
-    except Hang:
-        return "hang", ""
-    except BaseException:
-        return "traceback", traceback.format_exc()
-    finally:
-        signal.alarm(0)
-        sys.argv = before
-    return 0, err.getvalue()
-
-
-def judged(code: object, message: str) -> str:
-    """Say whether a command ended as it should."""
-    if code in (0, 1):
-        return "done" if not message else "lost: a message beside success"
-    if code != 2:
-        return f"lost: exit code {code}"
-    lines = message.rstrip("\n").split("\n")
-    one = lines[0].startswith("dataaudit: ") and all(map(belongs, lines[1:]))
-    return "refused" if one and len(message) <= 2100 else "lost: not one message"
 
 
 def main() -> int:

@@ -4,8 +4,10 @@
     python benchmarks/leak_search_scale.py --kinds tables --rows 10000 100000 1000000
 
 Each size runs in a process of its own. Rows beyond the data's own are mixtures of two images, or
-table rows with other numbers. Time is that of one thread where OMP_NUM_THREADS=1; memory is the
-most that the process has held (VmHWM), the descriptions of the rows included.
+table rows with other numbers; the suspects are edited copies of pictures, or rows. Time is that of
+the CPU; memory is the most that the process has held (VmHWM), what describes the rows included.
+Of more than 10,000 pictures the search by cells is measured, and 1,000 of its suspects are searched
+through all rows, too.
 """
 
 from __future__ import annotations
@@ -20,13 +22,19 @@ import numpy as np
 import pandas as pd
 from small_network import decode
 
-from dataaudit.likeness.descriptors import Descriptors, ImageDescriptors, TableDescriptors
+from dataaudit.likeness import matching
+from dataaudit.likeness.descriptors import (
+    Descriptors,
+    ImageDescriptors,
+    IndexArray,
+    TableDescriptors,
+)
 from dataaudit.likeness.images import ImageRows
-from dataaudit.likeness.matching import Matcher
+from dataaudit.likeness.matching import FEW_ROWS, Matcher
 from dataaudit.likeness.tables import TableRows, describe_table
 
 DATA = Path(__file__).parents[1] / ".." / "shared" / "data"
-SUSPECTS, COMPARED, SAMPLED_ROWS = 400, 60, 8192
+SUSPECTS, COMPARED, EXACT_SUSPECTS, SAMPLED_ROWS = 5000, 100, 1000, 8192
 
 
 def pictures(rows: int) -> Descriptors:
@@ -49,34 +57,63 @@ def people(rows: int) -> Descriptors:
 
 
 def measure(kind: str, rows: int) -> None:
-    """Print the cost of one size; the suspects are rows themselves."""
+    """Print the cost of one size, in CPU seconds."""
     described = {"images": pictures, "tables": people}[kind](rows)
     generator = np.random.default_rng(1)
-    started = time.monotonic()
+    sources = generator.choice(rows, min(SUSPECTS, rows // 2), replace=False)
+    started = time.process_time()
     matcher = Matcher(described)
-    prepared = time.monotonic() - started
-    some = described.take(np.arange(min(rows, SAMPLED_ROWS)))
-    started = time.monotonic()
-    _vectors(some)
-    # The same work for every row, whatever the number of suspects.
-    once = (time.monotonic() - started) / len(some) * rows
-    suspects = described.take(generator.integers(0, rows, SUSPECTS))
-    started = time.monotonic()
+    suspects, found = described.take(sources), ""
+    if isinstance(described, ImageDescriptors):
+        prepared = ImageRows(described, 3)
+        suspects = prepared.copies(sources, generator)
+    if isinstance(described, ImageDescriptors) and rows > FEW_ROWS:
+        # Cells, and how many are enough: done once, whatever the number of suspects.
+        matching.MOST_PICTURE_PAIRS = 0
+        matcher.candidates(suspects.take(np.arange(1)))
+        once = time.process_time() - started
+    else:
+        some = described.take(np.arange(min(rows, SAMPLED_ROWS)))
+        prepared_in = time.process_time() - started
+        started = time.process_time()
+        _vectors(some)
+        # The same work for every row, whatever the number of suspects.
+        once = prepared_in + (time.process_time() - started) / len(some) * rows
+    started = time.process_time()
     candidates = matcher.candidates(suspects)
-    searched = max(time.monotonic() - started - once, 0.0) / SUSPECTS
-    few = suspects.take(np.arange(COMPARED))
-    started = time.monotonic()
-    matcher.compare(few, candidates[:COMPARED])
-    compared = (time.monotonic() - started) / COMPARED
-    once += prepared
+    elapsed = time.process_time() - started
+    by_cells = bool(matcher.notes)
+    searched = max(elapsed - (0.0 if by_cells else once), 0.0) / len(sources)
+    if by_cells:
+        found = f"; {_lost(matcher, suspects, sources, candidates)}; {matcher.notes[0]}"
+    few = np.arange(COMPARED)
+    started = time.process_time()
+    matcher.compare(suspects.take(few), candidates[:COMPARED])
+    compared = (time.process_time() - started) / COMPARED
     status = Path("/proc/self/status").read_text()
     peak = int(next(line for line in status.splitlines() if "VmHWM" in line).split()[1]) / 2**20
     hours = (once + 100_000 * (searched + compared)) / 3600
     print(
         f"{kind:7} {rows:9,} rows: once {once:6.1f} s; a suspect {1000 * searched:7.2f} ms to "
         f"search, {1000 * compared:6.2f} ms to compare; peak {peak:.2f} GiB; 100,000 suspects "
-        f"would take {hours:.1f} h",
+        f"would take {hours:.1f} CPU hours{found}",
         flush=True,
+    )
+
+
+def _lost(
+    matcher: Matcher, suspects: Descriptors, sources: IndexArray, by_cells: IndexArray
+) -> str:
+    """Hold the search by cells against the search through all rows, on copies of its own."""
+    few = np.arange(min(EXACT_SUSPECTS, len(sources)))
+    matching.MOST_PICTURE_PAIRS = 10**18
+    started = time.process_time()
+    exact = matcher.candidates(suspects.take(few))
+    seconds = (time.process_time() - started) / len(few)
+    right = sources[few, None]
+    return (
+        f"of {len(few)} other copies {(by_cells[few] == right).any(axis=1).sum()} found their row, "
+        f"{(exact == right).any(axis=1).sum()} through all rows at {1000 * seconds:.0f} ms each"
     )
 
 

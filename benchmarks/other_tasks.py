@@ -1,6 +1,7 @@
 """Planted errors in regression targets and label sets of real data: what is found, and how surely.
 
     python benchmarks/other_tasks.py
+    python benchmarks/other_tasks.py annotators        several annotators: annotators.py
 
 Needs scikit-learn's own data sets, and for census hours ../shared/data/adult.parquet (left out
 with a message where it is absent). Writes benchmarks/results/other_tasks.md. The suggestion is
@@ -9,12 +10,14 @@ right, of sets, where it is the true one; of targets, within one standard deviat
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import annotators
 import numpy as np
 import pandas as pd
 import torch
@@ -221,4 +224,4 @@ def line_of(
 
 
 if __name__ == "__main__":
-    main()
+    annotators.main() if sys.argv[1:] == ["annotators"] else main()

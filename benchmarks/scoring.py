@@ -10,8 +10,7 @@ process's CPU seconds with one thread of torch, so that neighbours on a shared m
 little. A cell of many groups uses fewer rows, and one pair where a pair takes long; nothing is
 extrapolated. Cells that are not asked for keep their last results. The queries' steps are
 shown apart, in bare passes of as many rows as there are queries. Also shown: the same without the
-loader (on one loaded batch, in forward passes for a group or the base), and the seconds that the
-plan predicts before each pair, as a multiple of those that its mirror takes. Results go to
+loader (on one loaded batch, in forward passes for a group or the base). Results go to
 benchmarks/results/scoring.json and .md.
 """
 
@@ -37,7 +36,6 @@ from dataaudit.models.numerics import EXACT
 from dataaudit.scoring.prefetch import prefetched
 from dataaudit.stages.loading import load_objects
 from dataaudit.studies.influence.blocks import write_block
-from dataaudit.studies.influence.cost import GROUPS_TRIED, predict
 from dataaudit.studies.influence.groups import query_groups
 from dataaudit.studies.influence.mirrored import Mirrored
 from dataaudit.studies.influence.ready import Maker
@@ -113,28 +111,15 @@ def cell(bench: Bench, mirror: str, groups: int, repeats: int) -> dict[str, Any]
     settings = influence_settings(MIRRORS[mirror])
     assert settings.kind != "auto"
     maker = Maker(loaded.model, loaded.task, loaded.held_out, settings, settings.kind, EXACT, trial)
-    tried = min(groups, GROUPS_TRIED[settings.kind])
     maker.ready(found[:1])  # The first steps of a process import what they need.
     ready, steps = _timed(lambda: maker.ready(found))
     with tempfile.TemporaryDirectory() as folder:
         loops = max(1, round(SECONDS / max(1e-3, _timed(lambda: bare(loaded, batch_size))[1])))
-        pairs, predicted = [], []
+        pairs = []
         for _ in range(repeats):
-            expected, _ = predict(
-                loaded.model,
-                loaded.train,
-                found,
-                maker.ready,
-                batch_size,
-                1,
-                tried,
-                Path(folder),
-                time.process_time,
-            )
             plain = _timed(lambda: [bare(loaded, batch_size) for _ in range(loops)])[1] / loops
             spent = _timed(lambda: mirrored(loaded, ready, groups, batch_size, Path(folder)))[1]
             pairs.append((plain, spent))
-            predicted.append((expected.loading + expected.scoring) / spent)
     plain = statistics.median(plain for plain, _ in pairs)
     return {
         "model": bench.name,
@@ -145,7 +130,6 @@ def cell(bench: Bench, mirror: str, groups: int, repeats: int) -> dict[str, Any]
         "bare_passes": statistics.median(mine / before for before, mine in pairs),
         "steps_in_bare_passes": steps / (plain / rows * groups),
         "forward_passes_once_loaded": once_loaded(loaded, ready, batch_size, repeats),
-        "predicted_to_measured": statistics.median(predicted),
     }
 
 
@@ -192,8 +176,8 @@ def once_loaded(loaded: Loaded, ready: Mirrored, batch_size: int, repeats: int) 
 
 HEADER = [
     "| model | mirror | groups | rows | pairs | bare passes | a group or the base | once loaded | "
-    "steps, each | predicted / measured |",
-    "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    "steps, each |",
+    "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
 ]
 
 
@@ -210,7 +194,6 @@ def line(result: dict[str, Any]) -> str:
         f"{passes / (groups + 1):.2f}",
         f"{result['forward_passes_once_loaded'] / (groups + 1):.2f}",
         f"{result['steps_in_bare_passes']:.1f}",
-        f"{result['predicted_to_measured']:.2f}",
     ]
     return f"| {' | '.join(shown)} |"
 

@@ -19,9 +19,9 @@ from safetensors.numpy import load_file, save_file
 from verify_studies import Case, cifar_network, digits_network, logistic_regression
 
 from dataaudit.mirror.finite import FiniteSettings
+from dataaudit.report.data import Estimate
 from dataaudit.run_directory.manifest import versions
 from dataaudit.studies.verification.agreement import (
-    Correlation,
     agreement,
     ceiling,
     pearson,
@@ -185,10 +185,10 @@ def _cached(name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     return {**load_file(arrays), **json.loads(numbers.read_text(encoding="utf-8"))}
 
 
-def _words(found: Correlation | None, digits: int = 3) -> str:
+def _words(found: Estimate | None, digits: int = 3) -> str:
     if found is None:
         return "—"
-    return f"{found.value:.{digits}f} ({found.low:.{digits}f} to {found.high:.{digits}f})"
+    return f"{found.estimate:.{digits}f} ({found.low:.{digits}f} to {found.high:.{digits}f})"
 
 
 if __name__ == "__main__":

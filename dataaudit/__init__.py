@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from dataaudit.studies.influence.blocks import Influence
     from dataaudit.studies.influence.run import mirrored_influence
     from dataaudit.studies.memorization.check import MemorizationResult, memorization
+    from dataaudit.studies.memorization.settings import MemorizationSettings
     from dataaudit.studies.tracing.api import trace
     from dataaudit.studies.verification.check import VerificationResult, verify
     from dataaudit.studies.verification.settings import VerifySettings
@@ -30,6 +31,7 @@ __all__ = [
     "EngineError",
     "Influence",
     "MemorizationResult",
+    "MemorizationSettings",
     "ModelError",
     "RunDirectoryError",
     "VerificationResult",
@@ -46,6 +48,7 @@ _HOMES = {
     "AuditResult": "dataaudit.report.result",
     "Influence": "dataaudit.studies.influence.blocks",
     "MemorizationResult": "dataaudit.studies.memorization.check",
+    "MemorizationSettings": "dataaudit.studies.memorization.settings",
     "VerificationResult": "dataaudit.studies.verification.check",
     "VerifySettings": "dataaudit.studies.verification.settings",
     "audit": "dataaudit.stages.auditing",

@@ -39,6 +39,10 @@ LOADING = frozenset({"images", "classes", "ignore_label", "bad_rows", "mirror.se
 """Settings that opening a model and its labelled rows reads."""
 
 
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, str | Path) else value
+
+
 def _no_truth_value(value: object) -> object:
     # YAML reads `no`, `off`, `yes` as truth values, and Python takes those for 0 and 1.
     if isinstance(value, bool):
@@ -136,10 +140,13 @@ class DataConfig(_Section):
     """One split: the file, and which of its columns are special."""
 
     path: Place
-    """A file or folder: csv, jsonl, Parquet, Arrow, tar shards, an image folder, a folder that
-    Hugging Face datasets saved."""
+    """A file or folder: csv, tsv, json, jsonl (each also as .gz), Parquet or a folder of its parts,
+    Arrow, tar shards, an image folder, a folder that Hugging Face datasets saved."""
     label: str | Annotated[list[StrictStr], Field(min_length=1)] = "label"
     """The label column; for task multi-label also several 0/1 columns, one for each label."""
+    labels: Annotated[list[StrictStr], Field(min_length=2)] | Place | None = None
+    """Training rows only: the columns of several annotators, or a table `row_id, annotator, label`
+    of theirs. Without the column `label`, the label of a row is the one that most of them gave."""
     separator: Annotated[str, Field(min_length=1)] = "|"
     """What stands between the labels of a text, for task multi-label."""
     id: str | None = None
@@ -340,6 +347,9 @@ class AuditConfig(_Section):
     trace: TraceConfig = TraceConfig()
     flags: FlagConfig = FlagConfig()
     gates: GateConfig = GateConfig()
+    earlier: Annotated[list[Place], BeforeValidator(_as_list)] = []
+    """Run directories of audits before this one, the latest last (one may stand alone): labels that
+    reviewers settled there are not flagged again, unless row or label changed since."""
     bad_rows: BadRowsConfig = BadRowsConfig()
     engine: EngineConfig = EngineConfig()
     batch_size: Count = 256
@@ -347,9 +357,10 @@ class AuditConfig(_Section):
     device: str = "cpu"
     """Where torch runs the model, for example `cuda`."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """Of the forward passes over the rows (autocast); the mirror's steps are always exact."""
+    """Of the forward passes over all rows (autocast). The mirror's steps, and how the few rows that
+    a suspect matches react to it, are always exact: bfloat16 would round such a step away."""
     compile: StrictBool = False
-    """Whether torch.compile is applied to the forward passes over the rows."""
+    """Whether torch.compile is applied to the forward passes of perturbed models over all rows."""
     about: About = About()
 
     @field_validator("classes", mode="before")
@@ -376,6 +387,13 @@ class AuditConfig(_Section):
     def _order_of_the_classes(self) -> AuditConfig:
         if KINDS[self.task].ordered and self.classes is None:
             raise ValueError(f"task {self.task}: expected classes, from the lowest to the highest")
+        return self
+
+    @model_validator(mode="after")
+    def _decisions_of_earlier_audits(self) -> AuditConfig:
+        kind = KINDS[self.task]
+        if self.earlier and kind.has_classes and not kind.one_class:
+            raise ValueError(f"earlier is for tasks with one label for each row, not {self.task}")
         return self
 
     @field_validator("classes")
@@ -417,7 +435,13 @@ class AuditConfig(_Section):
         cls, value: DataConfig | None, known: ValidationInfo
     ) -> DataConfig | None:
         task = known.data.get("task")
-        if value is None or task is None or isinstance(value.label, str):
+        if value is None or task is None:
+            return value
+        if value.labels is not None and (known.field_name != "train" or not KINDS[task].one_class):
+            raise ValueError(
+                "labels: several annotators are for training rows, task classification or ordinal"
+            )
+        if isinstance(value.label, str):
             return value
         if KINDS[task].read_columns is None:
             raise ValueError(
@@ -462,6 +486,7 @@ def config_from_python(
     id: str | None,
     settings: dict[str, Any],
     group: str | None = None,
+    labels: list[str] | str | Path | None = None,
 ) -> AuditConfig:
     """Validate the settings of `dataaudit.audit(...)`; there, data and model are objects.
 
@@ -471,13 +496,14 @@ def config_from_python(
         A setting is unknown or bad: all are listed.
     """
     split = {"path": "(Python object)", "label": label, "id": id, "group": group}
+    train = {**split, "labels": labels}
     # The others may lack the id column; where they have it, it is used. Only suspects are compared
     # by group.
     others = {
         "held_out": {**split, "id": None, "group": None},
         "suspects": {**split, "id": None},
     }
-    content = {"model": {"factory": "python:object"}, "train": split, **others, **settings}
+    content = {"model": {"factory": "python:object"}, "train": train, **others, **settings}
     refuse_unusable(content, "audit()")
     try:
         return AuditConfig.model_validate(content)
@@ -490,10 +516,14 @@ def _with_absolute_paths(config: AuditConfig, folder: Path) -> AuditConfig:
     for role in ("train", "held_out", "suspects"):
         split: DataConfig | None = getattr(config, role)
         if split is not None:
-            updates[role] = split.model_copy(update={"path": folder / split.path})
+            places: dict[str, Path] = {"path": folder / split.path}
+            if isinstance(split.labels, Path):
+                places["labels"] = folder / split.labels
+            updates[role] = split.model_copy(update=places)
+    updates["earlier"] = [folder / directory for directory in config.earlier]
     names = ("weights", "initial", "path")
-    places = {name: getattr(config.model, name) for name in names}
-    found = {name: folder / place for name, place in places.items() if place is not None}
+    given = {name: getattr(config.model, name) for name in names}
+    found = {name: folder / place for name, place in given.items() if place is not None}
     updates["model"] = config.model.model_copy(update=found)
     return config.model_copy(update=updates)
 

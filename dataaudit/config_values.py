@@ -101,7 +101,7 @@ def _bounded(node: yaml.Node, sizes: dict[int, int], path: Path, depth: int = 0)
             if isinstance(name, yaml.ScalarNode):
                 if (name.tag, name.value) in seen:
                     raise ConfigError(
-                        f"{path}: {_line(name)}: the key {_shown(name.value)} stands here twice"
+                        f"{path}: {_line(name)}: the key {_shown(name.value)} is given twice"
                     )
                 seen.add((name.tag, name.value))
     elif isinstance(node, yaml.SequenceNode):

@@ -13,8 +13,10 @@ that is raised is a defect of dataaudit itself.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 
 class DataAuditError(Exception):
@@ -39,6 +41,17 @@ class EngineError(DataAuditError):
 
 class RunDirectoryError(DataAuditError):
     """The run directory cannot be written, read or trusted."""
+
+
+@contextlib.contextmanager
+def writing(
+    path: Path, error: type[DataAuditError] = RunDirectoryError, deed: str = "written"
+) -> Iterator[None]:
+    """Say in one message that `path` cannot be written, whatever the system says of it."""
+    try:
+        yield
+    except OSError as found:
+        raise error(f"{path}: cannot be {deed}: {found.strerror or found}") from None
 
 
 def close_match(name: str, names: Iterable[str]) -> str | None:

@@ -64,7 +64,7 @@ class ModelCheck:
         Trusted samples whose content is that of a training row.
     held_out_rows : int
         Trusted samples that were given, those set aside as copies of training rows included.
-    train_repeats : float
+    train_repeats : float or None
         Share of training rows whose content is that of another training row: where rows repeat
         each other by nature, trusted samples repeat them, too.
     """
@@ -76,11 +76,11 @@ class ModelCheck:
     train_rows: int
     trusted_rows: int
     against_chance: Literal["below", "near", "above"]
-    outputs: str = ""
-    stand_in: float | None = None
-    held_out_in_train: int = 0
-    held_out_rows: int = 0
-    train_repeats: float = 0.0
+    outputs: str
+    stand_in: float | None
+    held_out_in_train: int
+    held_out_rows: int
+    train_repeats: float | None
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,16 @@ from dataaudit.report.evidence import Evidence, Exhibit, RowEvidence
 from dataaudit.report.gates import counted, make_gate
 from dataaudit.report.label_findings import select_rows
 from dataaudit.report.leakage import select_pairs
+from dataaudit.report.steps import open_steps
+
+NOTHING_MISSED = Coverage(
+    rows_not_scored=0,
+    suspects_not_scored=0,
+    sampling=None,
+    truncation=None,
+    missing_values=None,
+    notes=[],
+)
 
 CLASSES = ["boot", "coat", "dress", "sandal", "shirt"]
 SENTENCES = [
@@ -110,6 +120,12 @@ def mislabel_flags(
         probability_threshold=0.5,
         method="Mirrored influence, loss, margin and cleanlab, joined by a logistic regression "
         "that was fitted on held-out rows with deliberately flipped labels.",
+        noise_per_group=None,
+        notes=None,
+        predicted=None,
+        annotators=None,
+        doubts=(),
+        untold=(),
     )
 
 
@@ -157,6 +173,8 @@ def contamination_flags(suspects: int, leaked: int) -> ContaminationFlags:
             }
         ),
         shared_groups=pd.DataFrame({"group": ["patient 7"], "suspects": [2], "rows": [5]}),
+        doubts=(),
+        rows_repeated=0,
     )
 
 
@@ -273,9 +291,9 @@ def example_report(
         "task": "classification",
         "date": "2026-11-23T10:15:00+00:00",
         "splits": [
-            Split(role="train", source="train.parquet", rows=rows or 2000, sha256="a1" * 32),
-            Split(role="held_out", source="val.parquet", rows=300, sha256="b2" * 32),
-            Split(role="suspects", source="test.parquet", rows=suspects, sha256="c3" * 32),
+            split("train", "train.parquet", rows or 2000, "a1" * 32),
+            split("held_out", "val.parquet", 300, "b2" * 32),
+            split("suspects", "test.parquet", suspects, "c3" * 32),
         ],
         "mislabels": mislabels,
         "contamination": contamination,
@@ -292,10 +310,25 @@ def example_report(
             seeds={"mirror": 0},
             versions={"dataaudit": "0.1.0", "torch": "2.13.0"},
             timings_seconds={"score": 12.5},
+            thresholds=[],
         ),
-        "coverage": Coverage(missing_values={"price": 12}),
+        "coverage": NOTHING_MISSED.model_copy(update={"missing_values": {"price": 12}}),
+        "limits": [],
+        "tracing": None,
     }
-    return build_report(**(arguments | changes))
+    decided = changes.pop("remediation", [])
+    report = build_report(**(arguments | changes))
+    if not decided:
+        return report
+    report = report.model_copy(update={"remediation": decided})
+    return report.model_copy(update={"next_steps": open_steps(report)})
+
+
+def split(role: str, source: str, rows: int, sha256: str, id_column: str | None = None) -> Split:
+    """Return a split whose label column is not known."""
+    return Split(
+        role=role, source=source, rows=rows, sha256=sha256, id_column=id_column, label_column=None
+    )
 
 
 @cache
@@ -439,7 +472,7 @@ def hostile_report(modality: str) -> AuditReport:
         name=HOSTILE,
         task=HOSTILE,
         splits=[
-            Split(role="train", source=HOSTILE, rows=40, sha256=HOSTILE, id_column=HOSTILE),
+            split("train", HOSTILE, 40, HOSTILE, id_column=HOSTILE),
         ],
         mislabels=mislabels,
         contamination=leaks,
@@ -456,17 +489,24 @@ def hostile_report(modality: str) -> AuditReport:
             thresholds=[Threshold(name=HOSTILE, value=0.5, reason=HOSTILE)],
         ),
         coverage=Coverage(
-            sampling=HOSTILE, truncation=HOSTILE, missing_values={HOSTILE: 1}, notes=[HOSTILE]
+            rows_not_scored=0,
+            suspects_not_scored=0,
+            sampling=HOSTILE,
+            truncation=HOSTILE,
+            missing_values={HOSTILE: 1},
+            notes=[HOSTILE],
         ),
         limits=[HOSTILE],
         remediation=[
             Decision(
+                what="label",
                 row_id=HOSTILE,
                 decision=HOSTILE,
                 reviewer=HOSTILE,
                 date="2026-11-23",
                 before=HOSTILE,
                 after=HOSTILE,
+                comment="",
             )
         ],
     )

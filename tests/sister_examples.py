@@ -36,7 +36,12 @@ from dataaudit.studies.verification.conclusion import conclusion
 from dataaudit.studies.verification.data import MirrorAgreement, QueryGroup, Verification
 
 DATE = "2026-11-23T10:15:00+00:00"
-SPLITS = [Split(role="train", source="train.parquet", rows=1100, sha256="a1" * 32)]
+SPLITS = [
+    Split(
+        role="train", source="train.parquet", rows=1100, sha256="a1" * 32, id_column="key",
+        label_column="label",
+    )
+]  # fmt: skip
 VERSIONS = {"dataaudit": "0.1.0", "torch": "2.13.0"}
 
 
@@ -157,6 +162,12 @@ def memorization() -> MemorizationReport:
     )  # fmt: skip
 
 
+def shown_sample(sample_id: str, text: str | None, tokens: list[TokenChange]) -> TracedSample:
+    return TracedSample(
+        sample_id=sample_id, text=text, image=None, tokens=tokens, loss_before=None, loss_after=None
+    )
+
+
 def traced(samples: int = 11) -> AuditReport:
     """Generated samples with five rows each, none of which stands out beyond chance."""
     text = SENTENCES[0]
@@ -166,11 +177,11 @@ def traced(samples: int = 11) -> AuditReport:
     ]
     shown = [
         TracedQuery(
-            query=TracedSample(sample_id=f"prompt-{number}", text=text),
+            query=shown_sample(f"prompt-{number}", text, []),
             rows=[
                 TracedRow(
                     rank=place + 1, score=6.1 - place, change=0.04, p_value=0.06, flagged=False,
-                    sample=TracedSample(sample_id=f"row-{number * 7 + place}", tokens=tokens),
+                    sample=shown_sample(f"row-{number * 7 + place}", None, tokens),
                 )
                 for place in range(5)
             ],

@@ -98,7 +98,10 @@ def test_what_became_of_rows_and_leaks(tmp_path, command_line: CommandLine) -> N
 def test_only_what_somebody_changed_is_called_fixed(tmp_path, command_line: CommandLine) -> None:
     old = audited(tmp_path / "old", flagged=(1, 3, 4))
     new = audited(tmp_path / "new", flagged=(0,))
-    keep = Decision(row_id="d", decision="keep", reviewer="Ada", date="", before="dog", after=None)
+    keep = Decision(
+        what="label", row_id="d", decision="keep", reviewer="Ada", date="", before="dog",
+        after=None, comment="",
+    )  # fmt: skip
     with_report(old, remediation=[keep])
     change(new, given_label=["cat", "dog", "cat", "dog", "dog", "owl"])
     out = tmp_path / "compared"

@@ -34,9 +34,9 @@ def refused(tmp_path: Path, text: str) -> str:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (WHOLE + "train: {path: other.csv}\n", "line 3: the key train stands here twice"),
-        (WHOLE + "mirror: {seed: 1, seed: 2}\n", "line 3: the key seed stands here twice"),
-        (WHOLE + 'mirror: {seed: 1, "seed": 2}\n', "the key seed stands here twice"),
+        (WHOLE + "train: {path: other.csv}\n", "line 3: the key train is given twice"),
+        (WHOLE + "mirror: {seed: 1, seed: 2}\n", "line 3: the key seed is given twice"),
+        (WHOLE + 'mirror: {seed: 1, "seed": 2}\n', "the key seed is given twice"),
         (WHOLE + 'name: "\\ud800"\n', "name: found \\ud800, half of a character"),
         (WHOLE + 'classes: [a, "\\udfff"]\n', "classes.1: found \\udfff"),
         (WHOLE + '"\\ud800": 1\n', "a key of (top level): found \\ud800"),

@@ -132,8 +132,9 @@ def test_folder_without_images(tmp_path: Path) -> None:
     folder = tmp_path / "pets"
     (folder / "dog").mkdir(parents=True)
     assert message(folder) == (
-        "/pets: the folder holds no images; expected pets/class_name/*.png (or .jpg, .jpeg, .gif,"
-        " .bmp, .webp, .tif, .tiff), or a data set saved by Hugging Face datasets (save_to_disk)"
+        "/pets: the folder holds no images; expected pets/class_name/*.png (or .jpg, .jpeg, .jpe,"
+        " .jfif, .gif, .bmp, .webp, .tif, .tiff), or a data set saved by Hugging Face datasets"
+        " (save_to_disk)"
     )
 
 

@@ -188,7 +188,7 @@ def test_unlearning_raises_the_image_s_own_loss_by_what_was_asked(penalty: bool)
     settings = DiffusionSettings(draws=9, fisher_images=40, penalty=penalty, steps=6, rise=1e-3)
     unlearning = ImageUnlearning.of(module, SCHEDULE, rows, settings)
     image = rows[2:3]
-    after = Perturbation(unlearning.unlearned(image)).apply(module)
+    after = Perturbation(unlearning.unlearned(image)).copy_of(module)
     with torch.inference_mode():
         before_loss = float(unlearning.denoising.losses(module, image))
         rise = float(unlearning.denoising.losses(after, image)) / before_loss - 1
@@ -203,7 +203,7 @@ def test_the_same_seed_gives_the_same_noise_before_and_after_and_another_does_no
     assert not torch.equal(one.noise, other.noise)
     assert one.timesteps.tolist() == [5, 15, 25, 35, 45, 55, 65, 75, 85, 95]
     module, rows = a_network(), images(4, 0)
-    unchanged = Perturbation(parameters_of(module)).apply(module)
+    unchanged = Perturbation(parameters_of(module)).copy_of(module)
     measured = denoising()
     torch.testing.assert_close(
         measured.losses(unchanged, rows), measured.losses(module, rows), rtol=0, atol=0

@@ -8,11 +8,11 @@ import pytest
 import yaml
 from conftest import CommandLine, Project
 from review_examples import TEXTS, audited
+from settings_page import keys, settings_page
 
 import dataaudit
 from dataaudit.cli import EXAMPLES
 from dataaudit.config import AuditConfig
-from dataaudit.scaffold.settings_page import keys, settings_page
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 
@@ -86,7 +86,7 @@ def test_influence_is_computed_as_documented(
 
 def test_the_page_of_settings_is_that_of_the_settings_and_explains_each() -> None:
     page = (DOCS / "settings.md").read_text(encoding="utf-8")
-    assert page == settings_page(), "python -m dataaudit.scaffold.settings_page > docs/settings.md"
+    assert page == settings_page(), "python tests/settings_page.py > docs/settings.md"
     for line in page.splitlines():
         if line.startswith("| `"):
             assert not line.endswith("|  |"), f"nothing is said of {line}"
@@ -111,3 +111,11 @@ def test_the_index_names_every_guide_and_every_link_leads_somewhere() -> None:
         for link in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
             if not link.startswith(("http:", "https:", "mailto:")):
                 assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_guides_say_what_to_do_and_measurements_what_was_found() -> None:
+    dates = r"\b(?:Octo|Novem|Decem)ber 20\d\d\b|\b20\d\d-\d\d-\d\d\b"
+    notes = re.compile(rf"python (?:-m )?benchmarks|{dates}")
+    for page in DOCS.glob("*.md"):
+        found = notes.search(page.read_text(encoding="utf-8"))
+        assert found is None, f"{page.name}: {found}"

@@ -23,7 +23,7 @@ from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Samples
 from dataaudit.models import distillation
 from dataaudit.models.distillation import probabilities
-from dataaudit.models.estimator import Estimator
+from dataaudit.models.estimator import Estimator, joined
 from dataaudit.stages.loading import load_objects
 from dataaudit.stages.planning import cost_lines
 
@@ -53,11 +53,19 @@ def fitted(model: Any, frame: pd.DataFrame) -> Estimator:
     )
 
 
+def fitted_anew(
+    estimator: Estimator, splits: list[tuple[Samples, NDArray[np.int64]]], seed: int
+) -> Estimator:
+    """Fit the estimator to several sets of samples together, as crosswise fits do."""
+    inputs = joined([estimator.inputs(samples) for samples, _ in splits])
+    return estimator.fitted_to(inputs, np.concatenate([labels for _, labels in splits]), seed)
+
+
 def test_it_learns_every_split_under_the_labels_it_is_given() -> None:
     first, second = (as_samples(table(60, seed)[0]) for seed in (0, 1))
     estimator = fitted(DecisionTreeClassifier(random_state=0), table(60, 2)[0])
     turned = 1 - second.labels
-    anew = estimator.fitted_anew([(first, first.labels), (second, turned)], seed=0)
+    anew = fitted_anew(estimator, [(first, first.labels), (second, turned)], seed=0)
     # A tree knows each of its rows by heart.
     assert (anew.probabilities(first).argmax(axis=1) == first.labels).all()
     assert (anew.probabilities(second).argmax(axis=1) == turned).all()
@@ -70,7 +78,7 @@ def test_the_seed_decides_where_the_user_left_it_open() -> None:
     def predicted(random_state: int | None, seed: int) -> NDArray[np.float64]:
         model = RandomForestClassifier(5, random_state=random_state)
         estimator = fitted(make_pipeline(model), table(80, 0)[0])
-        return estimator.fitted_anew([(rows, rows.labels)], seed).probabilities(rows)
+        return fitted_anew(estimator, [(rows, rows.labels)], seed).probabilities(rows)
 
     assert (predicted(None, 1) == predicted(None, 1)).all()
     assert (predicted(None, 1) != predicted(None, 2)).any()
@@ -84,7 +92,7 @@ def test_texts_are_joined_too() -> None:
         model.fit(frame["text"], frame["label"]), lambda rows: rows["text"], probabilities
     )
     rows = as_samples(frame)
-    anew = estimator.fitted_anew([(rows, rows.labels), (rows, rows.labels)], seed=0)
+    anew = fitted_anew(estimator, [(rows, rows.labels), (rows, rows.labels)], seed=0)
     assert (anew.probabilities(rows).argmax(axis=1) == rows.labels).all()
 
 
@@ -161,3 +169,16 @@ def test_the_plan_of_an_estimator_names_fits_and_no_passes() -> None:
     splits: dict[Any, Any] = {"train": rows, "held_out": None, "suspects": None}
     (line,) = cost_lines(load_objects(built, splits, None, config), config)
     assert line.startswith("the estimator is fitted anew, crosswise (10 fits at most)")
+
+
+def test_settings_of_learning_again_that_are_not_used_are_named(
+    data: tuple[pd.DataFrame, NDArray[np.bool_], pd.DataFrame],
+) -> None:
+    train, _, held_out = data
+    logistic = LogisticRegression().fit(train[COLUMNS], train["label"])
+    notes = [
+        dataaudit.audit(logistic, train, held_out, mirror=mirror).report.coverage.notes
+        for mirror in ({"steps": 60, "seed": 3}, {"seed": 3})
+    ]
+    said = "Not used, because the estimator was fitted anew: mirror.steps"
+    assert [said in each for each in notes] == [True, False]

@@ -63,7 +63,7 @@ def test_a_program_takes_the_very_steps_of_its_module(tmp_path: Path) -> None:
     for name, value in expected.tensors.items():
         torch.testing.assert_close(found.tensors[f"graph.{name}"], value)
     rows = torch.randn(7, 4)
-    torch.testing.assert_close(found.apply(program)(rows), expected.apply(module)(rows))
+    torch.testing.assert_close(found.copy_of(program)(rows), expected.copy_of(module)(rows))
 
 
 def test_what_cannot_be_mirrored_is_refused_with_the_reason(tmp_path: Path) -> None:

@@ -12,13 +12,14 @@ from PIL import Image
 from torch import nn
 
 from dataaudit.config import ImagesConfig, config_from_python, load_config
+from dataaudit.datasets.image_folder import ImageFolder
 from dataaudit.datasets.load import open_samples, samples_from_object
 from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Samples
 from dataaudit.errors import ConfigError, DataError
 from dataaudit.models.image_inputs import ImageInputs
 from dataaudit.models.torch_module import TorchModel
-from dataaudit.stages.loading import load_objects
+from dataaudit.stages.loading import load, load_objects
 
 
 def encoded(pixels: Any, mode: str | None = None) -> bytes:
@@ -144,3 +145,88 @@ def test_a_damaged_picture_is_named(tmp_path: Path) -> None:
     model = TorchModel(module, ImagesConfig()).trained(samples, None, 0)
     with pytest.raises(DataError, match=r"train: row 2 \(a/4\.png\): the image is damaged"):
         model.inputs(samples.take(range(8)), samples)
+
+
+def shades(folder: Path, count: int, bright: int) -> list[str]:
+    """Write grey pictures, each class in a folder; return their paths relative to `folder`."""
+    names = []
+    for number in range(count):
+        path = folder / "train" / "ab"[number % 2] / f"{number:03}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encoded(np.full((6, 6), bright + number, dtype=np.uint8)))
+        names.append(path.relative_to(folder).as_posix())
+    return names
+
+
+def listed(path: Path, names: list[str]) -> Path:
+    labels = ["ab"[number % 2] for number in range(len(names))]
+    pd.DataFrame({"file_name": names, "label": labels}).to_csv(path, index=False)
+    return path
+
+
+def loaded(folder: Path, train: str, held_out: str) -> Any:
+    path = folder / "audit.yaml"
+    path.write_text(
+        "model: {factory: flat_model:build}\nclasses: [a, b]\n"
+        f"train: {{path: {train}}}\nheld_out: {{path: {held_out}}}\n"
+    )
+    code = "from torch import nn\ndef build():\n    return nn.Sequential(nn.Flatten(), "
+    (folder / "flat_model.py").write_text(f"{code}nn.Linear(36, 2))\n")
+    return load(load_config(path), folder)
+
+
+def first_pixels(inputs: Any, samples: Samples) -> list[int]:
+    """Return the first pixel of every picture, as the model is given it, from 0 to 255."""
+    given = inputs.model.preprocess(samples.take(range(len(samples))).frame)
+    return (given[:, 0, 0, 0] * 255).round().int().tolist()
+
+
+def test_paths_with_backslashes_lead_to_the_pictures(tmp_path: Path) -> None:
+    names = shades(tmp_path, 4, 100)
+    path = listed(tmp_path / "t.csv", [name.replace("/", "\\") for name in names])
+    settings = ReadSettings("train", "label", classes=["a", "b"])
+    samples = open_samples(path, settings)
+    assert (samples.modality, samples.content_column) == ("image", "file_name")
+    assert made(samples).shape == (4, 1, 6, 6)
+    (tmp_path / "outside.png").write_bytes(encoded(np.zeros((6, 6), dtype=np.uint8)))
+    inner = listed(tmp_path / "train" / "t.csv", ["..\\outside.png"] * 4)
+    assert open_samples(inner, settings).modality != "image"
+
+
+def test_a_folder_of_pictures_beside_a_table_of_paths(tmp_path: Path) -> None:
+    listed(tmp_path / "t.csv", shades(tmp_path, 6, 100))
+    inputs = loaded(tmp_path, "t.csv", "train")
+    assert first_pixels(inputs, inputs.train) == [100, 101, 102, 103, 104, 105]
+    assert first_pixels(inputs, inputs.held_out) == [100, 102, 104, 101, 103, 105]
+
+
+def test_paths_are_relative_to_the_folder_of_their_own_table(tmp_path: Path) -> None:
+    """Pictures of the same names lie in both folders: those of the split itself are meant."""
+    names = shades(tmp_path, 6, 100)
+    listed(tmp_path / "t.csv", names)
+    other = tmp_path / "trusted"
+    assert shades(other, 6, 200) == names
+    listed(other / "v.csv", names)
+    inputs = loaded(tmp_path, "t.csv", "trusted/v.csv")
+    assert first_pixels(inputs, inputs.train) == [100, 101, 102, 103, 104, 105]
+    assert first_pixels(inputs, inputs.held_out) == [200, 201, 202, 203, 204, 205]
+
+
+def test_pictures_that_are_not_there_are_named(tmp_path: Path) -> None:
+    names = shades(tmp_path, 6, 100)
+    listed(tmp_path / "t.csv", [Path(name).name for name in names])
+    with pytest.raises(DataError, match=r"row 0: there is no image '000\.png' inside"):
+        loaded(tmp_path, "t.csv", "train")
+
+
+def test_endings_of_pictures_and_what_is_left_out(tmp_path: Path) -> None:
+    shades(tmp_path, 4, 100)
+    folder = tmp_path / "train"
+    (folder / "a" / "000.png").rename(folder / "a" / "000.jfif")
+    (folder / "b" / "001.png").rename(folder / "b" / "001.heic")
+    samples = open_samples(folder, ReadSettings("train", "label", classes=["a", "b"]))
+    assert samples.ids.tolist() == ["a/000.jfif", "a/002.png", "b/003.png"]
+    assert isinstance(samples.source, ImageFolder)
+    assert samples.source.note() == (
+        "left out, because they do not end like an image: 1 file, such as b/001.heic"
+    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import dataaudit
-from dataaudit.datasets.load import samples_from_object
-from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.errors import ConfigError, DataAuditError, DataError, RunDirectoryError
-from dataaudit.models.trained import Inputs, TrainedModel
 from dataaudit.studies.influence import cost, head, run, streaming
-from dataaudit.studies.influence.blocks import Influence, InfluenceBlock
-from dataaudit.studies.influence.groups import QueryGroup
-from dataaudit.studies.influence.mirrored import Mirrored
-from dataaudit.studies.influence.ready import Maker
+from dataaudit.studies.influence.blocks import Influence
 
 COLUMNS = list("abcdef")
 CLASSES = 4
@@ -352,11 +345,8 @@ def test_reductions_are_those_of_the_whole_matrix(
     np.testing.assert_allclose(per_row["score"], scores.mean(axis=1), rtol=1e-4, atol=1e-8)
     expected = np.sort(scores, axis=1)[:, -2:].mean(axis=1)
     np.testing.assert_allclose(found.per_row(strongest=2)["score"], expected, rtol=1e-5)
-    column = found.of_group(found.groups[5])
-    np.testing.assert_array_equal(column["score"], scores[:, 5])
-    np.testing.assert_allclose(
-        column["loss"], losses(small().eval(), frame(37, 1)).detach(), rtol=1e-6
-    )
+    own = np.concatenate([block.losses for block in found.blocks() if block.group_start == 0])
+    np.testing.assert_allclose(own, losses(small().eval(), frame(37, 1)).detach(), rtol=1e-6)
     plain = pd.read_parquet(found.folder / "scores" / "groups-000004")
     np.testing.assert_array_equal(np.stack(plain["scores"]), scores[:, 4:])
 
@@ -385,75 +375,6 @@ def test_an_unfinished_or_damaged_influence_is_not_read(tmp_path: Path) -> None:
 # Choosing
 
 
-class Watch:
-    """A clock that goes only where it is told to."""
-
-    seconds = 0.0
-
-    def __call__(self) -> float:
-        return self.seconds
-
-
-class Slow:
-    """Groups that take a second a row for the model itself, and two for each of them."""
-
-    def __init__(self, watch: Watch, groups: int) -> None:
-        self._watch, self._groups = watch, groups
-
-    def changes(
-        self, inputs: Inputs, labels: Tensor, losses: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        self._watch.seconds += len(labels) * (1.0 + 2.0 * self._groups)
-        return torch.zeros(len(labels)), torch.zeros(len(labels), self._groups)
-
-
-@pytest.mark.parametrize(("rows", "chunks"), [(5, 1), (37, 1), (37, 3)])
-def test_the_cost_is_predicted_by_rows_and_groups(
-    rows: int, chunks: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(cost, "SECONDS_MEASURED", np.inf)
-    train = samples_from_object(
-        frame(rows, 1), ReadSettings("train", "label", classes=list(range(CLASSES)))
-    )
-    model, watch = TrainedModel(small(), preprocess, "small"), Watch()
-    groups = [QueryGroup(str(number), np.array([number])) for number in range(9)]
-
-    def ready(chosen: Sequence[QueryGroup]) -> Slow:
-        watch.seconds += 10 * len(chosen)
-        return Slow(watch, len(chosen))
-
-    def written(folder: Path, block: InfluenceBlock) -> None:
-        assert folder == tmp_path
-        watch.seconds += 0.5 * block.scores.size
-
-    monkeypatch.setattr(cost, "write_block", written)
-    for tried in (3, 9):
-        # The last batch is shorter than the others, and must not count as much.
-        found, few = cost.predict(model, train, groups, ready, 4, chunks, tried, tmp_path, watch)
-        assert found.steps == pytest.approx(10 * 9)
-        assert found.loading == 0
-        assert found.scoring == pytest.approx(rows * (chunks + 2.0 * 9 + 0.5 * 9))
-        assert few.changes(torch.zeros(2, 6), torch.zeros(2))[1].shape == (2, tried)
-
-
-def test_steps_that_were_tried_are_not_taken_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[int] = []
-    ready = Maker.ready
-
-    def counted(maker: Maker, groups: Sequence[QueryGroup]) -> Mirrored:
-        asked.append(len(groups))
-        return ready(maker, groups)
-
-    monkeypatch.setattr(Maker, "ready", counted)
-    influence(tmp_path / "head", small(), {"kind": "head"})
-    assert asked == [9]
-    asked.clear()
-    influence(tmp_path / "finite", small(), {"kind": "finite"})
-    assert asked == [8, 1, 9]
-
-
 def test_auto_chooses_by_counts_and_says_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -461,7 +382,7 @@ def test_auto_chooses_by_counts_and_says_why(
     assert few["kind"] == "finite"
     assert few["reason"] == "finite: 9 groups take 10 forward passes of each row, at most 200"
     assert few["forward_passes"]["finite"] == 37 * 10 + 3 * 9
-    assert set(few["seconds_predicted"]) == set(few["seconds"]) == {"rows", "steps"}
+    assert set(few["seconds"]) == {"rows", "steps"}
     last = influence(tmp_path / "last", small(), {"parameters": "last"}).description
     assert last["kind"] == "head"
     monkeypatch.setattr(cost, "MOST_FORWARD_PASSES", 5)
@@ -516,6 +437,7 @@ class Opaque(nn.Module):
         ({"kind": "head", "parameters": "last"}, {}, ConfigError, "name them with mirror.layers"),
         ({"parameters": ["x.*"]}, {}, ConfigError, r"\[x\.\*\] chooses no parameter of"),
         ({"kind": "linear"}, {"precision": "bfloat16"}, ConfigError, "precision: bfloat16 does"),
+        ({"kind": "head"}, {"compile": True}, ConfigError, "compile: does not go with mirror.kind"),
         ({}, {"groups": "origin"}, DataError, "has no column origin; it has a, b, c, d, e, f, la"),
         ({}, {"groups": ["a"]}, DataError, "one name for each of the 9 queries, found 1"),
         ({}, {"groups": ["a"] * 8 + [None]}, DataError, "query at position 8 has no group"),

@@ -5,6 +5,7 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,22 @@ from dataaudit.resources import resource_folder
 from dataaudit.scaffold.find import role_of
 
 UNFILLED = 'raise NotImplementedError("fill in {}() in my_model.py")'
+
+
+def labels_of(folder: Path, labels: list[object], command_line: CommandLine) -> Any:
+    frame = pd.DataFrame({"x": np.arange(float(len(labels))), "label": labels})
+    frame.to_parquet(folder / "train.parquet")
+    return command_line("init", folder)
+
+
+def test_labels_that_are_no_classes(tmp_path: Path, command_line: CommandLine) -> None:
+    outcome = labels_of(tmp_path, [0.0, 1.0] * 9 + [np.inf], command_line)
+    assert (outcome.code, outcome.err) == (0, "")
+    lists = tmp_path / "lists"
+    lists.mkdir()
+    outcome = labels_of(lists, [["a", "b"]] * 20, command_line)
+    assert outcome.code == 2
+    assert "cannot be written with the names that stand in the data" in outcome.err
 
 
 def fill(folder: Path, function: str, code: str) -> None:

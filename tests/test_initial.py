@@ -161,7 +161,7 @@ def test_lora_starts_from_its_base_with_nothing_to_say() -> None:
     assert not torch.allclose(module(inputs), before)
     initial = found(module, None)
     start = shrunk(module, UNPERTURBED, 0.0, "all", seed=0, initial=initial)
-    torch.testing.assert_close(start.apply(module)(inputs), before)
+    torch.testing.assert_close(start.copy_of(module)(inputs), before)
     # The base may still be named; adapters start at nothing all the same.
     other = found(module, Network(1))
     assert other.fresh == ()

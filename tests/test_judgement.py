@@ -63,3 +63,11 @@ def test_leaks_that_were_found_stay_found_where_others_cannot_be_told():
     both = judge_leaks(replace(found, doubts=("one narrow column",)))
     assert both.outcome == "found"
     assert both.reasons[-1] == "one narrow column"
+
+
+def test_what_was_found_stays_found_where_a_single_class_cannot_be_told():
+    untold = ("too few trusted samples are of 'fraud'",)
+    found = judge_labels(replace(with_rate(3, 0.0, 0.1), untold=untold))
+    assert (found.outcome, found.reasons[1:]) == ("found", untold)
+    none = judge_labels(replace(with_rate(0, 0.0, 0.02), untold=untold))
+    assert (none.outcome, none.reasons) == ("cannot tell", untold)

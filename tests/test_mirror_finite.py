@@ -45,7 +45,7 @@ def loss_change(
     module: nn.Module, perturbation: Perturbation, rows: tuple[torch.Tensor, torch.Tensor]
 ) -> torch.Tensor:
     with torch.inference_mode():
-        after = TASK.losses(perturbation.apply(module)(rows[0]), rows[1])
+        after = TASK.losses(perturbation.copy_of(module)(rows[0]), rows[1])
         return after - TASK.losses(module(rows[0]), rows[1])
 
 
@@ -221,5 +221,5 @@ def test_tied_weights_move_together() -> None:
     with torch.no_grad():
         by_hand.first.weight -= 0.5 * gradient
         expected = by_hand(queries[0])
-        found = perturbation.apply(module)(queries[0])
+        found = perturbation.copy_of(module)(queries[0])
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)

@@ -180,7 +180,7 @@ def finite(module: nn.Module, queries: Inputs, rows: Inputs, parameters: Paramet
     settings = FiniteSettings(learning_rate=SMALL, optimizer="sgd", parameters=parameters)
     step = finite_mirror(module, TASK, iter([[(queries, LABELS)]]), settings)
     with torch.no_grad():
-        after = TASK.losses(forward(step.apply(module), rows), LABELS)
+        after = TASK.losses(forward(step.copy_of(module), rows), LABELS)
         return after - TASK.losses(forward(module, rows), LABELS)
 
 

@@ -239,7 +239,7 @@ def test_the_mirror_learns_with_the_weights_that_are_stated(facts: Path) -> None
         loaded = load_objects(model, splits, pixels, config)
         mirror = relearn(loaded, make_plan(loaded, config))
         with torch.inference_mode():
-            outputs = mirror.relearned[0].apply(model)(pixels(train))
+            outputs = mirror.relearned[0].copy_of(model)(pixels(train))
         return float(loaded.task.predictions(outputs)[:, 1].mean())
 
     plain = share_of_even({})

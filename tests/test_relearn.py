@@ -89,7 +89,7 @@ def relearned_losses(found: Loaded, mirror: Mirror, pool: Pool) -> NDArray[np.fl
 
 
 def losses(found: Loaded, perturbation: Perturbation, pool: Pool) -> NDArray[np.float64]:
-    return pool_losses(perturbation.apply(found.model.module), found.model, found.task, pool)
+    return pool_losses(found.model.module, found.model, found.task, pool, perturbation)
 
 
 # Drawing batches

@@ -427,12 +427,14 @@ def test_decisions_that_were_logged_stand_everywhere(browser, tmp_path):
     flagged = [row for row in report.labels.rows if row.flagged]
     decisions = [
         Decision(
+            what="label",
             row_id=row.row_id,
             decision="relabel" if place < 7 else "keep",
             reviewer="Ada",
             date="2026-11-23",
             before=row.given_label,
             after=row.suggested_label if place < 7 else None,
+            comment="",
         )
         for place, row in enumerate(flagged)
     ]

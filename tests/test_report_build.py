@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from pydantic import ValidationError
 from report_examples import (
+    NOTHING_MISSED,
     contamination_flags,
     evidence_for,
     example_report,
@@ -15,7 +16,7 @@ from report_examples import (
 )
 
 from dataaudit.flags.results import Interval
-from dataaudit.report import About, Coverage, build_report, select_pairs, select_rows
+from dataaudit.report import About, select_pairs, select_rows
 from dataaudit.report import label_findings as bounds
 from dataaudit.report.evidence import Evidence
 from dataaudit.report.gates import counted, make_gate
@@ -206,7 +207,7 @@ def test_a_difference_that_chance_could_make_is_not_called_an_effect():
 def test_a_clean_audit_says_so():
     leaks = replace(contamination_flags(50, 0), disagreeing_duplicates=None)
     report = example_report(
-        "text", 200, 0, 50, 0, gates=[], coverage=Coverage(), contamination=leaks
+        "text", 200, 0, 50, 0, gates=[], coverage=NOTHING_MISSED, contamination=leaks
     )
     assert [finding.severity for finding in report.findings] == ["clear"] * 3
     assert report.findings[0].title == "No training label stands out as wrong"
@@ -290,13 +291,5 @@ def test_text_that_utf8_cannot_hold_is_mended():
 
 
 def test_an_empty_composition_is_allowed():
-    report = build_report(
-        name="nothing",
-        task="classification",
-        date="2026-11-23",
-        splits=[],
-        mislabels=None,
-        contamination=None,
-        evidence=empty_evidence(),
-    )
+    report = example_report("text", 0, 0, 0, 0, splits=[], evidence=empty_evidence())
     assert report.composition.counts == []

@@ -38,14 +38,14 @@ def decided():
     rows = [row for row in report.labels.rows if row.flagged]
     decisions = [
         Decision(
-            row_id=row.row_id, decision="relabel" if place < 7 else "keep", reviewer="Ada",
-            date="2026-11-23", before=row.given_label, after=None,
+            what="label", row_id=row.row_id, decision="relabel" if place < 7 else "keep",
+            reviewer="Ada", date="2026-11-23", before=row.given_label, after=None, comment="",
         )
         for place, row in enumerate(rows)
     ] + [
         Decision(
             what="leak", row_id=number, decision="copy", reviewer="Ada", date="2026-11-23",
-            before="", after=None,
+            before="", after=None, comment="",
         )
         for number in range(2)
     ]  # fmt: skip

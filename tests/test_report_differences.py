@@ -1,6 +1,6 @@
 """What the page marks as different in a leaked pair."""
 
-from dataaudit.report.differences import FieldPair, Piece, field_pairs, text_pieces
+from dataaudit.report.differences import Piece, text_pieces
 
 
 def test_the_words_that_differ_are_marked():
@@ -21,11 +21,3 @@ def test_the_same_text_has_no_mark_even_without_words():
 
 def test_a_missing_text_is_all_different():
     assert text_pieces("", "here") == ([], [Piece("here", True)])
-
-
-def test_fields_that_differ_come_first():
-    assert field_pairs({"a": "1", "b": "2"}, {"a": "1", "b": "3", "c": "4"}) == [
-        FieldPair("b", "2", "3", True),
-        FieldPair("c", "—", "4", True),
-        FieldPair("a", "1", "1", False),
-    ]

@@ -26,7 +26,8 @@ from report_examples import (
 from dataaudit.report import render
 from dataaudit.report.evidence import Evidence, RowEvidence
 from dataaudit.report.page_data import island
-from dataaudit.report.render import _environment, templates_folder
+from dataaudit.report.render import _environment
+from dataaudit.resources import resource_folder
 
 GOLD = Path(__file__).with_name("gold") / "report.html"
 
@@ -203,11 +204,11 @@ def test_a_name_the_page_lacks_is_an_error_not_a_gap():
 
 
 def test_templates_are_found_beside_the_package():
-    assert (templates_folder() / "report.html.j2").is_file()
+    assert (resource_folder("templates") / "report.html.j2").is_file()
 
 
 def test_templates_compute_nothing():
-    for template in templates_folder().glob("*.j2"):
+    for template in resource_folder("templates").glob("*.j2"):
         text = template.read_text(encoding="utf-8")
         assert not re.search(r"\{[{%][^}]*\|", text), f"a filter in {template.name}"
         assert not re.search(r"\{\{[^}]*[*/+-]\s*\w", text), f"arithmetic in {template.name}"

@@ -89,7 +89,7 @@ def test_flagged_rows_are_found_in_the_users_frame(kind: str) -> None:
 def test_other_rows_are_refused() -> None:
     for data, message in [
         (TRAIN.iloc[:-1], "found 139 rows, expected the 140 training rows"),
-        (TRAIN.iloc[::-1], "not those that were audited, or stand in another order"),
+        (TRAIN.iloc[::-1], "not those that were audited, or are in another order"),
         (TRAIN.reset_index(drop=True), "not those that were audited"),
     ]:
         with pytest.raises(dataaudit.DataError, match=message):

@@ -1,5 +1,6 @@
 """Fitted scikit-learn classifiers as torch modules."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,11 +27,11 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.svm import SVC, LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
-from dataaudit.datasets.load import samples_from_object
+from dataaudit.datasets.load import open_samples, samples_from_object
 from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Samples
 from dataaudit.errors import DataError, ModelError
-from dataaudit.models.scikit_learn import classes_of, trained_model
+from dataaudit.models.scikit_learn import classes_of, column_selection, trained_model
 from dataaudit.models.trained import forward
 from dataaudit.tasks import Classification
 
@@ -200,3 +201,29 @@ def test_decision_values_of_linear_models_are_exact(estimator: Any, classes: int
         classes == 2 or isinstance(estimator, LinearDiscriminantAnalysis)
     )
     assert bool(model.note) != own
+
+
+@pytest.mark.parametrize("ending", ["parquet", "feather"])
+def test_categories_are_given_as_the_estimator_was_fitted_on_them(
+    tmp_path: Path, ending: str
+) -> None:
+    """As gradient boosting takes them by the type of the column, which the file stores."""
+    generator = np.random.default_rng(0)
+    size = pd.Categorical(generator.choice(["low", "mid", "high"], 60), ["low", "mid", "high"])
+    frame = pd.DataFrame({"size": size, "x": generator.normal(size=60)})
+    frame["label"] = (frame["size"].cat.codes == 2).astype(int)
+    path = tmp_path / f"train.{ending}"
+    if ending == "parquet":
+        frame.to_parquet(path, row_group_size=20)
+    else:
+        frame.to_feather(path)
+    estimator = HistGradientBoostingClassifier(
+        categorical_features="from_dtype", max_iter=5, min_samples_leaf=2
+    ).fit(frame[["size", "x"]], frame["label"])
+    samples = open_samples(path, ReadSettings("train", "label"))
+    select = column_selection(estimator, samples)
+    taken = select(samples.take([5, 0]).frame)
+    assert list(taken["size"].cat.categories) == ["low", "mid", "high"]
+    np.testing.assert_array_equal(
+        estimator.predict_proba(taken), estimator.predict_proba(frame[["size", "x"]].iloc[[5, 0]])
+    )

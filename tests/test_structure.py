@@ -115,6 +115,40 @@ def test_no_circle_of_modules() -> None:
         visit(module)
 
 
+ROOMS_THAT_RUN_MODELS = {"scoring", "mirror", "stages", "studies"}
+RUNNING = {
+    "scoring.passes": {"forward", "Swapper"},
+    # Steps, which take gradients.
+    "mirror.finite": {"forward"},
+    "mirror.unlearning": {"forward"},
+    "studies.tracing.denoising": {"functional_call"},
+    # First-order changes are derivatives, not passes of a perturbed model.
+    "studies.influence.linear": {"forward", "functional_call", "Swapper"},
+    # Of the trained model alone: whether inputs fit, how good it is, what a pass costs.
+    "mirror.augmentation": {"forward"},
+    "mirror.effort": {"forward"},
+    "stages.loading": {"forward"},
+    "stages.model_check": {"forward"},
+    "stages.reading_outputs": {"called", "forward"},
+}
+"""All that runs a model, and why it is no second loop over rows under perturbed models."""
+
+
+def test_one_loop_runs_rows_under_perturbed_models() -> None:
+    tools = {"forward", "called", "functional_call", "Swapper"}
+    found = {
+        module.removeprefix("dataaudit."): used
+        for module, tree in modules().items()
+        if room(module) in ROOMS_THAT_RUN_MODELS
+        and (used := tools & {name for node in ast.walk(tree) for name in _imported(node)})
+    }
+    assert found == RUNNING
+
+
+def _imported(node: ast.AST) -> set[str]:
+    return {alias.name for alias in node.names} if isinstance(node, ast.ImportFrom) else set()
+
+
 def test_every_kind_of_label_stands_in_all_three_tables() -> None:
     labelled = set(KINDS) - set(GENERATIVE)
     assert labelled == set(MAKERS) == set(FLAGGERS)

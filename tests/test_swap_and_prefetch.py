@@ -34,7 +34,7 @@ def values(module: nn.Module) -> dict[str, torch.Tensor]:
 def test_a_swapped_module_is_the_perturbed_one_and_comes_back() -> None:
     module, inputs = network(), torch.randn(5, 3)
     before, moved = module(inputs), values(module)
-    expected = Perturbation(moved).apply(module)(inputs)
+    expected = Perturbation(moved).copy_of(module)(inputs)
     with torch.inference_mode(), Swapper(module).holding(moved):
         torch.testing.assert_close(module(inputs), expected)
     assert torch.equal(module(inputs), before)

@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn.functional import log_softmax
 
 from dataaudit.errors import DataError, ModelError
+from dataaudit.scoring.perturbation import UNPERTURBED
 from dataaudit.studies.tracing.token_losses import TokenTask, document_losses, token_losses
 from dataaudit.studies.tracing.tokens import completion_start, user_tokenize
 from dataaudit.studies.tracing.windows import NOT_SCORED, window_batches, windows
@@ -43,7 +44,7 @@ def plain_losses(module: nn.Module, ids: list[int]) -> list[float]:
 @pytest.mark.parametrize("tokens_per_batch", [1, 40, 10_000])
 def test_losses_do_not_depend_on_padding_or_batch(tokens_per_batch: int) -> None:
     module, documents = Remembering().eval(), some_documents(3, 17, 1, 9, 17)
-    found = document_losses(module, [module], documents, 100, tokens_per_batch)
+    found = document_losses(module, [UNPERTURBED], documents, 100, tokens_per_batch)
     for ids, losses in zip(documents, found, strict=True):
         np.testing.assert_allclose(losses[:, 0], plain_losses(module, ids), atol=1e-5)
 
@@ -51,7 +52,7 @@ def test_losses_do_not_depend_on_padding_or_batch(tokens_per_batch: int) -> None
 def test_a_longer_document_is_scored_in_windows_each_token_once_with_half_a_window_before() -> None:
     module, context = Remembering().eval(), 8
     (ids,) = some_documents(29)
-    (found,) = document_losses(module, [module], [ids], context, 10_000)
+    (found,) = document_losses(module, [UNPERTURBED], [ids], context, 10_000)
     expected = plain_losses(module, ids[:context])
     for first in range(8, 29, 4):
         # Every further window brings four tokens, and has four of context before them.
@@ -102,18 +103,18 @@ def test_a_wrong_shape_or_a_foreign_token_is_named() -> None:
     flat = nn.Linear(1, 1)
     flat.forward = lambda ids: torch.zeros(len(ids), 3)
     with pytest.raises(ModelError, match=r"shape \(1, 3\).*expected logits \[rows, tokens, voc"):
-        document_losses(flat, [flat], [[1, 2]], 10, 100)
+        document_losses(flat, [UNPERTURBED], [[1, 2]], 10, 100)
     module = Remembering()
     module.forward = lambda ids: torch.zeros(*ids.shape, VOCABULARY)
     with pytest.raises(ModelError, match="token id 99 is beyond the model's vocabulary of 11"):
-        document_losses(module, [module], [[1, 99]], 10, 100)
+        document_losses(module, [UNPERTURBED], [[1, 99]], 10, 100)
 
 
 def test_infinite_logits_are_refused() -> None:
     module = Remembering()
     module.forward = lambda ids: torch.full((*ids.shape, VOCABULARY), float("nan"))
     with pytest.raises(ModelError, match="NaN or infinite logits"):
-        document_losses(module, [module], [[1, 2]], 10, 100)
+        document_losses(module, [UNPERTURBED], [[1, 2]], 10, 100)
 
 
 def test_the_completion_begins_where_prompt_and_whole_text_part() -> None:

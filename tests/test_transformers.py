@@ -2,8 +2,10 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -18,11 +20,13 @@ from dataaudit.datasets.load import samples_from_object
 from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Samples
 from dataaudit.errors import ConfigError, DataError, ModelError
+from dataaudit.inputs import Loaded
 from dataaudit.models.adapter import ModelAdapter
 from dataaudit.models.recognise import from_path
 from dataaudit.models.trained import TrainedModel, forward
 from dataaudit.scoring.local import LocalEngine, joined
 from dataaudit.scoring.perturbation import UNPERTURBED
+from dataaudit.stages.coverage import truncation
 from dataaudit.stages.loading import load_objects
 from dataaudit.tasks import Classification
 
@@ -157,6 +161,11 @@ def test_long_texts_are_cut_off_and_the_report_says_so(tmp_path: Path) -> None:
         "and are judged by their beginning."
     )
     assert "texts in text cut off after 8 tokens, padded on the right" in trained.description
+    suspects = replace(samples, role="suspects")
+    loaded = SimpleNamespace(model=trained, train=samples, held_out=None, suspects=suspects)
+    assert truncation(cast(Loaded, loaded)) == (
+        "texts cut off after 8 tokens: 2 of 6 training rows, 2 of 6 suspects"
+    )
     assert opened(folder).trained(samples, None, 0).note == ""
     with pytest.raises(ConfigError, match=r"model\.max_length: found 40, the model takes 32"):
         opened(folder, max_length=40)

@@ -59,7 +59,7 @@ def test_reactions_are_loss_changes_by_brute_force_in_batches_of_any_size(
     for line, column in [(0, 0), (0, 1), (2, 0)]:
         batch = rows.take([candidates[line, column]])
         inputs, label = torch.tensor(batch.frame[COLUMNS].to_numpy()), torch.tensor(batch.labels)
-        after = unlearned(trained, TASK, queries, int(positions[line])).apply(trained.module)
+        after = unlearned(trained, TASK, queries, int(positions[line])).copy_of(trained.module)
         with torch.no_grad():
             change = TASK.losses(after(inputs), label) - TASK.losses(trained.module(inputs), label)
         expected[line, column] = change.item()

@@ -23,16 +23,16 @@ def related(groups: int, queries: int, noise: float) -> tuple[np.ndarray, np.nda
 def test_correlations_are_those_of_scipy() -> None:
     measured, predicted = related(12, 5, 0.7)
     found = agreement(measured, predicted)
-    assert found.pearson.value == pytest.approx(
+    assert found.pearson.estimate == pytest.approx(
         pearsonr(measured.ravel(), predicted.ravel()).statistic
     )
-    assert found.spearman.value == pytest.approx(
+    assert found.spearman.estimate == pytest.approx(
         spearmanr(measured.ravel(), predicted.ravel()).statistic
     )
     within = [spearmanr(measured[:, q], predicted[:, q]).statistic for q in range(5)]
-    assert found.within.value == pytest.approx(np.mean(within))
+    assert found.within.estimate == pytest.approx(np.mean(within))
     for correlation in (found.pearson, found.spearman, found.within):
-        assert -1 <= correlation.low < correlation.value < correlation.high <= 1
+        assert -1 <= correlation.low < correlation.estimate < correlation.high <= 1
 
 
 def test_the_interval_draws_whole_groups() -> None:

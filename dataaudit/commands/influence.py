@@ -25,7 +25,7 @@ def influence(
 ) -> None:
     """Score every training row against groups of held-out samples: what learning them does to it.
 
-    Without --groups, each held-out sample stands alone. docs/speed.md describes the tables.
+    Without --groups, each held-out sample is a group of its own; see docs/speed.md.
     """
     from dataaudit.studies.influence.run import influence_file
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -11,6 +11,9 @@ import pyarrow.compute as pc
 from dataaudit.datasets.changes import Changes, as_cell, first_row_of
 from dataaudit.datasets.samples import Samples
 from dataaudit.errors import DataError
+
+MOST_CATEGORIES = 10_000
+"""A column of more is of text, whatever its type says."""
 
 
 def new_values(
@@ -80,6 +83,30 @@ def _class_value(
     if text or pa.types.is_string_view(kind):
         return name
     return name.lower() == "true" if pa.types.is_boolean(kind) else int(name)
+
+
+def dictionary_columns(schema: pa.Schema, names: Sequence[str]) -> list[str]:
+    """Return which of the columns hold categories."""
+    return [name for name in names if pa.types.is_dictionary(schema.field(name).type)]
+
+
+def stored_categories(tables: Iterable[pa.Table], names: Sequence[str]) -> dict[str, list[Any]]:
+    """Return the values in the dictionaries of some columns, in the order they are stored.
+
+    A column with more than `MOST_CATEGORIES` is left out.
+    """
+    found: dict[str, dict[Any, None]] = {name: {} for name in names}
+    for table in tables:
+        for name in list(found):
+            for chunk in table.column(name).chunks:
+                if len(chunk.dictionary) <= MOST_CATEGORIES:
+                    found[name].update(dict.fromkeys(chunk.dictionary.to_pylist()))
+                else:
+                    found.pop(name, None)
+                    break
+            if len(found.get(name, ())) > MOST_CATEGORIES:
+                del found[name]
+    return {name: [each for each in values if each is not None] for name, values in found.items()}
 
 
 def with_labels(

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,12 @@ import pyarrow as pa
 import pyarrow.ipc
 from numpy.typing import NDArray
 
-from dataaudit.datasets.arrow_column import new_values, with_labels
+from dataaudit.datasets.arrow_column import (
+    dictionary_columns,
+    new_values,
+    stored_categories,
+    with_labels,
+)
 from dataaudit.datasets.changes import Changes
 from dataaudit.datasets.files import readable, refuse_rows_without_end
 from dataaudit.datasets.frames import (
@@ -106,13 +112,10 @@ class ArrowFiles(ColumnSource):
         """Yield all rows in order, in frames of any length, with only `columns` where given."""
         wanted = self.names if columns is None else list(columns)
         with readable(self.description, "an Arrow file or stream"):
-            for path in self.paths:
-                with opened(path) as reader:
-                    for _, batch in record_batches(reader, None):
-                        table = pa.Table.from_batches([batch]).select(wanted)
-                        for start in range(0, table.num_rows, _ROWS_PER_FRAME):
-                            part = table.slice(start, _ROWS_PER_FRAME)
-                            yield plain_frame(part, self.with_missing)
+            for table in self._tables(wanted):
+                for start in range(0, table.num_rows, _ROWS_PER_FRAME):
+                    part = table.slice(start, _ROWS_PER_FRAME)
+                    yield plain_frame(part, self.with_missing)
 
     def take(self, positions: Sequence[int]) -> pd.DataFrame:
         """Return the rows at `positions`, in that order, index = positions."""
@@ -144,6 +147,18 @@ class ArrowFiles(ColumnSource):
     def files(self) -> list[Path]:
         """Return the files."""
         return self.paths
+
+    def categories(self) -> dict[str, list[Any]]:
+        """Return the values that columns of categories may have, in the order they are stored."""
+        names = dictionary_columns(self.schema, self.names)
+        with readable(self.description, "an Arrow file or stream"):
+            return stored_categories(self._tables(names), names) if names else {}
+
+    def _tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+        for path in self.paths:
+            with opened(path) as reader:
+                for _, batch in record_batches(reader, None):
+                    yield pa.Table.from_batches([batch]).select(columns)
 
     def rewrite(self, samples: Samples, changes: Changes, target: Path) -> None:
         """Write the file with other labels, one record batch in memory at a time.

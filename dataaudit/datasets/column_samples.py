@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 from numpy.typing import NDArray
 
+from dataaudit.datasets.annotators import with_votes
+from dataaudit.datasets.comma_separated import MISSING
 from dataaudit.datasets.hashing import hash_of_rows, hash_with_images
 from dataaudit.datasets.identifiers import positions, row_ids
 from dataaudit.datasets.modality import ROWS_SEEN, modality_of
@@ -33,6 +36,9 @@ def column_samples(source: ColumnSource, settings: ReadSettings) -> Samples:
     DataError
         There are no rows; a column is missing; an id, a label or an image path cannot be used.
     """
+    votes = None
+    if settings.annotators is not None:
+        source, votes = with_votes(source, settings)
     ids: NDArray[Any] = positions(source)
     if settings.id_column is None:
         own_column = _usable_id(source, settings.usual_id) or source.key_column()
@@ -49,6 +55,10 @@ def column_samples(source: ColumnSource, settings: ReadSettings) -> Samples:
     if settings.group_column is not None:
         _require_column(source, settings.group_column, "group")
     special = (*settings.label_columns, settings.id_column, settings.group_column)
+    if any(str(known) in MISSING for known in settings.classes or ()):
+        # A class may be called None; in a column of numbers it would be a missing one.
+        for name in settings.label_columns:
+            source = source.as_text(name)
     own = [name for name in source.columns() if name in special]
     known = pd.concat(list(source.stream(own)), ignore_index=True) if own else pd.DataFrame()
     if settings.id_column is not None:
@@ -65,7 +75,9 @@ def column_samples(source: ColumnSource, settings: ReadSettings) -> Samples:
         where = f"{source.description}: column {column!r}"
         labels, classes = kind.read(values, ids, where, settings.reading(stored))
 
-    features = [name for name in source.columns() if name not in own]
+    features = [
+        name for name in source.columns() if name not in (*own, *settings.annotator_columns)
+    ]
     first_rows = next(source.frames(ROWS_SEEN))
     modality, content_column = modality_of(first_rows, features, folder)
     if kind.per_word and isinstance(settings.label, str):
@@ -83,6 +95,8 @@ def column_samples(source: ColumnSource, settings: ReadSettings) -> Samples:
         and not any(isinstance(value, bytes) for value in first_rows[content_column])
     ):
         sha256 = hash_with_images(sha256, source, content_column, folder, settings.tolerate)
+    if votes is not None and votes.sha256:
+        sha256 = hashlib.sha256(f"{sha256} {votes.sha256}".encode()).hexdigest()
     return Samples(
         role=settings.role,
         source=source,
@@ -100,6 +114,8 @@ def column_samples(source: ColumnSource, settings: ReadSettings) -> Samples:
         folder=folder,
         group_column=settings.group_column,
         task=settings.task,
+        votes=votes,
+        annotator_columns=settings.annotator_columns,
     )
 
 
@@ -145,9 +161,6 @@ def _require_column(source: ColumnSource, name: str, purpose: str) -> None:
         return
     near = close_match(name, [str(column) for column in columns])
     suggestion = f"; did you mean {near!r}?" if near else ""
-    separator = next((mark for mark in ";\t|" if len(columns) == 1 and mark in columns[0]), None)
-    if separator:
-        suggestion = f"; the fields seem to be separated by {separator!r}, expected commas"
     shown = ", ".join(repr(column) for column in columns[:20])
     more = f", ... ({len(columns)} in all)" if len(columns) > 20 else ""
     raise DataError(

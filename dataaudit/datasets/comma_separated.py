@@ -1,5 +1,8 @@
 """CSV files (RFC 4180, UTF-8, one line of column names), read and rewritten block by block.
 
+Fields may be separated by other marks than commas, and numbers have decimal commas; see
+`separators`.
+
 The type of each column is settled by one pass over the whole file, so that it never changes in
 the middle: whole numbers, else numbers, else true/false, else text. What would not come back as
 it was written stays text: `012`, `+5`, numbers beyond 64 bits, long numbers beside missing values.
@@ -11,11 +14,10 @@ from __future__ import annotations
 
 import csv
 import io
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import pandas as pd
@@ -28,6 +30,7 @@ from dataaudit.datasets.changes import Changes, as_cell, first_row_of
 from dataaudit.datasets.files import readable
 from dataaudit.datasets.frames import block_starts, plain_frame, refuse_repeated
 from dataaudit.datasets.samples import Samples
+from dataaudit.datasets.separators import Dialect, separator_of
 from dataaudit.datasets.sources import Format
 from dataaudit.datasets.text_lines import (
     RowOffsets,
@@ -52,11 +55,8 @@ _NUMBER = (
     r"^[ \t]*-?(((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,4})?"
     r"|[iI][nN][fF]([iI][nN][iI][tT][yY])?)[ \t]*$"
 )
-# A quoted field up to the quote that closes it, or to the end of the line. Possessive, so that
-# the time is linear in the line. A carriage return of its own ends a line as well.
-_QUOTED = re.compile(rb'(?:^|(?<=[,\r]))"(?:[^"]++|"")*+("?)')
-# A field with what ends it; possessive, so that the time is linear in the line.
-_FIELD = re.compile(rb'("(?:[^"]++|"")*+"[^,\r\n]*+|[^,\r\n]*+)(,|\r\n|\n|\r|\Z)')
+_NUMBER_WITH = {".": _NUMBER, ",": _NUMBER.replace(r"\.", ",")}
+"""By what stands before a fraction."""
 _COPY_BYTES = 1024 * 1024
 
 
@@ -64,17 +64,18 @@ _COPY_BYTES = 1024 * 1024
 class _Column:
     """What the values of a column have in common, so far."""
 
+    numbers: set[str]
+    """What may stand before the fractions, as long as all values are such numbers."""
     present: bool = False
     missing: bool = False
     whole: bool = True
     fraction: bool = False
-    number: bool = True
     boolean: bool = True
     long_whole: bool = False
 
     def see(self, values: pa.ChunkedArray) -> None:
         """Take another block of raw text into account."""
-        if not (self.number or self.boolean):
+        if not (self.numbers or self.boolean):
             return
         is_missing = pc.is_in(values, pa.array(MISSING))
         self.missing = self.missing or _any(is_missing)
@@ -84,20 +85,23 @@ class _Column:
         self.present = True
         if self.boolean:
             self.boolean = _all(pc.is_in(values, pa.array(_TRUE + _FALSE)))
-        if self.number:
-            self.number = _all(pc.match_substring_regex(values, _NUMBER))
-        if self.number:
+        self.numbers = {
+            decimal
+            for decimal in self.numbers
+            if _all(pc.match_substring_regex(values, _NUMBER_WITH[decimal]))
+        }
+        if self.numbers:
             whole = pc.match_substring_regex(values, _WHOLE)
             long = values.filter(pc.match_substring_regex(values, _LONG_WHOLE))
             self.whole = self.whole and _all(whole) and all(map(_fits, long.to_pylist()))
-            self.fraction = self.fraction or _any(pc.match_substring_regex(values, r"[.eE]"))
+            self.fraction = self.fraction or _any(pc.match_substring_regex(values, r"[.,eE]"))
             self.long_whole = self.long_whole or len(long) > 0
 
-    def type(self) -> pa.DataType:
+    def type(self, decimal: str) -> pa.DataType:
         """Return the Arrow type that holds every value as it was written."""
         if not self.present:
             return pa.float64()
-        if self.number:
+        if decimal in self.numbers:
             if self.whole and not self.missing:
                 return pa.int64()
             return pa.string() if self.long_whole and not self.fraction else pa.float64()
@@ -112,22 +116,13 @@ def _any(flags: pa.ChunkedArray) -> bool:
     return bool(pc.any(flags).as_py())
 
 
+def _decimal(columns: Iterable[_Column]) -> str:
+    """Return what stands before fractions: a comma where that makes numbers of a column."""
+    return "," if any(column.numbers == {","} for column in columns) else "."
+
+
 def _fits(whole: str) -> bool:
     return -(2**63) <= int(whole) < 2**63
-
-
-def _record_continues(line: bytes, quoted: bool) -> bool:
-    """Tell whether a record goes on after `line` (inside quotes), as pyarrow's parser sees it.
-
-    A quote opens only at the start of a field; inside, two of them are one; after the closing
-    one the rest of the field is plain.
-    """
-    if quoted:
-        line = b'"' + line
-    elif b'"' not in line:
-        return False
-    closing = _QUOTED.findall(line)
-    return bool(closing) and not closing[-1]
 
 
 @dataclass(frozen=True)
@@ -135,6 +130,7 @@ class CommaSeparated(TextRows):
     """The rows of a CSV file."""
 
     types: dict[str, pa.DataType]
+    dialect: Dialect
 
     @classmethod
     def open(cls, path: Path, description: str) -> CommaSeparated:
@@ -145,19 +141,22 @@ class CommaSeparated(TextRows):
         DataError
             When the file is empty, not UTF-8, or has a line with too few or too many fields.
         """
+        dialect = Dialect(separator_of(path, description))
+        possible = "." if dialect.separator == "," else ".,"
         names: list[str] | None = None
         columns: dict[str, _Column] = {}
         blocks: list[TextBlock] = []
         counts: list[int] = []
         lines: list[NDArray[np.int64]] = []
-        for block, content, begins in text_blocks(path, description, _record_continues):
+        for block, content, begins in text_blocks(path, description, dialect.record_continues):
             if names is None:
-                names, used, header = _header(content, description)
-                columns = {name: _Column() for name in names}
+                names, used, header = _header(content, dialect, description)
+                columns = {name: _Column(set(possible)) for name in names}
                 content = content[used:]
                 block = TextBlock(block.offset + used, len(content), block.first_line + header)
                 begins = begins[begins >= used] - used
-            table = _parse(content, dict.fromkeys(names, pa.string()), names, block, description)
+            text = dict.fromkeys(names, pa.string())
+            table = _parse(content, text, names, block, dialect, description)
             if table.num_rows == 0:
                 continue
             for name, column in columns.items():
@@ -167,9 +166,10 @@ class CommaSeparated(TextRows):
             lines.append(begins)
         if names is None:
             raise DataError(f"{description}: the file is empty")
-        types = {name: column.type() for name, column in columns.items()}
+        dialect = replace(dialect, decimal=_decimal(columns.values()))
+        types = {name: column.type(dialect.decimal) for name, column in columns.items()}
         offsets = RowOffsets.of(blocks, lines, counts)
-        return cls(description, path, blocks, block_starts(counts), offsets, types)
+        return cls(description, path, blocks, block_starts(counts), offsets, types, dialect)
 
     def columns(self) -> list[str]:
         """Return the column names, in the order of the file."""
@@ -178,7 +178,7 @@ class CommaSeparated(TextRows):
     def _parsed(self, records: Sequence[bytes]) -> pd.DataFrame:
         content = b"".join(records)
         block = TextBlock(0, len(content), 1)
-        table = _parse(content, self.types, self.columns(), block, self.description)
+        table = _parse(content, self.types, self.columns(), block, self.dialect, self.description)
         with readable(self.description, "a CSV file"):
             return plain_frame(table, with_missing=())
 
@@ -190,12 +190,32 @@ class CommaSeparated(TextRows):
     ) -> pd.DataFrame:
         content = read_block(self.path, self.blocks[block], self.description)
         wanted = self.columns() if columns is None else columns
-        table = _parse(content, self.types, wanted, self.blocks[block], self.description)
+        table = _parse(
+            content, self.types, wanted, self.blocks[block], self.dialect, self.description
+        )
         if table.num_rows != self.starts[block + 1] - self.starts[block]:
             raise changed(self.description)
         with readable(self.description, "a CSV file"):
             frame = plain_frame(table, with_missing=())
         return frame if rows is None else frame.iloc[rows]
+
+    def as_text(self, column: str) -> CommaSeparated:
+        """Return the same rows with a column as it is written."""
+        return replace(self, types={**self.types, column: pa.string()})
+
+    def note(self) -> str | None:
+        """Return what was taken for the separator, and for numbers, where it is not the usual."""
+        if self.dialect == Dialect():
+            return None
+        mark = {"\t": "tabs", ";": "semicolons", "|": "upright bars"}[self.dialect.separator]
+        commas = ", its numbers have decimal commas" if self.dialect.decimal == "," else ""
+        return f"the fields are separated by {mark}{commas}"
+
+    def _cell(self, samples: Samples, new: Any) -> bytes:
+        cell = as_cell(samples, new)
+        if isinstance(new, float):
+            cell = cell.replace(".", self.dialect.decimal)
+        return self.dialect.cell(cell)
 
     def rewrite(self, samples: Samples, changes: Changes, target: Path) -> None:
         """Write the file with other labels, every other byte as it was.
@@ -205,7 +225,7 @@ class CommaSeparated(TextRows):
         names = self.columns()
         column = names.index(str(samples.label_column)) if len(changes) else 0
         if changes.values is not None:
-            cells = [_cell(as_cell(samples, new)) for new in changes.values]
+            cells = [self._cell(samples, new) for new in changes.values]
             written = dict(enumerate(cells))
         else:
             written = {
@@ -219,12 +239,12 @@ class CommaSeparated(TextRows):
                 content = original.read(block.size)
                 stay = changes.kept(start, stop)
                 if new or stay is not None:
-                    content = _changed(content, column, new, stay)
+                    content = _changed(content, column, new, stay, self.dialect)
                 copy.write(content)
             _copy_until(original, copy, None)
 
 
-def _header(content: bytes, description: str) -> tuple[list[str], int, int]:
+def _header(content: bytes, dialect: Dialect, description: str) -> tuple[list[str], int, int]:
     """Return the column names, and how many bytes and lines they take."""
     used = lines = 0
     quoted = False
@@ -232,7 +252,7 @@ def _header(content: bytes, description: str) -> tuple[list[str], int, int]:
     while line := text.readline():
         used += len(line)
         lines += 1
-        quoted = _record_continues(line, quoted)
+        quoted = dialect.record_continues(line, quoted)
         if not quoted and content[:used].strip():
             break
     record = content[:used].decode("utf-8").strip("\r\n")
@@ -240,7 +260,7 @@ def _header(content: bytes, description: str) -> tuple[list[str], int, int]:
         raise DataError(f"{description}: the file is empty")
     with readable(description, "a CSV file"):
         try:
-            names = next(csv.reader(io.StringIO(record, newline="")))
+            names = next(csv.reader(io.StringIO(record, newline=""), delimiter=dialect.separator))
         except csv.Error as error:
             raise DataError(f"{description}: line 1: no column names: {error}") from error
     refuse_repeated(names, description)
@@ -252,6 +272,7 @@ def _parse(
     types: dict[str, pa.DataType],
     wanted: Sequence[str],
     block: TextBlock,
+    dialect: Dialect,
     description: str,
 ) -> pa.Table:
     """Parse whole records without the line of names.
@@ -280,7 +301,9 @@ def _parse(
                     column_names=list(types),
                 ),
                 parse_options=pyarrow.csv.ParseOptions(
-                    newlines_in_values=True, invalid_row_handler=remember
+                    delimiter=dialect.separator,
+                    newlines_in_values=True,
+                    invalid_row_handler=remember,
                 ),
                 convert_options=pyarrow.csv.ConvertOptions(
                     column_types=types,
@@ -288,31 +311,20 @@ def _parse(
                     null_values=MISSING,
                     true_values=_TRUE,
                     false_values=_FALSE,
+                    decimal_point=dialect.decimal,
                 ),
             )
         except pa.ArrowInvalid as error:
             if not wrong:
                 raise
-            line = _line_of_record(content, wrong[0].number, block.first_line)
+            line = _line_of_record(content, wrong[0].number, block.first_line, dialect)
             raise DataError(
                 f"{description}: line {line}: expected {wrong[0].expected_columns} fields,"
-                f" found {wrong[0].actual_columns}{_other_separator(content)}"
+                f" found {wrong[0].actual_columns}"
             ) from error
 
 
-def _other_separator(content: bytes) -> str:
-    """Return what to do where another mark than the comma seems to stand between fields."""
-    first = content.partition(b"\n")[0]
-    mark = next((mark for mark in (";", "\t", "|") if first.count(mark.encode()) > 1), None)
-    if mark is None:
-        return ""
-    return (
-        f"; the fields seem to be separated by {mark!r}: save the file with commas between fields, "
-        "and points in numbers"
-    )
-
-
-def _line_of_record(content: bytes, record: int, first_line: int) -> int:
+def _line_of_record(content: bytes, record: int, first_line: int, dialect: Dialect) -> int:
     """Return the number of the line in which the `record`-th record (from 1) begins."""
     quoted = False
     records = 0
@@ -321,35 +333,32 @@ def _line_of_record(content: bytes, record: int, first_line: int) -> int:
             records += 1
             if records == record:
                 return number
-        quoted = _record_continues(line, quoted)
+        quoted = dialect.record_continues(line, quoted)
     return first_line
 
 
 def _as_written(samples: Samples, source: CommaSeparated, column: int, label: int) -> bytes:
     row = first_row_of(samples, label)
     if row is None:
-        return _cell(samples.classes[label])
+        return source.dialect.cell(samples.classes[label])
     number = int(np.searchsorted(source.starts, row, side="right")) - 1
     content = read_block(source.path, source.blocks[number], source.description)
-    spans = _spans(content, column)
+    spans = _spans(content, column, source.dialect)
     start, end = next(span for place, span, _ in spans if place == row - source.starts[number])
     return content[start:end]
 
 
-def _cell(value: str | int) -> bytes:
-    text = io.StringIO()
-    # Ends of lines are quoted only where they are the writer's own.
-    csv.writer(text, lineterminator="\r\n").writerow([value])
-    return text.getvalue().removesuffix("\r\n").encode("utf-8")
-
-
 def _changed(
-    content: bytes, column: int, new: Mapping[int, bytes], stay: NDArray[np.bool_] | None
+    content: bytes,
+    column: int,
+    new: Mapping[int, bytes],
+    stay: NDArray[np.bool_] | None,
+    dialect: Dialect,
 ) -> bytes:
     """Return a block with other labels, without the records of rows that are left out."""
     parts = []
     done = 0
-    for row, (start, end), (first, last) in _spans(content, column):
+    for row, (start, end), (first, last) in _spans(content, column, dialect):
         if stay is not None and not stay[row]:
             parts.append(content[done:first])
             done = last
@@ -359,19 +368,21 @@ def _changed(
     return b"".join([*parts, content[done:]])
 
 
-def _spans(content: bytes, column: int) -> Iterator[tuple[int, tuple[int, int], tuple[int, int]]]:
+def _spans(
+    content: bytes, column: int, dialect: Dialect
+) -> Iterator[tuple[int, tuple[int, int], tuple[int, int]]]:
     """Yield each row's number in the block, where its field `column` and its record lie."""
     row = field = position = first = 0
     span = (0, 0)
     while position < len(content):
-        match = _FIELD.match(content, position)
+        match = dialect.field.match(content, position)
         assert match is not None
         if field == column:
             span = match.span(1)
         if field == 0:
             first = position
         position = match.end()
-        if match[2] == b",":
+        if match[2] == dialect.separator.encode():
             field += 1
             continue
         # The loader passes over empty lines, so they are no rows here either.
@@ -390,4 +401,4 @@ def _copy_until(original: BinaryIO, copy: BinaryIO, end: int | None) -> None:
         copy.write(content)
 
 
-FORMAT = Format.of_files(CommaSeparated.open, ".csv")
+FORMAT = Format.of_files(CommaSeparated.open, ".csv", ".tsv")

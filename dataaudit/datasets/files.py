@@ -101,10 +101,13 @@ def refuse_rows_without_end(rows: int, paths: Iterable[Path], description: str) 
 def inside(folder: Path, relative: str) -> Path | None:
     """Return the file `relative` to `folder`, or None where it is missing or lies outside.
 
-    Links are followed before the test, so that no link leads out of the folder either.
+    Links are followed before the test, so that no link leads out of the folder either. Backslashes
+    part folders, too, where there is no file that has them in its name.
     """
     try:
         path = (folder / relative).resolve()
+        if "\\" in relative and not path.is_file():
+            path = (folder / relative.replace("\\", "/")).resolve()
         return path if path.is_relative_to(folder.resolve()) and path.is_file() else None
     except (OSError, ValueError, RuntimeError):
         # A name that no file can have (a NUL, thousands of characters), or links in a circle.

@@ -12,6 +12,7 @@ from dataaudit.datasets import (
     json_lines,
     parquet,
     shards,
+    unpacked,
 )
 from dataaudit.datasets.files import existing, readable
 from dataaudit.datasets.sources import ColumnSource
@@ -22,10 +23,13 @@ from dataaudit.errors import DataError
 FORMATS = (
     hugging_face.FORMAT,
     shards.FORMAT,
+    parquet.FOLDER,
     image_folder.FORMAT,
     comma_separated.FORMAT,
     parquet.FORMAT,
     json_lines.FORMAT,
+    unpacked.JSON,
+    unpacked.GZIP,
     arrow_ipc.FORMAT,
 )
 
@@ -57,15 +61,15 @@ def open_source(path: Path, *, tolerate: bool = False) -> ColumnSource:
         return found.open(path, tolerate)
     raise DataError(
         f"{existing(path)}: files {_named(path)} are not supported; expected one of "
-        f"{', '.join(ENDINGS_READ)}, an image folder, or a folder saved by Hugging Face "
-        "datasets" + _advice(path)
+        f"{', '.join(ENDINGS_READ)}, an image folder, a folder of .parquet parts, or one "
+        "saved by Hugging Face datasets" + _advice(path)
     )
 
 
 def _advice(path: Path) -> str:
     """Return what to do with a table in a format that is not read."""
-    if path.suffix.lower() in (".tsv", ".txt", ".xlsx", ".xls", ".json"):
-        return "; save it as .csv with commas, or as .parquet"
+    if path.suffix.lower() in (".txt", ".xlsx", ".xls"):
+        return "; save it as .csv or as .parquet"
     packed = path.suffix.lower() in (".gz", ".bz2", ".xz", ".zip", ".zst")
     return "; unpack it first" if packed else ""
 

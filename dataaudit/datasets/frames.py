@@ -43,6 +43,11 @@ def rechunk(frames: Iterable[pd.DataFrame], rows_per_frame: int) -> Iterator[pd.
         yield _joined(waiting, start)
 
 
+def spread(rows: int, most: int) -> NDArray[np.int64]:
+    """Return at most `most` positions, evenly spread over the rows."""
+    return np.unique(np.linspace(0, rows - 1, min(most, rows)).astype(np.int64))
+
+
 def block_starts(counts: Sequence[int]) -> NDArray[np.int64]:
     """Return the position of the first row of each block, then the number of rows."""
     return np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)

@@ -1,7 +1,7 @@
 """Image folders: `folder/class_name/…/picture.png`, one class for each folder of the first level.
 
-Rows are sorted by path. Files that do not end like an image, and names that begin with a dot,
-are no rows. Links to folders, and links that lead out of the folder, are refused.
+Rows are sorted by path. Files that do not end like an image are no rows, and the report says so;
+nor are names that begin with a dot. Links to folders, and links that lead out, are refused.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import pandas as pd
@@ -22,6 +22,7 @@ from dataaudit.datasets.images import ENDINGS, encoded
 from dataaudit.datasets.samples import Samples
 from dataaudit.datasets.sources import ColumnSource, Format
 from dataaudit.errors import DataError
+from dataaudit.inert import one_line
 
 _IMAGES_PER_READ = 16
 
@@ -35,6 +36,8 @@ class ImageFolder(ColumnSource):
     paths: list[str]
     class_names: list[str]
     """The folders of the first level, sorted; of those without images as well."""
+    left_out: list[str] = field(default_factory=list)
+    """The files that do not end like an image."""
 
     @classmethod
     def open(cls, folder: Path, description: str) -> ImageFolder:
@@ -47,11 +50,13 @@ class ImageFolder(ColumnSource):
         """
         paths: list[str] = []
         names: list[str] = []
+        left_out: list[str] = []
         with readable(description, "an image folder"):
             for entry in _entries(folder):
                 if _is_folder(entry, folder, description):
                     names.append(entry.name)
-                    paths.extend(_images(entry, folder, description))
+                    for name, is_image in _files(entry, folder, description):
+                        (paths if is_image else left_out).append(name)
                 elif entry.suffix.lower() in ENDINGS:
                     raise DataError(
                         f"{description}: {entry.name} lies beside the class folders; expected"
@@ -61,9 +66,9 @@ class ImageFolder(ColumnSource):
             raise DataError(
                 f"{description}: the folder holds no images; expected"
                 f" {folder.name}/class_name/*.png (or {', '.join(ENDINGS[1:])}), or a data set"
-                " saved by Hugging Face datasets (save_to_disk)" + _parts(folder)
+                " saved by Hugging Face datasets (save_to_disk)"
             )
-        return cls(description, folder, paths, names)
+        return cls(description, folder, paths, names, left_out)
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -114,6 +119,16 @@ class ImageFolder(ColumnSource):
         """Return what the names of the images are like, one pattern for each ending."""
         return [f"**/*{ending}" for ending in sorted({Path(path).suffix for path in self.paths})]
 
+    def note(self) -> str | None:
+        """Return how many files are no rows, and one of them."""
+        if not self.left_out:
+            return None
+        count = len(self.left_out)
+        return (
+            f"left out, because they do not end like an image: {count} "
+            f"file{'' if count == 1 else 's'}, such as {one_line(self.left_out[0])}"
+        )
+
     def rewrite(self, samples: Samples, changes: Changes, target: Path) -> None:
         """Copy the folder, each image to the folder of its new class under the name it had.
 
@@ -162,12 +177,15 @@ def _entries(folder: Path) -> list[Path]:
     return sorted(visible, key=lambda entry: entry.name)
 
 
-def _images(folder: Path, root: Path, description: str) -> Iterator[str]:
+def _files(folder: Path, root: Path, description: str) -> Iterator[tuple[str, bool]]:
+    """Yield the files below a folder, and whether they end like an image."""
     for entry in _entries(folder):
+        relative = entry.relative_to(root).as_posix()
         if _is_folder(entry, root, description):
-            yield from _images(entry, root, description)
-        elif entry.suffix.lower() in ENDINGS:
-            relative = entry.relative_to(root).as_posix()
+            yield from _files(entry, root, description)
+        elif entry.suffix.lower() not in ENDINGS:
+            yield relative, False
+        else:
             try:
                 relative.encode()
             except UnicodeEncodeError as error:
@@ -178,7 +196,7 @@ def _images(folder: Path, root: Path, description: str) -> Iterator[str]:
                 raise DataError(
                     f"{description}: {relative} is a link that leads nowhere or out of the folder"
                 )
-            yield relative
+            yield relative, True
 
 
 def _is_folder(entry: Path, root: Path, description: str) -> bool:
@@ -208,12 +226,6 @@ def moved_paths(samples: Samples, source: ImageFolder, changes: Changes) -> dict
         taken.add(str(new))
         moved[old] = str(new)
     return moved
-
-
-def _parts(folder: Path) -> str:
-    """Return what to do with a folder of tables in parts, as data sets are handed on."""
-    count = sum(1 for _ in folder.glob("*.parquet"))
-    return f"; of the {count} Parquet files in it, name one, or join them into one" if count else ""
 
 
 def _folder_name(label: str) -> str:

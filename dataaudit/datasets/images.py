@@ -28,7 +28,7 @@ MOST_BYTES = 256 * 1024 * 1024
 """A larger encoded image is refused."""
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF")
-ENDINGS = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".tiff")
+ENDINGS = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".gif", ".bmp", ".webp", ".tif", ".tiff")
 
 _STARTS = (
     b"\x89PNG\r\n\x1a\n",

@@ -92,13 +92,13 @@ def each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        A key stands in it twice: which value was meant, nobody can tell.
+        A key is given twice: which value was meant, nobody can tell.
     """
     record = dict(pairs)
     if len(record) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the key {twice[:80]!r} stands in it twice")
+        raise ValueError(f"the key {twice[:80]!r} is given twice")
     return record
 
 

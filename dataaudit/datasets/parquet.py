@@ -1,11 +1,14 @@
-"""Parquet files, read and rewritten row group by row group."""
+"""Parquet files, and folders of their parts, read and rewritten row group by row group."""
 
 from __future__ import annotations
 
+import itertools
 import logging
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +16,12 @@ import pyarrow as pa
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-from dataaudit.datasets.arrow_column import new_values, with_labels
+from dataaudit.datasets.arrow_column import (
+    dictionary_columns,
+    new_values,
+    stored_categories,
+    with_labels,
+)
 from dataaudit.datasets.changes import Changes
 from dataaudit.datasets.files import readable, refuse_rows_without_end
 from dataaudit.datasets.frames import (
@@ -28,49 +36,84 @@ from dataaudit.datasets.frames import (
 )
 from dataaudit.datasets.mapped_rows import SHARE_OF_FREE_DISK, MappedRows, NoRoomError
 from dataaudit.datasets.samples import Samples
+from dataaudit.datasets.shard_paths import shard_paths
 from dataaudit.datasets.sources import ColumnSource, Format
+from dataaudit.errors import DataError
 
 _LOGGER = logging.getLogger("dataaudit")
+ENDING = ".parquet"
 _ROWS_PER_READ = 1024
+# As Hugging Face and others name the parts of a data set.
+NUMBERED = re.compile(r"(.*)-(\d{5})-of-(\d{5})\.parquet")
 # Read pages as they are needed; otherwise a whole column of a row group is held.
 _BUFFER_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True)
 class Parquet(ColumnSource):
-    """The rows of a Parquet file.
+    """The rows of a Parquet file, or of several that continue each other.
 
     `take` decodes the row groups that hold the rows asked for, a thousand rows at a time; after
     `quick_to_take` it reads the rows from a file of its own.
     """
 
     description: str
-    path: Path
+    paths: list[Path]
     names: list[str]
     with_missing: frozenset[str]
+    groups: list[tuple[int, int]]
+    """For each row group: which file, and the number of the group in it."""
     starts: NDArray[np.int64]
     """Position of the first row of each row group, then the number of rows. `[groups + 1]`"""
     mapped: MappedRows | None = None
 
     @classmethod
-    def open(cls, path: Path, description: str) -> Parquet:
-        """Read the file's footer, and the columns whose type a missing value would change.
+    def open(cls, paths: Sequence[Path], description: str) -> Parquet:
+        """Read the files' footers, and the columns whose type a missing value would change.
 
         Raises
         ------
         DataError
-            When it is not a Parquet file, is cut short, or names a column twice.
+            When one is not a Parquet file, is cut short, names a column twice, or has other columns
+            than the first.
         """
-        with readable(description, "a Parquet file"), _file(path) as file:
-            names = column_names(file.schema_arrow, description)
-            groups = range(file.metadata.num_row_groups)
-            counts = [file.metadata.row_group(group).num_rows for group in groups]
-            fields = [file.schema_arrow.field(name) for name in names]
-            changing = [field.name for field in fields if may_change_type(field) and field.nullable]
-            refuse_rows_without_end(sum(counts), [path], description)
-            with_missing = _with_missing(file, changing)
+        schema: pa.Schema | None = None
+        groups: list[tuple[int, int]] = []
+        counts: list[int] = []
+        with_missing: set[str] = set()
+        for number, path in enumerate(paths):
+            with readable(description, "a Parquet file"), _file(path) as file:
+                if schema is None:
+                    schema = file.schema_arrow
+                    names = column_names(schema, description)
+                elif not file.schema_arrow.equals(schema):
+                    raise DataError(
+                        f"{description}: {path.name} has other columns or types than "
+                        f"{paths[0].name}"
+                    )
+                for group in range(file.metadata.num_row_groups):
+                    groups.append((number, group))
+                    counts.append(file.metadata.row_group(group).num_rows)
+                refuse_rows_without_end(sum(counts), paths, description)
+                fields = [schema.field(name) for name in names]
+                changing = [each.name for each in fields if may_change_type(each) and each.nullable]
+                with_missing |= _with_missing(file, changing)
         starts = block_starts(counts)
-        return cls(description, path, names, with_missing, starts)
+        return cls(description, list(paths), names, frozenset(with_missing), groups, starts)
+
+    @classmethod
+    def open_folder(cls, folder: Path, description: str) -> Parquet:
+        """Read the parts of one data set in a folder, or those that a pattern names, in order.
+
+        Raises
+        ------
+        DataError
+            When the names tell that parts are missing, or that they are of several data sets; and
+            as `open`.
+        """
+        paths = shard_paths(folder, ENDING) or []
+        _refuse_other_parts([path.name for path in paths], description)
+        return cls.open(paths, description)
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -117,27 +160,31 @@ class Parquet(ColumnSource):
     def _rows(self, group: int, rows: NDArray[np.int64]) -> pd.DataFrame:
         parts = []
         first = 0
-        with readable(self.description, "a Parquet file"), _file(self.path) as file:
-            for table in self._group(file, group, None):
-                frame = plain_frame(table, self.with_missing)
-                low, high = np.searchsorted(rows, [first, first + len(frame)])
-                # The first frame gives the columns even where no row is wanted.
+        number, own = self.groups[group]
+        with readable(self.description, "a Parquet file"), _file(self.paths[number]) as file:
+            for table in self._group(file, own, group, None):
+                low, high = np.searchsorted(rows, [first, first + len(table)])
+                # The first table gives the columns even where no row is wanted.
                 if high > low or first == 0:
-                    parts.append(frame.iloc[rows[low:high] - first])
-                first += len(frame)
-        return pd.concat(parts)
+                    # Without the full check a damaged file would be read past its buffers' end.
+                    table.validate(full=True)
+                    parts.append(table.take(pa.array(rows[low:high] - first)))
+                first += len(table)
+            return plain_frame(pa.concat_tables(parts), self.with_missing)
 
     def _tables(self, columns: Sequence[str] | None) -> Iterator[pa.Table]:
-        with readable(self.description, "a Parquet file"), _file(self.path) as file:
-            for group in range(len(self.starts) - 1):
-                yield from self._group(file, group, columns)
+        of_file = itertools.groupby(enumerate(self.groups), key=lambda each: each[1][0])
+        for number, groups in of_file:
+            with readable(self.description, "a Parquet file"), _file(self.paths[number]) as file:
+                for group, (_, own) in groups:
+                    yield from self._group(file, own, group, columns)
 
     def _group(
-        self, file: pyarrow.parquet.ParquetFile, group: int, columns: Sequence[str] | None
+        self, file: pyarrow.parquet.ParquetFile, own: int, group: int, columns: Sequence[str] | None
     ) -> Iterator[pa.Table]:
         wanted = self.names if columns is None else list(columns)
         rows = 0
-        for batch in file.iter_batches(_ROWS_PER_READ, row_groups=[group], columns=wanted):
+        for batch in file.iter_batches(_ROWS_PER_READ, row_groups=[own], columns=wanted):
             rows += batch.num_rows
             # A nested column is asked for by all that it contains; keep the order asked for.
             yield pa.Table.from_batches([batch]).select(wanted)
@@ -146,39 +193,95 @@ class Parquet(ColumnSource):
             raise ValueError(f"row group {group} holds {rows} rows, {expected} were announced")
 
     def files(self) -> list[Path]:
-        """Return the file."""
-        return [self.path]
+        """Return the files."""
+        return self.paths
+
+    def categories(self) -> dict[str, list[Any]]:
+        """Return the values that columns of categories may have, in the order they are stored."""
+        with readable(self.description, "a Parquet file"), _file(self.paths[0]) as file:
+            names = dictionary_columns(file.schema_arrow, self.names)
+        return stored_categories(self._tables(names), names) if names else {}
+
+    def patterns(self) -> list[str]:
+        """Return the names of the parts in the folder."""
+        return [path.name for path in self.paths]
+
+    def why_not_rewritten(self) -> str | None:
+        """Return why corrections cannot be written, or None where they can."""
+        if Path(self.description).exists():
+            return None
+        return "corrections are written into a file or a folder, not into what a pattern names"
 
     def rewrite(self, samples: Samples, changes: Changes, target: Path) -> None:
-        """Write the file with other labels, one row group in memory at a time.
+        """Write the file, or a folder of its parts, with other labels; one row group in memory.
 
         Schema, metadata, row groups and compression stay as they were.
         """
-        with readable(self.description, "a Parquet file"), _file(self.path) as file:
-            schema = file.schema_arrow
-            place = schema.get_field_index(str(samples.label_column))
-            values = None
-            if len(changes):
-                field = schema.field(place)
-                values = new_values(samples, changes, field.type, None)
-            group = file.metadata.row_group(0)
-            columns = [group.column(number) for number in range(group.num_columns)]
-            codecs = {column.path_in_schema: _codec(column.compression) for column in columns}
-            arrow_schema = b"ARROW:schema" in (file.metadata.metadata or {})
-            with pyarrow.parquet.ParquetWriter(
-                target, schema, compression=codecs, store_schema=arrow_schema
-            ) as writer:
-                for number in range(file.num_row_groups):
-                    table = file.read_row_group(number)
-                    start = int(self.starts[number])
-                    new = changes.within(start, start + len(table))
-                    stay = changes.kept(start, start + len(table))
-                    if values:
-                        column = _in_one_piece(table.column(place))
-                        table = table.set_column(place, field, with_labels(column, new, values))
-                    if stay is not None:
-                        table = table.filter(pa.array(stay))
-                    writer.write_table(table, row_group_size=max(1, len(table)))
+        if Path(self.description).is_dir():
+            target.mkdir()
+            targets = [target / path.name for path in self.paths]
+        else:
+            targets = [target]
+        group = 0
+        for path, new_path in zip(self.paths, targets, strict=True):
+            with readable(self.description, "a Parquet file"), _file(path) as file:
+                first = int(self.starts[group])
+                _rewrite(file, samples, changes, first, new_path)
+                group += file.num_row_groups
+
+
+def _rewrite(
+    file: pyarrow.parquet.ParquetFile, samples: Samples, changes: Changes, start: int, target: Path
+) -> None:
+    """Write one file, whose first row is row `start`, with other labels."""
+    schema = file.schema_arrow
+    place = schema.get_field_index(str(samples.label_column))
+    values = None
+    if len(changes):
+        field = schema.field(place)
+        values = new_values(samples, changes, field.type, None)
+    codecs = {}
+    if file.num_row_groups:
+        group = file.metadata.row_group(0)
+        columns = [group.column(number) for number in range(group.num_columns)]
+        codecs = {column.path_in_schema: _codec(column.compression) for column in columns}
+    arrow_schema = b"ARROW:schema" in (file.metadata.metadata or {})
+    with pyarrow.parquet.ParquetWriter(
+        target, schema, compression=codecs or "NONE", store_schema=arrow_schema
+    ) as writer:
+        for number in range(file.num_row_groups):
+            table = file.read_row_group(number)
+            new = changes.within(start, start + len(table))
+            stay = changes.kept(start, start + len(table))
+            start += len(table)
+            if values:
+                column = _in_one_piece(table.column(place))
+                table = table.set_column(place, field, with_labels(column, new, values))
+            if stay is not None:
+                table = table.filter(pa.array(stay))
+            writer.write_table(table, row_group_size=max(1, len(table)))
+
+
+def _refuse_other_parts(names: Sequence[str], description: str) -> None:
+    """Raise a `DataError` where names such as `train-00000-of-00002` tell of other parts."""
+    numbered = [NUMBERED.fullmatch(name) for name in names]
+    sets = sorted({(found[1], int(found[3])) for found in numbered if found})
+    if not sets:
+        return
+    stem, count = sets[0]
+    if len(sets) > 1 or not all(numbered):
+        shown = ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
+        raise DataError(
+            f"{description}: holds the parts of several data sets ({shown}); expected a folder for "
+            f"each, or a pattern such as {stem}-*{ENDING}"
+        )
+    there = {int(found[2]) for found in numbered if found}
+    missing = [number for number in range(min(count, len(names) + 1)) if number not in there]
+    if missing:
+        raise DataError(
+            f"{description}: holds {len(names)} of {count} parts; "
+            f"{stem}-{missing[0]:05}-of-{count:05}{ENDING} is missing"
+        )
 
 
 def _file(path: Path) -> pyarrow.parquet.ParquetFile:
@@ -208,4 +311,8 @@ def _in_one_piece(column: pa.ChunkedArray) -> pa.Array:
     return column.unify_dictionaries().combine_chunks()
 
 
-FORMAT = Format.of_files(Parquet.open, ".parquet")
+FORMAT = Format.of_files(lambda path, description: Parquet.open([path], description), ENDING)
+FOLDER = Format(
+    lambda path: not path.is_file() and shard_paths(path, ENDING) is not None,
+    lambda path, _: Parquet.open_folder(path, str(path)),
+)

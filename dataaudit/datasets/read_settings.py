@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from dataaudit.datasets.samples import Role
 from dataaudit.labels.by_task import KINDS
@@ -48,6 +49,9 @@ class ReadSettings:
     output_names : sequence of str or None
         The names that the model has for its outputs, in their order: labels may be these names,
         or the numbers 0..C-1. They are used where `classes` is None.
+    annotators : sequence of str, Path, or None
+        The columns that hold a label of one annotator each, or a table of such labels: `row_id`,
+        `annotator`, `label`. The label column need not be there then.
     """
 
     role: Role
@@ -61,11 +65,17 @@ class ReadSettings:
     ignore: str | int | None = None
     separator: str = SEPARATOR
     output_names: Sequence[str] | None = None
+    annotators: Sequence[str] | Path | None = None
 
     @property
     def label_columns(self) -> list[str]:
         """The columns that hold labels."""
         return [self.label] if isinstance(self.label, str) else list(self.label or [])
+
+    @property
+    def annotator_columns(self) -> list[str]:
+        """The columns that hold a label of one annotator each."""
+        return [] if isinstance(self.annotators, Path) else list(self.annotators or [])
 
     @property
     def kind(self) -> Kind:

@@ -16,7 +16,7 @@ from dataaudit.datasets.load import open_samples
 from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Samples
 from dataaudit.datasets.sources import ColumnSource
-from dataaudit.errors import DataError
+from dataaudit.errors import DataError, writing
 
 
 def refuse_unfit_target(samples: Samples, target: Path) -> None:
@@ -27,15 +27,12 @@ def refuse_unfit_target(samples: Samples, target: Path) -> None:
     """
     if samples.label_columns:
         raise DataError(
-            f"{samples.source.description}: its labels stand in the columns "
+            f"{samples.source.description}: its labels are in the columns "
             f"{', '.join(samples.label_columns)}; expected one label column, because corrections "
             "are written into one"
         )
     _source(samples)
-    if target.exists() or target.is_symlink():
-        raise DataError(f"{target}: already exists; choose another name with --out")
-    if not target.absolute().parent.is_dir():
-        raise DataError(f"{target}: there is no folder {target.parent}")
+    refuse_existing(target)
     original = _original(samples)
     place = target.absolute().parent.resolve() / target.name
     if original.is_dir():
@@ -52,6 +49,14 @@ def refuse_unfit_target(samples: Samples, target: Path) -> None:
             f"{target}: the rows name images by paths relative to {original.parent}; write the "
             "corrected file into that folder"
         )
+
+
+def refuse_existing(target: Path) -> None:
+    """Raise a `DataError` where there already is something, or no folder to write to."""
+    if target.exists() or target.is_symlink():
+        raise DataError(f"{target}: already exists; choose another name with --out")
+    if not target.absolute().parent.is_dir():
+        raise DataError(f"{target}: there is no folder {target.parent}")
 
 
 def write_corrected(samples: Samples, changes: Changes, target: Path) -> Path:
@@ -74,11 +79,9 @@ def write_corrected(samples: Samples, changes: Changes, target: Path) -> Path:
     name = f".dataaudit-{secrets.token_hex(8)}.tmp{target.suffix}"
     temporary = target.absolute().with_name(name)
     try:
-        _source(samples).rewrite(samples, changes, temporary)
-        _check(samples, changes, temporary)
-    except OSError as error:
-        discard(temporary)
-        raise DataError(f"{target}: cannot be written: {error.strerror or error}") from None
+        with writing(target, DataError):
+            _source(samples).rewrite(samples, changes, temporary)
+            _check(samples, changes, temporary)
     except BaseException:
         discard(temporary)
         raise

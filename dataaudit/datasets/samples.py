@@ -17,6 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dataaudit.labels.by_task import KINDS
+from dataaudit.labels.consensus import Votes
 from dataaudit.labels.kind import Kind
 
 ROWS_PER_READ = 2048
@@ -139,6 +140,10 @@ class Samples:
     """As audit.yaml has it; it says of which kind labels are."""
     labelled: bool = True
     """Whether the rows have labels; those of suspects without any are all 0, and say nothing."""
+    votes: Votes | None = None
+    """The labels of several annotators, where there are some beside `labels`."""
+    annotator_columns: Sequence[str] = ()
+    """The columns that hold them, where they stand in columns."""
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -151,7 +156,13 @@ class Samples:
 
     def special_columns(self) -> set[str]:
         """Return the columns that are no features: labels, id and group."""
-        named = {self.label_column, self.id_column, self.group_column, *self.label_columns}
+        named = {
+            self.label_column,
+            self.id_column,
+            self.group_column,
+            *self.label_columns,
+            *self.annotator_columns,
+        }
         return {name for name in named if name is not None}
 
     def label_values(self, labels: NDArray[Any] | None = None) -> NDArray[Any]:

@@ -109,6 +109,7 @@ def without(samples: Samples, reasons: Reasons) -> Samples:
         source=kept,
         ids=samples.ids[lines],
         labels=samples.labels[lines],
+        votes=None if samples.votes is None else samples.votes.kept(lines),
     )
 
 

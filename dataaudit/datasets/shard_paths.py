@@ -1,4 +1,4 @@
-"""Which shards a path means: one tar file, a folder of them, or a pattern for their names."""
+"""Which files of one kind a path means: one file, a folder of them, or a pattern of names."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _RANGE = re.compile(r"(\d{1,9})\.\.(\d{1,9})")
 _PATTERN = re.compile(r"[*?\[{]")
 
 
-def shard_paths(path: Path) -> list[Path] | None:
+def shard_paths(path: Path, ending: str = ENDING) -> list[Path] | None:
     """Return the shards that a path means, in order, or None where it means none.
 
     Parameters
@@ -26,20 +26,22 @@ def shard_paths(path: Path) -> list[Path] | None:
         A file ending in `.tar`; a folder that holds such files; or a pattern for their names, with
         `{000..127}` or `{a,b}` for names that must all be there, and `*`, `?`, `[0-9]` for
         whichever are. Only the last part of the path may be a pattern.
+    ending : str
+        What the names of such files end in.
 
     Raises
     ------
     DataError
         A pattern that nothing fits, a name that is not there, or a link out of the folder.
     """
-    with readable(str(path), "a tar file"):
+    with readable(str(path), f"{ending} files"):
         if path.is_dir():
             found = sorted(
-                (entry for entry in path.glob(f"*{ENDING}") if not entry.name.startswith(".")),
+                (each for each in path.glob(f"*{ending}") if not each.name.startswith((".", "_"))),
                 key=lambda entry: entry.name,
             )
             return [_within(path, entry.name) for entry in found] or None
-        if path.suffix.lower() != ENDING:
+        if path.suffix.lower() != ending:
             return None
         if path.exists() or not _PATTERN.search(path.name):
             return [path] if path.is_file() else None

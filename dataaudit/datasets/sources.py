@@ -88,6 +88,18 @@ class ColumnSource(ABC):
         """Return the extension of the members that fill each column, where rows are in shards."""
         return {}
 
+    def as_text(self, column: str) -> ColumnSource:
+        """Return the same rows with a column as it is written, where types are only guessed."""
+        return self
+
+    def categories(self) -> Mapping[str, list[Any]]:
+        """Return the values that columns of categories may have, in the order they are stored."""
+        return {}
+
+    def note(self) -> str | None:
+        """Return what was guessed of how the rows are written, for the report; None: nothing."""
+        return None
+
     def patterns(self) -> list[str]:
         """Return the names, or patterns of names, of the files in a folder of rows."""
         return []
@@ -143,7 +155,7 @@ class Format:
         *endings : str
         """
         return cls(
-            knows=lambda path: path.is_file() and path.suffix.lower() in endings,
+            knows=lambda path: path.is_file() and path.name.lower().endswith(endings),
             open=lambda path, _: open_file(path, str(path)),
             endings=endings,
         )

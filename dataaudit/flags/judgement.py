@@ -28,15 +28,19 @@ class Judgement:
 
 
 def judge_labels(flags: MislabelFlags) -> Judgement:
-    """Return whether wrong labels were found, are absent, or cannot be told."""
+    """Return whether wrong labels were found, are absent, or cannot be told.
+
+    What was found stays found where single classes cannot be told; the reasons say both.
+    """
     rate, flagged = flags.noise_rate, int(flags.table["flagged"].sum())
     if flags.doubts:
-        return Judgement("cannot tell", tuple(flags.doubts))
+        return Judgement("cannot tell", (*flags.doubts, *flags.untold))
     interval = f"{rate.low:.1%} to {rate.high:.1%}"
     if flagged:
-        return Judgement(
-            "found", (f"{flagged} rows reach the threshold; {interval} of the labels are wrong",)
-        )
+        found = f"{flagged} rows reach the threshold; {interval} of the labels are wrong"
+        return Judgement("found", (found, *flags.untold))
+    if flags.untold:
+        return Judgement("cannot tell", tuple(flags.untold))
     if rate.high <= HIGHEST_CLEAR_RATE:
         return Judgement("clear", (f"no row stands out; {interval} of the labels are wrong",))
     if rate.low > 0:

@@ -30,6 +30,7 @@ from dataaudit.flags.probabilities import (
     softmax,
 )
 from dataaudit.flags.results import Interval
+from dataaudit.flags.unproven_classes import Unproven
 
 CONFIDENCE = 0.95
 METHOD_ERROR = 0.15
@@ -97,11 +98,14 @@ class LabelJudgement(Judgement):
         Share of wrong labels among the rows that were given each class.
     noise_table : float64 `[C, C]`
         Expected rows; first index the given class, second the probable true one.
+    untold : bool `[C]`
+        Classes whose wrong labels cannot be told. The intervals know.
     """
 
     suggested_label: Labels
     noise_rate_per_class: tuple[Interval, ...]
     noise_table: Values
+    untold: NDArray[np.bool_]
 
 
 def judge_labels(
@@ -152,11 +156,15 @@ def judge_labels(
     named["mirrored_probabilities"] = mirrored_probabilities
     tables = _Tables(named, given_labels)
     given, classes = tables.given, tables.classes
+    enough = references if references is not None and references.are_enough else None
+    unproven = Unproven.of(given, base_probabilities, mirrored_probabilities, enough)
     found = None
-    if references is not None and references.are_enough:
-        found = _reference_signals(references, classes, "unseen" in named), references.planted
+    if enough is not None:
+        found = _reference_signals(enough, unproven, "unseen" in named), enough.planted
     judgement = judge_signals(
-        np.concatenate([label_signals(block, given[rows]) for rows, block in tables.blocks()]),
+        np.concatenate(
+            [label_signals(block, given[rows]) for rows, block in tables.blocks(unproven)]
+        ),
         found,
         lambda: assumed_log_odds(checked_table("mirrored", mirrored_probabilities), given),
         target_precision=target_precision,
@@ -168,28 +176,44 @@ def judge_labels(
     )
     suggested = np.empty_like(given)
     noise_table = np.zeros((classes, classes))
-    for rows, block in tables.blocks():
+    concerned = 0
+    for rows, block in tables.blocks(unproven):
+        concerned += int(unproven.concerns(given[rows], block[0]).sum())
         alternatives = _alternatives(block, given[rows], judgement.shares)
         suggested[rows] = alternatives.argmax(axis=1)
         noise_table += _noise_table(alternatives, given[rows], judgement.probability[rows])
-    rates = judgement.noise_rate_per_part
+    rates, untold = judgement.noise_rate_per_part, unproven.forgotten | unproven.few
+    changed = {
+        "noise_rate": _widened(judgement.noise_rate, concerned / len(given)),
+        "noise_rate_per_part": rates[classes:],
+    }
     return LabelJudgement(
-        **{**vars(judgement), "noise_rate_per_part": rates[classes:]},
+        **{**vars(judgement), **changed},
         suggested_label=suggested,
-        noise_rate_per_class=rates[:classes],
+        noise_rate_per_class=tuple(
+            _widened(rate, float(none)) for rate, none in zip(rates, untold, strict=False)
+        ),
         noise_table=noise_table,
+        untold=untold,
     )
 
 
-def _reference_signals(references: References, classes: int, unseen: bool) -> Values:
+def _widened(rate: Interval, untold: float) -> Interval:
+    """Return the interval of a rate where nothing is known of some share of the rows, 0 to 1."""
+    if not untold:
+        return rate
+    return Interval(rate.estimate, max(0.0, rate.low - untold), min(1.0, rate.high + untold))
+
+
+def _reference_signals(references: References, unproven: Unproven, unseen: bool) -> Values:
     """Return `label_signals` of the references, `[references, signals]`, the arrays checked."""
-    shape = (len(references.planted), classes)
+    shape = (len(references.planted), len(unproven.few))
     names = ["base", *(["unseen"] if unseen else []), "mirrored"]
     tables = [
         checked_table(f"references.{name}", getattr(references, name), shape) for name in names
     ]
     given = checked_labels("references.given_labels", references.given_labels, *shape)
-    return label_signals(tables, given)
+    return label_signals(unproven.without(given, tables), given)
 
 
 class _Tables:
@@ -206,15 +230,13 @@ class _Tables:
                 raise ValueError(f"{name}: found shape {other}, expected {shape}")
         self.given = checked_labels("given_labels", given, *shape)
 
-    def blocks(self) -> Iterator[tuple[slice, list[Values]]]:
+    def blocks(self, unproven: Unproven) -> Iterator[tuple[slice, list[Values]]]:
         for rows in row_blocks(len(self.given)):
-            yield (
-                rows,
-                [
-                    checked_table(name, table[rows], first_row=rows.start)
-                    for name, table in self._named.items()
-                ],
-            )
+            tables = [
+                checked_table(name, table[rows], first_row=rows.start)
+                for name, table in self._named.items()
+            ]
+            yield rows, unproven.without(self.given[rows], tables)
 
 
 def judge_signals(
@@ -369,6 +391,13 @@ def _noise_table(alternatives: Values, given: Labels, probability: Values) -> Va
     mass = alternatives * probability[:, None]
     mass[np.arange(len(given)), given] = 1 - probability
     return np.stack([mass[given == label].sum(axis=0) for label in range(mass.shape[1])])
+
+
+def rate_of(probability: Values) -> Interval:
+    """Return the expected share of wrong labels where nothing was drawn anew."""
+    return _estimate(
+        probability, np.array([probability.mean()]) if len(probability) else probability
+    )
 
 
 def _estimate(probability: Values, redrawn: Values) -> Interval:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,6 +25,7 @@ from dataaudit.flags.tables import DEFAULTS, FlagSettings, flagged_table, flags_
 from dataaudit.flags.unseen_labels import judge_assumed, judge_unseen
 
 SMALLEST = 1e-12
+MOST_NAMED = 5
 EVEN = 0.5
 """Probability of being wrong for each of two labels of the same content, at least."""
 
@@ -66,8 +68,22 @@ def flag_mislabels(
         noise_table=noise_table,
         noise_rate=doubts.applied(judgement.noise_rate),
         doubts=doubts.reasons,
+        untold=_untold(judgement, titles),
         method=method,
     )
+
+
+def _untold(judgement: LabelJudgement, titles: Sequence[str]) -> list[str]:
+    """Return a sentence about the classes whose wrong labels cannot be told, if there are any."""
+    classes = [titles[label] for label in np.flatnonzero(judgement.untold).tolist()]
+    if not classes:
+        return []
+    named = ", ".join(repr(title) for title in classes[:MOST_NAMED])
+    more = f" and {len(classes) - MOST_NAMED} more" if len(classes) > MOST_NAMED else ""
+    return [
+        f"too few trusted samples, or rows, are of {named}{more} to tell how many labels of the "
+        "kind are wrong; these rows are ranked by the model as it was trained"
+    ]
 
 
 def _judged(

@@ -20,6 +20,31 @@ class Interval:
 
 
 @dataclass(frozen=True)
+class AnnotatorFacts:
+    """What several annotators, and the models, say of the rows and of each other.
+
+    Attributes
+    ----------
+    annotators : pandas.DataFrame, the worst first
+        `annotator`; `labels` (how many they gave); `quality` (expected share of them that is right,
+        0 to 1); `agreement` (share of them that is the consensus, NaN where they gave none).
+    consensus : pandas.DataFrame, one line for every row
+        `row_id`; `consensus_label`; `probability` (that it is right, 0 to 1); `labels` (how many
+        were given); `agreeing` (how many of them are the consensus); `once_more` (rank of the rows
+        to be annotated once more, 1 = the least sure).
+    alpha : float or None
+        Krippendorff's; None where no row was labelled twice, or all labels are the same.
+    believed : float
+        Exponent on what the models say, fitted with the rest; 0 = not believed.
+    """
+
+    annotators: pd.DataFrame
+    consensus: pd.DataFrame
+    alpha: float | None
+    believed: float
+
+
+@dataclass(frozen=True)
 class MislabelFlags:
     """Which training rows are probably mislabeled.
 
@@ -54,9 +79,13 @@ class MislabelFlags:
         What is wrong with each row's label, in words; where the suggested label does not say it.
     predicted : float64 `[rows]` or None
         For regression, the target that the model expects after it learned again.
+    annotators : AnnotatorFacts or None
+        Where several annotators gave labels.
     doubts : sequence of str
         Why the number of wrong labels cannot be told, in words; empty where what it rests on was
         checked and holds. `noise_rate.low` holds even where there are doubts.
+    untold : sequence of str
+        What cannot be told of single classes, in words. What is flagged stays flagged.
     """
 
     table: pd.DataFrame
@@ -67,10 +96,12 @@ class MislabelFlags:
     expected_precision: pd.DataFrame
     probability_threshold: float
     method: str
-    noise_per_group: pd.DataFrame | None = None
-    notes: Sequence[str] | None = None
-    predicted: NDArray[np.float64] | None = None
-    doubts: Sequence[str] = ()
+    noise_per_group: pd.DataFrame | None
+    notes: Sequence[str] | None
+    predicted: NDArray[np.float64] | None
+    annotators: AnnotatorFacts | None
+    doubts: Sequence[str]
+    untold: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -121,7 +152,7 @@ class ContaminationFlags:
     metric_difference: Interval
     hits_per_class: pd.DataFrame
     method: str
-    disagreeing_duplicates: pd.DataFrame | None = None
-    shared_groups: pd.DataFrame | None = None
-    doubts: Sequence[str] = ()
-    rows_repeated: int = 0
+    disagreeing_duplicates: pd.DataFrame | None
+    shared_groups: pd.DataFrame | None
+    doubts: Sequence[str]
+    rows_repeated: int

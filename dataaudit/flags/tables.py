@@ -88,14 +88,20 @@ def flags_of(
         table=table,
         signals=signals,
         noise_rate=judgement.noise_rate,
-        noise_per_class=_rates("class", carriers, per_class, judgement),
+        noise_per_class=rates("class", carriers, per_class, judgement.flagged),
         noise_per_group=None
         if settings.row_groups is None
-        else _rates("group", groups, per_group, judgement),
+        else rates("group", groups, per_group, judgement.flagged),
         noise_table=pd.DataFrame(),
-        expected_precision=_budget_curve(judgement),
-        probability_threshold=_threshold(judgement, settings),
+        expected_precision=budget_curve(judgement.probability, judgement.rank),
+        probability_threshold=threshold(judgement.probability, judgement.flagged, settings),
         method=_method(judgement),
+        # What follows is for the kinds of labels that have it.
+        notes=None,
+        predicted=None,
+        annotators=None,
+        doubts=(),
+        untold=(),
     )
 
 
@@ -108,18 +114,18 @@ def largest_groups(row_groups: NDArray[Any] | None) -> dict[str, NDArray[np.bool
     return {str(name): np.asarray(row_groups == name) for name in largest}
 
 
-def _rates(
+def rates(
     name: str,
     members: Mapping[str, NDArray[np.bool_]],
     estimates: Sequence[Interval],
-    judgement: Judgement,
+    flagged: NDArray[np.bool_],
 ) -> pd.DataFrame:
     """Return a line for each set of rows, with its estimated share of wrong labels."""
     lines = [
         {
             name: title,
             "rows": int(inside.sum()),
-            "flagged": int(judgement.flagged[inside].sum()),
+            "flagged": int(flagged[inside].sum()),
             "noise_rate": estimate.estimate,
             "low": estimate.low,
             "high": estimate.high,
@@ -130,23 +136,24 @@ def _rates(
     return pd.DataFrame(lines, columns=columns)
 
 
-def _budget_curve(judgement: Judgement) -> pd.DataFrame:
+def budget_curve(probability: NDArray[np.float64], rank: NDArray[np.int64]) -> pd.DataFrame:
     """Return what review finds: `budget`, `expected_found`, `expected_precision`."""
-    rows = len(judgement.rank)
+    rows = len(rank)
     budgets = np.unique(np.geomspace(1, rows, POINTS_ON_BUDGET_CURVE).round().astype(np.int64))
-    by_rank = judgement.probability[np.argsort(judgement.rank)]
+    by_rank = probability[np.argsort(rank)]
     found = np.cumsum(by_rank)[budgets - 1]
     return pd.DataFrame(
         {"budget": budgets, "expected_found": found, "expected_precision": found / budgets}
     )
 
 
-def _threshold(judgement: Judgement, settings: FlagSettings) -> float:
+def threshold(
+    probability: NDArray[np.float64], flagged: NDArray[np.bool_], settings: FlagSettings
+) -> float:
     """Return the probability from which on rows are flagged."""
     if settings.budget is None:
         return settings.target_precision
-    flagged = judgement.probability[judgement.flagged]
-    return float(flagged.min()) if len(flagged) else 1.0
+    return float(probability[flagged].min()) if flagged.any() else 1.0
 
 
 def _method(judgement: Judgement) -> str:

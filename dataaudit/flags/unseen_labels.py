@@ -103,6 +103,7 @@ def judge_unseen(
         suggested_label=suggested,
         noise_rate_per_class=tuple(rates[1 : 1 + classes]),
         noise_table=noise_table,
+        untold=np.zeros(classes, dtype=bool),
     )
 
 
@@ -246,4 +247,5 @@ def judge_assumed(
         suggested_label=suggested,
         noise_rate_per_class=tuple(rates[1 : 1 + classes]),
         noise_table=noise_table,
+        untold=np.zeros(classes, dtype=bool),
     )

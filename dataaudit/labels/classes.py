@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Sequence
 from typing import Any
@@ -70,7 +71,7 @@ def class_indices(values: pd.Series, ids: NDArray[Any], where: str, reading: Rea
         code for code, value in enumerate(as_read) if value is None and code not in to_ignore
     ]
     if not reading.tolerate or len(missing) == len(as_read):
-        _refuse_missing(codes, missing, ids, where, classes or ())
+        _refuse_missing(codes, missing, ids, where)
     for value in distinct:
         if not isinstance(value, str | int | float) and value is not None:
             raise DataError(
@@ -81,6 +82,8 @@ def class_indices(values: pd.Series, ids: NDArray[Any], where: str, reading: Rea
         as_read = [_named(value, names) for value in as_read]
     for code in to_ignore:
         as_read[code] = None
+    if classes is None:
+        as_read = _as_numbers(as_read)
     present = [value for value in as_read if value is not None]
     if not present:
         raise DataError(f"{where}: no row has a label; expected one in most rows")
@@ -106,6 +109,16 @@ def _named(value: Any, names: Sequence[str]) -> Any:
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(names):
         return names[value]
     return value
+
+
+def _as_numbers(found: list[Any]) -> list[Any]:
+    """Return texts as the whole numbers they write where the other labels are whole numbers."""
+    texts = [value for value in found if isinstance(value, str)]
+    rest = [value for value in found if value is not None and not isinstance(value, str)]
+    written = all(re.fullmatch(r"0|-?[1-9][0-9]{0,8}", text) for text in texts)
+    if not texts or not rest or not written or not all(type(value) is int for value in rest):
+        return found
+    return [int(value) if isinstance(value, str) else value for value in found]
 
 
 def _classes_from(found: list[Any], where: str) -> list[str | int]:
@@ -187,17 +200,12 @@ def _refuse_missing(
     missing: list[int],
     ids: NDArray[Any],
     where: str,
-    classes: Sequence[str | int],
 ) -> None:
     rows = np.flatnonzero(np.isin(codes, [-1, *missing]))
     if len(rows):
-        # In a column of numbers such a word is a number that is not there.
-        words = ("None", "NA", "nan", "null")
-        odd = next((known for known in classes if str(known) in words), None)
-        hint = "" if odd is None else f"; beside numbers, {odd} in a text file is a missing one"
         raise DataError(
             f"{where}: {named_row(int(rows[0]), ids)}: the label is missing"
-            f" ({such_rows(len(rows))}); expected one in every row{hint}"
+            f" ({such_rows(len(rows))}); expected one in every row"
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,8 @@ from dataaudit.likeness.descriptors import (
 )
 from dataaudit.likeness.images import describe_images
 from dataaudit.likeness.pictures import as_seen, tensor_as_seen
+from dataaudit.likeness.pixel_tables import pixel_grid
+from dataaudit.likeness.repeats import content_columns
 from dataaudit.likeness.small_images import LARGEST_SIDE, are_small, describe_small_images
 from dataaudit.likeness.tables import describe_table
 from dataaudit.likeness.texts import describe_texts, text_key
@@ -35,8 +38,8 @@ FEWEST_WORDS = 4
 class RowSearch:
     """The training rows, described so that copies of them can be searched for.
 
-    `like` holds some training rows with the columns that suspects have too; None unless they are
-    tables.
+    `like` holds training rows with the columns that suspects have too, all of them where columns
+    are pixels, else the first few; None unless they are tables.
     """
 
     rows: Descriptors
@@ -48,24 +51,27 @@ class RowSearch:
     def over(cls, loaded: Loaded) -> RowSearch:
         """Describe the training rows."""
         train = loaded.train
-        if _is_vectors(train):
-            table = _table(train, [])
-        elif train.modality == "table":
-            shared = _shared_features(loaded)
-            table = _table(train, shared)
-            special = train.special_columns()
-            lacking = [c for c in train.take([0]).frame.columns if c not in {*shared, *special}]
-            return cls(describe_table(table), table, tuple(map(str, lacking)))
-        else:
+        columns, lacking = [], []
+        if train.modality == "table":
+            columns = _shared_features(loaded)
+            lacking = [c for c in content_columns(train) if c not in columns]
+        elif not _is_vectors(train):
             return cls(_describe(train), None)
-        return cls(describe_table(table), table)
+        frames = _tables(train, columns)
+        first = next(frames)
+        if pixel_grid(first) is not None:
+            first = pd.concat([first, *frames])
+            frames = iter([])
+        parts = [describe_table(frame, like=first) for frame in (first, *frames)]
+        return cls(concatenated(parts), first, tuple(map(str, lacking)))
 
     def describe(self, samples: Samples) -> Descriptors:
         """Describe other samples in the same way."""
         if self.like is None:
             keys = self.rows.keys if isinstance(self.rows, TextDescriptors) else None
             return _describe(samples, None if keys is None else set(keys.tolist()))
-        return describe_table(_table(samples, list(self.like.columns)), like=self.like)
+        frames = _tables(samples, list(self.like.columns))
+        return concatenated([describe_table(frame, like=self.like) for frame in frames])
 
 
 def _is_vectors(samples: Samples) -> bool:
@@ -75,14 +81,15 @@ def _is_vectors(samples: Samples) -> bool:
     return np.ndim(first) <= 1
 
 
-def _table(samples: Samples, columns: list[str]) -> pd.DataFrame:
-    """Return the named columns; of tensors, one column for each number."""
-    frames = samples.source.frames(ROWS_PER_READ)
-    if samples.modality == "table":
-        # Held-out samples may lack a column; suspects have them all.
-        return pd.concat([frame.reindex(columns=columns) for frame in frames])
-    vectors = [np.atleast_1d(value) for frame in frames for value in frame[samples.content_column]]
-    return pd.DataFrame(np.stack(vectors)).rename(columns=str)
+def _tables(samples: Samples, columns: list[str]) -> Iterator[pd.DataFrame]:
+    """Yield the named columns of all rows; of tensors, one column for each number."""
+    for frame in samples.source.frames(ROWS_PER_READ):
+        if samples.modality == "table":
+            # Held-out samples may lack a column; suspects have them all.
+            yield frame.reindex(columns=columns)
+        else:
+            vectors = [np.atleast_1d(value) for value in frame[samples.content_column]]
+            yield pd.DataFrame(np.stack(vectors)).rename(columns=str)
 
 
 def _shared_features(loaded: Loaded) -> list[str]:
@@ -120,7 +127,7 @@ def _describe(samples: Samples, known: set[bytes] | None = None) -> Descriptors:
         if parts and isinstance(parts[0], SmallImageDescriptors) and not small:
             raise DataError(
                 f"{samples.source.description}: images of at most {LARGEST_SIDE} pixels a side "
-                "stand beside larger ones; leaks among them cannot be looked for"
+                "are mixed with larger ones; leaks among them cannot be looked for"
             )
         if small and (not parts or isinstance(parts[0], SmallImageDescriptors)):
             parts.append(describe_small_images(pictures, keys))

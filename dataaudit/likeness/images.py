@@ -21,6 +21,8 @@ from dataaudit.likeness.search import Compared, compare_each, unit
 SEARCH_SIDE = 8
 CROPPED_SIDE = 27
 IMAGES_PER_STEP = 2048
+COPY_NOISE = 6.0
+"""Standard deviation of the noise on planted copies, in grey levels of 0..255."""
 
 
 def describe_images(
@@ -110,6 +112,20 @@ class ImageRows:
         whole_first = np.stack([own[:, 0], mirror[:, 0]], 1)
         parts = (own[:, 1:], mirror[:, 1:], _shifted(suspects), _shifted(mirrored))
         return np.concatenate([whole_first, *parts], 1)
+
+    def copies(self, rows: IndexArray, generator: np.random.Generator) -> ImageDescriptors:
+        """Return edited copies of some rows: cropped, half of them mirrored, lighter, noisy."""
+        thumbnails = self.rows.thumbnails[rows]
+        spare = THUMBNAIL_SIDE - CROPPED_SIDE
+        edited = np.empty(thumbnails.shape, np.float32)
+        for place, (top, left) in enumerate(generator.integers(0, spare + 1, (len(rows), 2))):
+            part = thumbnails[place, top : top + CROPPED_SIDE, left : left + CROPPED_SIDE]
+            picture = Image.fromarray(part.squeeze()).resize((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+            edited[place] = np.asarray(picture, np.float32).reshape(thumbnails.shape[1:])
+        edited[::2] = edited[::2, :, ::-1]
+        light = generator.uniform(0.8, 1.2, (len(rows), 1, 1, 1))
+        noise = generator.normal(0, COPY_NOISE, edited.shape)
+        return ImageDescriptors(np.rint(edited * light + noise).clip(0, 255).astype(np.uint8))
 
     def compare(
         self, suspects: ImageDescriptors, candidates: IndexArray, exclude: IndexArray | None

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dataaudit.likeness.cells import Cells, Depth, enough
 from dataaudit.likeness.descriptors import (
     Descriptors,
     FloatArray,
@@ -21,6 +22,12 @@ from dataaudit.likeness.small_images import match_small_images
 from dataaudit.likeness.tables import TableRows
 from dataaudit.likeness.texts import TextRows
 
+BLOCK_BYTES = 2**27
+MOST_PICTURE_PAIRS = 10**8
+"""Up to so many pairs of pictures are all looked at; each takes some 10,000 multiplications."""
+FEW_ROWS = 10_000
+"""Among so few rows all are looked at, however many suspects there are."""
+PLANTED_COPIES = 400
 SMALL_IMAGE_FLOOR = 1e-3
 """Differences in similarity of small images below this count for little."""
 
@@ -47,10 +54,15 @@ class Matches:
 
 
 class Matcher:
-    """Finds the rows most alike to suspects; prepared once, for any number of suspects."""
+    """Finds the rows most alike to suspects; prepared once, for any number of suspects.
+
+    `notes` say what a search that does not look at all rows may have lost.
+    """
 
     def __init__(self, rows: Descriptors) -> None:
         self.rows = rows
+        self.notes: list[str] = []
+        self._cells: dict[int, tuple[Cells, Depth]] = {}
         self._prepared = None if isinstance(rows, SmallImageDescriptors) else _prepare(rows)
 
     def match(
@@ -103,9 +115,11 @@ class Matcher:
         suspects: Descriptors,
         count: int = 50,
         exclude: IndexArray | None = None,
-        block_bytes: int = 2**27,
+        block_bytes: int = BLOCK_BYTES,
     ) -> IndexArray:
-        """Find the rows most likely to be alike, by a cheap exact search of bounded memory.
+        """Find the rows most likely to be alike, by a cheap search of bounded memory.
+
+        It looks at all rows, but for more pairs of pictures than `MOST_PICTURE_PAIRS`.
 
         Parameters
         ----------
@@ -125,15 +139,36 @@ class Matcher:
         """
         prepared = self._prepared_for(suspects)
         positions = np.arange(len(suspects))
+
+        def views(part: slice) -> FloatArray:
+            return prepared.views(suspects.take(positions[part]))
+
+        many = len(prepared) > FEW_ROWS and len(suspects) * len(prepared) > MOST_PICTURE_PAIRS
+        if isinstance(prepared, ImageRows) and many:
+            cells, depth = self._cells_of(prepared, count)
+            return cells.nearest(views, len(suspects), count, exclude, depth.cells)
         return nearest(
-            lambda part: prepared.views(suspects.take(positions[part])),
-            len(suspects),
-            prepared.vectors,
-            len(prepared),
-            count,
-            exclude,
-            block_bytes,
+            views, len(suspects), prepared.vectors, len(prepared), count, exclude, block_bytes
         )
+
+    def _cells_of(self, prepared: ImageRows, count: int) -> tuple[Cells, Depth]:
+        """Sort the pictures into cells once, and find how many of these are enough."""
+        if prepared.channels not in self._cells:
+            cells = Cells(prepared.vectors, len(prepared))
+            generator = np.random.default_rng(0)
+            sources = generator.choice(len(prepared), PLANTED_COPIES, replace=False)
+            copies = prepared.copies(sources, generator)
+
+            def views(part: slice) -> FloatArray:
+                return prepared.views(copies.take(np.arange(PLANTED_COPIES)[part]))
+
+            by_all = nearest(
+                views, PLANTED_COPIES, prepared.vectors, len(prepared), count, None, BLOCK_BYTES
+            )
+            depth = enough(cells, views, sources, by_all)
+            self._cells[prepared.channels] = cells, depth
+            self.notes.append(str(depth))
+        return self._cells[prepared.channels]
 
     def compare(
         self, suspects: Descriptors, candidates: IndexArray, exclude: IndexArray | None = None

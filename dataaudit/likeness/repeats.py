@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any
 
@@ -10,9 +10,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from dataaudit.datasets.images import encoded
 from dataaudit.datasets.samples import Samples
+from dataaudit.datasets.words import is_list, text_of
+from dataaudit.likeness.meaning import cells_of
 
-ROWS_PER_READ = 2048
+ROWS_PER_READ = 8192
 MOST_NATURAL = 0.05
 """Share of rows with the values of another one, above which repeated values say little: columns
 such as age and sex are shared by people who differ."""
@@ -28,11 +31,16 @@ def contradicted(train: Samples) -> NDArray[np.bool_]:
     train : Samples
         With one class for each row.
     """
-    keys = np.array(list(_keys(train)), dtype=object)
-    groups, sizes = np.unique(keys, return_inverse=True, return_counts=True)[1:]
-    if train.modality == "table" and (sizes[groups] > 1).mean() > MOST_NATURAL:
-        return np.zeros(len(keys), dtype=bool)
-    return outvoted(groups, train.labels)
+    columns = content_columns(train)
+    frames = train.source.frames(ROWS_PER_READ)
+    hashes = np.concatenate([content_hashes(train, frame[columns]) for frame in frames])
+    groups, sizes = np.unique(hashes, return_inverse=True, return_counts=True)[1:]
+    repeated = sizes[groups] > 1
+    found = np.zeros(len(groups), dtype=bool)
+    if train.modality == "table" and repeated.mean() > MOST_NATURAL:
+        return found
+    found[repeated] = outvoted(groups[repeated], train.labels[repeated])
+    return found
 
 
 def outvoted(groups: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -48,31 +56,58 @@ def outvoted(groups: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[np
     counts = votes.groupby(["group", "label"], sort=False).size()
     # The first label of a tie was given first; which of the two is wrong cannot be told.
     best = dict(counts.groupby(level="group", sort=False).idxmax().to_list())
-    return np.array([best[group] != label for group, label in zip(groups, labels, strict=True)])
+    return votes["group"].map(best).to_numpy() != labels
 
 
-def _keys(samples: Samples) -> Iterator[bytes]:
-    """Yield 16 bytes for each row that two rows share only if their content is the same."""
+def content_columns(samples: Samples) -> list[Any]:
+    """Return the columns that hold what a row is: neither label, nor id, nor group."""
+    if samples.content_column is not None:
+        return [samples.content_column]
     special = samples.special_columns()
-    for batch in samples.batches(ROWS_PER_READ):
-        names = [samples.content_column] if samples.content_column else batch.frame.columns
-        columns = [batch.frame[name] for name in names if name not in special]
-        for values in zip(*columns, strict=True):
-            digest = blake2b(digest_size=16)
-            for value in map(_as_bytes, values):
-                digest.update(len(value).to_bytes(8, "little") + value)
-            yield digest.digest()
+    return [name for name in samples.take([0]).frame.columns if name not in special]
 
 
-def _as_bytes(value: Any) -> bytes:
-    if isinstance(value, bytes):
-        return value
-    if isinstance(value, dict):
-        return _as_bytes(value.get("bytes") or repr(value))
-    if isinstance(value, np.ndarray):
-        return repr(value.shape).encode() + np.ascontiguousarray(value).tobytes()
-    if isinstance(value, (int, float, np.number)):
-        return repr(float(value)).encode()
-    if hasattr(value, "tobytes"):
-        return bytes(value.tobytes())
-    return " ".join(str(value).split()).casefold().encode("utf-8", "surrogatepass")
+def content_hashes(samples: Samples, frame: pd.DataFrame) -> NDArray[np.uint64]:
+    """Return 64 bits for each row that two rows share only if their content is the same.
+
+    Letters of either case, repeated blanks, and 3 and 3.0 are the same.
+
+    Parameters
+    ----------
+    samples : Samples
+        Where the rows are from.
+    frame : pandas.DataFrame
+        Rows of it with the columns to compare, from `content_columns`.
+
+    Raises
+    ------
+    DataError
+        A picture cannot be read.
+    """
+    parts = {place: _values(samples, frame.iloc[:, place]) for place in range(frame.shape[1])}
+    return np.asarray(pd.util.hash_pandas_object(pd.DataFrame(parts), index=False), np.uint64)
+
+
+def _values(samples: Samples, column: pd.Series) -> NDArray[Any]:
+    """Return a column as numbers: float64, or of anything else a hash."""
+    if pd.api.types.is_numeric_dtype(column.dtype):
+        # Adding zero turns -0.0 into 0.0.
+        return column.to_numpy(np.float64, na_value=np.nan) + 0.0
+    if samples.modality in ("image", "tensor"):
+        return _digests([_content(samples, value) for value in column])
+    cells = cells_of(column.map(lambda value: text_of(value) if is_list(value) else value))
+    return pd.util.hash_array(cells)
+
+
+def _content(samples: Samples, value: Any) -> bytes:
+    if samples.modality == "image":
+        return encoded(value, where=samples.source.description, folder=samples.folder)
+    array = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
+    if array.dtype == object:
+        return repr(value).encode("utf-8", "surrogatepass")
+    return str(array.shape).encode() + array.tobytes()
+
+
+def _digests(contents: Sequence[bytes]) -> NDArray[np.uint64]:
+    found = [blake2b(content, digest_size=8).digest() for content in contents]
+    return np.frombuffer(b"".join(found), np.uint64)

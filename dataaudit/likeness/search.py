@@ -113,7 +113,7 @@ def nearest(
     for part in _row_blocks(rows, kept):
         own_vectors = vectors(part)
         for here in blocks:
-            value = _largest_products(views_of(here), own_vectors)
+            value = largest_products(views_of(here), own_vectors)
             if exclude is not None:
                 own = exclude[here] - part.start
                 inside = np.flatnonzero((own >= 0) & (own < len(own_vectors)))
@@ -147,7 +147,7 @@ def _kept_views(
     return lambda block: kept[block.start]
 
 
-def _largest_products(views: FloatArray, vectors: FloatArray) -> FloatArray:
+def largest_products(views: FloatArray, vectors: FloatArray) -> FloatArray:
     """Return `[suspects, rows]`: the largest inner product over views and versions."""
     value = views[:, 0] @ vectors[:, 0].T
     for view in range(views.shape[1]):

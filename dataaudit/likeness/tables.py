@@ -39,6 +39,8 @@ class CopyModel:
 PLAIN_COPY = CopyModel(same=0.95, rounded=0.01, changed=0.03, changed_category=0.03)
 ROUNDED_COPY = CopyModel(same=0.50, rounded=0.49, changed=0.005, changed_category=0.005)
 SUSPECTS_PER_STEP = 256
+ITEMS_PER_SKETCH = 8192
+"""Each takes some kilobytes until it is sketched."""
 NEARNESS = 0.2
 """A changed number is likelier near than far: density NEARNESS * share ** (NEARNESS - 1)."""
 GRAINS = np.array([m * 10.0**e for e in range(-4, 7) for m in (1, 2, 5)])
@@ -93,7 +95,10 @@ class TableRows:
 
     def views(self, suspects: TableDescriptors) -> FloatArray:
         """Return unit vectors of suspects to search with, `[suspects, 1, width]`."""
-        return sketch(self.scheme.tokens(suspects), self.projection)
+        places = np.arange(len(suspects))
+        steps = range(0, max(len(suspects), 1), ITEMS_PER_SKETCH)
+        parts = [suspects.take(places[i : i + ITEMS_PER_SKETCH]) for i in steps]
+        return np.concatenate([sketch(self.scheme.tokens(p), self.projection) for p in parts])
 
     def compare(
         self, suspects: TableDescriptors, candidates: IndexArray, exclude: IndexArray | None
@@ -266,10 +271,12 @@ class TableScheme:
         above = np.ones(len(values))
         for bins in (8, 64, 512):
             here = np.maximum(1 / bins, share)
+            weight = np.log(above / here) / 2
             for offset in (0.0, 0.5):
-                code = np.floor(place * bins + offset).astype(np.int64).astype(np.uint64)
+                code = np.floor(place * bins + offset).astype(np.int64)
                 name = f"number {column} {bins} {offset}"
-                yield _hashed(code, name), np.log(above / here) / 2
+                # Few different codes, each hashed once.
+                yield _hashed(np.arange(bins + 2).astype(np.uint64), name)[code], weight
             above = here
         code = pd.util.hash_array(values).astype(np.uint64)
         yield _hashed(code, f"number {column}"), np.log(above / share)

@@ -20,6 +20,7 @@ from dataaudit.datasets.memory import INPUT, ArrayPair, Pairs
 from dataaudit.datasets.samples import Batch, Samples
 from dataaudit.errors import ModelError
 from dataaudit.inputs import Loaded
+from dataaudit.models.numerics import EXACT, Numerics
 from dataaudit.models.parameters import moving_parameters
 from dataaudit.models.tail import Tail, find_tail
 from dataaudit.models.trained import Inputs, TrainedModel
@@ -27,7 +28,9 @@ from dataaudit.progress import track
 from dataaudit.scoring.prefetch import prefetched
 
 
-def seen_from_last_layer(loaded: Loaded, folder: Path, batch_size: int) -> Loaded:
+def seen_from_last_layer(
+    loaded: Loaded, folder: Path, batch_size: int, numerics: Numerics = EXACT
+) -> Loaded:
     """Return the audit of the last linear layer on the vectors that enter it.
 
     Parameters
@@ -36,6 +39,8 @@ def seen_from_last_layer(loaded: Loaded, folder: Path, batch_size: int) -> Loade
     folder : Path
         For the vectors, one file for each split; created where it is missing.
     batch_size : int
+    numerics : Numerics
+        Of the one pass over all rows.
 
     Raises
     ------
@@ -50,7 +55,9 @@ def seen_from_last_layer(loaded: Loaded, folder: Path, batch_size: int) -> Loade
     folder.mkdir(parents=True, exist_ok=True)
 
     def seen(samples: Samples | None) -> Samples | None:
-        return None if samples is None else _stored(model, tail, samples, folder, batch_size)
+        if samples is None:
+            return None
+        return _stored(model, tail, samples, folder, batch_size, numerics)
 
     train = seen(loaded.train)
     assert train is not None
@@ -71,7 +78,12 @@ def stacked(frame: pd.DataFrame) -> Tensor:
 
 @torch.inference_mode()
 def _stored(
-    model: TrainedModel, tail: Tail, samples: Samples, folder: Path, batch_size: int
+    model: TrainedModel,
+    tail: Tail,
+    samples: Samples,
+    folder: Path,
+    batch_size: int,
+    numerics: Numerics,
 ) -> Samples:
     def loaded() -> Iterator[tuple[Batch, Inputs]]:
         for batch in samples.batches(batch_size):
@@ -81,7 +93,7 @@ def _stored(
     vectors: np.ndarray | None = None
     total = -(-len(samples) // batch_size)
     for batch, inputs in track(prefetched(loaded()), f"features of {samples.role}", total):
-        features = tail.run(inputs)[0].cpu().numpy()
+        features = tail.run(inputs, numerics)[0].cpu().numpy()
         if features.ndim != 2 or not np.isfinite(features).all():
             raise ModelError(
                 f"mirror.kind: head: {samples.role} ({samples.source.description}), rows from "

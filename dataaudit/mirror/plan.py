@@ -22,6 +22,8 @@ precision on small data (docs/measurements/tasks.md)."""
 MOST_REFERENCES = 400
 FEWEST_REFERENCES = 40
 """With fewer, there are too few planted errors to calibrate on."""
+MOST_OF_EACH = 20
+"""Trusted samples of each class that become references before any others do."""
 TRUSTED_SHARE = 0.2
 """Largest share of a batch for trusted samples that are no references."""
 MOST_EXPOSURES = 12
@@ -162,6 +164,8 @@ def make_plan(loaded: Loaded, config: AuditConfig, effort_name: EffortName = "st
     )
     held_out = 0 if loaded.held_out is None else len(loaded.held_out)
     order = np.random.default_rng(mirror.seed).permutation(held_out)
+    if loaded.held_out is not None and loaded.train.kind.probed:
+        order = _rare_first(order, loaded.held_out.labels)
     references, trusted = np.sort(order[:MOST_REFERENCES]), np.sort(order[MOST_REFERENCES:])
     if held_out < FEWEST_REFERENCES:
         references, trusted = trusted, references
@@ -205,6 +209,19 @@ def make_plan(loaded: Loaded, config: AuditConfig, effort_name: EffortName = "st
         flip,
         reason,
     )
+
+
+def _rare_first(order: Positions, labels: Positions) -> Positions:
+    """Return the order with some samples of each class at its beginning, as far as there are any.
+
+    Else the references would lack rare classes, and nothing could be measured on them.
+    """
+    classes, drawn = np.unique(labels[order], return_inverse=True)
+    wanted = min(MOST_OF_EACH, MOST_REFERENCES // (2 * len(classes)))
+    first = np.zeros(len(order), dtype=bool)
+    for label in range(len(classes)):
+        first[np.flatnonzero(drawn == label)[:wanted]] = True
+    return np.concatenate([order[first], order[~first]])
 
 
 def _may_flip(loaded: Loaded) -> bool:

@@ -8,9 +8,8 @@ for the rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,8 +18,9 @@ from torch import Tensor, nn
 
 from dataaudit.mirror.finite import FiniteSettings, Part, finite_mirror
 from dataaudit.mirror.queries import Pool, endless_batches
-from dataaudit.models.trained import TrainedModel, forward
-from dataaudit.scoring.perturbation import Perturbation
+from dataaudit.models.trained import TrainedModel
+from dataaudit.scoring.passes import Passes
+from dataaudit.scoring.perturbation import UNPERTURBED, Perturbation
 from dataaudit.tasks import AuditTask, Task
 
 PLANTED_SHARE = 0.25
@@ -34,7 +34,7 @@ SAMPLES_PER_FORWARD = 250
 
 
 @dataclass(frozen=True)
-class References:
+class PlantedPool:
     """Trusted samples and the labels that they are learned under.
 
     Attributes
@@ -49,7 +49,7 @@ class References:
     planted: NDArray[np.bool_]
 
 
-def plant(model: TrainedModel, task: AuditTask, trusted: Pool, seed: int) -> References:
+def plant(model: TrainedModel, task: AuditTask, trusted: Pool, seed: int) -> PlantedPool:
     """Give a share of the trusted samples a wrong label, of the kind that the task knows."""
     generator = np.random.default_rng(seed)
     count = round(PLANTED_SHARE * len(trusted))
@@ -58,14 +58,14 @@ def plant(model: TrainedModel, task: AuditTask, trusted: Pool, seed: int) -> Ref
     labels = np.array(trusted.labels)
     predictions = _predictions(model, task, trusted)
     labels[planted] = task.wrong_labels(predictions, trusted.labels, generator)[planted]
-    return References(Pool(trusted.samples, trusted.positions, labels), planted)
+    return PlantedPool(Pool(trusted.samples, trusted.positions, labels), planted)
 
 
 def familiarise(
     model: TrainedModel,
     task: Task,
     rows: Pool,
-    references: References,
+    references: PlantedPool,
     settings: FiniteSettings,
     batch_size: int,
     learning_task: Task | None = None,
@@ -145,26 +145,32 @@ def _batches(
 
 
 def _loss_quantiles(
-    module: Callable[..., Any], model: TrainedModel, task: Task, pool: Pool
+    module: nn.Module, model: TrainedModel, task: Task, pool: Pool
 ) -> NDArray[np.float64]:
     return np.quantile(pool_losses(module, model, task, pool), QUANTILES)
 
 
 def pool_losses(
-    module: Callable[..., Any], model: TrainedModel, task: Task, pool: Pool
+    module: nn.Module,
+    model: TrainedModel,
+    task: Task,
+    pool: Pool,
+    perturbation: Perturbation = UNPERTURBED,
 ) -> NDArray[np.float64]:
     """Return the loss of each sample under the pool's labels, `[n]`, nats.
 
     Parameters
     ----------
-    module : callable
-        The model or a perturbed one, in eval mode.
+    module : torch.nn.Module
+        In eval mode.
     model : TrainedModel
         Preprocesses the samples.
     task, pool
+    perturbation : Perturbation
+        Of the module.
     """
     parts: list[Tensor] = []
-    for part, outputs in _outputs(module, model, pool):
+    for part, outputs in _outputs(module, model, pool, perturbation):
         labels = torch.tensor(pool.labels[part], device=outputs.device)
         parts.append(task.losses(outputs, labels).double().cpu())
     return torch.cat(parts).numpy()
@@ -173,17 +179,19 @@ def pool_losses(
 def _predictions(model: TrainedModel, task: Task, pool: Pool) -> NDArray[np.float64]:
     """Return the trained model's predictions for the samples of a pool, `[n, width]`."""
     parts = [
-        task.predictions(outputs).double() for _, outputs in _outputs(model.module, model, pool)
+        task.predictions(outputs).double()
+        for _, outputs in _outputs(model.module, model, pool, UNPERTURBED)
     ]
     return torch.cat(parts).cpu().numpy()
 
 
 def _outputs(
-    module: Callable[..., Any], model: TrainedModel, pool: Pool
+    module: nn.Module, model: TrainedModel, pool: Pool, perturbation: Perturbation
 ) -> Iterator[tuple[slice, Tensor]]:
     """Yield which samples of a pool come next, and a module's outputs for them."""
+    passes = Passes(module)
     for start in range(0, len(pool), SAMPLES_PER_FORWARD):
         part = slice(start, start + SAMPLES_PER_FORWARD)
         batch = pool.samples.take(pool.positions[part])
-        with torch.inference_mode():
-            yield part, forward(module, model.inputs(batch, pool.samples))
+        for outputs in passes.outputs(model.inputs(batch, pool.samples), [perturbation]):
+            yield part, outputs

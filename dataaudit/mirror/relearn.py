@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
 from sklearn.metrics import roc_auc_score
 
+from dataaudit.datasets.frames import spread
 from dataaudit.inputs import Loaded
 from dataaudit.mirror.augmentation import augmented
 from dataaudit.mirror.finite import Part, finite_mirror
 from dataaudit.mirror.plan import Attempt, Plan
 from dataaudit.mirror.queries import Pool, endless_batches
-from dataaudit.mirror.references import References, familiarise, plant, pool_losses
+from dataaudit.mirror.references import PlantedPool, familiarise, plant, pool_losses
 from dataaudit.mirror.shrink import shrunk
 from dataaudit.scoring.perturbation import UNPERTURBED, Perturbation
 
@@ -40,7 +40,7 @@ class Mirror:
     relearned : sequence of Perturbation
         The models that learned again, each from other fresh weights and in another order; what
         they say is averaged. None where probes alone are asked.
-    references : References or None
+    references : PlantedPool or None
         None where there were too few held-out samples.
     attempt : Attempt
         The one that was taken.
@@ -50,7 +50,7 @@ class Mirror:
 
     familiar: Perturbation
     relearned: Sequence[Perturbation]
-    references: References | None
+    references: PlantedPool | None
     attempt: Attempt
     flip: bool
 
@@ -101,7 +101,7 @@ def _learned_again(
     plan: Plan,
     attempt: Attempt,
     rows: Pool,
-    references: References | None,
+    references: PlantedPool | None,
     familiar: Perturbation,
     repeat: int,
 ) -> Perturbation:
@@ -116,7 +116,7 @@ def _learned_again(
 
 
 def _steps(
-    loaded: Loaded, plan: Plan, rows: Pool, references: References | None, seed: int
+    loaded: Loaded, plan: Plan, rows: Pool, references: PlantedPool | None, seed: int
 ) -> Iterator[list[Part]]:
     """Yield what each step learns."""
     pools = [rows] if references is None else [rows, references.pool]
@@ -131,14 +131,13 @@ def _steps(
 
 
 def _quality(
-    loaded: Loaded, relearned: Perturbation, references: References | None
+    loaded: Loaded, relearned: Perturbation, references: PlantedPool | None
 ) -> tuple[float, float]:
     """Return how well the model works, and from which value on that is enough."""
-    module = relearned.apply(loaded.model.module)
+    model, task = loaded.model, loaded.task
     if references is not None:
-        losses = pool_losses(module, loaded.model, loaded.task, references.pool)
+        losses = pool_losses(model.module, model, task, references.pool, relearned)
         return float(roc_auc_score(references.planted, losses)), WORKS
-    positions = np.linspace(0, len(loaded.train) - 1, ROWS_CHECKED).astype(np.int64)
-    rows = Pool.of(loaded.train, np.unique(positions))
-    loss = float(pool_losses(module, loaded.model, loaded.task, rows).mean())
-    return -loss, -USELESS * loaded.task.guessing_loss(loaded.train.labels)
+    rows = Pool.of(loaded.train, spread(len(loaded.train), ROWS_CHECKED))
+    loss = float(pool_losses(model.module, model, task, rows, relearned).mean())
+    return -loss, -USELESS * task.guessing_loss(loaded.train.labels)

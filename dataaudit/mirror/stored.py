@@ -8,7 +8,7 @@ from safetensors.torch import load, save
 from dataaudit.datasets.samples import Samples
 from dataaudit.mirror.plan import Attempt
 from dataaudit.mirror.queries import Pool
-from dataaudit.mirror.references import References
+from dataaudit.mirror.references import PlantedPool
 from dataaudit.mirror.relearn import Mirror
 from dataaudit.scoring.perturbation import Perturbation
 
@@ -68,7 +68,7 @@ def from_bytes(content: bytes, held_out: Samples | None, device: torch.device) -
             tensors["references.positions"].numpy(),
             tensors["references.labels"].numpy(),
         )
-        references = References(pool, tensors["references.planted"].numpy())
+        references = PlantedPool(pool, tensors["references.planted"].numpy())
     keep, learning_rate = tensors["attempt"].tolist()
     return Mirror(
         perturbation("familiar"),

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from dataaudit.datasets.samples import Samples
 from dataaudit.models.parameters import moving_parameters
-from dataaudit.models.trained import Inputs, TrainedModel, forward
+from dataaudit.models.trained import Inputs, TrainedModel, forward, map_tensors
 from dataaudit.progress import track
-from dataaudit.scoring.perturbation import UNPERTURBED, Perturbation
+from dataaudit.scoring.passes import ITSELF, Passes
+from dataaudit.scoring.perturbation import Perturbation
 from dataaudit.tasks import Task
 
 LEARNING_RATE = 1e-4
@@ -51,7 +52,7 @@ def each_unlearned(
         for line in range(len(batch)):
             one = slice(line, line + 1)
             with torch.enable_grad():
-                outputs = forward(model.module, _part(inputs, one))
+                outputs = forward(model.module, _rows_of(inputs, one))
                 loss = task.losses(outputs, labels[one]).sum()
                 gradients = torch.autograd.grad(loss, list(moving.values()), allow_unused=True)
             yield Perturbation(
@@ -98,14 +99,15 @@ def reactions(
     background = np.full((*candidates.shape, len(backgrounds)), np.nan)
     # How a row reacts to clean queries is looked at once, however many queries it matches.
     known: dict[int, FloatArray] = {}
+    passes = Passes(model.module)
     starts = range(0, len(positions), QUERIES_PER_READ)
     for start in track(starts, f"unlearning {queries.role}", len(starts)):
         part = slice(start, start + QUERIES_PER_READ)
         matched = np.unique(candidates[part][candidates[part] >= 0])
         if len(matched) == 0:
             continue
-        read = _Read.of(model, task, rows, matched)
-        base = read.losses(slice(None), [UNPERTURBED])
+        read = _Read.of(model, task, rows, matched, passes)
+        base = read.losses(slice(None), ITSELF)
         new = np.array([row not in known for row in matched.tolist()])
         if new.any():
             lines = np.flatnonzero(new)
@@ -125,39 +127,29 @@ def reactions(
 class _Read:
     """Some rows, read and turned into inputs once."""
 
-    model: TrainedModel
+    passes: Passes
     task: Task
     inputs: Inputs
     labels: torch.Tensor
 
     @classmethod
-    def of(cls, model: TrainedModel, task: Task, rows: Samples, positions: IndexArray) -> _Read:
+    def of(
+        cls, model: TrainedModel, task: Task, rows: Samples, positions: IndexArray, passes: Passes
+    ) -> _Read:
         """Read the rows at `positions`."""
         batch = rows.take(positions)
         labels = torch.as_tensor(batch.labels, device=model.device)
-        return cls(model, task, model.inputs(batch, rows), labels)
+        return cls(passes, task, model.inputs(batch, rows), labels)
 
     def losses(
         self, lines: IndexArray | slice, perturbations: Sequence[Perturbation]
     ) -> FloatArray:
         """Return the loss of rows under each perturbed model, `[lines, perturbations]`, nats."""
         chosen = lines if isinstance(lines, slice) else torch.as_tensor(lines)
-        inputs, labels = _part(self.inputs, chosen), self.labels[chosen]
-        columns = []
-        with torch.inference_mode():
-            for perturbation in perturbations:
-                outputs = forward(perturbation.apply(self.model.module), inputs)
-                # Double, because the change is a small difference of two losses.
-                columns.append(self.task.losses(outputs.double(), labels).cpu().numpy())
-        if not columns:
-            return np.empty((len(labels), 0))
-        return np.stack(columns, axis=1)
+        inputs, labels = _rows_of(self.inputs, chosen), self.labels[chosen]
+        return self.passes.losses(self.task, inputs, labels, perturbations).cpu().numpy()
 
 
-def _part(inputs: Inputs, chosen: slice | torch.Tensor) -> Inputs:
+def _rows_of(inputs: Inputs, chosen: slice | torch.Tensor) -> Inputs:
     """Return some rows of a batch of inputs."""
-    if isinstance(inputs, torch.Tensor):
-        return inputs[chosen]
-    if isinstance(inputs, dict):
-        return {name: tensor[chosen] for name, tensor in inputs.items()}
-    return tuple(tensor[chosen] for tensor in inputs)
+    return map_tensors(lambda tensor: tensor[chosen], inputs)

@@ -29,21 +29,17 @@ Ask = Callable[[pd.DataFrame], NDArray[Any]]
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
-class Surrogate(nn.Module):
-    """A standardising input and one hidden layer."""
+class Standardized(nn.Module):
+    """Layers behind inputs of mean 0 and deviation 1."""
 
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, mean: Tensor, scale: Tensor, outputs: int) -> None:
+    def __init__(self, mean: Tensor, scale: Tensor, layers: nn.Sequential) -> None:
         super().__init__()
         self.register_buffer("mean", mean)
         self.register_buffer("scale", scale)
-        self.layers = nn.Sequential(
-            nn.Linear(len(mean), SURROGATE_WIDTH),
-            nn.ReLU(),
-            nn.Linear(SURROGATE_WIDTH, outputs),
-        )
+        self.layers = layers
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the outputs, `[rows, outputs]`."""
@@ -75,11 +71,15 @@ def distil(
     prepared, targets = _distillation_set(prepare, ask, train, seed)
     encoding = TableEncoding.fit(prepared)
     inputs = torch.tensor(encoding(prepared)).float()
-    mean, scale = inputs.mean(dim=0), inputs.std(dim=0, correction=0)
-    scale[scale < 1e-12] = 1.0
+    mean, scale = mean_and_scale(inputs)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        module = Surrogate(mean, scale, targets.shape[1])
+        layers = nn.Sequential(
+            nn.Linear(len(mean), SURROGATE_WIDTH),
+            nn.ReLU(),
+            nn.Linear(SURROGATE_WIDTH, targets.shape[1]),
+        )
+        module = Standardized(mean, scale, layers)
         optimizer = torch.optim.Adam(module.parameters(), lr=3e-3)
         for _ in track(range(_SURROGATE_STEPS), "fitting a network to the estimator"):
             chosen = torch.randint(len(inputs), (_ROWS_PER_STEP,))
@@ -88,6 +88,13 @@ def distil(
             value.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
     return module.eval(), encoding
+
+
+def mean_and_scale(inputs: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and deviation of each column, 1 where it does not vary."""
+    scale = inputs.std(dim=0, correction=0)
+    scale[scale < 1e-12] = 1.0
+    return inputs.mean(dim=0), scale
 
 
 def rows_to_learn_from(train: Samples, seed: int) -> Iterator[pd.DataFrame]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -42,31 +42,6 @@ class Estimator:
         """Return the probabilities of all samples, `[n, C]`, in the order of its classes."""
         parts = [self.predictions(batch.frame) for batch in samples.batches(_ROWS_PER_READ)]
         return np.concatenate(parts)
-
-    def fitted_anew(
-        self, splits: Iterable[tuple[Samples, NDArray[np.int64]]], seed: int
-    ) -> Estimator:
-        """Return the same kind of estimator, fitted from scratch.
-
-        All rows are held in memory at once, as they were when the user fitted it.
-
-        Parameters
-        ----------
-        splits : iterable of (Samples, int64 labels `[n]`)
-            What it learns, and under which class indices.
-        seed : int
-            Of its random steps, where the user left them open.
-
-        Raises
-        ------
-        Exception
-            Whatever the estimator raises where it cannot be fitted anew.
-        """
-        inputs, labels = [], []
-        for samples, indices in splits:
-            inputs.append(self.inputs(samples))
-            labels.append(indices)
-        return self.fitted_to(joined(inputs), np.concatenate(labels), seed)
 
     def inputs(self, samples: Samples) -> Any:
         """Return what the estimator takes of all samples, held in memory at once."""

@@ -6,7 +6,6 @@ chance but a pre-trained model, and what that knew about the rows owes nothing t
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,13 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from dataaudit.errors import ModelError
-from dataaudit.models.loading import read_state
-from dataaudit.models.parameters import moving_parameters
+from dataaudit.models.loading import read_state, some
+from dataaudit.models.parameters import moving_parameters, sha256_of
 
 SMALLEST_SHARE = 0.1
 """Of the model's weights that the initial ones must fit: less is another model's file."""
 _DEEPEST_PREFIX = 3
-_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -47,17 +45,12 @@ class Initial:
 
     def sha256(self) -> str:
         """Hash names, shapes, types and values, hex."""
-        digest = hashlib.sha256()
-        for name, value in sorted(self.tensors.items()):
-            plain = value.detach().cpu().contiguous()
-            digest.update(f"{name} {tuple(plain.shape)} {plain.dtype}\n".encode())
-            digest.update(plain.reshape(-1).view(torch.uint8).numpy().tobytes())
-        return digest.hexdigest()
+        return sha256_of(self.tensors)
 
     @property
     def description(self) -> str:
         """For the report."""
-        return f"known, but for {_some(self.fresh)}" if self.fresh else "known"
+        return f"known, but for {some(self.fresh)}" if self.fresh else "known"
 
 
 def initial_of(module: nn.Module, given: Any, apart: nn.Module | None = None) -> Initial | None:
@@ -153,8 +146,8 @@ def _matched(
     if most < SMALLEST_SHARE * total:
         raise ModelError(
             f"{where}: fits {most / total:.0%} of the model's weights by name and shape; expected "
-            f"the model that training started from; the file has {_some(list(state))}, the model "
-            f"{_some(list(plain))}"
+            f"the model that training started from; the file has {some(list(state))}, the model "
+            f"{some(list(plain))}"
         )
     canonical = {id(value): name for name, value in _unique(module).items()}
     found = {}
@@ -234,8 +227,3 @@ def _refuse_trained(module: nn.Module, initial: Initial, where: str) -> None:
         raise ModelError(
             f"{where}: holds the trained weights themselves; expected those from before training"
         )
-
-
-def _some(names: Any) -> str:
-    shown = ", ".join(list(names)[:_SHOWN])
-    return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"

@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from dataaudit.config import ImagesConfig
+from dataaudit.datasets.images import ENDINGS
 from dataaudit.datasets.samples import Samples
-from dataaudit.errors import ConfigError
+from dataaudit.errors import ConfigError, DataError
 from dataaudit.models.image_inputs import ImageInputs
 from dataaudit.models.trained import Preprocess
 
@@ -25,6 +26,8 @@ def default_preprocess(
     ------
     ConfigError
         The rows are text, or a table without number columns.
+    DataError
+        The texts name images that are not there.
     """
     column = train.content_column
     if train.modality == "image":
@@ -32,6 +35,12 @@ def default_preprocess(
     if train.modality == "tensor":
         return lambda frame: torch.utils.data.default_collate(list(frame[column]))
     if train.modality == "text":
+        first = train.take([0]).frame[column].iloc[0]
+        if isinstance(first, str) and first.lower().endswith(ENDINGS):
+            raise DataError(
+                f"{train.source.description}: row 0: there is no image {first!r} inside "
+                f"{train.folder}; expected paths relative to that folder in column {column!r}"
+            )
         raise ConfigError(
             "preprocess: needed for text, for example my_model:preprocess, a function from "
             "a data frame to the model's input tensors"

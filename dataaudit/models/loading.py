@@ -10,7 +10,7 @@ import struct
 import sys
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +132,7 @@ def load_weights(module: nn.Module, path: Path) -> None:
     missing = _missing_names(expected, state)
     unexpected = [name for name in state if name not in expected]
     problems = [
-        f"{title}: {_some(names)}"
+        f"{title}: {some(names)}"
         for title, names in (
             ("missing in the file", missing),
             ("not in the model", unexpected),
@@ -197,7 +197,7 @@ def read_state(
     first = next(iter(states))
     if len(states) > 1 and first not in _USUAL_KEYS:
         raise ModelError(
-            f"{path}: holds several state dicts, under {_some(list(states))}, and which one is "
+            f"{path}: holds several state dicts, under {some(list(states))}, and which one is "
             "meant cannot be told; save the model's own, torch.save(model.state_dict(), ...)"
         )
     return states[first]
@@ -227,7 +227,7 @@ def _names_in_common(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]
 def _described(content: Any) -> str:
     if not isinstance(content, Mapping):
         return f"a {type(content).__name__}"
-    return f"the keys {_some([str(key) for key in content])}" if content else "an empty mapping"
+    return f"the keys {some([str(key) for key in content])}" if content else "an empty mapping"
 
 
 def _has_shape(value: Tensor, expected: Tensor) -> bool:
@@ -336,6 +336,7 @@ def _missing_names(expected: Mapping[str, Tensor], state: Mapping[str, Tensor]) 
     ]
 
 
-def _some(names: list[str]) -> str:
+def some(names: Sequence[str]) -> str:
+    """Return names in words, the first five of many."""
     shown = ", ".join(names[:5])
     return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Literal
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from dataaudit.errors import ConfigError
 
@@ -51,6 +53,16 @@ def moving_parameters(module: nn.Module, choice: Parameters) -> dict[str, nn.Par
             f"move; of those, there are {len(names)}, the last: {shown}"
         )
     return chosen
+
+
+def sha256_of(tensors: Mapping[str, Tensor]) -> str:
+    """Hash names, shapes, types and values, hex."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        values = tensor.detach().cpu().contiguous()
+        digest.update(f"{name} {tuple(values.shape)} {values.dtype}\n".encode())
+        digest.update(values.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def last_linear(module: nn.Module) -> tuple[str, nn.Module] | None:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dataaudit.datasets.samples import Samples
+from dataaudit.datasets.sources import ColumnSource
 from dataaudit.errors import DataError, ModelError
 from dataaudit.models.distillation import SURROGATE_WIDTH, as_probabilities, distil, probabilities
 from dataaudit.models.estimator import Estimator
@@ -177,6 +178,10 @@ def column_selection(estimator: Any, train: Samples) -> Preprocess:
         # Fitted on a plain array: scikit-learn warns when it is given column names later.
         return lambda frame: frame[names].to_numpy()
     wanted = list(known)
+    source = train.source
+    stored = source.categories() if isinstance(source, ColumnSource) else {}
+    # Estimators that take categories want them as they were fitted, not as text.
+    kinds = {name: pd.CategoricalDtype(stored[name]) for name in wanted if name in stored}
 
     def select(frame: pd.DataFrame) -> pd.DataFrame:
         missing = [name for name in wanted if name not in frame.columns]
@@ -185,7 +190,7 @@ def column_selection(estimator: Any, train: Samples) -> Preprocess:
                 f"the estimator was fitted on columns that the data lacks: {', '.join(missing)}; "
                 f"found {', '.join(map(str, frame.columns))}"
             )
-        return frame[wanted]
+        return frame[wanted].astype(kinds)
 
     return select
 

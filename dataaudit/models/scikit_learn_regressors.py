@@ -17,7 +17,14 @@ from torch import Tensor, nn
 
 from dataaudit.datasets.samples import Samples
 from dataaudit.errors import ModelError
-from dataaudit.models.distillation import SURROGATE_WIDTH, asked, distil, rows_to_learn_from
+from dataaudit.models.distillation import (
+    SURROGATE_WIDTH,
+    Standardized,
+    asked,
+    distil,
+    mean_and_scale,
+    rows_to_learn_from,
+)
 from dataaudit.models.estimator import Estimator
 from dataaudit.models.scikit_learn import (
     column_selection,
@@ -62,9 +69,7 @@ def trained_regressor(
             return torch.tensor(np.asarray(prepare(frame), dtype=np.float64))
 
         inputs = torch.cat([transform(frame) for frame in rows_to_learn_from(train, seed)])
-        scale = inputs.std(dim=0, correction=0)
-        scale[scale < 1e-12] = 1.0
-        module = _Standardizing(inputs.mean(dim=0), scale, layers).eval()
+        module = _on_standardized_inputs(*mean_and_scale(inputs), layers)
         return TrainedModel(module, transform, f"scikit-learn {name}, as an exact torch module")
     center, spread = _center_and_spread(train)
 
@@ -86,26 +91,14 @@ def trained_regressor(
     )
 
 
-class _Standardizing(nn.Module):
-    """Layers behind standardized inputs, rewritten so that the outputs stay what they were."""
-
-    mean: Tensor
-    scale: Tensor
-
-    def __init__(self, mean: Tensor, scale: Tensor, layers: nn.Sequential) -> None:
-        super().__init__()
-        self.register_buffer("mean", mean)
-        self.register_buffer("scale", scale)
-        self.layers = layers
-        first = layers[0]
-        assert isinstance(first, nn.Linear)
-        with torch.no_grad():
-            first.bias.add_(first.weight @ mean)
-            first.weight.mul_(scale)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        result: Tensor = self.layers((inputs - self.mean) / self.scale)
-        return result
+def _on_standardized_inputs(mean: Tensor, scale: Tensor, layers: nn.Sequential) -> nn.Module:
+    """Rewrite layers, in place, so that outputs stay what they were behind standardized inputs."""
+    first = layers[0]
+    assert isinstance(first, nn.Linear)
+    with torch.no_grad():
+        first.bias.add_(first.weight @ mean)
+        first.weight.mul_(scale)
+    return Standardized(mean, scale, layers).eval()
 
 
 def _layers(final: Any) -> nn.Sequential | None:

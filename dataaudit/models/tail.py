@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from dataaudit.errors import ModelError
+from dataaudit.models.numerics import EXACT, Numerics
 from dataaudit.models.parameters import last_linear
 from dataaudit.models.trained import Inputs, forward
 
@@ -36,7 +37,7 @@ class Tail:
     layers: nn.Module
     name: str
 
-    def run(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
+    def run(self, inputs: Inputs, numerics: Numerics = EXACT) -> tuple[Tensor, Tensor]:
         """Run the whole model; return the tail's inputs (features), and the outputs.
 
         Raises
@@ -44,14 +45,17 @@ class Tail:
         ModelError
             The last layers were not called exactly once with one tensor.
         """
-        with _caught_inputs(self.layers) as caught:
+        device = next(self.module.parameters()).device
+        with _caught_inputs(self.layers) as caught, numerics.autocast(device):
             outputs = forward(self.module, inputs)
         if len(caught) != 1 or len(caught[0]) != 1 or not isinstance(caught[0][0], Tensor):
             raise ModelError(
                 f"mirror.kind: head: {self.name} was called {len(caught)} times in one forward "
                 "pass; expected once, with one tensor; use finite"
             )
-        return caught[0][0], outputs
+        features = caught[0][0]
+        # Outside of autocast the layers take what their own weights are.
+        return features.float() if numerics.precision == "bfloat16" else features, outputs
 
 
 @contextmanager

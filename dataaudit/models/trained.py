@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
@@ -16,6 +15,7 @@ from dataaudit.datasets.samples import Batch, Samples
 from dataaudit.errors import DataError, ModelError
 from dataaudit.models.estimator import Estimator
 from dataaudit.models.initial import Initial
+from dataaudit.models.parameters import sha256_of
 from dataaudit.progress import LEARNING, count_rows
 
 Inputs: TypeAlias = Tensor | tuple[Tensor, ...] | dict[str, Tensor]
@@ -65,12 +65,7 @@ class TrainedModel:
         """Hash names, shapes, types and values of all parameters and buffers, hex."""
         if self.original_sha256:
             return self.original_sha256
-        digest = hashlib.sha256()
-        for name, tensor in sorted(self.module.state_dict().items()):
-            values = tensor.detach().cpu().contiguous()
-            digest.update(f"{name} {tuple(values.shape)} {values.dtype}\n".encode())
-            digest.update(values.reshape(-1).view(torch.uint8).numpy().tobytes())
-        return digest.hexdigest()
+        return sha256_of(self.module.state_dict())
 
     def inputs(self, batch: Batch, samples: Samples) -> Inputs:
         """Turn a batch into the module's inputs, on its device, checked.

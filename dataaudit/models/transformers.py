@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
+from dataaudit.datasets.frames import spread
 from dataaudit.datasets.samples import Samples
 from dataaudit.errors import ConfigError, ModelError
 from dataaudit.models.text_inputs import TextInputs, padding_that_changes_nothing
@@ -196,7 +196,7 @@ def _config_of(folder: Path) -> dict[str, Any]:
     try:
         content = json.loads((folder / "config.json").read_bytes())
     except (OSError, ValueError):
-        # Said better where the folder is read in earnest.
+        # The loader says what is wrong with the folder.
         content = None
     return content if isinstance(content, dict) else {}
 
@@ -224,9 +224,7 @@ def _only_text(train: Samples) -> list[str]:
 
 
 def _about_cut_texts(inputs: TextInputs, train: Samples) -> str:
-    positions = np.unique(
-        np.linspace(0, len(train) - 1, min(len(train), _ROWS_MEASURED)).astype(np.int64)
-    )
+    positions = spread(len(train), _ROWS_MEASURED)
     lengths = inputs.lengths(train.take(positions).frame)
     cut = int((lengths > inputs.max_length).sum())
     if not cut:

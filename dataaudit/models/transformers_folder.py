@@ -16,6 +16,7 @@ from transformers.utils import logging
 
 from dataaudit.errors import ModelError
 
+LOCAL: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 ATTENTIONS = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
 """The names that transformers has for attention of its own."""
 
@@ -43,14 +44,9 @@ def load_folder(folder: Path, kind: str, where: str, also: tuple[str, ...] = ())
         It is of another kind, is quantised, lacks trained weights or a tokenizer, is damaged, or
         needs code of its own or weights that are pickled.
     """
-    local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     _refuse_fetched_code(folder, where)
-    try:
-        with _offline():
-            config = AutoConfig.from_pretrained(folder, **local)
-    except Exception as error:
-        # A folder from strangers fails in as many ways as there are models.
-        raise _unreadable(error, where) from error
+    with _loading(where):
+        config = AutoConfig.from_pretrained(folder, **LOCAL)
     found = [str(name) for name in config.architectures or ["a model without a head"]]
     if not any(name.endswith((kind, *also)) for name in found):
         raise ModelError(
@@ -61,19 +57,16 @@ def load_folder(folder: Path, kind: str, where: str, also: tuple[str, ...] = ())
             f"{where}: the model is quantised: its weights cannot take small steps, so nothing "
             "can be mirrored; audit with the model as it was before it was quantised"
         )
-    try:
-        with _quiet(), _offline():
-            tokenizer = AutoTokenizer.from_pretrained(folder, **local)
-            model, loading = getattr(transformers, f"AutoModel{kind}").from_pretrained(
-                folder,
-                config=config,
-                use_safetensors=True,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,
-                **local,
-            )
-    except Exception as error:
-        raise _unreadable(error, where) from error
+    with _loading(where):
+        tokenizer = AutoTokenizer.from_pretrained(folder, **LOCAL)
+        model, loading = getattr(transformers, f"AutoModel{kind}").from_pretrained(
+            folder,
+            config=config,
+            use_safetensors=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            **LOCAL,
+        )
     _refuse_random_weights(loading, where)
     return model.eval(), tokenizer
 
@@ -88,17 +81,12 @@ def load_weights_of(folder: Path, where: str) -> dict[str, Tensor]:
     ModelError
         It is damaged, or needs code of its own or weights that are pickled.
     """
-    local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     _refuse_fetched_code(folder, where)
-    try:
-        with _offline():
-            config = AutoConfig.from_pretrained(folder, **local)
+    with _loading(where):
+        config = AutoConfig.from_pretrained(folder, **LOCAL)
         (name,) = config.architectures or ["AutoModel"]
-        with _quiet(), _offline():
-            kind = getattr(transformers, name)
-            model = kind.from_pretrained(folder, config=config, use_safetensors=True, **local)
-    except Exception as error:
-        raise _unreadable(error, where) from error
+        kind = getattr(transformers, name)
+        model = kind.from_pretrained(folder, config=config, use_safetensors=True, **LOCAL)
     return dict(model.state_dict())
 
 
@@ -125,14 +113,28 @@ def _refuse_fetched_code(folder: Path, where: str) -> None:
 
 
 @contextlib.contextmanager
-def _offline() -> Iterator[None]:
-    """Let nothing be fetched while a folder is loaded, whatever its files ask for."""
+def _loading(where: str) -> Iterator[None]:
+    """Let nothing be fetched, keep bars off the terminal, and say in one message what is wrong.
+
+    Whatever the folder's files ask for; what is wrong with them is raised.
+    """
     before = constants.HF_HUB_OFFLINE
+    bars, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
     constants.HF_HUB_OFFLINE = True
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
     try:
         yield
+    except Exception as error:
+        # A folder from strangers fails in as many ways as there are models.
+        text = " ".join(str(error).split())[:400]
+        message = f"{where}: cannot be loaded: {type(error).__name__}: {text}"
+        raise ModelError(message) from error
     finally:
         constants.HF_HUB_OFFLINE = before
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
 
 
 def _refuse_random_weights(loading: dict[str, Any], where: str) -> None:
@@ -144,22 +146,3 @@ def _refuse_random_weights(loading: dict[str, Any], where: str) -> None:
             "random ones would stand in for them; expected the folder of the trained model, not "
             "of the one that it was made from"
         )
-
-
-def _unreadable(error: Exception, where: str) -> ModelError:
-    text = " ".join(str(error).split())[:400]
-    return ModelError(f"{where}: cannot be loaded: {type(error).__name__}: {text}")
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep a bar and a table of weights off the terminal: what is wrong is raised."""
-    bars, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()

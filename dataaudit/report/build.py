@@ -15,7 +15,6 @@ from dataaudit.report.data import (
     Composition,
     Counts,
     Coverage,
-    Decision,
     Gate,
     Identity,
     LabelFindings,
@@ -52,13 +51,12 @@ def build_report(
     mislabels: MislabelFlags | None,
     contamination: ContaminationFlags | None,
     evidence: Evidence,
-    gates: Sequence[Gate] = (),
-    about: About | None = None,
-    method: Method | None = None,
-    coverage: Coverage | None = None,
-    limits: Sequence[str] = (),
-    remediation: Sequence[Decision] = (),
-    tracing: Tracing | None = None,
+    gates: Sequence[Gate],
+    about: About,
+    method: Method,
+    coverage: Coverage,
+    limits: Sequence[str],
+    tracing: Tracing | None,
 ) -> AuditReport:
     """Return the report of one audit.
 
@@ -78,19 +76,15 @@ def build_report(
         Exhibits for the rows of `select_rows` and the pairs of `select_pairs`.
     gates : sequence of Gate
         Limits with what was found.
-    about : About, optional
+    about : About
         What people say about the data set; what is missing reads "not provided".
-    method, coverage : optional
+    method, coverage
         How the audit was made, and what it did not look at. Thresholds of the flags are added.
     limits : sequence of str
         Limits of this audit beyond those that hold for every audit.
-    remediation : sequence of Decision
-        What reviewers decided so far.
     tracing : Tracing or None
         Of generative models, in place of flags: the training rows behind the suspects.
     """
-    about = about or About()
-    coverage = coverage or Coverage()
     in_pairs = SamplePool(PAIR_SAMPLE_BYTES, PAIR_PICTURE_BYTES)
     leakage = build_leakage(contamination, evidence, in_pairs) if contamination else None
     in_rows = SamplePool(SAMPLE_BYTES - in_pairs.spent, PICTURE_BYTES - in_pairs.spent_on_pictures)
@@ -100,17 +94,20 @@ def build_report(
         verdict=build_verdict(gates),
         findings=build_findings(labels, leakage, coverage, tracing),
         next_steps=[
-            step.text for step in build_steps(labels, leakage, about, tracing, remediation)
+            step.text for step in build_steps(labels, leakage, about, tracing, [], None, None)
         ],
         counts=_counts(splits, labels, leakage, tracing),
         composition=_composition(evidence.composition),
         labels=labels,
         leakage=leakage,
         tracing=tracing,
-        method=_with_thresholds(method or Method(), labels, leakage),
+        method=_with_thresholds(method, labels, leakage),
         coverage=coverage,
         limits=[*_limits(labels, leakage, tracing), *limits],
-        remediation=list(remediation),
+        remediation=[],
+        review=None,
+        reviewed_sample=None,
+        drawn=None,
         crosswalk=crosswalk(),
         samples=in_pairs.samples | in_rows.samples,
     )

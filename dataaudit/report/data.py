@@ -38,8 +38,8 @@ class Split(Section):
     source: str
     rows: int
     sha256: str
-    id_column: str | None = None
-    label_column: str | None = None
+    id_column: str | None
+    label_column: str | None
 
 
 class Identity(Section):
@@ -123,11 +123,9 @@ class Sample(Section):
     sample_id: SampleId
     role: Role
     label: str
-    text: str | None = None
-    image: str | None = Field(
-        default=None, pattern=r"^data:image/(webp|png|jpeg|gif);base64,[A-Za-z0-9+/]+=*$"
-    )
-    fields: dict[str, str] = {}
+    text: str | None
+    image: str | None = Field(pattern=r"^data:image/(webp|png|jpeg|gif);base64,[A-Za-z0-9+/]+=*$")
+    fields: dict[str, str]
 
 
 class Reference(Section):
@@ -159,7 +157,7 @@ class FlaggedRow(Section):
     row_id: SampleId
     given_label: Label
     suggested_label: Label
-    note: str = Field(default="", description="what is wrong, where the labels alone do not say it")
+    note: str = Field(description="what is wrong, where the labels alone do not say it")
     score: float
     probability: float
     flagged: bool
@@ -169,10 +167,10 @@ class FlaggedRow(Section):
     against: list[Reference]
     neighbours: list[Reference]
     likeliest: list[LikelyLabel] = Field(
-        default=[], description="the likeliest classes, best first, where labels are classes"
+        description="the likeliest classes, best first, where labels are classes"
     )
     look_alikes: list[str] = Field(
-        default=[], description="labels of the trusted samples most alike, nearest first"
+        description="labels of the trusted samples most alike, nearest first"
     )
 
 
@@ -225,7 +223,26 @@ class Histogram(Section):
     edges: list[float]
     kept: list[int]
     flagged: list[int]
-    threshold: float | None = None
+    threshold: float | None
+
+
+class Annotator(Section):
+    """Somebody who gave labels."""
+
+    name: str
+    labels: int = Field(description="that they gave")
+    quality: float = Field(description="expected share of their labels that is right")
+    agreement: float | None = Field(description="share of their labels that is the consensus")
+
+
+class Annotators(Section):
+    """Who gave the labels, and how far they agree."""
+
+    alpha: float | None = Field(description="Krippendorff's; null where nothing can be compared")
+    believed: float = Field(description="exponent on what the models say; 0 = not believed")
+    annotators: list[Annotator] = Field(description="the worst first")
+    left_out: int = Field(description="annotators that only annotators.parquet holds")
+    once_more: list[SampleId] = Field(description="the rows whose consensus is the least sure")
 
 
 class LabelFindings(Section):
@@ -240,19 +257,20 @@ class LabelFindings(Section):
     probability_threshold: float
     per_class: list[ClassNoise]
     per_group: list[ClassNoise] = Field(
-        default=[], description="of the largest groups, where a group column is named"
+        description="of the largest groups, where a group column is named"
     )
     noise_table: NoiseTable | None
     confusions: list[Confusion]
     expected_precision: list[BudgetPoint]
     histograms: list[Histogram]
     targets: list[TargetPoint] = Field(
-        default=[], description="of a regression: flagged rows and an even choice of the others"
+        description="of a regression: flagged rows and an even choice of the others"
     )
     rows: list[FlaggedRow]
     rows_left_out: int = Field(description="flagged rows that only mislabels.parquet holds")
     rows_without_evidence: int
     method: str
+    annotators: Annotators | None = Field(description="null where no annotators are named")
 
 
 class LeakPair(Section):
@@ -293,8 +311,8 @@ class DisagreeingRows(Section):
     label: Label
     other_label: Label
     similarity: float = Field(description="at most 1, the same content")
-    sample: str | None = Field(default=None, description="key in `samples` of the first row")
-    other_sample: str | None = Field(default=None, description="key in `samples` of the other")
+    sample: str | None = Field(description="key in `samples` of the first row")
+    other_sample: str | None = Field(description="key in `samples` of the other")
 
 
 class SharedGroup(Section):
@@ -323,7 +341,7 @@ class Leakage(Section):
     pairs_left_out: int = Field(description="flagged pairs that only contamination.parquet holds")
     exact_copies: int = Field(description="suspects identical to a training row; all are flagged")
     rows_repeated: int = Field(
-        default=0, description="training rows identical to another one: repeats by nature"
+        description="training rows identical to another one: repeats by nature"
     )
     disagreeing_rows: list[DisagreeingRows]
     disagreeing_rows_left_out: int
@@ -347,15 +365,13 @@ class TracedSample(Section):
     """A query, or a training row behind it, as a person can look at it."""
 
     sample_id: SampleId
-    text: str | None = None
-    image: str | None = Field(
-        default=None, pattern=r"^data:image/(webp|png|jpeg|gif);base64,[A-Za-z0-9+/]+=*$"
-    )
+    text: str | None
+    image: str | None = Field(pattern=r"^data:image/(webp|png|jpeg|gif);base64,[A-Za-z0-9+/]+=*$")
     tokens: list[TokenChange] = Field(
-        default=[], description="the text in pieces; of a long one, the stretch that changed most"
+        description="the text in pieces; of a long one, the stretch that changed most"
     )
-    loss_before: float | None = None
-    loss_after: float | None = None
+    loss_before: float | None
+    loss_after: float | None
 
 
 class TracedRow(Section):
@@ -401,40 +417,39 @@ class Threshold(Section):
 class Method(Section):
     """How the audit was made: enough to repeat it."""
 
-    model_sha256: str | None = None
-    device: str | None = None
-    settings: dict[str, JsonValue] = {}
-    seeds: dict[str, int] = {}
-    versions: dict[str, str] = {}
-    timings_seconds: dict[str, float] = {}
-    thresholds: list[Threshold] = []
+    model_sha256: str | None
+    device: str | None
+    settings: dict[str, JsonValue]
+    seeds: dict[str, int]
+    versions: dict[str, str]
+    timings_seconds: dict[str, float]
+    thresholds: list[Threshold]
 
 
 class Coverage(Section):
     """What the audit did not look at."""
 
-    rows_not_scored: int = 0
-    suspects_not_scored: int = 0
-    failed_batches: int | None = Field(default=None, description="null where nobody counted")
-    sampling: str | None = Field(default=None, description="null where nothing is known of it")
-    truncation: str | None = Field(default=None, description="null where nobody looked")
+    rows_not_scored: int
+    suspects_not_scored: int
+    sampling: str | None = Field(description="null where nothing is known of it")
+    truncation: str | None = Field(description="null where nobody looked")
     missing_values: dict[str, int] | None = Field(
-        default=None, description="per column: training rows without a value; null: not counted"
+        description="per column: training rows without a value; null: not counted"
     )
-    notes: list[str] = []
+    notes: list[str]
 
 
 class Decision(Section):
     """What a reviewer decided about a training row, or about a suspect that may be a leak."""
 
-    what: Literal["label", "leak"] = "label"
+    what: Literal["label", "leak"]
     row_id: SampleId = Field(description="of the training row; of a leak, the suspect's id")
     decision: str
     reviewer: str
     date: str
     before: Label
     after: Label | None
-    comment: str = ""
+    comment: str
 
 
 class Review(Section):
@@ -526,19 +541,17 @@ class AuditReport(Section):
     labels: LabelFindings | None = Field(description="null where no held-out samples were given")
     leakage: Leakage | None = Field(description="null where no suspects were given")
     tracing: Tracing | None = Field(
-        default=None, description="of generative models: training rows behind the suspects"
+        description="of generative models: training rows behind the suspects"
     )
     method: Method
     coverage: Coverage
     limits: list[str]
-    remediation: list[Decision] = []
-    review: Review | None = Field(default=None, description="null until reviewers have decided")
+    remediation: list[Decision]
+    review: Review | None = Field(description="null until reviewers have decided")
     reviewed_sample: ReviewedSample | None = Field(
-        default=None, description="null until rows drawn at random have been reviewed"
+        description="null until rows drawn at random have been reviewed"
     )
-    drawn: Drawn | None = Field(
-        default=None, description="null until `dataaudit sample` has drawn rows"
-    )
+    drawn: Drawn | None = Field(description="null until `dataaudit sample` has drawn rows")
     crosswalk: list[CrosswalkEntry]
     samples: dict[str, Sample]
 

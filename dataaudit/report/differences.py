@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
@@ -13,16 +12,6 @@ class Piece:
     """A run of text, and whether the other text lacks it."""
 
     text: str
-    differs: bool
-
-
-@dataclass(frozen=True)
-class FieldPair:
-    """One column of two table rows."""
-
-    name: str
-    left: str
-    right: str
     differs: bool
 
 
@@ -43,17 +32,6 @@ def text_pieces(left: str, right: str) -> tuple[list[Piece], list[Piece]]:
         _extend(left_pieces, left_words[left_start:left_stop], differs)
         _extend(right_pieces, right_words[right_start:right_stop], differs)
     return left_pieces, right_pieces
-
-
-def field_pairs(left: Mapping[str, str], right: Mapping[str, str]) -> list[FieldPair]:
-    """Return the columns of two table rows, those that differ first."""
-    pairs = [
-        FieldPair(
-            name, left.get(name, "—"), right.get(name, "—"), left.get(name) != right.get(name)
-        )
-        for name in dict.fromkeys([*left, *right])
-    ]
-    return sorted(pairs, key=lambda pair: not pair.differs)
 
 
 def _extend(pieces: list[Piece], words: list[str], differs: bool) -> None:

@@ -53,7 +53,7 @@ def build_findings(
     labels: LabelFindings | None,
     leakage: Leakage | None,
     coverage: Coverage,
-    tracing: Tracing | None = None,
+    tracing: Tracing | None,
 ) -> list[Finding]:
     """Return the three findings that matter most."""
     if tracing is not None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from dataaudit.flags.judgement import judge_labels
 from dataaudit.flags.results import Interval, MislabelFlags
+from dataaudit.report.annotators import annotator_findings
 from dataaudit.report.data import (
     BudgetPoint,
     ClassNoise,
@@ -89,6 +90,7 @@ def build_label_findings(
         rows_left_out=rows_flagged - sum(row.flagged for row in rows),
         rows_without_evidence=without_evidence,
         method=flags.method,
+        annotators=annotator_findings(flags.annotators),
     )
 
 

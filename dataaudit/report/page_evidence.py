@@ -238,15 +238,15 @@ def _coverage(report: AuditReport) -> list[Fact]:
     coverage = report.coverage
     # What nobody counted is left out: "none" would be a claim.
     measured = []
-    if coverage.failed_batches is not None:
-        measured.append(Fact("Failed batches", formats.count(coverage.failed_batches)))
     if coverage.sampling is not None:
         measured.append(Fact("Sampling", coverage.sampling))
     if coverage.truncation is not None:
         measured.append(Fact("Truncation", coverage.truncation))
     if coverage.missing_values is not None:
+        whole = formats.count(report.counts.train)
         missing = ", ".join(
-            f"{column}: {formats.count(rows)}" for column, rows in coverage.missing_values.items()
+            f"{column}: {formats.count(rows)} of {whole}"
+            for column, rows in coverage.missing_values.items()
         )
         measured.append(Fact("Missing values in training rows", missing or "none"))
     return [

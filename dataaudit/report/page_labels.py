@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from dataaudit.report import formats
+from dataaudit.report.annotators import view_annotators
 from dataaudit.report.charts.heat import noise_heat
 from dataaudit.report.charts.histogram import score_distribution
 from dataaudit.report.charts.intervals import noise_rates
@@ -78,6 +79,7 @@ class LabelsView:
     distributions: list[Figure]
     confusions: list[ConfusionLine]
     first_rows: list[RowLine]
+    annotators: tuple[str, Table] | None
     shown: str
     left_out: str
 
@@ -108,6 +110,7 @@ def view_labels(
         first_rows=[
             _row_line(row, samples.get(row.sample or "")) for row in labels.rows[:FIRST_ROWS]
         ],
+        annotators=view_annotators(labels.annotators),
         shown=_shown(labels),
         left_out=_left_out(labels),
     )

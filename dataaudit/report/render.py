@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Sequence
-from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from dataaudit.report.data import AuditReport
 from dataaudit.report.page import build_page
+from dataaudit.resources import resource_folder
 
 SCRIPTS = (
     "page_core.js",
@@ -26,7 +26,6 @@ SCRIPTS = (
     "page_main.js",
 )
 """The parts of the report's script, each of one mode or idea, in the order of their needs."""
-_PACKAGE = Path(__file__).resolve().parent.parent
 
 
 def render(report: AuditReport, *, served: bool = False) -> str:
@@ -107,15 +106,9 @@ def _css_text(text: str) -> str:
     )
 
 
-def templates_folder() -> Path:
-    """Return the templates: in the installed package, or beside it in a checkout."""
-    installed = _PACKAGE / "templates"
-    return installed if installed.is_dir() else _PACKAGE.parent / "templates"
-
-
 def _environment() -> Environment:
     return Environment(
-        loader=FileSystemLoader(templates_folder()),
+        loader=FileSystemLoader(resource_folder("templates")),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

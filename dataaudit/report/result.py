@@ -143,7 +143,7 @@ class AuditResult:
             names = list(range(len(data))) if index is None else index.tolist()
         if names != self.mislabels["row_id"].tolist():
             raise DataError(
-                "flagged(): the rows are not those that were audited, or stand in another order; "
+                "flagged(): the rows are not those that were audited, or are in another order; "
                 "expected the same data frame"
             )
         place_of = {name: place for place, name in enumerate(names)}

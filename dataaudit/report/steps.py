@@ -50,10 +50,10 @@ def build_steps(
     labels: LabelFindings | None,
     leakage: Leakage | None,
     about: About,
-    tracing: Tracing | None = None,
-    decisions: Sequence[Decision] = (),
-    drawn: Drawn | None = None,
-    reviewed: ReviewedSample | None = None,
+    tracing: Tracing | None,
+    decisions: Sequence[Decision],
+    drawn: Drawn | None,
+    reviewed: ReviewedSample | None,
 ) -> list[Step]:
     """Return the steps, those first that a reviewer can take on the page."""
     steps = _sample_steps(drawn, reviewed, decisions)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import pandas as pd
+from scipy.stats import binomtest
 
 from dataaudit.report.data import Estimate, Review
 from dataaudit.review.decisions.check import Decided
-
-_Z = 1.959963984540054
-"""The 97.5 % quantile of the normal distribution."""
 
 
 def wilson(hits: int, count: int) -> Estimate:
@@ -25,16 +22,8 @@ def wilson(hits: int, count: int) -> Estimate:
     hits, count : int
         `count` at least 1.
     """
-    share = hits / count
-    square = _Z**2
-    centre = (share + square / (2 * count)) / (1 + square / count)
-    spread = math.sqrt(share * (1 - share) / count + square / (4 * count**2))
-    half = _Z * spread / (1 + square / count)
-    return Estimate(
-        estimate=share,
-        low=max(0.0, min(share, centre - half)),
-        high=min(1.0, max(share, centre + half)),
-    )
+    found = binomtest(hits, count).proportion_ci(method="wilson")
+    return Estimate(estimate=hits / count, low=float(found.low), high=float(found.high))
 
 
 def measure(mislabels: pd.DataFrame, decided: Sequence[Decided]) -> Review:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -156,12 +156,8 @@ class FinishedAudit:
         RunDirectoryError
             The table is missing or damaged.
         """
-        path = self.directory / CONTAMINATION
-        try:
-            with readable(str(path), "a Parquet file"):
-                return pd.read_parquet(path, columns=["query_id"])["query_id"].unique().tolist()
-        except DataError as error:
-            raise RunDirectoryError(str(error)) from None
+        table = read_table(self.directory / CONTAMINATION, "query_id")
+        return table["query_id"].unique().tolist()
 
     def _opened(self, role: Role, moved_to: Path | None, classes: list[str] | None) -> Samples:
         words, option = _ROLES[role]
@@ -189,6 +185,7 @@ class FinishedAudit:
                 tolerate=self.tolerates_bad_rows,
                 ignore=settings.get("ignore_label"),
                 separator=content.get("separator", SEPARATOR),
+                annotators=_annotators(content.get("labels")),
             ),
         )
         expected = str(self.manifest["inputs"][role]["sha256"])
@@ -199,6 +196,10 @@ class FinishedAudit:
                 "audited data is"
             )
         return samples
+
+
+def _annotators(stored: Any) -> Sequence[str] | Path | None:
+    return Path(stored) if isinstance(stored, str) else stored
 
 
 def read_again(directory: Path, now: Mapping[str, str]) -> AuditResult:
@@ -229,10 +230,10 @@ def read_again(directory: Path, now: Mapping[str, str]) -> AuditResult:
         )
     aside = pd.DataFrame({"row_id": [], "split": [], "reason": []}, dtype=str)
     if (directory / SET_ASIDE).exists():
-        aside = _table(directory / SET_ASIDE)
+        aside = read_table(directory / SET_ASIDE)
     return AuditResult(
         read_mislabels(directory),
-        _table(directory / CONTAMINATION),
+        read_table(directory / CONTAMINATION),
         aside,
         read_report(directory),
         finished_before=True,
@@ -285,7 +286,7 @@ def read_mislabels(directory: Path, name: str = MISLABELS) -> pd.DataFrame:
         It is missing, damaged, or lacks a column.
     """
     path = directory / name
-    table = _table(path)
+    table = read_table(path)
     missing = [name for name in MISLABEL_COLUMNS if name not in table.columns]
     if missing:
         raise RunDirectoryError(
@@ -294,10 +295,17 @@ def read_mislabels(directory: Path, name: str = MISLABELS) -> pd.DataFrame:
     return table
 
 
-def _table(path: Path) -> pd.DataFrame:
+def read_table(path: Path, *columns: str) -> pd.DataFrame:
+    """Return a table of a finished audit, or some columns of it.
+
+    Raises
+    ------
+    RunDirectoryError
+        It is missing or damaged, or lacks a column.
+    """
     try:
         with readable(str(path), "a Parquet file"):
-            return pd.read_parquet(path)
+            return pd.read_parquet(path, columns=list(columns) or None)
     except DataError as error:
         raise RunDirectoryError(str(error)) from None
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dataaudit.errors import RunDirectoryError
+from dataaudit.errors import writing
 from dataaudit.run_directory.atomic import remove, write_atomically
 
 ENDING = ".step"
@@ -59,13 +59,9 @@ class Steps:
                 file.write(header)
                 file.write(content)
 
-        try:
+        with writing(target):
             self.folder.mkdir(parents=True, exist_ok=True)
             write_atomically(target, fill)
-        except OSError as error:
-            raise RunDirectoryError(
-                f"{target}: cannot be written: {error.strerror or error}"
-            ) from None
 
     def read(self, name: str) -> bytes | None:
         """Return the content of a step, or None where it has to be made."""
@@ -91,12 +87,8 @@ class Steps:
         """Remove a step that cannot be used, with a note."""
         path = self._path(name)
         self.notes.append(f"{path.parent.name}/{path.name} {reason}; it was made again")
-        try:
+        with writing(path, deed="removed"):
             remove(path)
-        except OSError as error:
-            raise RunDirectoryError(
-                f"{path}: cannot be removed: {error.strerror or error}"
-            ) from None
 
     def names(self) -> Iterator[str]:
         """Yield the names of the steps that are there, sorted; they may turn out damaged."""

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -13,7 +14,7 @@ from typing import Any, Self
 
 import pandas as pd
 
-from dataaudit.errors import ConfigError, DataError, RunDirectoryError
+from dataaudit.errors import ConfigError, DataError, RunDirectoryError, writing
 from dataaudit.run_directory.atomic import remove, temporary_beside, write_atomically
 from dataaudit.run_directory.fingerprint import Fingerprint
 from dataaudit.run_directory.locks import BusyError, FileLock
@@ -24,6 +25,8 @@ REPORT = "report.html"
 MISLABELS = "mislabels.parquet"
 CONTAMINATION = "contamination.parquet"
 SET_ASIDE = "set_aside.parquet"
+ANNOTATORS = "annotators.parquet"
+CONSENSUS = "consensus.parquet"
 AUDIT = "audit.json"
 MANIFEST = "manifest.json"
 REMEDIATION = "remediation.jsonl"
@@ -33,7 +36,7 @@ SAMPLE = "sample.json"
 ESTIMATE = "estimate.json"
 CLAIMED = "mislabels.claimed.parquet"
 """The table as the audit made it, kept when reviewed rows correct its probabilities."""
-RESULTS = (MISLABELS, CONTAMINATION, SET_ASIDE, AUDIT, REPORT, MANIFEST)
+RESULTS = (MISLABELS, CONTAMINATION, SET_ASIDE, ANNOTATORS, CONSENSUS, AUDIT, REPORT, MANIFEST)
 AUDITS = Kind(
     "audit",
     RESULTS,
@@ -112,17 +115,13 @@ class ResultsDirectory:
         for name, write in results.items():
             self._write(waiting / name, write)
         last = self.kind.finished
-        try:
+        with writing(self.path):
             # From here on the earlier one no longer describes what lies beside it.
             for name in (last, *self.kind.files):
                 if name not in results or name == last:
                     remove(self.path / name)
             for name in results:
                 (waiting / name).replace(self.path / name)
-        except OSError as error:
-            raise RunDirectoryError(
-                f"{self.path}: cannot be written: {error.strerror or error}"
-            ) from None
 
     def clear(self) -> None:
         """Remove the results of an earlier run, for a command that writes its own in place.
@@ -132,25 +131,18 @@ class ResultsDirectory:
         RunDirectoryError
             One cannot be removed.
         """
-        try:
+        with writing(self.path):
             for name in (self.kind.finished, *self.kind.files):
                 remove(self.path / name)
-        except OSError as error:
-            raise RunDirectoryError(
-                f"{self.path}: cannot be written: {error.strerror or error}"
-            ) from None
 
     def _look(self) -> None:
         path = self.path
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            self.kind.refuse_foreign(path)
-        except (FileExistsError, NotADirectoryError):
-            raise RunDirectoryError(f"{path}: is a file; expected a directory") from None
-        except OSError as error:
-            raise RunDirectoryError(
-                f"{path}: cannot be created: {error.strerror or error}"
-            ) from None
+        with writing(path, deed="created"):
+            try:
+                path.mkdir(parents=True, exist_ok=True)
+                self.kind.refuse_foreign(path)
+            except (FileExistsError, NotADirectoryError):
+                raise RunDirectoryError(f"{path}: is a file; expected a directory") from None
         # Before the lock, which a directory that may only be read does not allow.
         if self._is_protected():
             self._refuse_finished()
@@ -161,16 +153,13 @@ class ResultsDirectory:
 
     def _take_lock(self) -> None:
         try:
-            make_work(self._work)
-            self._lock.acquire()
+            with writing(self.path):
+                make_work(self._work)
+                self._lock.acquire()
         except BusyError:
             raise RunDirectoryError(
                 f"{self.path}: another {self.kind.noun} is running in it; choose another "
                 "directory, or wait"
-            ) from None
-        except OSError as error:
-            raise RunDirectoryError(
-                f"{self.path}: cannot be written: {error.strerror or error}"
             ) from None
 
     def _choose_start(self) -> None:
@@ -180,16 +169,12 @@ class ResultsDirectory:
         self._start_over()
 
     def _start_over(self) -> None:
-        try:
+        with writing(self.path):
             for entry in self._work.iterdir():
                 if entry.name != LOCK:
                     remove(entry)
             for entry in self.kind.leftovers(self.path):
                 remove(entry)
-        except OSError as error:
-            raise RunDirectoryError(
-                f"{self.path}: cannot be written: {error.strerror or error}"
-            ) from None
 
     def _refuse_finished(self) -> None:
         raise RunDirectoryError(
@@ -207,13 +192,9 @@ class ResultsDirectory:
         self._lock.release()
 
     def _write(self, path: Path, write: Writer) -> None:
-        try:
+        with writing(path):
             path.parent.mkdir(exist_ok=True)
             write_atomically(path, write)
-        except OSError as error:
-            raise RunDirectoryError(
-                f"{path}: cannot be written: {error.strerror or error}"
-            ) from None
 
 
 class RunDirectory(ResultsDirectory):
@@ -334,6 +315,25 @@ class RunDirectory(ResultsDirectory):
         self._write(path, text(fingerprint.as_json()))
         self._begun = True
         return Steps(self._work, fingerprint.sha256, self.notes)
+
+
+@contextlib.contextmanager
+def opened(
+    out: str | Path | None, noun: str, *, overwrite: bool, resume: bool
+) -> Iterator[RunDirectory]:
+    """Open the directory of an audit or a trace; without `out`, one that is gone afterwards.
+
+    Raises
+    ------
+    ConfigError, RunDirectoryError
+        There is nothing to resume, or as `RunDirectory`.
+    """
+    if resume and out is None:
+        raise ConfigError(f"resume: needs `out`, the directory of the interrupted {noun}")
+    with contextlib.ExitStack() as stack:
+        if out is None:
+            out = Path(stack.enter_context(tempfile.TemporaryDirectory())) / noun
+        yield stack.enter_context(RunDirectory(Path(out), overwrite=overwrite, resume=resume))
 
 
 @contextlib.contextmanager

@@ -165,8 +165,14 @@ def _is_unique(source: ColumnSource, name: str) -> bool:
 def _distinct(source: ColumnSource, label: str) -> list[str | int]:
     found: set[str | int] = set()
     for frame in source.stream([label]):
-        for value in frame[label].dropna().unique().tolist():
-            is_whole = isinstance(value, float) and value == int(value)
+        values = frame[label].dropna()
+        try:
+            distinct = values.unique().tolist()
+        except TypeError:
+            # Lists are no class each; what they hold is for the user to say.
+            distinct = values.map(str).unique().tolist()
+        for value in distinct:
+            is_whole = isinstance(value, float) and value.is_integer()
             found.add(int(value) if is_whole else value if isinstance(value, int) else str(value))
     return sorted(found, key=lambda value: (isinstance(value, str), value))
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from dataaudit.datasets import parquet
 from dataaudit.datasets.formats import ENDINGS_READ, FILE_ENDINGS
 from dataaudit.datasets.hugging_face import is_saved
 from dataaudit.datasets.images import ENDINGS
@@ -103,16 +104,41 @@ def role_of(path: Path) -> Role | None:
 
 def _data_sets(folder: Path, levels: int) -> Iterator[Path]:
     yield from _shards(folder)
+    parts: set[Path] = set()
+    for pattern, paths in _parts(folder):
+        yield pattern
+        parts.update(paths)
     for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
         if entry.name.startswith((".", "_")):
             continue
-        if entry.is_file() and entry.suffix.lower() in FILE_ENDINGS:
-            yield entry
+        if entry.is_file():
+            known = entry.name.lower().endswith(FILE_ENDINGS) and not _describes(entry)
+            if known and entry not in parts:
+                yield entry
         elif entry.is_dir() and not entry.is_symlink():
-            if (entry / "state.json").is_file() or _is_image_folder(entry):
+            if is_saved(entry) or _is_image_folder(entry):
                 yield entry
             elif levels > 0:
                 yield from _data_sets(entry, levels - 1)
+
+
+def _parts(folder: Path) -> Iterator[tuple[Path, list[Path]]]:
+    """Yield Parquet files that are numbered as parts of one set, as a pattern for their names."""
+    alike: dict[tuple[str, str], list[Path]] = {}
+    for path in shard_paths(folder, parquet.ENDING) or []:
+        if numbered := parquet.NUMBERED.fullmatch(path.name):
+            alike.setdefault((numbered[1], numbered[3]), []).append(path)
+    for (stem, count), paths in alike.items():
+        if len(paths) > 1:
+            yield folder / f"{stem}-*-of-{count}{parquet.ENDING}", paths
+
+
+def _describes(path: Path) -> bool:
+    """Tell whether a JSON file holds settings, and no rows: those begin with a list."""
+    if path.suffix.lower() != ".json":
+        return False
+    with path.open("rb") as file:
+        return not file.read(1024).decode("utf-8-sig", "replace").lstrip().startswith("[")
 
 
 def _shards(folder: Path) -> Iterator[Path]:
@@ -145,7 +171,7 @@ def _is_image(path: Path) -> bool:
 
 
 def _size(path: Path) -> int:
-    shards = shard_paths(path)
+    shards = shard_paths(path, path.suffix or ENDING)
     if shards is not None:
         return sum(shard.stat().st_size for shard in shards)
     if path.is_file():

@@ -70,7 +70,7 @@ def checked_python(text: str, name: str) -> str:
 def _odd_names(name: str, error: Exception) -> DataError:
     said = " ".join(str(error).split())[:200]
     return DataError(
-        f"{name}: cannot be written with the names that stand in the data ({said}); rename the "
+        f"{name}: cannot be written with the names in the data ({said}); rename the "
         "files, columns or classes, or write it by hand"
     )
 

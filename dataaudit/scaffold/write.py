@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dataaudit.datasets.samples import Role
-from dataaudit.errors import DataError
+from dataaudit.errors import DataError, writing
 from dataaudit.run_directory.atomic import write_atomically
 from dataaudit.scaffold.columns import SplitGuess, guess
 from dataaudit.scaffold.find import Found, find
@@ -170,7 +170,5 @@ def _split(role: Role, found: Found, guesses: dict[str, SplitGuess]) -> list[str
 
 
 def _write(path: Path, text: str) -> None:
-    try:
+    with writing(path, DataError):
         write_atomically(path, lambda target: target.write_text(text, encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error.strerror or error}") from None

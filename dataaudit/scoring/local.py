@@ -7,7 +7,7 @@ itself and through every perturbed model back to back.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -19,12 +19,12 @@ from dataaudit.datasets.samples import Batch, Samples
 from dataaudit.errors import ModelError
 from dataaudit.models.numerics import EXACT, Numerics
 from dataaudit.models.parameters import last_linear
-from dataaudit.models.trained import Inputs, TrainedModel, forward, map_tensors
+from dataaudit.models.trained import Inputs, TrainedModel
 from dataaudit.progress import track
 from dataaudit.scoring.blocks import ScoreBlock
+from dataaudit.scoring.passes import Passes
 from dataaudit.scoring.perturbation import Perturbation
 from dataaudit.scoring.prefetch import prefetched
-from dataaudit.scoring.swap import Swapper
 from dataaudit.tasks import Task
 
 _ROWS_PER_BLOCK = 4096
@@ -84,12 +84,13 @@ class BatchScorer:
     numerics: Numerics = field(default=EXACT)
 
     @cached_property
-    def _run(self) -> Callable[..., Any]:
-        return self.numerics.runnable(self.model.module)
+    def _passes(self) -> Passes:
+        return Passes(self.model.module, self.numerics)
 
     @cached_property
-    def _swapper(self) -> Swapper:
-        return Swapper(self.model.module)
+    def _watched(self) -> Passes:
+        # What was compiled does not call the hook that catches the features.
+        return Passes(self.model.module, replace(self.numerics, compiled=False))
 
     @torch.inference_mode()
     def score(self, batch: Batch, inputs: Inputs | None = None) -> ScoreBlock:
@@ -104,14 +105,10 @@ class BatchScorer:
         if inputs is None:
             inputs = self.model.inputs(batch, self.samples)
         labels = torch.as_tensor(batch.labels, device=self.model.device)
-        with self.numerics.autocast(self.model.device):
-            with FeatureTap(self.model.module) as tap:
-                outputs = [forward(self.model.module, inputs)]
-            features = tap.features(len(batch), padding_mask(inputs))
-            for perturbation in self.perturbations:
-                seen = flipped(inputs) if perturbation.flip else inputs
-                with self._swapper.holding(perturbation.tensors):
-                    outputs.append(forward(self._run, seen))
+        with FeatureTap(self.model.module) as tap:
+            outputs = [*self._watched.outputs(inputs)]
+        features = tap.features(len(batch), padding_mask(inputs))
+        outputs += self._passes.outputs(inputs, self.perturbations)
         for output in outputs:
             self._refuse_infinite(output, batch)
         losses = [self.task.losses(output, labels) for output in outputs]
@@ -132,11 +129,6 @@ class BatchScorer:
                 f"{batch.positions[bad]} (id {batch.ids[bad]}): the model returned NaN or "
                 "infinite outputs; expected finite numbers"
             )
-
-
-def flipped(inputs: Inputs) -> Inputs:
-    """Mirror images left to right."""
-    return map_tensors(lambda images: images.flip(-1), inputs)
 
 
 class FeatureTap:

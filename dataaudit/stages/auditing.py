@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,8 @@ import torch
 from dataaudit.config import GENERATIVE, AuditConfig, config_from_python, load_config
 from dataaudit.config_errors import refuse_unread
 from dataaudit.datasets.samples import Role
-from dataaudit.errors import ConfigError, RunDirectoryError
+from dataaudit.errors import ConfigError, writing
+from dataaudit.flags.results import MislabelFlags
 from dataaudit.inputs import Loaded
 from dataaudit.labels.by_task import KINDS
 from dataaudit.mirror.plan import Plan, plan_without_learning
@@ -27,24 +26,29 @@ from dataaudit.run_directory.finished import as_read_back, read_again, read_repo
 from dataaudit.run_directory.manifest import Clock, build_manifest
 from dataaudit.run_directory.steps import Steps
 from dataaudit.run_directory.store import (
+    ANNOTATORS,
     AUDIT,
+    CONSENSUS,
     CONTAMINATION,
     MANIFEST,
     MISLABELS,
     REPORT,
     SET_ASIDE,
     RunDirectory,
+    Writer,
     as_json,
+    opened,
     table,
     text,
 )
 from dataaudit.scoring.choice import make_engine
 from dataaudit.stages.crosswise import seen_crosswise
+from dataaudit.stages.earlier import earlier_audits, knowing_decisions
 from dataaudit.stages.flagging import find_mislabels, no_pairs
 from dataaudit.stages.leaks import find_contamination
 from dataaudit.stages.loading import load, load_objects
 from dataaudit.stages.model_check import refuse_worse_than_chance
-from dataaudit.stages.planning import cost_lines, planned
+from dataaudit.stages.planning import cost_lines, planned, unused_settings
 from dataaudit.stages.probing import probed
 from dataaudit.stages.reporting import make_report
 from dataaudit.stages.scoring import score
@@ -113,6 +117,7 @@ def audit(
     preprocess: Any = None,
     initial: Any = None,
     label: str | list[str] = "label",
+    labels: list[str] | str | Path | None = None,
     id: str | None = None,
     group: str | None = None,
     out: str | Path | None = None,
@@ -141,6 +146,10 @@ def audit(
         a model are better for it.
     label : str or list of str
         The label column; for task multi-label also several 0/1 columns, one for each label.
+    labels : list of str, or path, optional
+        The columns of several annotators' labels among the training rows, or a table `row_id,
+        annotator, label` of them. Without a column `label`, a row's label is the one that most of
+        them gave.
     id : str, optional
         The id column (None: row numbers).
     group : str, optional
@@ -155,23 +164,18 @@ def audit(
         finished one of the same inputs is read back.
     **settings
         The other keys of `audit.yaml`: name, task, classes, loss, ignore_label, mirror,
-        flags, gates, batch_size, device, about.
+        flags, gates, earlier, batch_size, device, about.
 
     Raises
     ------
     DataAuditError
         The input cannot be used; the message says what and where.
     """
-    config = config_from_python(label, id, settings, group)
+    config = config_from_python(label, id, settings, group, labels)
     _refuse_generative(config)
     refuse_unread("audit()", config, READ, f"an audit of task {config.task}")
-    if resume and out is None:
-        raise ConfigError("resume: needs `out`, the directory of the interrupted audit")
     splits: dict[Role, Any] = {"train": train, "held_out": held_out, "suspects": suspects}
-    with contextlib.ExitStack() as stack:
-        if out is None:
-            out = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "audit"
-        directory = stack.enter_context(RunDirectory(Path(out), overwrite=overwrite, resume=resume))
+    with opened(out, "audit", overwrite=overwrite, resume=resume) as directory:
         clock = Clock(whole=Whole(WORK))
         with clock.stage("load"):
             loaded = load_objects(model, splits, preprocess, config, initial, trusting=True)
@@ -194,10 +198,8 @@ def render_again(directory: Path) -> Path:
     with as_read_back(directory):
         page = render(read_report(directory))
     target = directory / REPORT
-    try:
+    with writing(target):
         write_atomically(target, text(page))
-    except OSError as error:
-        raise RunDirectoryError(f"{target}: cannot be written: {error.strerror or error}") from None
     return target.absolute()
 
 
@@ -212,6 +214,7 @@ def _run(
     made_from = fingerprint.of_inputs(config)
     if directory.finished_before:
         return read_again(directory.path, made_from)
+    audits = earlier_audits(config)
     steps, engine = directory.begin(fingerprint), make_engine(config)
     # After the directory has said whether this is the audit that was interrupted there.
     refuse_worse_than_chance(loaded)
@@ -223,6 +226,7 @@ def _run(
             seen, plan = planned(loaded, config, steps.folder / FEATURES)
         else:
             seen, plan = loaded, plan_without_learning(config)
+            directory.notes.extend(unused_settings(config))
         clock.whole.expect(_work(plan, loaded), len(loaded.train))
         mirror = _mirror(seen, plan, steps)
     with clock.stage("score"):
@@ -230,6 +234,8 @@ def _run(
         probes = probed(loaded, engine, steps, config.mirror.seed)
     with clock.stage("flag mislabels"):
         mislabels = find_mislabels(loaded, mirror, scores, config, probes, crosswise)
+        mislabels, known = knowing_decisions(mislabels, loaded.train, audits, config.flags.budget)
+        directory.notes.extend(known)
     with clock.stage("flag contamination"):
         contamination = find_contamination(loaded, scores, config)
     with clock.stage("report"):
@@ -257,12 +263,20 @@ def _run(
             MISLABELS: table(rows),
             CONTAMINATION: table(pairs),
             **({SET_ASIDE: table(not_used)} if len(not_used) or _may_set_aside(config) else {}),
+            **_of_annotators(mislabels),
             AUDIT: text(report.model_dump_json(indent=2) + "\n"),
             REPORT: text(page),
             MANIFEST: as_json(build_manifest(config, loaded, clock, made_from)),
         }
     )
     return AuditResult(rows, pairs, not_used, report)
+
+
+def _of_annotators(flags: MislabelFlags) -> dict[str, Writer]:
+    facts = flags.annotators
+    if facts is None:
+        return {}
+    return {ANNOTATORS: table(facts.annotators), CONSENSUS: table(facts.consensus)}
 
 
 def _work(plan: Plan, loaded: Loaded) -> dict[str, float]:

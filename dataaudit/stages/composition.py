@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pandas as pd
 
-from dataaudit.datasets.samples import Samples
 from dataaudit.inputs import Loaded
 
 
@@ -22,19 +21,3 @@ def composition(loaded: Loaded) -> pd.DataFrame:
         for name, count in samples.kind.counts(samples.labels, samples.classes, loaded.train.labels)
     ]
     return pd.DataFrame(lines, columns=["split", "class", "rows"])
-
-
-def missing_values(samples: Samples, block: int = 4096) -> dict[str, int] | None:
-    """Return, per column of a table, how many rows have no value; None where rows are no table.
-
-    Columns without a missing value are left out.
-    """
-    if samples.modality != "table":
-        return None
-    totals: dict[str, int] = {}
-    special = samples.special_columns()
-    for batch in samples.batches(block):
-        frame = batch.frame
-        for name in [name for name in frame.columns if name not in special]:
-            totals[str(name)] = totals.get(str(name), 0) + int(frame[name].isna().sum())
-    return {name: count for name, count in totals.items() if count}

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from dataaudit.config import AuditConfig
 from dataaudit.datasets.samples import Samples
 from dataaudit.datasets.words import is_list
+from dataaudit.flags.annotators import with_annotators
 from dataaudit.flags.by_kind import FLAGGERS
 from dataaudit.flags.inputs import LabelledRows, References, Unseen
 from dataaudit.flags.results import MislabelFlags
@@ -95,7 +96,10 @@ def find_mislabels(
         if mirror.relearned or crosswise is not None
         else PROBED.format(0 if known is None else len(known.planted))
     )
-    return replace(flags, method=method + said)
+    flags = replace(flags, method=method + said)
+    if train.votes is not None:
+        flags = with_annotators(flags, rows, train.votes, settings, ordered=train.kind.ordered)
+    return flags
 
 
 def _has_words(train: Samples) -> bool:

@@ -219,6 +219,7 @@ def content_of(
     null, notes = clean_null(clean_matches.score[:, 0], similar, level)
     if isinstance(null, str) and same.repeated:
         null += f" ({same.repeated} of {len(same.times)} are identical to another one)"
+    notes += matcher.notes
     # A row that was cut is alike to others for what is left of it.
     return Content(
         found, null, [*notes, said] if said else notes, None if said else clean_matches, others

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from dataaudit.config import AuditConfig, DataConfig
+from dataaudit.datasets.frames import spread
 from dataaudit.datasets.like_training import open_suspects, read_like
 from dataaudit.datasets.load import open_samples, samples_from_object
 from dataaudit.datasets.read_settings import ReadSettings
@@ -62,7 +63,7 @@ def load(config: AuditConfig, folder: Path, built: Any = None, *, trusting: bool
         What the model's factory returned, where it has been called already.
     trusting : bool
         Whether held-out samples are there to be trusted: the model is held against them, and those
-        that stand in the training set, too, are set aside. Else they are queries, which may well
+        that are training rows, too, are set aside. Else they are queries, which may well
         be training rows.
 
     Raises
@@ -161,6 +162,7 @@ def assemble(
             ignore=config.ignore_label,
             separator=columns.separator,
             output_names=adapter.class_names,
+            annotators=columns.labels if role == "train" else None,
         )
 
     device = device_of(config.device)
@@ -183,7 +185,8 @@ def assemble(
     _task(config, outputs, train)
     others: dict[Role, Samples] = {}
     set_aside: dict[Role, SetAside] = {"train": rows.result()}
-    repeats: dict[str, Any] = {}
+    # Without trusted samples nothing is compared with the rows.
+    repeats = {"held_out_in_train": 0, "held_out_rows": 0, "train_repeats": None}
     roles: tuple[Role, ...] = ("held_out", "suspects")
     for role in roles:
         if splits.get(role) is not None:
@@ -193,7 +196,9 @@ def assemble(
                 samples = open_suspects(open_split, settings, train)
             else:
                 samples = open_split(settings)
-            screening = Screening(read_like(samples, train), config.bad_rows)
+            screening = Screening(
+                read_like(samples, train, own_code=preprocess is not None), config.bad_rows
+            )
             screening.check_inputs(model)
             if role == "held_out" and trusting:
                 repeats = _without_repeated(screening, train)
@@ -218,7 +223,7 @@ def assemble(
     check = None
     if trusting:
         read_as = "its own probabilities" if model.estimator is not None else task.reading
-        check = replace(check_model(model, task, train, held_out), outputs=read_as, **repeats)
+        check = check_model(model, task, train, held_out, read_as, repeats)
     return Loaded(model, task, train, held_out, suspects, set_aside, learning_task, check)
 
 
@@ -303,8 +308,7 @@ def _class_weights(config: AuditConfig, train: Samples) -> tuple[float, ...] | N
 
 
 def _with_noise_scale(task: Regression, model: TrainedModel, samples: Samples) -> Regression:
-    count = min(ROWS_FOR_NOISE, len(samples))
-    positions = np.unique(np.linspace(0, len(samples) - 1, count).astype(np.int64))
+    positions = spread(len(samples), ROWS_FOR_NOISE)
     residuals = []
     with torch.inference_mode():
         for start in range(0, len(positions), ROWS_PER_FORWARD):
@@ -333,6 +337,12 @@ def _with_classes_of_the_model(train: Samples, width: int) -> Samples:
             f"{train.source.description}: label {largest[row]} in row {row} "
             f"(id {train.ids[row]}) is outside the classes: the model has {width} outputs, "
             f"so labels from 0 to {width - 1} were expected"
+        )
+    if train.votes is not None and train.votes.labels.max(initial=0) >= width:
+        raise DataError(
+            f"{train.source.description}: an annotator gave the label "
+            f"{train.votes.labels.max()}: the model has {width} outputs, so labels from 0 to "
+            f"{width - 1} were expected"
         )
     return replace(train, classes=list(range(width)))
 

@@ -5,6 +5,7 @@ Nothing else asks whether model, classes and samples belong together, and everyt
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,11 +13,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from dataaudit.datasets.frames import spread
 from dataaudit.datasets.samples import Batch, Samples
 from dataaudit.errors import ModelError
 from dataaudit.inputs import Loaded, ModelCheck
 from dataaudit.models.trained import TrainedModel, forward
-from dataaudit.stages.reading_outputs import spread
 from dataaudit.tasks import AuditTask, Regression
 from dataaudit.tasks.task import Predictions
 
@@ -62,7 +63,12 @@ class Agreement:
 
 
 def check_model(
-    model: TrainedModel, task: AuditTask, train: Samples, held_out: Samples | None
+    model: TrainedModel,
+    task: AuditTask,
+    train: Samples,
+    held_out: Samples | None,
+    outputs: str,
+    repeats: Mapping[str, Any],
 ) -> ModelCheck:
     """Return how right the model is.
 
@@ -74,6 +80,10 @@ def check_model(
     train : Samples
     held_out : Samples or None
         Trusted samples.
+    outputs : str
+        What the outputs are read as.
+    repeats : mapping
+        `held_out_in_train`, `held_out_rows` and `train_repeats` of `ModelCheck`.
 
     Raises
     ------
@@ -97,6 +107,8 @@ def check_model(
         trusted_rows=0 if trusted is None else trusted.rows,
         against_chance=decisive.against_chance,
         stand_in=None if stand_in is None else _alike(task, found, stand_in),
+        outputs=outputs,
+        **repeats,
     )
 
 

@@ -10,6 +10,7 @@ from dataaudit.inputs import Loaded
 from dataaudit.mirror.effort import by_probes, chosen_effort, costs
 from dataaudit.mirror.features import seen_from_last_layer
 from dataaudit.mirror.plan import Plan, make_plan, plan_of_probes
+from dataaudit.models.numerics import Numerics
 from dataaudit.stages.crosswise import FOLDS, may_be_seen_crosswise
 from dataaudit.stages.loading import load
 
@@ -44,8 +45,16 @@ def planned(loaded: Loaded, config: AuditConfig, folder: Path) -> tuple[Loaded, 
         return loaded, plan_of_probes(config, len(loaded.held_out))
     seen = loaded
     if config.mirror.kind == "head" or effort == "quick":
-        seen = seen_from_last_layer(loaded, folder, config.batch_size)
+        numerics = Numerics(config.precision)
+        seen = seen_from_last_layer(loaded, folder, config.batch_size, numerics)
     return seen, make_plan(seen, config, effort)
+
+
+def unused_settings(config: AuditConfig) -> list[str]:
+    """Return a note that names the settings of learning again, where nothing learns again."""
+    given = config.mirror.model_dump(exclude_defaults=True, exclude={"seed"})
+    names = ", ".join(f"mirror.{name}" for name in given)
+    return [f"Not used, because the estimator was fitted anew: {names}"] if given else []
 
 
 def cost_lines(loaded: Loaded, config: AuditConfig) -> list[str]:

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dataaudit.datasets.frames import spread
 from dataaudit.datasets.samples import Samples
 from dataaudit.errors import ModelError
 from dataaudit.models.outputs import choose, flattened, named_outputs, reading, share_right
@@ -89,11 +90,6 @@ def outputs_of(model: TrainedModel, samples: Samples, positions: NDArray[np.int6
             "the first dimension must be the rows"
         )
     return outputs
-
-
-def spread(rows: int, most: int) -> NDArray[np.int64]:
-    """Return at most `most` positions, evenly spread over the rows."""
-    return np.unique(np.linspace(0, rows - 1, min(most, rows)).astype(np.int64))
 
 
 def _fits(shape: tuple[int, ...], train: Samples, *, wide: bool = False) -> bool:

@@ -1,25 +1,22 @@
-"""Trusted samples that stand in the training set: the model has seen them, so they prove nothing.
+"""Trusted samples that are training rows, too: the model has seen them, so they prove nothing.
 
-Compared is the content alone, by a 64-bit hash: columns that are neither label, id nor group.
+Compared is the content alone (`dataaudit.likeness.repeats`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from dataaudit.datasets.images import encoded
+from dataaudit.datasets.frames import spread
 from dataaudit.datasets.samples import Samples
-from dataaudit.datasets.words import text_of
 from dataaudit.errors import DataError
+from dataaudit.likeness.repeats import ROWS_PER_READ, content_columns, content_hashes
 
-ROWS_PER_READ = 2048
 MOST_COSTLY_ROWS = 20_000
 """Training rows that are compared where a row is an image or a tensor, evenly spread where there
 are more; tables and texts are compared whole."""
@@ -65,7 +62,7 @@ def repeated_rows(train: Samples, held_out: Samples) -> RepeatedRows:
         trusted = np.concatenate(list(_hashes(held_out, columns, len(held_out))))
         known = np.concatenate(list(_hashes(train, columns, _most(train))))
     except DataError:
-        # What cannot be read is named where it is read in earnest.
+        # What cannot be read is named later, where the rows are used.
         return RepeatedRows(np.zeros(0, dtype=np.int64), 0.0, by_nature=False)
     distinct, counts = np.unique(known, return_counts=True)
     repeats = float(counts[counts > 1].sum() / len(known))
@@ -81,39 +78,17 @@ def _most(train: Samples) -> int:
 def _compared(train: Samples, held_out: Samples) -> list[Any]:
     if train.modality != held_out.modality:
         return []
-    if train.content_column is not None:
-        return [train.content_column] if train.content_column == held_out.content_column else []
-    special = train.special_columns() | held_out.special_columns()
-    others = set(held_out.take([0]).frame.columns)
-    features = [name for name in train.take([0]).frame.columns if name not in special]
-    return features if others.issuperset(features) else []
+    special = held_out.special_columns()
+    columns = [name for name in content_columns(train) if name not in special]
+    return columns if set(held_out.take([0]).frame.columns).issuperset(columns) else []
 
 
 def _hashes(samples: Samples, columns: list[Any], most: int) -> Iterator[NDArray[np.uint64]]:
-    positions = np.unique(np.linspace(0, len(samples) - 1, min(most, len(samples))).astype(int))
+    if most >= len(samples):
+        for frame in samples.source.frames(ROWS_PER_READ):
+            yield content_hashes(samples, frame[columns])
+        return
+    positions = spread(len(samples), most)
     for start in range(0, len(positions), ROWS_PER_READ):
-        frame = samples.source.take(positions[start : start + ROWS_PER_READ].tolist())[columns]
-        parts = {place: _values(samples, frame.iloc[:, place]) for place in range(len(columns))}
-        yield pd.util.hash_pandas_object(pd.DataFrame(parts), index=False).to_numpy(np.uint64)
-
-
-def _values(samples: Samples, column: pd.Series) -> NDArray[Any]:
-    """Return a column as numbers: float64, or of anything else a hash."""
-    if pd.api.types.is_numeric_dtype(column.dtype):
-        # Adding zero turns -0.0 into 0.0.
-        return column.to_numpy(np.float64, na_value=np.nan) + 0.0
-    hashes = [_hash(samples, value) for value in column]
-    return np.array(hashes, dtype=np.uint64)
-
-
-def _hash(samples: Samples, value: Any) -> int:
-    if samples.modality == "image":
-        content = encoded(value, where=samples.source.description, folder=samples.folder)
-    elif samples.modality == "tensor":
-        array = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
-        content = str(array.shape).encode() + array.tobytes()
-        if array.dtype == object:
-            content = repr(value).encode("utf-8", "surrogatepass")
-    else:
-        content = text_of(value).encode("utf-8", "surrogatepass")
-    return int.from_bytes(blake2b(content, digest_size=8).digest(), "little")
+        frame = samples.source.take(positions[start : start + ROWS_PER_READ].tolist())
+        yield content_hashes(samples, frame[columns])

@@ -9,23 +9,23 @@ from datetime import UTC, datetime
 import numpy as np
 
 from dataaudit.config import AuditConfig
+from dataaudit.datasets.samples import Samples
 from dataaudit.flags.inputs import Unseen
 from dataaudit.flags.results import ContaminationFlags, MislabelFlags
 from dataaudit.inputs import AuditInputs, Loaded
 from dataaudit.mirror.plan import Plan
 from dataaudit.mirror.relearn import Mirror
 from dataaudit.report.build import build_report
-from dataaudit.report.data import AuditReport, Coverage, Gate, Method, Split
+from dataaudit.report.data import AuditReport, Gate, Method, Split
 from dataaudit.report.evidence import Evidence
 from dataaudit.report.gates import counted, make_gate
 from dataaudit.report.label_findings import select_rows
 from dataaudit.report.leakage import select_disagreeing, select_pairs
 from dataaudit.run_directory.manifest import Clock, versions
-from dataaudit.stages.composition import composition, missing_values
+from dataaudit.stages.composition import composition
+from dataaudit.stages.coverage import coverage
 from dataaudit.stages.evidence import contradiction_evidence, pair_evidence, row_evidence
-from dataaudit.stages.model_check import note as note_of_check
 from dataaudit.stages.scoring import Scores
-from dataaudit.stages.screening import note
 
 
 def make_report(
@@ -52,25 +52,28 @@ def make_report(
         gates=_gates(config, mislabels, contamination),
         about=config.about,
         method=_method(loaded, config, plan, mirror, clock),
-        coverage=_coverage(loaded, notes),
+        coverage=coverage(loaded, notes),
         limits=[loaded.model.note] if loaded.model.note else [],
+        tracing=None,
     )
 
 
 def splits_of(inputs: AuditInputs) -> list[Split]:
     """Return what the report says of the data sets that went in."""
-    return [
-        Split(
-            role=samples.role,
-            source=samples.source.description,
-            rows=len(samples),
-            sha256=samples.sha256,
-            id_column=samples.id_column,
-            label_column=samples.label_column,
-        )
-        for samples in (inputs.train, inputs.held_out, inputs.suspects)
-        if samples is not None
-    ]
+    splits = (inputs.train, inputs.held_out, inputs.suspects)
+    return [split_of(samples) for samples in splits if samples is not None]
+
+
+def split_of(samples: Samples) -> Split:
+    """Return what a report says of one data set."""
+    return Split(
+        role=samples.role,
+        source=samples.source.description,
+        rows=len(samples),
+        sha256=samples.sha256,
+        id_column=samples.id_column,
+        label_column=samples.label_column,
+    )
 
 
 def _evidence(
@@ -117,20 +120,6 @@ def _gates(
     return gates
 
 
-def _coverage(loaded: Loaded, notes: Sequence[str]) -> Coverage:
-    asides = loaded.set_aside
-    return Coverage(
-        rows_not_scored=len(asides["train"]),
-        suspects_not_scored=len(asides["suspects"]) if "suspects" in asides else 0,
-        missing_values=missing_values(loaded.train),
-        notes=[
-            *([] if loaded.check is None else [note_of_check(loaded.check)]),
-            *(note(aside) for aside in asides.values() if len(aside)),
-            *notes,
-        ],
-    )
-
-
 def _method(
     loaded: Loaded, config: AuditConfig, plan: Plan, mirror: Mirror, clock: Clock
 ) -> Method:
@@ -152,4 +141,5 @@ def _method(
         seeds={"mirror": config.mirror.seed},
         versions=versions(),
         timings_seconds=dict(clock.seconds),
+        thresholds=[],
     )

@@ -8,8 +8,6 @@ from typing import Any
 
 import pandas as pd
 
-from dataaudit.datasets.files import readable
-from dataaudit.errors import DataError, RunDirectoryError
 from dataaudit.report.data import SampleId
 from dataaudit.report.label_findings import plain_label
 from dataaudit.report.render import render_template
@@ -26,7 +24,7 @@ from dataaudit.review.comparison.data import (
 )
 from dataaudit.review.comparison.keys import comparable_keys
 from dataaudit.review.comparison.page import build_comparison_page, comparison_lines
-from dataaudit.run_directory.finished import FinishedAudit, as_read_back
+from dataaudit.run_directory.finished import FinishedAudit, as_read_back, read_table
 from dataaudit.run_directory.ownership import Kind
 from dataaudit.run_directory.store import CONTAMINATION, ResultsDirectory, text
 
@@ -232,13 +230,8 @@ def _leaks(old: FinishedAudit, new: FinishedAudit) -> LeakChanges | None:
 
 def _flagged_suspects(directory: Path) -> dict[Any, Any]:
     """Return each flagged suspect with its best match, in the order of the table."""
-    path = directory / CONTAMINATION
-    try:
-        with readable(str(path), "a Parquet file"):
-            table = pd.read_parquet(path)
-            flagged = table[table["flagged"]].drop_duplicates("query_id")
-    except DataError as error:
-        raise RunDirectoryError(str(error)) from None
+    table = read_table(directory / CONTAMINATION, "query_id", "row_id", "flagged")
+    flagged = table[table["flagged"]].drop_duplicates("query_id")
     return dict(zip(flagged["query_id"].tolist(), flagged["row_id"].tolist(), strict=True))
 
 

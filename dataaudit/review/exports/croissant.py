@@ -32,6 +32,9 @@ MEDIA_TYPES = {
     ".csv": "text/csv",
     ".parquet": "application/x-parquet",
     ".jsonl": "application/jsonlines",
+    ".json": "application/json",
+    ".tsv": "text/tab-separated-values",
+    ".gz": "application/gzip",
     ".arrow": "application/vnd.apache.arrow.file",
     ".feather": "application/vnd.apache.arrow.file",
 }
@@ -39,6 +42,8 @@ IMAGE_TYPES = {
     ".png": "image/png",
     ".jpg": "image/jpeg",
     ".jpeg": "image/jpeg",
+    ".jpe": "image/jpeg",
+    ".jfif": "image/jpeg",
     ".gif": "image/gif",
     ".bmp": "image/bmp",
     ".webp": "image/webp",
@@ -200,7 +205,8 @@ def _distribution(samples: Samples, folder: Path) -> list[dict[str, Any]]:
     includes = [f"{address}/{pattern}" for pattern in source.patterns()]
     # What is no image is a file of a saved data set, whatever it is called.
     endings = {Path(pattern).suffix.lower() for pattern in includes}
-    formats_of_files = sorted({IMAGE_TYPES.get(end, MEDIA_TYPES[".arrow"]) for end in endings})
+    types = {".parquet": MEDIA_TYPES[".parquet"], **IMAGE_TYPES}
+    formats_of_files = sorted({types.get(end, MEDIA_TYPES[".arrow"]) for end in endings})
     return [
         {
             "@type": "cr:FileSet",

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from dataaudit.datasets.rewriting import refuse_existing
 from dataaudit.datasets.samples import Samples
 from dataaudit.progress import track
 from dataaudit.report import formats
@@ -18,7 +19,6 @@ from dataaudit.review.exports.jsonl import write_jsonl
 from dataaudit.review.exports.label_studio import write_label_studio
 from dataaudit.review.exports.leaks import write_leaks
 from dataaudit.review.exports.rows import ExportRow, chosen_positions, export_rows
-from dataaudit.review.exports.spool import refuse_existing
 from dataaudit.run_directory.finished import FinishedAudit, as_read_back
 
 ENDINGS = {

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dataaudit.errors import DataError
+from dataaudit.errors import DataError, writing
 from dataaudit.run_directory.atomic import write_atomically
 
 
@@ -62,15 +62,5 @@ def write_file(target: Path, write: Callable[[Path], object]) -> None:
     DataError
         It cannot be written.
     """
-    try:
+    with writing(target, DataError):
         write_atomically(target, write)
-    except OSError as error:
-        raise DataError(f"{target}: cannot be written: {error.strerror or error}") from None
-
-
-def refuse_existing(target: Path) -> None:
-    """Raise a `DataError` where there already is something, or no folder to write to."""
-    if target.exists() or target.is_symlink():
-        raise DataError(f"{target}: already exists; choose another name with --out")
-    if not target.absolute().parent.is_dir():
-        raise DataError(f"{target}: there is no folder {target.parent}")

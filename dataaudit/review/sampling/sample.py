@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dataaudit.datasets.rewriting import refuse_existing
 from dataaudit.errors import ConfigError
 from dataaudit.review.exports.choices import ExportFormat
 from dataaudit.review.exports.export import write_rows
-from dataaudit.review.exports.spool import refuse_existing
 from dataaudit.review.sampling.design import draw, positions
 from dataaudit.review.sampling.record import Draw, add_draw
 from dataaudit.review.sampling.shown import write_drawn

@@ -59,6 +59,7 @@ def _row(table: pd.DataFrame, place: int, sample: str | None) -> FlaggedRow:
         row_id=plain_id(line["row_id"]),
         given_label=plain_label(line["given_label"]),
         suggested_label=plain_label(line["suggested_label"]),
+        note="",
         score=float(line["score"]),
         probability=float(line["probability"]),
         flagged=bool(line["flagged"]),
@@ -67,4 +68,6 @@ def _row(table: pd.DataFrame, place: int, sample: str | None) -> FlaggedRow:
         sample=sample,
         against=[],
         neighbours=[],
+        likeliest=[],
+        look_alikes=[],
     )

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-from dataaudit.errors import DataError, RunDirectoryError
+from dataaudit.errors import RunDirectoryError, writing
 from dataaudit.run_directory.atomic import write_atomically
 
 DESCRIPTION = "influence.json"
@@ -79,11 +79,9 @@ def write_block(folder: Path, block: InfluenceBlock) -> None:
             row_group_size=max(1, rows),
         )
 
-    try:
+    with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(target, write)
-    except OSError as error:
-        raise RunDirectoryError(f"{target}: cannot be written: {error.strerror or error}") from None
 
 
 def _path(folder: Path, group_start: int, row_start: int) -> Path:
@@ -125,12 +123,9 @@ class Influence:
 
     def summary(self) -> Iterator[str]:
         """Yield lines for the terminal: what was done, how, and what it took."""
-        seconds, planned = self.description["seconds"], self.description["seconds_predicted"]
+        seconds = self.description["seconds"]
         yield f"{self.rows:,} rows, {len(self.groups):,} query groups; {self.description['reason']}"
-        yield (
-            f"rows: {seconds['rows']:.1f} s (predicted {planned['rows']:.1f} s); "
-            f"queries' steps: {seconds['steps']:.1f} s (predicted {planned['steps']:.1f} s)"
-        )
+        yield f"rows: {seconds['rows']:.1f} s; queries' steps: {seconds['steps']:.1f} s"
         yield f"scores: {self.folder / SCORES}"
 
     def blocks(self) -> Iterator[InfluenceBlock]:
@@ -160,27 +155,6 @@ class Influence:
             table["row_id"].to_numpy(),
             table["loss"].to_numpy(),
             values,
-        )
-
-    def of_group(self, group: str) -> pd.DataFrame:
-        """Return `row_id`, `loss` and `score` of every row, for one group.
-
-        Raises
-        ------
-        DataError
-            There is no such group.
-        """
-        if group not in self.groups:
-            raise DataError(f"{self.folder}: there is no group {group}; it has {len(self.groups)}")
-        number = self.groups.index(group)
-        group_start = max(start for start in self._group_starts if start <= number)
-        found = [self._read(group_start, row_start) for row_start in self._row_starts]
-        return pd.DataFrame(
-            {
-                "row_id": np.concatenate([block.row_ids for block in found]),
-                "loss": np.concatenate([block.losses for block in found]),
-                "score": np.concatenate([block.scores[:, number - group_start] for block in found]),
-            }
         )
 
     def top(self, count: int = 10, *, lowest: bool = False) -> pd.DataFrame:

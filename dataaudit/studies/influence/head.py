@@ -195,8 +195,7 @@ class HeadGroups:
         self, inputs: Inputs, labels: Tensor, losses: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Run one forward pass for all groups; see `Mirrored`."""
-        with self._numerics.autocast(labels.device):
-            features, outputs = self._tail.run(inputs)
+        features, outputs = self._tail.run(inputs, self._numerics)
         outputs = outputs.double()
         found = self._task.losses(outputs, labels)
         parts = [
@@ -301,8 +300,7 @@ class FirstOrderHeadGroups:
         self, inputs: Inputs, labels: Tensor, losses: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Run one forward pass for all groups; see `Mirrored`."""
-        with self._numerics.autocast(labels.device):
-            features, outputs = self._tail.run(inputs)
+        features, outputs = self._tail.run(inputs, self._numerics)
         found, residuals = losses_and_residuals(self._task, outputs, labels)
         weight, bias = self._moves
         pairs = features.to(self._features) @ self._features * weight + bias

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-import torch
 from torch import Tensor, nn
 
 from dataaudit.models.numerics import EXACT, Numerics
-from dataaudit.models.trained import Inputs, forward
+from dataaudit.models.trained import Inputs
+from dataaudit.scoring.passes import ITSELF, Passes
 from dataaudit.scoring.perturbation import Perturbation
-from dataaudit.scoring.swap import Swapper
 from dataaudit.tasks import Task
 
 
@@ -63,27 +62,14 @@ class FiniteGroups:
         perturbations: Sequence[Perturbation],
         numerics: Numerics = EXACT,
     ) -> None:
-        self._run = numerics.runnable(module)
-        self._task = task
-        self._perturbations = perturbations
-        self._numerics = numerics
-        self._swapper = Swapper(module)
+        self._passes = Passes(module, numerics)
+        self._task, self._perturbations = task, perturbations
 
-    @torch.inference_mode()
     def changes(
         self, inputs: Inputs, labels: Tensor, losses: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Run one forward pass for each group; see `Mirrored`."""
         if losses is None:
-            losses = self._losses(inputs, labels)
-        columns = []
-        for perturbation in self._perturbations:
-            with self._swapper.holding(perturbation.tensors):
-                columns.append(self._losses(inputs, labels))
-        return losses, torch.stack(columns, dim=1) - losses[:, None]
-
-    def _losses(self, inputs: Inputs, labels: Tensor) -> Tensor:
-        with self._numerics.autocast(labels.device):
-            outputs = forward(self._run, inputs)
-        # Double, because a change is a small difference of two losses.
-        return self._task.losses(outputs.double(), labels)
+            losses = self._passes.losses(self._task, inputs, labels, ITSELF)[:, 0]
+        found = self._passes.losses(self._task, inputs, labels, self._perturbations)
+        return losses, found - losses[:, None]

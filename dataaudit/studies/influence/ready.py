@@ -69,6 +69,11 @@ class Maker:
                 "precision: bfloat16 does not go with mirror.kind: linear, whose scores are exact; "
                 "use float32"
             )
+        if self.kind != "finite" and self.numerics.compiled:
+            raise ConfigError(
+                f"compile: does not go with mirror.kind: {self.kind}, which watches single layers; "
+                "use finite, or leave it out"
+            )
         # Refused here where nothing may move.
         self.moving()
 

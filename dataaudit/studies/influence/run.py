@@ -31,9 +31,8 @@ from dataaudit.studies.influence.blocks import (
     Influence,
     write_block,
 )
-from dataaudit.studies.influence.cost import GROUPS_TRIED, choose, predict
+from dataaudit.studies.influence.cost import choose
 from dataaudit.studies.influence.groups import QueryGroup, query_groups
-from dataaudit.studies.influence.mirrored import Mirrored
 from dataaudit.studies.influence.ready import Maker
 from dataaudit.studies.influence.settings import InfluenceSettings, influence_settings
 from dataaudit.studies.influence.streaming import joined_blocks, rows_per_block, scored_batches
@@ -78,7 +77,7 @@ def mirrored_influence(
         A directory for the scores.
     groups : str, sequence or None
         A column of the queries, or one name for each: queries of the same name share a perturbed
-        model. None: each query stands alone, named after its id.
+        model. None: each query is a group of its own, named after its id.
     mirror : mapping, optional
         `kind` (auto, finite, linear, head), `direction`, `steps`, `learning_rate`, `optimizer`,
         `batch_size`, `parameters`, `layers`, `first_order`, `seed`, `memory_mib`; see
@@ -170,22 +169,8 @@ def _influence(
     numerics = Numerics(config.precision, config.compile)
     maker = Maker(model, loaded.task, loaded.held_out, settings, choice.kind, numerics, trial)
     chunks = _chunks(found, maker, settings, config.batch_size)
-    tried = min(len(chunks[0]), GROUPS_TRIED[choice.kind])
-    expected, few = predict(
-        model, rows, found, maker.ready, config.batch_size, len(chunks), tried, out
-    )
-    # Where all groups were tried, their steps need not be taken again.
-    made = few if tried == len(found) else None
-    del few
-    log.info(
-        "%s; about %.0f s for the rows and %.0f s for the queries' steps",
-        choice.reason,
-        expected.rows(model.device),
-        expected.steps,
-    )
-    steps, scoring = _score(loaded, chunks, maker, config.batch_size, out, made)
-    if made is not None:
-        steps = expected.steps
+    log.info("%s", choice.reason)
+    steps, scoring = _score(loaded, chunks, maker, config.batch_size, out)
     description = {
         "groups": [group.name for group in found],
         "rows": len(rows),
@@ -194,7 +179,6 @@ def _influence(
         "kind": choice.kind,
         "reason": choice.reason,
         "forward_passes": choice.forward_passes,
-        "seconds_predicted": {"rows": expected.rows(model.device), "steps": expected.steps},
         "seconds": {"rows": scoring, "steps": steps},
         "mirror": settings.model_dump(mode="json"),
         "precision": config.precision,
@@ -255,12 +239,8 @@ def _score(
     maker: Maker,
     batch_size: int,
     out: Path,
-    made: Mirrored | None,
 ) -> tuple[float, float]:
-    """Write all blocks; return the seconds of the queries' steps and of the rows.
-
-    `made` are the groups of the only chunk, where they are ready.
-    """
+    """Write all blocks; return the seconds of the queries' steps and of the rows."""
     length = rows_per_block(len(chunks[0]), batch_size)
     losses: NDArray[np.float64] | None = None
     if len(chunks) > 1:
@@ -269,7 +249,7 @@ def _score(
     steps, scoring, group_start = 0.0, 0.0, 0
     for chunk in chunks:
         started = time.perf_counter()
-        mirrored = made or maker.ready(chunk)
+        mirrored = maker.ready(chunk)
         learned = time.perf_counter()
         batches = scored_batches(loaded.model, loaded.train, mirrored, batch_size, losses)
         for block in joined_blocks(batches, length, group_start, len(loaded.train)):

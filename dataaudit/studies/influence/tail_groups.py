@@ -46,8 +46,5 @@ class TailGroups:
         self, inputs: Inputs, labels: Tensor, losses: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Run one forward pass, then the last layers for each group; see `Mirrored`."""
-        with self._numerics.autocast(labels.device):
-            features, _ = self._tail.run(inputs)
-        if features.dtype == torch.bfloat16:
-            features = features.float()
+        features, _ = self._tail.run(inputs, self._numerics)
         return self._groups.changes(features, labels)

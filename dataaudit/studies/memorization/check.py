@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +13,12 @@ import pandas as pd
 from dataaudit.config import EVERYWHERE, LOADING, AuditConfig, config_from_python, load_config
 from dataaudit.config_errors import refuse_unread
 from dataaudit.datasets.samples import Samples
-from dataaudit.errors import ConfigError, DataError
+from dataaudit.errors import DataError
 from dataaudit.inputs import Loaded
 from dataaudit.report import formats
-from dataaudit.report.data import Split
 from dataaudit.report.label_findings import plain_label
 from dataaudit.report.samples import clean_text, plain_id
-from dataaudit.run_directory.manifest import versions
 from dataaudit.run_directory.ownership import Kind
-from dataaudit.run_directory.store import Writer, table, text
 from dataaudit.scoring.choice import make_engine
 from dataaudit.stages.evidence import exhibits_of
 from dataaudit.stages.loading import load, load_objects
@@ -30,18 +26,21 @@ from dataaudit.studies.memorization.data import ClassMemorization, MemorizationR
 from dataaudit.studies.memorization.estimate import FEWEST_ROWS, Estimated, Floats, estimate
 from dataaudit.studies.memorization.page import MEMORIZED, render_memorization
 from dataaudit.studies.memorization.settings import MemorizationSettings
+from dataaudit.studies.results import StudyResult, common_facts, require_task
 
 PAGE, DATA, ROWS = "memorization.html", "memorization.json", "memorization.parquet"
 MEMORIZATIONS = Kind("memorization", (PAGE, DATA, ROWS), DATA, ("schema_version", "long_tail"))
 READ = EVERYWHERE | LOADING | {"engine", "precision", "compile", "batch_size"}
 """What is read of the settings."""
+TASK = "classification"
+"""Of others, losses stand for densities, which have no upper bound to compare with."""
 LONG_TAIL = 100
 """Rows shown; the table holds all."""
 BINS_OF_ONE = 20
 
 
-@dataclass(frozen=True)
-class MemorizationResult:
+@dataclass(frozen=True, repr=False)
+class MemorizationResult(StudyResult):
     """What was found.
 
     Attributes
@@ -59,23 +58,13 @@ class MemorizationResult:
     rows: pd.DataFrame
     report: MemorizationReport
 
-    def __repr__(self) -> str:
-        """Return the headline: the whole would fill pages of a notebook."""
-        return f"MemorizationResult: {self.report.headline} ({len(self.rows)} rows)"
+    kind = MEMORIZATIONS
 
-    def to_html(self, path: str | Path) -> Path:
-        """Write the page as one HTML file and return its path."""
-        target = Path(path)
-        target.write_text(render_memorization(self.report), encoding="utf-8")
-        return target
+    def _table(self) -> pd.DataFrame:
+        return self.rows
 
-    def files(self) -> dict[str, Writer]:
-        """Return what writes each file of `dataaudit memorization`, in the order of writing."""
-        return {
-            ROWS: table(self.rows),
-            PAGE: text(render_memorization(self.report)),
-            DATA: text(self.report.model_dump_json(indent=2) + "\n"),
-        }
+    def _page(self) -> str:
+        return render_memorization(self.report)
 
 
 def memorization_file(
@@ -89,7 +78,7 @@ def memorization_file(
         The input cannot be used; the message says what and where.
     """
     config = load_config(audit_yaml)
-    _require_task(config)
+    require_task(config, TASK)
     refuse_unread(audit_yaml, config, READ, "dataaudit memorization")
     # Only the training rows are looked at.
     config = config.model_copy(update={"held_out": None, "suspects": None})
@@ -130,7 +119,7 @@ def memorization(
         The input cannot be used; the message says what and where.
     """
     config = config_from_python(label, id, audit_settings)
-    _require_task(config)
+    require_task(config, TASK)
     refuse_unread("memorization()", config, READ, "dataaudit.memorization")
     loaded = load_objects(model, {"train": train}, preprocess, config)
     return _memorization(loaded, config, settings or MemorizationSettings())
@@ -152,9 +141,7 @@ def _memorization(
     memorized = int((found.memorization >= MEMORIZED).sum())
     counts, edges = np.histogram(found.memorization, _edges(found.memorization))
     report = MemorizationReport(
-        name=config.name,
-        task=config.task,
-        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        **common_facts(loaded, [rows], config, start),
         headline=_headline(memorized, len(rows)),
         rows=len(rows),
         memorized=memorized,
@@ -166,23 +153,8 @@ def _memorization(
         method=_method(settings),
         forward_passes=settings.forward_passes(len(rows)),
         settings=asdict(settings),
-        seed=seed,
-        model=loaded.model.description,
-        model_sha256=loaded.model.sha256(),
-        splits=[
-            Split(role="train", source=rows.source.description, rows=len(rows), sha256=rows.sha256)
-        ],
-        versions=versions(),
-        seconds=round(time.perf_counter() - start, 1),
-        notes=[loaded.model.note] if loaded.model.note else [],
     )
     return MemorizationResult(lines, report)
-
-
-def _require_task(config: AuditConfig) -> None:
-    if config.task != "classification":
-        # A density, which other losses stand for, has no upper bound to compare with.
-        raise ConfigError(f"task: found {config.task}, expected classification")
 
 
 def _table(rows: Samples, found: Estimated) -> pd.DataFrame:

@@ -7,12 +7,12 @@ beside this file.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 from pydantic import Field
 
-from dataaudit.report.data import Label, SampleId, Section, Split
+from dataaudit.report.data import Label, SampleId, Section
 from dataaudit.report.schema import published
+from dataaudit.studies.results import StudyReport
 
 
 class MemorizedRow(Section):
@@ -38,14 +38,9 @@ class ClassMemorization(Section):
     memorized: int = Field(description="rows with memorization of at least one half")
 
 
-class MemorizationReport(Section):
+class MemorizationReport(StudyReport):
     """The machine-readable whole: what `memorization.json` holds."""
 
-    schema_version: Literal["1.0"] = "1.0"
-    name: str
-    task: str
-    date: str = Field(description="ISO 8601")
-    headline: str
     rows: int
     memorized: int = Field(description="rows with memorization of at least one half")
     mean: float
@@ -56,13 +51,6 @@ class MemorizationReport(Section):
     method: str
     forward_passes: float = Field(description="cost, in forward passes of one row")
     settings: dict[str, int | float]
-    seed: int
-    model: str
-    model_sha256: str
-    splits: list[Split]
-    versions: dict[str, str]
-    seconds: float
-    notes: list[str]
 
 
 SCHEMA_PATH = Path(__file__).with_name("memorization.schema.json")

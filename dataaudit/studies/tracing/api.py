@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,7 @@ from dataaudit.datasets.samples import Role
 from dataaudit.errors import ConfigError
 from dataaudit.report.result import AuditResult
 from dataaudit.run_directory.manifest import Clock
-from dataaudit.run_directory.store import RunDirectory
+from dataaudit.run_directory.store import RunDirectory, opened
 from dataaudit.studies.tracing.loading import load_for_tracing, objects_for_tracing
 from dataaudit.studies.tracing.run import run_tracing
 
@@ -94,13 +92,8 @@ def trace(
         named = config.suspects.model_copy(update={"id": query_id})
         config = config.model_copy(update={"suspects": named})
     refuse_unread("trace()", config, READ, f"a trace of task {task}")
-    if resume and out is None:
-        raise ConfigError("resume: needs `out`, the directory of the interrupted trace")
     splits: dict[Role, Any] = {"train": train, "held_out": held_out, "suspects": queries}
-    with contextlib.ExitStack() as stack:
-        if out is None:
-            out = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "trace"
-        directory = stack.enter_context(RunDirectory(Path(out), overwrite=overwrite, resume=resume))
+    with opened(out, "trace", overwrite=overwrite, resume=resume) as directory:
         clock = Clock()
         with clock.stage("load"):
             inputs = objects_for_tracing(config, None if is_folder else model, preprocess, splits)

@@ -17,6 +17,7 @@ from dataaudit.models.parameters import moving_parameters
 from dataaudit.models.trained import TrainedModel
 from dataaudit.report.data import TracedSample
 from dataaudit.report.samples import plain_id
+from dataaudit.scoring.passes import Passes
 from dataaudit.scoring.perturbation import UNPERTURBED, Perturbation
 from dataaudit.studies.tracing.denoising import Denoising
 from dataaudit.studies.tracing.fisher import Fisher
@@ -198,9 +199,10 @@ class DiffusionTracer:
         """Return the denoising loss of each image, `[rows, models]`, nats per pixel."""
         images = images_of(self.model, samples, batch)
         self._check_shape(images, samples)
-        module, denoising = self.model.module, self.unlearning.denoising
-        with torch.inference_mode():
-            losses = [denoising.losses(one.apply(module), images) for one in perturbations]
+        passes, losses = Passes(self.model.module), []
+        for perturbation in perturbations:
+            with passes.under(perturbation) as model:
+                losses.append(self.unlearning.denoising.losses(model, images))
         return torch.stack(losses, dim=1).cpu().numpy()
 
     def show(
@@ -216,7 +218,9 @@ class DiffusionTracer:
         return [
             TracedSample(
                 sample_id=plain_id(batch.ids[line]),
+                text=None,
                 image=picture(image),
+                tokens=[],
                 loss_before=float(losses[line, 0]),
                 loss_after=None if perturbation is None else float(losses[line, 1]),
             )

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from dataaudit.config import AuditConfig, ScheduleConfig
+from dataaudit.datasets.frames import spread
 from dataaudit.datasets.samples import Samples
 from dataaudit.errors import ConfigError, ModelError
 from dataaudit.models.inputs import default_preprocess
@@ -81,7 +82,7 @@ def diffusion_tracer(
         batch_size=config.batch_size,
         seed=config.mirror.seed,
     )
-    chosen = fisher_rows(len(train), settings.fisher_images)
+    chosen = spread(len(train), settings.fisher_images)
     images = torch.cat(
         [
             images_of(model, train, train.take(part))
@@ -89,11 +90,6 @@ def diffusion_tracer(
         ]
     )
     return DiffusionTracer(model, ImageUnlearning.of(module, schedule, images, settings))
-
-
-def fisher_rows(rows: int, most: int) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Return the positions of at most `most` rows, spread evenly over all."""
-    return np.unique(np.linspace(0, rows - 1, min(rows, most)).astype(np.int64))
 
 
 def noise_schedule(config: ScheduleConfig) -> NoiseSchedule:

@@ -6,16 +6,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from dataaudit.datasets.samples import Batch, Samples
 from dataaudit.errors import DataError
 from dataaudit.mirror.finite import Direction, FiniteSettings, Part, finite_mirror
-from dataaudit.models.trained import TrainedModel, forward
+from dataaudit.models.trained import TrainedModel
 from dataaudit.report.data import TracedSample
 from dataaudit.report.samples import clean_text, plain_id
+from dataaudit.scoring.passes import Passes
 from dataaudit.scoring.perturbation import UNPERTURBED, Perturbation
 from dataaudit.studies.tracing.token_evidence import token_changes
 from dataaudit.studies.tracing.token_losses import TokenTask, document_losses, model_inputs
@@ -154,6 +154,7 @@ class LanguageModelTracer:
                 TracedSample(
                     sample_id=plain_id(batch.ids[line]),
                     text=clean_text(text),
+                    image=None,
                     tokens=[] if perturbation is None else token_changes(text, tokens, losses),
                     loss_before=float(mean[0]),
                     loss_after=None if perturbation is None else float(mean[1]),
@@ -177,10 +178,8 @@ class LanguageModelTracer:
     def _token_losses(
         self, documents: Sequence[Tokens], perturbations: Sequence[Perturbation]
     ) -> list[FloatArray]:
-        module = self.model.module
-        models = [perturbation.apply(module) for perturbation in perturbations]
-        ids = [tokens.ids for tokens in documents]
-        return document_losses(module, models, ids, self.context, self.tokens_per_batch)
+        ids, module = [tokens.ids for tokens in documents], self.model.module
+        return document_losses(module, perturbations, ids, self.context, self.tokens_per_batch)
 
     def _documents(self, samples: Samples, batch: Batch) -> list[Tokens]:
         texts = [self._text(samples, batch, line) for line in range(len(batch))]
@@ -235,11 +234,10 @@ class LanguageModelTracer:
         return _value(samples, batch, line, self.columns.prompt)
 
 
-@torch.inference_mode()
 def _loss(module: nn.Module, parts: Sequence[Part]) -> float:
     """Return the summed loss of a completion, nats."""
-    losses = [TokenTask().losses(forward(module, inputs), labels).sum() for inputs, labels in parts]
-    return float(torch.stack(losses).sum())
+    passes, task = Passes(module), TokenTask()
+    return sum(float(passes.losses(task, inputs, labels).sum()) for inputs, labels in parts)
 
 
 def _value(samples: Samples, batch: Batch, line: int, column: str) -> str:

@@ -64,8 +64,18 @@ def make_trace_report(
             seeds={"trace": config.mirror.seed},
             versions=versions(),
             timings_seconds=dict(clock.seconds),
+            thresholds=[],
         ),
-        coverage=Coverage(notes=list(notes)),
+        # Tracing refuses what it cannot use, and cuts nothing off.
+        coverage=Coverage(
+            rows_not_scored=0,
+            suspects_not_scored=0,
+            sampling=None,
+            truncation=None,
+            missing_values=None,
+            notes=list(notes),
+        ),
+        limits=[],
     )
 
 

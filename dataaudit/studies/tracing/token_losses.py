@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dataaudit.errors import ModelError
-from dataaudit.models.trained import Inputs, forward
+from dataaudit.models.trained import Inputs
+from dataaudit.scoring.passes import Passes
+from dataaudit.scoring.perturbation import Perturbation
 from dataaudit.studies.tracing.windows import NOT_SCORED, WindowBatch, window_batches
 
 FloatArray = NDArray[np.float64]
@@ -67,7 +68,7 @@ def model_inputs(module: nn.Module, batch: WindowBatch, device: torch.device) ->
 @torch.inference_mode()
 def document_losses(
     module: nn.Module,
-    models: Sequence[Callable[..., Any]],
+    perturbations: Sequence[Perturbation],
     documents: Sequence[Sequence[int]],
     context: int,
     tokens_per_batch: int,
@@ -77,9 +78,8 @@ def document_losses(
     Parameters
     ----------
     module : torch.nn.Module
-        Whose signature and device count.
-    models : sequence of callables
-        The module, or perturbed versions of it.
+        From token ids to logits, in eval mode.
+    perturbations : sequence of Perturbation
     documents : sequence of token ids
     context : int
     tokens_per_batch : int
@@ -94,14 +94,13 @@ def document_losses(
     ModelError
         The logits are not finite, or of another shape than `[rows, tokens, vocabulary]`.
     """
-    device = next(module.parameters()).device
-    result = [np.zeros((len(ids), len(models))) for ids in documents]
+    passes = Passes(module)
+    result = [np.zeros((len(ids), len(perturbations))) for ids in documents]
     for batch in window_batches(documents, context, tokens_per_batch):
-        inputs = model_inputs(module, batch, device)
-        labels = batch.labels.to(device)
-        for column, model in enumerate(models):
-            logits = checked_logits(forward(model, inputs), batch)
-            losses = token_losses(logits, labels).double().cpu().numpy()
+        inputs = model_inputs(module, batch, passes.device)
+        labels = batch.labels.to(passes.device)
+        for column, logits in enumerate(passes.outputs(inputs, perturbations)):
+            losses = token_losses(checked_logits(logits, batch), labels).double().cpu().numpy()
             for line, window in enumerate(batch.windows):
                 place = slice(window.first - window.start, window.stop - window.start)
                 found = losses[line, place]

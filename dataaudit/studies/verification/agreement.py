@@ -13,19 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from dataaudit.report.data import Estimate
+
 Floats = NDArray[np.float64]
 
 DRAWS = 1000
 FEWEST_GROUPS = 4
-
-
-@dataclass(frozen=True)
-class Correlation:
-    """A correlation, -1 to 1, with its 95 % percentile interval."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -34,16 +27,17 @@ class Agreement:
 
     Attributes
     ----------
-    pearson, spearman : Correlation or None
-        Over all points (groups × query groups); None where one side does not vary.
-    within : Correlation or None
+    pearson, spearman : Estimate or None
+        Correlations, -1 to 1, with percentile intervals, over all points (groups × query
+        groups); None where one side does not vary.
+    within : Estimate or None
         Mean over query groups of Spearman's correlation over the groups. Where groups are random
         halves of the rows, this is the linear datamodeling score (Park et al., "TRAK", ICML 2023).
     """
 
-    pearson: Correlation | None
-    spearman: Correlation | None
-    within: Correlation | None
+    pearson: Estimate | None
+    spearman: Estimate | None
+    within: Estimate | None
 
 
 def agreement(measured: Floats, predicted: Floats, seed: int = 0) -> Agreement:
@@ -66,7 +60,7 @@ def agreement(measured: Floats, predicted: Floats, seed: int = 0) -> Agreement:
     if len(measured) < FEWEST_GROUPS:
         raise ValueError(f"found {len(measured)} groups, expected at least {FEWEST_GROUPS}")
 
-    def interval(statistic: Callable[[Floats, Floats], float]) -> Correlation | None:
+    def interval(statistic: Callable[[Floats, Floats], float]) -> Estimate | None:
         value = statistic(measured, predicted)
         if np.isnan(value):
             return None
@@ -75,7 +69,7 @@ def agreement(measured: Floats, predicted: Floats, seed: int = 0) -> Agreement:
         drawn = np.array([statistic(measured[line], predicted[line]) for line in lines])
         drawn = drawn[~np.isnan(drawn)]
         low, high = np.quantile(drawn, [0.025, 0.975]) if len(drawn) else (value, value)
-        return Correlation(value, float(min(low, value)), float(max(high, value)))
+        return Estimate(estimate=value, low=min(low, value), high=max(high, value))
 
     return Agreement(
         interval(lambda one, other: pearson(one.ravel(), other.ravel())),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +20,11 @@ from dataaudit.errors import ConfigError
 from dataaudit.inputs import Loaded
 from dataaudit.models.recognise import build_model
 from dataaudit.models.refitting import is_logistic_regression
-from dataaudit.models.trained import forward
-from dataaudit.report.data import Estimate, Split
-from dataaudit.run_directory.manifest import versions
 from dataaudit.run_directory.ownership import Kind
-from dataaudit.run_directory.store import Writer, table, text
+from dataaudit.scoring.passes import Passes
 from dataaudit.stages.loading import load, load_objects
-from dataaudit.studies.verification.agreement import Agreement, Correlation, agreement, ceiling
+from dataaudit.studies.results import StudyResult, common_facts, require_task
+from dataaudit.studies.verification.agreement import agreement, ceiling
 from dataaudit.studies.verification.conclusion import conclusion
 from dataaudit.studies.verification.data import (
     Design,
@@ -65,12 +62,13 @@ READ = EVERYWHERE | LOADING | {
     "loss.kind", "mirror.steps", "mirror.learning_rate", "mirror.batch_size", "mirror.parameters",
 }  # fmt: skip
 """What a verification reads of the settings."""
+TASKS = "classification", "regression"
 COLUMNS = ["design", "group", "query_group", "rows_left_out", "queries", "influence",
            "mirrored_retrained", "mirrored_rehearsed", "mirrored_steps"]  # fmt: skip
 
 
-@dataclass(frozen=True)
-class VerificationResult:
+@dataclass(frozen=True, repr=False)
+class VerificationResult(StudyResult):
     """A finished verification.
 
     Attributes
@@ -88,23 +86,13 @@ class VerificationResult:
     points: pd.DataFrame
     report: Verification
 
-    def __repr__(self) -> str:
-        """Return the headline: the whole would fill pages of a notebook."""
-        return f"VerificationResult: {self.report.headline} ({len(self.points)} points)"
+    kind = VERIFICATIONS
 
-    def to_html(self, path: str | Path) -> Path:
-        """Write the page as one HTML file and return its path."""
-        target = Path(path)
-        target.write_text(render_verification(self.report, self.points), encoding="utf-8")
-        return target
+    def _table(self) -> pd.DataFrame:
+        return self.points
 
-    def files(self) -> dict[str, Writer]:
-        """Return what writes each file of `dataaudit verify`, in the order of writing."""
-        return {
-            POINTS: table(self.points),
-            PAGE: text(render_verification(self.report, self.points)),
-            DATA: text(self.report.model_dump_json(indent=2) + "\n"),
-        }
+    def _page(self) -> str:
+        return render_verification(self.report, self.points)
 
 
 def verify_file(audit_yaml: Path, settings: VerifySettings) -> VerificationResult:
@@ -117,7 +105,7 @@ def verify_file(audit_yaml: Path, settings: VerifySettings) -> VerificationResul
     """
     config = load_config(audit_yaml)
     folder = audit_yaml.resolve().parent
-    _require_task(config)
+    require_task(config, *TASKS)
     refuse_unread(audit_yaml, config, READ, "dataaudit verify")
     built = build_model(config.model, folder) if config.model.factory is not None else None
     return _verify(load(config, folder, built), built, config, settings)
@@ -160,7 +148,7 @@ def verify(
         The input cannot be used; the message says what and where.
     """
     config = config_from_python(label, id, audit_settings)
-    _require_task(config)
+    require_task(config, *TASKS)
     refuse_unread("verify()", config, READ, "dataaudit.verify")
     loaded = load_objects(model, {"train": train, "held_out": held_out}, preprocess, config)
     return _verify(loaded, model, config, settings or VerifySettings())
@@ -203,9 +191,7 @@ def _verify(
     trust, headline = conclusion(agreements)
     full = retrainer.train(study.included(), seeds[0])
     report = Verification(
-        name=config.name,
-        task=config.task,
-        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        **common_facts(loaded, [loaded.train, held_out], config, start),
         trust=trust,
         headline=headline,
         agreements=agreements,
@@ -218,25 +204,8 @@ def _verify(
         repeats=len(seeds),
         trained_accuracy=_accuracy(study, module),
         retrained_accuracy=_accuracy(study, full),
-        seed=seed,
-        model=loaded.model.description,
-        model_sha256=loaded.model.sha256(),
-        splits=[
-            Split(
-                role=each.role, source=each.source.description, rows=len(each), sha256=each.sha256
-            )
-            for each in (loaded.train, held_out)
-        ],
-        versions=versions(),
-        seconds=round(time.perf_counter() - start, 1),
-        notes=[loaded.model.note] if loaded.model.note else [],
     )
     return VerificationResult(pd.concat(points, ignore_index=True)[COLUMNS], report)
-
-
-def _require_task(config: AuditConfig) -> None:
-    if config.task not in ("classification", "regression"):
-        raise ConfigError(f"task: found {config.task}, expected classification or regression")
 
 
 def _study(loaded: Loaded, held_out: Samples, settings: VerifySettings, seed: int) -> Study:
@@ -275,24 +244,20 @@ def _agreements(
 ) -> list[MirrorAgreement]:
     result = []
     for mirror, prediction in mirrors.items():
-        found: Agreement = agreement(measured.mean(axis=0), prediction, seed)
+        found = agreement(measured.mean(axis=0), prediction, seed)
         result.append(
             MirrorAgreement(
                 design=design,
                 mirror=mirror,
                 groups=len(groups),
                 rows_per_group=len(groups[0]),
-                pearson=_estimate(found.pearson),
-                spearman=_estimate(found.spearman),
-                within=_estimate(found.within),
+                pearson=found.pearson,
+                spearman=found.spearman,
+                within=found.within,
                 ceiling=ceiling(measured),
             )
         )
     return result
-
-
-def _estimate(found: Correlation | None) -> Estimate | None:
-    return None if found is None else Estimate(estimate=found.value, low=found.low, high=found.high)
 
 
 def _points(
@@ -328,10 +293,9 @@ def _query_groups(study: Study, held_out: Samples) -> list[QueryGroup]:
     return result
 
 
-@torch.inference_mode()
 def _accuracy(study: Study, module: nn.Module) -> float | None:
     if study.task.metric_name != "accuracy":
         return None
-    outputs = forward(module, study.queries.inputs)
+    outputs = next(Passes(module).outputs(study.queries.inputs))
     found = study.task.predictions(outputs).cpu().numpy()
     return float(study.task.metric(found, study.queries.labels.cpu().numpy()).mean())

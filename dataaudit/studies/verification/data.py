@@ -10,8 +10,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from dataaudit.report.data import Estimate, Section, Split
+from dataaudit.report.data import Estimate, Section
 from dataaudit.report.schema import published
+from dataaudit.studies.results import StudyReport
 
 Design = Literal["random", "graded", "halves"]
 MirrorKind = Literal["retrained", "rehearsed", "steps"]
@@ -50,15 +51,10 @@ class QueryGroup(Section):
     queries: int
 
 
-class Verification(Section):
+class Verification(StudyReport):
     """The machine-readable whole of a verification: what `verify.json` holds."""
 
-    schema_version: Literal["1.0"] = "1.0"
-    name: str
-    task: str
-    date: str = Field(description="ISO 8601")
     trust: Trust
-    headline: str = Field(description="how far mirrored influence can be trusted here")
     agreements: list[MirrorAgreement]
     rows: int = Field(description="training rows that were trained on again")
     rows_in_all: int
@@ -69,13 +65,6 @@ class Verification(Section):
     repeats: int
     trained_accuracy: float | None = Field(description="of the user's model on these queries")
     retrained_accuracy: float | None = Field(description="of the model trained again on all rows")
-    seed: int
-    model: str
-    model_sha256: str
-    splits: list[Split]
-    versions: dict[str, str]
-    seconds: float
-    notes: list[str]
 
 
 SCHEMA_PATH = Path(__file__).with_name("verify.schema.json")

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 from dataaudit.datasets.samples import Samples
 from dataaudit.mirror.finite import Part
-from dataaudit.models.trained import Inputs, TrainedModel, forward, map_tensors, named_tensors
+from dataaudit.models.trained import Inputs, TrainedModel, map_tensors, named_tensors
+from dataaudit.scoring.passes import Passes
+from dataaudit.scoring.perturbation import UNPERTURBED, Perturbation
 from dataaudit.tasks import Task
 
 ROWS_PER_BATCH = 512
@@ -64,13 +66,13 @@ def joined(parts: Sequence[Examples]) -> Examples:
     return Examples(inputs, torch.cat([part.labels for part in parts]))
 
 
-@torch.inference_mode()
-def losses(module: nn.Module, task: Task, examples: Examples) -> NDArray[np.float64]:
-    """Return the loss of each example, `[n]`, nats."""
-    found = []
+def losses(
+    module: nn.Module, task: Task, examples: Examples, perturbation: Perturbation = UNPERTURBED
+) -> NDArray[np.float64]:
+    """Return the loss of each example under the perturbed module, `[n]`, nats."""
+    passes, found = Passes(module), []
     for start in range(0, len(examples), ROWS_PER_BATCH):
         stop = min(start + ROWS_PER_BATCH, len(examples))
         inputs, labels = examples.part(torch.arange(start, stop))
-        # Double, because influence is a small difference of two losses.
-        found.append(task.losses(forward(module, inputs).double(), labels).cpu().numpy())
+        found.append(passes.losses(task, inputs, labels, [perturbation])[:, 0].cpu().numpy())
     return np.concatenate(found)

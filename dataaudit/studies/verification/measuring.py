@@ -115,8 +115,8 @@ def stepped_mirror(study: Study, module: nn.Module, settings: FiniteSettings) ->
     for group in track(study.query_groups, "learning the queries"):
         part = study.queries.part(group)
         batches = ([part] for _ in range(settings.steps))
-        perturbed = finite_mirror(module, study.task, batches, settings).copy_of(module)
-        columns.append(losses(perturbed, study.task, study.rows) - before)
+        perturbed = finite_mirror(module, study.task, batches, settings)
+        columns.append(losses(module, study.task, study.rows, perturbed) - before)
     return np.stack(columns, axis=1)
 
 
@@ -138,8 +138,8 @@ def rehearsed_mirror(
 
     def after(group: Positions | None) -> Floats:
         batches = rehearsal.batches(study, group, settings.seed)
-        perturbed = finite_mirror(module, study.task, batches, settings).copy_of(module)
-        return losses(perturbed, study.task, study.rows)
+        perturbed = finite_mirror(module, study.task, batches, settings)
+        return losses(module, study.task, study.rows, perturbed)
 
     before = after(None)
     groups = track(study.query_groups, "learning the queries among rows")

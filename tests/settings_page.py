@@ -1,6 +1,6 @@
 """`docs/settings.md`: every key of `audit.yaml`, from the models that read them.
 
-python -m dataaudit.scaffold.settings_page > docs/settings.md
+python tests/settings_page.py > docs/settings.md
 """
 
 from __future__ import annotations

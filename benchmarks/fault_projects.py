@@ -1,0 +1,314 @@
+"""Small projects of a user's own to be spoiled: every task, in every format of its rows."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.feather
+import torch
+from PIL import Image
+
+SPLITS = {"train": 40, "val": 30, "test": 20}
+TABLES = ("csv", "tsv", "csv.gz", "jsonl", "json", "parquet", "parts", "arrow")
+WITH_LISTS = ("jsonl", "json", "parquet", "parts", "arrow")
+FOLDERS = ("parts", "folder")
+WORDS = ["ash", "birch", "cedar", "elm", "fir", "oak", "pine", "yew"]
+
+LINEAR = """
+import torch
+from torch import nn
+
+def build():
+    return nn.Linear(2, {outputs})
+
+def preprocess(frame):
+    return torch.tensor(frame[["x", "y"]].to_numpy(), dtype=torch.float32)
+"""
+TAGGER = """
+import zlib
+
+import torch
+from torch import nn
+from torch.nn.utils.rnn import pad_sequence
+
+def build():
+    return nn.Sequential(nn.Embedding(8, 2), nn.Linear(2, 2))
+
+def preprocess(frame):
+    rows = [torch.tensor([zlib.crc32(word.encode()) % 8 for word in row]) for row in frame["words"]]
+    return pad_sequence(rows, batch_first=True)
+"""
+PICTURES = """
+from torch import nn
+
+def build():
+    return nn.Sequential(nn.Flatten(), nn.Linear(192, 2))
+"""
+LANGUAGE = """
+import torch
+from torch import nn
+
+class Bigrams(nn.Module):
+    context_length = 32
+
+    def __init__(self):
+        super().__init__()
+        self.tokens = nn.Embedding(28, 8)
+        self.head = nn.Linear(8, 28)
+
+    def forward(self, ids):
+        return self.head(self.tokens(ids))
+
+def build():
+    return Bigrams()
+
+def preprocess(frame):
+    letters = " abcdefghijklmnopqrstuvwxyz"
+    rows = [[letters.find(letter) + 1 for letter in text] for text in frame["text"]]
+    spans = [[(place, place + 1) for place in range(len(ids))] for ids in rows]
+    return {"input_ids": rows, "offset_mapping": spans}
+"""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What the rows of a task look like, in which formats, and a model that knows them.
+
+    Attributes
+    ----------
+    frame : function of (rows, generator) to a data frame
+    formats : tuple of str
+    code : str
+        The user's module.
+    weights : dict of tensors
+    settings : str
+        Lines of `audit.yaml`.
+    label : str or None
+        The label column.
+    """
+
+    frame: Callable[[int, np.random.Generator], pd.DataFrame]
+    formats: tuple[str, ...]
+    code: str
+    weights: dict[str, torch.Tensor]
+    settings: str
+    label: str | None = "kind"
+
+
+def _numbers(rows: int, generator: np.random.Generator) -> pd.DataFrame:
+    frame = pd.DataFrame(generator.normal(size=(rows, 2)).round(4), columns=["x", "y"])
+    frame.insert(0, "id", [f"row-{number}" for number in range(rows)])
+    return frame
+
+
+def _classes(rows: int, generator: np.random.Generator) -> pd.DataFrame:
+    frame = _numbers(rows, generator)
+    total = frame.x + frame.y + generator.normal(size=rows) / 3
+    return frame.assign(kind=np.where(total > 0, "b", "a"))
+
+
+def _grades(rows: int, generator: np.random.Generator) -> pd.DataFrame:
+    frame = _numbers(rows, generator)
+    total = frame.x + frame.y + generator.normal(size=rows) / 3
+    return frame.assign(kind=np.array(["low", "mid", "high"])[np.digitize(total, [-0.7, 0.7])])
+
+
+def _targets(rows: int, generator: np.random.Generator) -> pd.DataFrame:
+    frame = _numbers(rows, generator)
+    noise = generator.normal(size=rows) / 5
+    return frame.assign(kind=(2 * frame.x - frame.y + noise).round(4))
+
+
+def _sets(rows: int, generator: np.random.Generator) -> pd.DataFrame:
+    frame = _numbers(rows, generator)
+    named = [
+        "|".join([*["p"] * (x > 0), *["q"] * (y > 0)]) or "r"
+        for x, y in zip(frame.x, frame.y, strict=True)
+    ]
+    return frame.assign(kind=named)
+
+
+def _sentences(rows: int, generator: np.random.Generator) -> pd.DataFrame:
+    words = [list(generator.choice(WORDS, generator.integers(1, 6))) for _ in range(rows)]
+    tags = [["AB"[zlib.crc32(word.encode()) % 2] for word in row] for row in words]
+    ids = [f"row-{number}" for number in range(rows)]
+    return pd.DataFrame({"id": ids, "words": words, "kind": tags})
+
+
+def _texts(rows: int, generator: np.random.Generator) -> pd.DataFrame:
+    texts = [" ".join(generator.choice(WORDS, 4)) for _ in range(rows)]
+    ids = [f"row-{number}" for number in range(rows)]
+    prompts = [text.rpartition(" ")[0] for text in texts]
+    ends = [text[len(prompt) :] for text, prompt in zip(texts, prompts, strict=True)]
+    columns = {"id": ids, "text": texts, "prompt": prompts, "completion": ends}
+    return pd.DataFrame(columns)
+
+
+def _pictures(rows: int, generator: np.random.Generator) -> pd.DataFrame:
+    bright = generator.integers(0, 2, rows)
+    shades = generator.integers(0, 128, (rows, 8, 8, 3)) + bright[:, None, None, None] * 100
+    names = np.array(["a", "b"])[bright]
+    return pd.DataFrame({"picture": [_png(each) for each in shades], "kind": names})
+
+
+def _png(values: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(values.astype("uint8")).save(file, "PNG")
+    return file.getvalue()
+
+
+def _sums(*factors: list[float], bias: list[float] | None = None) -> dict[str, torch.Tensor]:
+    weight = torch.tensor(factors, dtype=torch.float32)
+    return {"weight": weight, "bias": torch.tensor(bias or [0.0] * len(factors))}
+
+
+def _of_tags() -> dict[str, torch.Tensor]:
+    known = torch.zeros(8, 2)
+    for word in WORDS:
+        number = zlib.crc32(word.encode())
+        known[number % 8, number % 2] = 4.0
+    return {"0.weight": known, "1.weight": torch.eye(2), "1.bias": torch.zeros(2)}
+
+
+def _of_letters() -> dict[str, torch.Tensor]:
+    torch.manual_seed(0)
+    return {"tokens.weight": torch.randn(28, 8), "head.weight": torch.randn(28, 8) / 3,
+            "head.bias": torch.zeros(28)}  # fmt: skip
+
+
+def _of_brightness() -> dict[str, torch.Tensor]:
+    rows = torch.stack([torch.full((192,), -0.1), torch.full((192,), 0.1)])
+    return {"1.weight": rows, "1.bias": torch.tensor([8.0, -8.0])}
+
+
+TASKS = {
+    "classification": Task(
+        _classes, TABLES, LINEAR.format(outputs=2), _sums([-2, -2], [2, 2]), "classes: [a, b]\n"
+    ),
+    "ordinal": Task(
+        _grades, TABLES, LINEAR.format(outputs=3),
+        _sums([-3, -3], [0, 0], [3, 3], bias=[0, 2, 0]), "classes: [low, mid, high]\n",
+    ),
+    "regression": Task(_targets, TABLES, LINEAR.format(outputs=1), _sums([2, -1]), ""),
+    "multi-label": Task(
+        _sets, TABLES, LINEAR.format(outputs=3), _sums([6, 0], [0, 6], [-3, -3]),
+        "classes: [p, q, r]\n",
+    ),
+    "token-classification": Task(
+        _sentences, WITH_LISTS, TAGGER, _of_tags(), "classes: [A, B]\n"
+    ),
+    "causal-lm": Task(
+        _texts, TABLES, LANGUAGE, _of_letters(),
+        "trace: {top: 3, background: 3, calibration: 3, steps: 2}\n", label=None,
+    ),
+    "pictures": Task(
+        _pictures, ("folder", "shards", "paths"), PICTURES, _of_brightness(), "classes: [a, b]\n"
+    ),
+}  # fmt: skip
+
+
+def rows_at(project: Path, split: str, form: str) -> Path:
+    """Return where the rows of a split stand."""
+    ending = {"parts": "", "folder": "", "shards": ".tar", "paths": ".csv"}.get(form, f".{form}")
+    return project / f"{split}{ending}"
+
+
+def write_project(folder: Path, form: str, task: str = "classification") -> None:
+    """Write a project of the user's own: rows, settings, weights and code."""
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True)
+    made = TASKS[task]
+    for number, (split, rows) in enumerate(SPLITS.items()):
+        frame = made.frame(rows, np.random.default_rng(number))
+        if task == "pictures":
+            write_pictures(frame, rows_at(folder, split, form), form)
+        else:
+            write_table(frame, rows_at(folder, split, form), form)
+    (folder / "faulty_model.py").write_text(made.code, encoding="utf-8")
+    (folder / "audit.yaml").write_text(_settings(task, form), encoding="utf-8")
+    # A model that knows the labels: an audit refuses one that is worse than chance.
+    save_file(made.weights, folder / "model.safetensors")
+
+
+def _settings(task: str, form: str) -> str:
+    made = TASKS[task]
+    path = {split: rows_at(Path(), split, form) for split in SPLITS}
+    label = {"shards": ", label: cls", "folder": ""}.get(form, f", label: {made.label}")
+    key = "" if task == "pictures" else ", id: id"
+    lines = [
+        "name: faults",
+        f"task: {'classification' if task == 'pictures' else task}",
+        "model: {factory: faulty_model:build, weights: model.safetensors}",
+    ]
+    if task != "pictures":
+        lines.append("preprocess: faulty_model:preprocess")
+    if task == "causal-lm":
+        label = ""
+    lines.append(f"train: {{path: {path['train']}{label}{key}}}")
+    if task != "causal-lm":
+        lines.append(f"held_out: {{path: {path['val']}{label}}}")
+        lines.append("mirror: {steps: 2}")
+    lines.append(f"suspects: {{path: {path['test']}{label}{key}}}")
+    return "\n".join([*lines, made.settings])
+
+
+def write_table(frame: pd.DataFrame, path: Path, form: str) -> None:
+    """Write a data frame in one of `TABLES`."""
+    if form in ("csv", "tsv", "csv.gz"):
+        frame.to_csv(path, index=False, sep="\t" if form == "tsv" else ",")
+    elif form == "jsonl":
+        path.write_text(frame.to_json(orient="records", lines=True), encoding="utf-8")
+    elif form == "json":
+        path.write_text(frame.to_json(orient="records"), encoding="utf-8")
+    elif form == "parquet":
+        frame.to_parquet(path, index=False)
+    elif form == "parts":
+        path.mkdir(exist_ok=True)
+        half = len(frame) // 2
+        for number, part in enumerate((frame[:half], frame[half:])):
+            part.to_parquet(path / f"{path.name}-{number:05}-of-00002.parquet", index=False)
+    else:
+        pa.feather.write_feather(pa.Table.from_pandas(frame, preserve_index=False), str(path))
+
+
+def read_table(path: Path, form: str) -> pd.DataFrame:
+    """Read what `write_table` wrote, with pandas."""
+    if form in ("csv", "tsv", "csv.gz"):
+        separator = "\t" if form == "tsv" else ","
+        return pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False)
+    if form in ("jsonl", "json"):
+        text = path.read_text(encoding="utf-8")
+        lines = [json.loads(line) for line in text.split("\n") if line.strip()]
+        return pd.DataFrame(lines if form == "jsonl" else lines[0])
+    return pd.read_feather(path) if form == "arrow" else pd.read_parquet(path)
+
+
+def write_pictures(frame: pd.DataFrame, path: Path, form: str) -> None:
+    """Write pictures as a folder of classes, as a tar shard, or as files that a table names."""
+    if form == "shards":
+        with tarfile.open(path, "w") as archive:
+            for number, (picture, kind) in enumerate(zip(frame.picture, frame.kind, strict=True)):
+                for ending, content in (("png", picture), ("cls", kind.encode())):
+                    member = tarfile.TarInfo(f"{number:03}.{ending}")
+                    member.size = len(content)
+                    archive.addfile(member, io.BytesIO(content))
+        return
+    folder = path.with_suffix("") if form == "paths" else path
+    names = []
+    for number, (picture, kind) in enumerate(zip(frame.picture, frame.kind, strict=True)):
+        file = folder / kind / f"{number:03}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(picture)
+        names.append(file.relative_to(path.parent).as_posix())
+    if form == "paths":
+        pd.DataFrame({"file_name": names, "kind": frame.kind}).to_csv(path, index=False)

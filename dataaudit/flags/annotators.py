@@ -1,0 +1,161 @@
+"""Mislabel flags where several annotators gave labels: what the models say, and what they say."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from dataaudit.flags.inputs import LabelledRows
+from dataaudit.flags.label_errors import ranks, rate_of
+from dataaudit.flags.probabilities import SMALLEST, Values, sigmoid
+from dataaudit.flags.results import AnnotatorFacts, Interval, MislabelFlags
+from dataaudit.flags.tables import FlagSettings, budget_curve, largest_groups, rates, threshold
+from dataaudit.labels.consensus import Consensus, Evidence, Votes, agree, krippendorff_alpha
+
+ABOUT_ANNOTATORS = (
+    "What the models say of a row is then joined with the labels of its {} annotators (Dawid and "
+    "Skene): how often each of them gives which class to rows of which class, and how far the "
+    "models are believed, is fitted to all rows together."
+)
+
+
+def with_annotators(
+    flags: MislabelFlags,
+    rows: LabelledRows,
+    votes: Votes,
+    settings: FlagSettings,
+    *,
+    ordered: bool = False,
+) -> MislabelFlags:
+    """Return flags that rest on the models and on all annotators.
+
+    Parameters
+    ----------
+    flags : MislabelFlags
+        By the models alone.
+    rows : LabelledRows
+        Labels are int64 class indices.
+    votes : Votes
+    settings : FlagSettings
+    ordered : bool
+        Whether classes stand in an order.
+    """
+    count, classes = len(rows.ids), len(rows.classes)
+    found = agree(votes, count, classes, _evidence(flags, rows), rows.labels)
+    rank, probability = ranks(found.odds), sigmoid(found.odds)
+    table = flags.table.assign(
+        suggested_label=rows.shown(found.other),
+        score=found.odds,
+        probability=probability,
+        flagged=probability >= settings.target_precision
+        if settings.budget is None
+        else rank <= settings.budget,
+        rank=rank,
+    )
+    carriers = {str(name): rows.labels == place for place, name in enumerate(rows.classes)}
+    groups = largest_groups(settings.row_groups)
+    flagged = table["flagged"].to_numpy()
+
+    def by(name: str, members: dict[str, NDArray[np.bool_]]) -> pd.DataFrame:
+        estimates = [rate_of(probability[inside]) for inside in members.values()]
+        return rates(name, members, estimates, flagged)
+
+    rate = rate_of(probability)
+    if flags.doubts:
+        rate = Interval(rate.estimate, min(rate.low, flags.noise_rate.low), flags.noise_rate.high)
+    return replace(
+        flags,
+        table=table,
+        noise_rate=rate,
+        noise_per_class=by("class", carriers),
+        noise_per_group=None if settings.row_groups is None else by("group", groups),
+        noise_table=_noise_table(rows, found, probability, flags.noise_table),
+        expected_precision=budget_curve(probability, rank),
+        probability_threshold=threshold(probability, flagged, settings),
+        method=f"{flags.method} {ABOUT_ANNOTATORS.format(len(votes.names))}",
+        notes=_notes(flags.notes, rows, votes),
+        annotators=_facts(rows, votes, found, ordered),
+    )
+
+
+def _evidence(flags: MislabelFlags, rows: LabelledRows) -> Evidence:
+    """Return what is said of each class without knowing the row's label.
+
+    By models that have not seen it, where there are such; else the flags, which were weighed on the
+    references, say how far the label is wrong, and the model that learned again what else it is.
+    """
+    unseen = rows.unseen if rows.crosswise is None else rows.crosswise.views[0].rows
+    if unseen is not None:
+        return lambda block: np.log(np.maximum(unseen[block].astype(np.float64), SMALLEST))
+    probability = np.clip(flags.table["probability"].to_numpy(), SMALLEST, 1 - SMALLEST)
+    rate = np.clip(probability.mean(), SMALLEST, 1 - SMALLEST)
+    against = np.log(probability / (1 - probability)) - np.log(rate / (1 - rate))
+
+    def of(block: slice) -> Values:
+        given = rows.labels[block]
+        lines = np.arange(len(given))
+        others = np.maximum(rows.mirrored[block].astype(np.float64), SMALLEST)
+        others[lines, given] = 0.0
+        others /= others.sum(axis=1, keepdims=True)
+        others[lines, given] = 1.0
+        result = np.log(others) + against[block, None]
+        result[lines, given] = 0.0
+        return np.asarray(result)
+
+    return of
+
+
+def _noise_table(
+    rows: LabelledRows, found: Consensus, probability: Values, before: pd.DataFrame
+) -> pd.DataFrame:
+    """Return expected rows by given class and likeliest other one."""
+    if before.empty:
+        return before
+    expected = np.zeros(before.shape)
+    np.add.at(expected, (rows.labels, found.other), probability)
+    np.add.at(expected, (rows.labels, rows.labels), 1 - probability)
+    return pd.DataFrame(expected, index=before.index, columns=before.columns)
+
+
+def _notes(before: Sequence[str] | None, rows: LabelledRows, votes: Votes) -> list[str]:
+    """Return who gave which label, for each row."""
+    said: list[dict[str, list[str]]] = [defaultdict(list) for _ in rows.ids]
+    shown = [str(name) for name in rows.classes]
+    for row, annotator, label in zip(votes.rows, votes.annotators, votes.labels, strict=True):
+        said[row][shown[label]].append(votes.names[annotator])
+    notes = ["; ".join(f"{label}: {', '.join(who)}" for label, who in row.items()) for row in said]
+    if before is None:
+        return notes
+    return [f"{own} {note}".strip() for own, note in zip(before, notes, strict=True)]
+
+
+def _facts(rows: LabelledRows, votes: Votes, found: Consensus, ordered: bool) -> AnnotatorFacts:
+    count, people = len(rows.ids), len(votes.names)
+    agrees = (votes.labels == found.labels[votes.rows]).astype(np.float64)
+    labels = np.bincount(votes.annotators, minlength=people)
+    agreeing = np.bincount(votes.annotators, weights=agrees, minlength=people)
+    annotators = pd.DataFrame(
+        {
+            "annotator": votes.names,
+            "labels": labels,
+            "quality": found.quality,
+            "agreement": np.where(labels > 0, agreeing / np.maximum(labels, 1), np.nan),
+        }
+    ).sort_values("quality", ignore_index=True, kind="stable")
+    consensus = pd.DataFrame(
+        {
+            "row_id": rows.ids,
+            "consensus_label": rows.shown(found.labels),
+            "probability": found.probability,
+            "labels": np.bincount(votes.rows, minlength=count),
+            "agreeing": np.bincount(votes.rows, weights=agrees, minlength=count).astype(np.int64),
+            "once_more": ranks(-found.probability),
+        }
+    )
+    alpha = krippendorff_alpha(votes, len(rows.classes), ordered=ordered)
+    return AnnotatorFacts(annotators, consensus, alpha, found.believed)

@@ -1,0 +1,89 @@
+"""Rows whose label a reviewer has settled: not flagged again, and no part of what is wrong."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from dataaudit.flags.results import Interval, MislabelFlags
+from dataaudit.flags.tables import FlagSettings, budget_curve, threshold
+
+
+def without_settled(
+    flags: MislabelFlags, settled: NDArray[np.bool_], budget: int | None
+) -> MislabelFlags:
+    """Return the flags with the labels of some rows known to be right.
+
+    Their probability becomes 0, and their rank the last; the estimated shares of wrong labels
+    fall by what they had been given. Scores stay.
+
+    Parameters
+    ----------
+    flags : MislabelFlags
+        Of classes, grades or targets.
+    settled : bool `[rows]`
+    budget : int or None
+        As `FlagSettings.budget`.
+    """
+    before = flags.table["probability"].to_numpy(dtype=float)
+    cleared = np.where(settled, before, 0.0)
+    table = flags.table.copy()
+    table["probability"] = before - cleared
+    order = np.lexsort((flags.table["rank"], settled))
+    rank = np.empty(len(order), dtype=np.int64)
+    rank[order] = np.arange(1, len(order) + 1)
+    table["rank"] = rank
+    if budget is None:
+        table["flagged"] &= ~settled
+    else:
+        table["flagged"] = (rank <= budget) & ~settled
+    probability = table["probability"].to_numpy(dtype=float)
+    flagged = table["flagged"].to_numpy()
+    classes = flags.table["given_label"].astype(str)
+    return replace(
+        flags,
+        table=table,
+        noise_rate=_less(flags.noise_rate, float(cleared.mean())),
+        noise_per_class=_rates(flags.noise_per_class, classes, table, cleared),
+        noise_table=_right(flags.noise_table, flags.table, cleared),
+        expected_precision=budget_curve(probability, rank),
+        probability_threshold=flags.probability_threshold
+        if budget is None
+        else threshold(probability, flagged, FlagSettings(budget=budget)),
+    )
+
+
+def _less(rate: Interval, share: float) -> Interval:
+    return Interval(*(max(value - share, 0.0) for value in (rate.estimate, rate.low, rate.high)))
+
+
+def _rates(
+    before: pd.DataFrame, classes: pd.Series, table: pd.DataFrame, cleared: NDArray[np.float64]
+) -> pd.DataFrame:
+    """Return the lines of the classes with what is flagged, and thought wrong, now."""
+    flagged = table["flagged"].groupby(classes).sum()
+    share = pd.Series(cleared).groupby(classes.to_numpy()).mean()
+    after = before.copy()
+    names = before["class"].astype(str)
+    after["flagged"] = names.map(flagged).fillna(0).astype(int)
+    for column in ("noise_rate", "low", "high"):
+        after[column] = (before[column] - names.map(share).fillna(0.0)).clip(lower=0.0)
+    return after
+
+
+def _right(noise: pd.DataFrame, table: pd.DataFrame, cleared: NDArray[np.float64]) -> pd.DataFrame:
+    """Return the table of given and true classes with the settled rows moved to its diagonal."""
+    if noise.empty:
+        return noise
+    moved = pd.crosstab(
+        table["given_label"], table["suggested_label"], values=cleared, aggfunc="sum"
+    )
+    moved = moved.reindex(index=noise.index, columns=noise.columns).fillna(0.0)
+    after = (noise - moved).clip(lower=0.0)
+    values = after.to_numpy(copy=True)
+    # The sum of each line is the number of rows with that label.
+    np.fill_diagonal(values, values.diagonal() + (noise - after).to_numpy().sum(axis=1))
+    return pd.DataFrame(values, index=noise.index, columns=noise.columns)

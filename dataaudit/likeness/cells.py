@@ -1,0 +1,276 @@
+"""Candidate search by cells, for many pictures: only rows near a suspect are looked at.
+
+An inverted file (J. Sivic and A. Zisserman, "Video Google", ICCV 2003): vectors are cut to their
+main directions and sorted into cells around the centres of k-means; a suspect is compared with the
+rows of the cells nearest to it. How many cells are looked at is found with copies planted in the
+run itself, so that what is lost is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.cluster import MiniBatchKMeans
+from sklearn.decomposition import TruncatedSVD
+
+from dataaudit.likeness.descriptors import FloatArray, IndexArray
+from dataaudit.likeness.search import WHOLE_VIEWS, largest_products
+
+DIRECTIONS = 64
+SAMPLED_ROWS = 50_000
+ROWS_PER_STEP = 8192
+SUSPECTS_PER_STEP = 2048
+CELLS_PER_ROOT = 4
+"""Cells for each square root of the number of rows."""
+FIRST_ROWS = 2**14
+"""Rows that every suspect is compared with, so that little of what follows is kept."""
+LEAST_DEPTH = 8
+MOST_LOST = 0.005
+"""Of the planted copies, beside what a search through all rows finds."""
+MOST_KEPT = 2**21
+"""Pairs that are kept before only the best of each suspect are."""
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Vectors sorted by cell: `codes` `[items, width]` of `rows`, cell c from `starts[c]` on."""
+
+    codes: NDArray[np.float16]
+    rows: IndexArray
+    starts: IndexArray
+
+
+class Cells:
+    """Vectors of rows, by cell: of whole rows, and of their parts.
+
+    Parameters
+    ----------
+    vectors : callable, slice of rows -> float32 `[rows, versions, width]`
+        Unit vectors, the whole row first.
+    rows : int
+        How many there are, at least `DIRECTIONS`.
+    seed : int
+    """
+
+    def __init__(self, vectors: Callable[[slice], FloatArray], rows: int, seed: int = 0) -> None:
+        self.count = rows
+        some = _sample(vectors, rows)
+        width = min(DIRECTIONS, some.shape[1])
+        self._directions = _directions(some, width, seed)
+        centres = min(max(1, round(CELLS_PER_ROOT * rows**0.5)), len(some))
+        clusters = MiniBatchKMeans(centres, n_init=1, random_state=seed, batch_size=4096)
+        self._centres = clusters.fit(some @ self._directions).cluster_centers_.astype(np.float32)
+        self._first = vectors(slice(0, min(FIRST_ROWS, rows)))[:, :1] @ self._directions
+        self._wholes, self._parts = self._sorted(vectors, rows)
+
+    def __len__(self) -> int:
+        """Return the number of cells."""
+        return len(self._centres)
+
+    def _sorted(self, vectors: Callable[[slice], FloatArray], rows: int) -> tuple[_Part, _Part]:
+        codes, cells = [], []
+        for start in range(0, rows, ROWS_PER_STEP):
+            found = vectors(slice(start, min(start + ROWS_PER_STEP, rows))) @ self._directions
+            codes.append(found.astype(np.float16))
+            flat = found.reshape(-1, found.shape[2])
+            cells.append(self._nearest_cells(flat, 1).reshape(found.shape[:2]))
+        code, cell = np.concatenate(codes), np.concatenate(cells)
+        return self._part(code[:, :1], cell[:, :1]), self._part(code[:, 1:], cell[:, 1:])
+
+    def _part(self, codes: NDArray[np.float16], cells: IndexArray) -> _Part:
+        flat = cells.ravel()
+        order = np.argsort(flat, kind="stable")
+        starts = np.searchsorted(flat[order], np.arange(len(self) + 1))
+        rows = order // max(cells.shape[1], 1)
+        return _Part(codes.reshape(-1, codes.shape[2])[order], rows, starts)
+
+    def _nearest_cells(self, vectors: FloatArray, depth: int) -> IndexArray:
+        """Return the `depth` nearest cells of each vector, `[vectors, depth]`, in no order."""
+        near = vectors @ self._centres.T - (self._centres**2).sum(axis=1) / 2
+        if depth == 1:
+            return near.argmax(axis=1)[:, None]
+        depth = min(depth, len(self))
+        return np.argpartition(-near, depth - 1, axis=1)[:, :depth]
+
+    def nearest(
+        self,
+        views: Callable[[slice], FloatArray],
+        suspects: int,
+        count: int,
+        exclude: IndexArray | None,
+        depth: int,
+    ) -> IndexArray:
+        """Find the rows of largest inner product, as `search.nearest` does, in some cells only.
+
+        Parameters
+        ----------
+        views : callable, slice of suspects -> float32 `[suspects, views, width]`
+        suspects, count, exclude
+            As in `search.nearest`.
+        depth : int
+            Cells that are looked at for each view.
+
+        Returns
+        -------
+        int64 `[suspects, count]`
+            Positions of rows, best first; -1 for none.
+        """
+        found = np.full((suspects, count), -1, np.int64)
+        for start in range(0, suspects, SUSPECTS_PER_STEP):
+            here = slice(start, min(start + SUSPECTS_PER_STEP, suspects))
+            own = None if exclude is None else exclude[here]
+            found[here] = self._nearest(views(here) @ self._directions, count, own, depth)
+        return found
+
+    def _nearest(
+        self, views: FloatArray, count: int, exclude: IndexArray | None, depth: int
+    ) -> IndexArray:
+        best = _Best(len(views), count, exclude)
+        whole = views[:, :WHOLE_VIEWS]
+        best.start(largest_products(whole, self._first))
+        for queries, part in ((views, self._wholes), (whole, self._parts)):
+            for suspect, codes, rows in self._meetings(queries, part, depth):
+                best.see(suspect, codes, rows)
+        return best.rows()
+
+    def _meetings(
+        self, queries: FloatArray, part: _Part, depth: int
+    ) -> Iterator[tuple[IndexArray, FloatArray, IndexArray]]:
+        """Yield suspects, products `[suspects, rows]` and rows of each cell."""
+        flat = queries.reshape(-1, queries.shape[2])
+        steps = range(0, len(flat), ROWS_PER_STEP)
+        cells = np.concatenate(
+            [self._nearest_cells(flat[i : i + ROWS_PER_STEP], depth) for i in steps]
+        )
+        order = np.argsort(cells.ravel(), kind="stable")
+        starts = np.searchsorted(cells.ravel()[order], np.arange(len(self) + 1))
+        for cell in range(len(self)):
+            lines = order[starts[cell] : starts[cell + 1]] // cells.shape[1]
+            inside = slice(part.starts[cell], part.starts[cell + 1])
+            if len(lines) and inside.stop > inside.start:
+                codes = part.codes[inside].astype(np.float32)
+                yield lines // queries.shape[1], flat[lines] @ codes.T, part.rows[inside]
+
+
+class _Best:
+    """The rows of largest value of each suspect, over values seen in any order."""
+
+    def __init__(self, suspects: int, count: int, exclude: IndexArray | None) -> None:
+        self._count = count
+        self._exclude = np.full(suspects, -1) if exclude is None else exclude
+        self._least = np.full(suspects, -np.inf, np.float32)
+        self._waiting: list[tuple[IndexArray, IndexArray, FloatArray]] = []
+        self._pairs = 0
+
+    def start(self, values: FloatArray) -> None:
+        """Take the values of the first rows, `[suspects, rows]`, as what others must exceed."""
+        # One more, since a suspect that is a row is not to be matched with itself.
+        if values.shape[1] > self._count:
+            place = values.shape[1] - self._count - 1
+            self._least = np.partition(values, place, axis=1)[:, place] - np.float32(1e-3)
+
+    def see(self, suspects: IndexArray, values: FloatArray, rows: IndexArray) -> None:
+        """Take values `[suspects, rows]` into account."""
+        line, column = np.nonzero(values > self._least[suspects][:, None])
+        suspect, row = suspects[line], rows[column]
+        other = self._exclude[suspect] != row
+        self._waiting.append((suspect[other], row[other], values[line, column][other]))
+        self._pairs += len(suspect)
+        if self._pairs > MOST_KEPT:
+            self._keep_best()
+
+    def _keep_best(self) -> None:
+        suspect, row, value = (
+            np.concatenate([parts[place] for parts in self._waiting]) for place in range(3)
+        )
+        # The best value of each pair, which several views may have found.
+        pair = suspect * (row.max(initial=0) + 1) + row
+        order = np.argsort(pair)
+        first = np.flatnonzero(np.diff(pair[order], prepend=-1))
+        value = np.maximum.reduceat(value[order], first) if len(first) else value
+        suspect, row = suspect[order[first]], row[order[first]]
+        # Values are at most about 1, so this orders by suspect, then by value.
+        order = np.argsort(suspect - value.astype(np.float64) / 4, kind="stable")
+        suspect, row, value = suspect[order], row[order], value[order]
+        starts = np.searchsorted(suspect, np.arange(len(self._least) + 1))
+        rank = np.arange(len(suspect)) - starts[suspect]
+        last = rank == self._count - 1
+        self._least[suspect[last]] = np.maximum(self._least[suspect[last]], value[last])
+        kept = rank < self._count
+        self._waiting = [(suspect[kept], row[kept], value[kept])]
+        self._pairs = int(kept.sum())
+
+    def rows(self) -> IndexArray:
+        """Return `[suspects, count]` rows, best first, the earlier row first where equal."""
+        found = np.full((len(self._least), self._count), -1, np.int64)
+        if self._waiting:
+            self._keep_best()
+            suspect, row, _ = self._waiting[0]
+            starts = np.searchsorted(suspect, np.arange(len(self._least)))
+            found[suspect, np.arange(len(suspect)) - starts[suspect]] = row
+        return found
+
+
+def _sample(vectors: Callable[[slice], FloatArray], rows: int) -> FloatArray:
+    """Return whole vectors of some rows, in stretches spread evenly."""
+    length = 512
+    stretches = max(1, min(SAMPLED_ROWS, rows) // length)
+    starts = np.unique(np.linspace(0, max(rows - length, 0), stretches).astype(int))
+    return np.concatenate([vectors(slice(s, min(s + length, rows)))[:, 0] for s in starts])
+
+
+def _directions(some: FloatArray, width: int, seed: int) -> FloatArray:
+    """Return `[full width, width]`: what keeps most of the inner products."""
+    if width == some.shape[1]:
+        return np.eye(width, dtype=np.float32)
+    found = TruncatedSVD(width, random_state=seed).fit(some)
+    return np.ascontiguousarray(found.components_.T, np.float32)
+
+
+@dataclass(frozen=True)
+class Depth:
+    """How many cells are enough, and what `planted` copies said: how many were found."""
+
+    cells: int
+    planted: int
+    found: int
+    found_by_all: int
+
+    def __str__(self) -> str:
+        """Say so in a sentence."""
+        return (
+            f"for each view of a picture {self.cells} cells of rows were searched; of "
+            f"{self.planted} copies planted to see what that loses, {self.found} found their row, "
+            f"and {self.found_by_all} where all rows were searched"
+        )
+
+
+def enough(
+    cells: Cells,
+    views: Callable[[slice], FloatArray],
+    sources: IndexArray,
+    by_all: IndexArray,
+) -> Depth:
+    """Find the smallest depth that loses at most `MOST_LOST` of planted copies.
+
+    Parameters
+    ----------
+    cells : Cells
+    views : callable, slice of copies -> float32 `[copies, views, width]`
+    sources : int64 `[copies]`
+        The row that each is a copy of.
+    by_all : int64 `[copies, count]`
+        Candidates found among all rows.
+    """
+    planted, count = by_all.shape
+    possible = int((by_all == sources[:, None]).any(axis=1).sum())
+    depth = min(LEAST_DEPTH, len(cells))
+    while True:
+        near = cells.nearest(views, planted, count, None, depth)
+        found = int((near == sources[:, None]).any(axis=1).sum())
+        if found >= possible - MOST_LOST * planted or depth == len(cells):
+            return Depth(depth, planted, found, possible)
+        depth = min(2 * depth, len(cells))

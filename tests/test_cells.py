@@ -1,0 +1,113 @@
+"""Candidate search by cells, against the search through all rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from dataaudit.likeness import matching
+from dataaudit.likeness.cells import Cells, enough
+from dataaudit.likeness.descriptors import FloatArray, ImageDescriptors
+from dataaudit.likeness.images import ImageRows
+from dataaudit.likeness.matching import Matcher
+from dataaudit.likeness.search import nearest
+
+ROWS, COPIES, COUNT = 1500, 60, 20
+
+
+@pytest.fixture(scope="module")
+def rows() -> ImageRows:
+    noise = np.random.default_rng(0).normal(size=(ROWS, 32, 32, 3))
+    smooth = gaussian_filter(noise, (0, 3, 3, 0))
+    smooth *= 50 / smooth.std()
+    return ImageRows(ImageDescriptors((smooth + 128).clip(0, 255).astype(np.uint8)), 3)
+
+
+@pytest.fixture(scope="module")
+def cells(rows: ImageRows) -> Cells:
+    return Cells(rows.vectors, ROWS)
+
+
+@pytest.fixture(scope="module")
+def copies(rows: ImageRows) -> tuple[np.ndarray, ImageDescriptors]:
+    generator = np.random.default_rng(1)
+    sources = generator.choice(ROWS, COPIES, replace=False)
+    return sources, rows.copies(sources, generator)
+
+
+def views_of(rows: ImageRows, suspects: ImageDescriptors):  # type: ignore[no-untyped-def]
+    places = np.arange(len(suspects))
+
+    def views(part: slice) -> FloatArray:
+        return rows.views(suspects.take(places[part]))
+
+    return views
+
+
+def all_rows(rows: ImageRows, suspects: ImageDescriptors) -> np.ndarray:
+    views = views_of(rows, suspects)
+    return nearest(views, len(suspects), rows.vectors, ROWS, COUNT, None, 2**20)
+
+
+def test_all_cells_give_what_all_rows_give(
+    rows: ImageRows, cells: Cells, copies: tuple[np.ndarray, ImageDescriptors]
+) -> None:
+    sources, suspects = copies
+    found = cells.nearest(views_of(rows, suspects), COPIES, COUNT, None, len(cells))
+    exact = all_rows(rows, suspects)
+    assert (exact[:, 0] == sources).mean() > 0.9
+    assert (found[:, 0] == exact[:, 0]).mean() > 0.95
+    assert np.mean([np.isin(a, b).mean() for a, b in zip(found, exact, strict=True)]) > 0.85
+
+
+def test_each_row_is_found_once_and_best_first(
+    rows: ImageRows, cells: Cells, copies: tuple[np.ndarray, ImageDescriptors]
+) -> None:
+    suspects = copies[1]
+    found = cells.nearest(views_of(rows, suspects), COPIES, COUNT, None, 8)
+    for line in found:
+        known = line[line >= 0]
+        assert len(np.unique(known)) == len(known)
+        assert (line[len(known) :] == -1).all()
+    # The same with few suspects at once.
+    views = views_of(rows, suspects)
+    alone = cells.nearest(lambda part: views(slice(7, 8))[part], 1, COUNT, None, 8)
+    assert alone[0].tolist() == found[7].tolist()
+
+
+def test_no_row_is_matched_with_itself(rows: ImageRows, cells: Cells) -> None:
+    own = np.arange(0, ROWS, 100)
+    views = views_of(rows, rows.rows.take(own))
+    assert (cells.nearest(views, len(own), COUNT, None, 8)[:, 0] == own).all()
+    assert not (cells.nearest(views, len(own), COUNT, own, 8) == own[:, None]).any()
+
+
+def test_the_depth_is_as_large_as_planted_copies_need(
+    rows: ImageRows, cells: Cells, copies: tuple[np.ndarray, ImageDescriptors]
+) -> None:
+    sources, suspects = copies
+    depth = enough(cells, views_of(rows, suspects), sources, all_rows(rows, suspects))
+    assert depth.planted == COPIES
+    assert depth.found >= depth.found_by_all - 0.005 * COPIES
+    assert depth.cells <= len(cells)
+    assert f"{depth.cells} cells" in str(depth)
+
+
+def test_many_pairs_of_pictures_are_searched_by_cells(
+    rows: ImageRows,
+    copies: tuple[np.ndarray, ImageDescriptors],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sources, suspects = copies
+    exact = Matcher(rows.rows).match(suspects)
+    monkeypatch.setattr(matching, "FEW_ROWS", 1000)
+    monkeypatch.setattr(matching, "MOST_PICTURE_PAIRS", 1000)
+    monkeypatch.setattr(matching, "PLANTED_COPIES", 100)
+    matcher = Matcher(rows.rows)
+    found = matcher.match(suspects)
+    assert len(matcher.notes) == 1
+    same = found.rows[:, 0] == exact.rows[:, 0]
+    assert same.mean() > 0.95
+    np.testing.assert_allclose(found.score[same, 0], exact.score[same, 0], rtol=1e-6)
+    assert (found.rows[:, 0] == sources).mean() >= (exact.rows[:, 0] == sources).mean() - 0.02
