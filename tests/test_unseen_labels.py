@@ -45,8 +45,10 @@ def problem(
 def test_right_classes_undo_overconfidence() -> None:
     # The logarithm of an honest probability, three times over: a third of it is right.
     _, _, unseen = problem(0.0, trusted=20_000)
-    fitted = RightClasses.fit([unseen.views[0].trusted], unseen.trusted_labels, smoothing=1e-12)
-    assert fitted.weights[0] == pytest.approx(1 / 3, rel=0.05)
+    fitted = RightClasses.fit([unseen.views[0].trusted], unseen.trusted_labels)
+    honest = unseen.views[0].rows ** (1 / 3)
+    honest /= honest.sum(axis=1, keepdims=True)
+    assert np.abs(fitted.probabilities([unseen.views[0].rows]) - honest).mean() < 0.01
     assert fitted.preferences == pytest.approx(np.zeros(CLASSES), abs=0.1)
 
 
@@ -55,7 +57,7 @@ def test_a_view_that_says_nothing_gets_no_weight() -> None:
     labels = generator.integers(0, CLASSES, 1000)
     views = [seen(labels, generator), seen(generator.permutation(labels), generator)]
     weights = RightClasses.fit(views, labels).weights
-    assert weights[1] < 0.1 * weights[0]
+    assert weights[1].sum() < 0.1 * weights[0].sum()
 
 
 @pytest.mark.parametrize("seed", range(3))

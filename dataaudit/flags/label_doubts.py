@@ -148,12 +148,11 @@ def usefulness(unseen: Unseen, seed: int = 0) -> float:
     labels = unseen.trusted_labels
     tables = [np.asarray(view.trusted, dtype=np.float64) for view in unseen.views]
     classes = tables[0].shape[1]
-    smoothing = RightClasses.fit(tables, labels).smoothing
     folds = np.random.default_rng(seed).permutation(len(labels)) % CHECKS
     gains = np.zeros(len(labels))
     for fold in range(CHECKS):
         there, learned = folds == fold, folds != fold
-        fit = RightClasses.fit([t[learned] for t in tables], labels[learned], smoothing=smoothing)
+        fit = RightClasses.fit([table[learned] for table in tables], labels[learned])
         found = pick(fit.probabilities([table[there] for table in tables]), labels[there])
         counts = np.bincount(labels[learned], minlength=classes) + 1
         gains[there] = np.log(found) - np.log(counts / counts.sum())[labels[there]]

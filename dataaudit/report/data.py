@@ -85,7 +85,7 @@ class Finding(Section):
 
     title: str
     text: str
-    section: Literal["labels", "leakage", "tracing", "evidence"]
+    section: Literal["labels", "leakage", "tracing", "checks", "evidence"]
     severity: Literal["serious", "notable", "clear"]
 
 
@@ -353,6 +353,19 @@ class Leakage(Section):
     method: str
 
 
+class CheckSection(Section):
+    """What one check found beside wrong labels and leaks: its section of the page."""
+
+    name: str = Field(description="in `checks:` of audit.yaml, and in issues.parquet")
+    title: str
+    outcome: Literal["found", "clear", "cannot tell", "not run"]
+    text: str
+    count: int | None = Field(description="lines in issues.parquet; null where it cannot tell")
+    serious: bool = Field(description="whether what it finds leads the findings")
+    header: list[str]
+    lines: list[list[str]] = Field(description="the first lines; issues.parquet has all")
+
+
 class TokenChange(Section):
     """A piece of text, and how hard it was to predict, in nats."""
 
@@ -543,6 +556,7 @@ class AuditReport(Section):
     tracing: Tracing | None = Field(
         description="of generative models: training rows behind the suspects"
     )
+    checks: list[CheckSection]
     method: Method
     coverage: Coverage
     limits: list[str]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from dataaudit.report import formats
 from dataaudit.report.data import (
+    CheckSection,
     ClassNoise,
     Coverage,
     Finding,
@@ -54,6 +55,7 @@ def build_findings(
     leakage: Leakage | None,
     coverage: Coverage,
     tracing: Tracing | None,
+    checks: Sequence[CheckSection],
 ) -> list[Finding]:
     """Return the three findings that matter most."""
     if tracing is not None:
@@ -62,6 +64,7 @@ def build_findings(
         _label_finding(labels, contradictions(leakage)),
         _leakage_finding(leakage),
         *_contradiction_finding(contradictions(leakage)),
+        *_check_findings(checks),
         *_pattern_findings(labels),
     ]
     if labels is not None or leakage is not None:
@@ -120,12 +123,34 @@ def _contradiction_finding(pairs: int) -> list[Finding]:
     ]
 
 
+def _check_findings(checks: Sequence[CheckSection]) -> list[Finding]:
+    """Return a finding for each check that is serious, and one for all others."""
+    found = [check for check in checks if check.outcome == "found"]
+    findings = [
+        Finding(title=check.title, text=check.text, section="checks", severity="serious")
+        for check in found
+        if check.serious
+    ]
+    others = [check for check in found if not check.serious]
+    if others:
+        names = ", ".join(check.title[:1].lower() + check.title[1:] for check in others)
+        findings.append(
+            Finding(
+                title=f"{formats.rows(len(others), 'further check')} found something",
+                text=f"{names[:1].upper()}{names[1:]}.",
+                section="checks",
+                severity="notable",
+            )
+        )
+    return findings
+
+
 def _label_finding(labels: LabelFindings | None, pairs: int) -> Finding:
     if labels is None:
         return Finding(
             title="Label errors were not looked for",
-            text="No trusted held-out samples were given, and they are what a label is "
-            "checked against.",
+            text="A label is checked against trusted held-out samples, by the trained model; one "
+            "of the two was not given.",
             section="labels",
             severity="notable",
         )

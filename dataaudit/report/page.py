@@ -13,6 +13,7 @@ from dataaudit.report import formats
 from dataaudit.report.charts.limits import limit_line
 from dataaudit.report.data import AuditReport, Finding, Gate, LabelFindings, Leakage, Tracing
 from dataaudit.report.interpolation import expected_found
+from dataaudit.report.page_checks import CheckView, view_checks
 from dataaudit.report.page_data import island, page_data
 from dataaudit.report.page_evidence import EvidenceView, view_evidence
 from dataaudit.report.page_labels import LabelsView, view_budget, view_labels
@@ -59,6 +60,7 @@ class Page:
     labels: LabelsView | None
     leakage: LeakageView | None
     tracing: TracingView | None
+    checks: list[CheckView]
     evidence: EvidenceView
     record: RecordView
     island: Markup
@@ -108,6 +110,7 @@ def build_page(report: AuditReport) -> Page:
         else None,
         leakage=view_leakage(report.leakage, report.samples) if report.leakage else None,
         tracing=view_tracing(report.tracing) if report.tracing else None,
+        checks=view_checks(report.checks),
         evidence=view_evidence(report),
         record=view_record(report, gates, key_figures, steps),
         island=island(page_data(report, stops)),

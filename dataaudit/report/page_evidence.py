@@ -20,6 +20,7 @@ COMMENT_LENGTH = 200
 SECTION_WORDS = {
     "labels": "Labels",
     "leakage": "Leakage",
+    "checks": "Further checks",
     "identity": "Identity",
     "people": "Supplied by people",
     "composition": "Composition",
@@ -72,7 +73,7 @@ def view_evidence(report: AuditReport) -> EvidenceView:
         contents=[
             (section, words)
             for section, words in SECTION_WORDS.items()
-            if section not in ("labels", "leakage")
+            if section not in ("labels", "leakage", "checks")
         ],
         identity=_identity(report),
         splits=_splits(report),

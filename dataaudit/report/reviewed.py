@@ -65,7 +65,9 @@ def with_reviewed_sample(
             "drawn": drawn,
             "counts": counts,
             "verdict": build_verdict(gates),
-            "findings": build_findings(labels, report.leakage, report.coverage, report.tracing),
+            "findings": build_findings(
+                labels, report.leakage, report.coverage, report.tracing, report.checks
+            ),
             "next_steps": open_steps(
                 report.model_copy(update={"labels": labels, "reviewed_sample": sample})
             ),

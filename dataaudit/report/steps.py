@@ -17,7 +17,7 @@ from dataaudit.report.data import (
     ReviewedSample,
     Tracing,
 )
-from dataaudit.report.interpolation import expected_found
+from dataaudit.report.interpolation import expected_found, rows_to_find
 
 CORRECTING = ("relabel", "drop")
 
@@ -183,19 +183,33 @@ def _label_steps(labels: LabelFindings, decisions: Sequence[Decision]) -> list[S
     flagged = labels.rows_flagged
     if not flagged:
         return []
-    text = f"Decide {formats.rows(flagged)}"
+    text, left = f"Decide {formats.rows(flagged)}", ""
     if labels.expected_precision:
         found = expected_found(labels.expected_precision, flagged)
         text += f": about {formats.count(found)} will be wrong"
         text += _of_the_first(labels.expected_precision, flagged)
+        left = _left_below(labels.expected_precision, flagged)
     done, state = progress_words(labels, decisions)
-    return [Step("rows", text + ".", "#decide", done >= flagged, state)]
+    return [Step("rows", f"{text}.{left}", "#decide", done >= flagged, state)]
 
 
 def _of_the_first(points: Sequence[BudgetPoint], flagged: int) -> str:
     if flagged < 200:
         return ""
     return f" (of the first 100, about {formats.count(expected_found(points, 100))})"
+
+
+def _left_below(points: Sequence[BudgetPoint], flagged: int) -> str:
+    """Return what the flagged rows leave: how many errors, and where half of them are."""
+    found = expected_found(points, flagged)
+    left = points[-1].expected_found - found
+    if left < 1:
+        return ""
+    further = rows_to_find(points, found + left / 2) - flagged
+    return (
+        f" About {formats.count(left)} more are expected below the line, half of them in the next "
+        f"{formats.rows(round(further))}."
+    )
 
 
 def _twin_steps(leakage: Leakage | None, decisions: Sequence[Decision]) -> list[Step]:

@@ -75,18 +75,13 @@ def _relabel(
     every, leaks = joined(earlier, new), joined(earlier_leaks, new_leaks)
     samples = audit.training_rows(moved_to)
     refuse_unfit_target(samples, out)
-    changes = _changes(audit, samples, every)
+    changes = changes_of(audit, samples, every)
     copies = [item.row_id for item in leaks if item.outcome == "copy"]
     targets = [(write_corrected(samples, changes, out), out)]
     try:
         if evaluation is not None:
             targets.append((_without_copies(audit, copies, evaluation, suspects_at), evaluation))
-        review = measure(audit.mislabels, every)
-        logged = as_logged([*every, *leaks])
-        report = reviewed(audit.report, logged, review)
-        report, said = drawn_rows_speak(audit, report, every)
-        write_log(directory, logged)
-        write_report(directory, report)
+        review, said = log_decisions(audit, every, leaks)
         # Last: finished data means that all is logged. The same call can be made again before.
         for temporary, target in targets:
             temporary.rename(target)
@@ -103,6 +98,24 @@ def _relabel(
         f"log: {(directory / REMEDIATION).absolute()}",
         *said,
     ]
+
+
+def log_decisions(
+    audit: FinishedAudit, every: Sequence[Decided], leaks: Sequence[Decided]
+) -> tuple[Review, list[str]]:
+    """Write the log of all decisions, and the report with what they say of its precision.
+
+    Returns
+    -------
+    Review, and lines on what rows that were drawn at random say
+    """
+    review = measure(audit.mislabels, every)
+    logged = as_logged([*every, *leaks])
+    report = reviewed(audit.report, logged, review)
+    report, said = drawn_rows_speak(audit, report, every)
+    write_log(audit.directory, logged)
+    write_report(audit.directory, report)
+    return review, said
 
 
 def reviewed(report: AuditReport, decisions: Sequence[Decision], review: Review) -> AuditReport:
@@ -144,13 +157,16 @@ def _without_copies(
     return write_corrected(suspects, Changes.of({}).without({*positions.tolist()}), target)
 
 
-def _changes(audit: FinishedAudit, samples: Samples, decided: Sequence[Decided]) -> Changes:
+def changes_of(audit: FinishedAudit, samples: Samples, decided: Sequence[Decided]) -> Changes:
+    """Return the new labels of training rows, and the rows that are dropped."""
     dropped = {item.position for item in decided if item.outcome == "drop"}
     return _new_labels(audit, samples, decided).without(dropped)
 
 
 def _new_labels(audit: FinishedAudit, samples: Samples, decided: Sequence[Decided]) -> Changes:
     new = {item.position: item for item in decided if item.outcome == "relabel"}
+    if not new:
+        return Changes.of({})
     values = samples.source.take(list(new))[samples.label_column]
     corrected = {
         position: samples.kind.corrected(item.after, item.before, value, audit.classes)

@@ -12,6 +12,7 @@ class ExportFormat(StrEnum):
     jsonl = "jsonl"
     label_studio = "label-studio"
     croissant = "croissant"
+    sarif = "sarif"
 
 
 class Selection(StrEnum):

@@ -19,6 +19,7 @@ from dataaudit.review.exports.jsonl import write_jsonl
 from dataaudit.review.exports.label_studio import write_label_studio
 from dataaudit.review.exports.leaks import write_leaks
 from dataaudit.review.exports.rows import ExportRow, chosen_positions, export_rows
+from dataaudit.review.exports.sarif import write_sarif
 from dataaudit.run_directory.finished import FinishedAudit, as_read_back
 
 ENDINGS = {
@@ -26,6 +27,7 @@ ENDINGS = {
     ExportFormat.jsonl: ".jsonl",
     ExportFormat.label_studio: ".json",
     ExportFormat.croissant: ".croissant.json",
+    ExportFormat.sarif: ".sarif",
 }
 
 
@@ -39,7 +41,7 @@ def export(
     moved_to: Path | None = None,
     suspects_at: Path | None = None,
 ) -> list[str]:
-    """Write rows of a finished audit for review, or Croissant metadata; say what was written.
+    """Write rows of a finished audit for review, Croissant metadata or SARIF; say what was written.
 
     Parameters
     ----------
@@ -76,6 +78,9 @@ def export(
 def _export(
     audit: FinishedAudit, to: ExportFormat, target: Path, only_flagged: bool, moved_to: Path | None
 ) -> list[str]:
+    if to is ExportFormat.sarif:
+        count = write_sarif(target, audit.report)
+        return [_written(count, target, "result")]
     samples = audit.training_rows(moved_to)
     if to is ExportFormat.croissant:
         write_croissant(target, audit, samples)
@@ -134,7 +139,9 @@ def _beside(directory: Path, to: ExportFormat, what: What, only_flagged: bool) -
     if what is What.leak:
         rows = "-leaks" if only_flagged else "-suspects"
     return directory.with_name(
-        directory.name + ("" if to is ExportFormat.croissant else rows) + ENDINGS[to]
+        directory.name
+        + ("" if to in (ExportFormat.croissant, ExportFormat.sarif) else rows)
+        + ENDINGS[to]
     )
 
 

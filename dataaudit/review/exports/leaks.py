@@ -103,8 +103,8 @@ def write_leaks(
     ConfigError
         The format has no leaks.
     """
-    if to is ExportFormat.croissant:
-        raise ConfigError("--to croissant describes the data; expected csv, jsonl or label-studio")
+    if to in (ExportFormat.croissant, ExportFormat.sarif):
+        raise ConfigError(f"--to: found {to.value}, expected csv, jsonl or label-studio for leaks")
     pairs = chosen_pairs(audit, only_flagged=only_flagged)
     leaks = enumerate(_leaks(audit, train, suspects, pairs))
     if to is ExportFormat.jsonl:

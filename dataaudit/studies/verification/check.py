@@ -107,7 +107,11 @@ def verify_file(audit_yaml: Path, settings: VerifySettings) -> VerificationResul
     folder = audit_yaml.resolve().parent
     require_task(config, *TASKS)
     refuse_unread(audit_yaml, config, READ, "dataaudit verify")
-    built = build_model(config.model, folder) if config.model.factory is not None else None
+    built = (
+        build_model(config.trained_model, folder)
+        if config.trained_model.factory is not None
+        else None
+    )
     return _verify(load(config, folder, built), built, config, settings)
 
 
