@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Sequence
+from functools import cache
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -106,7 +107,9 @@ def _css_text(text: str) -> str:
     )
 
 
+@cache
 def _environment() -> Environment:
+    """Made once: a template is compiled when it is first asked for."""
     return Environment(
         loader=FileSystemLoader(resource_folder("templates")),
         autoescape=True,
