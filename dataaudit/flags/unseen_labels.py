@@ -51,11 +51,15 @@ class Fit:
     ----------
     kinds : sequence of Joint
         One for each kind of errors that is possible.
+    alone : sequence of Joint
+        The same, with right classes from trusted samples alone: the interval spans both, since
+        rows that err by a rule make the views look surer than they are.
     shares : sequence of float
         How probable each kind is.
     """
 
     kinds: tuple[Joint, ...]
+    alone: tuple[Joint, ...]
     shares: tuple[float, ...]
 
 
@@ -86,7 +90,7 @@ def judge_unseen(
     probability = np.empty(len(given))
     suggested = np.empty_like(given)
     noise_table = np.zeros((classes, classes))
-    wrong = np.zeros((repeats, len(fits[0].kinds), len(groups)))
+    wrong = np.zeros((repeats, 2 * len(fits[0].kinds), len(groups)))
     for rows in row_blocks(len(given), CELLS_AT_ONCE // classes):
         logs = scale.read(_tables(unseen.views, rows))
         mean, kind_wrong = _posteriors(fits, logs, given[rows])
@@ -97,7 +101,7 @@ def judge_unseen(
         mean[own] = -1.0
         suggested[rows] = mean.argmax(axis=1)
     sizes = groups.sum(axis=1)
-    shares = np.array([fit.shares for fit in fits])
+    shares = np.array([fit.shares * 2 for fit in fits])
     rates = [
         _interval(probability[inside], wrong[:, :, place] / max(1, size), shares)
         for place, (inside, size) in enumerate(zip(groups, sizes, strict=True))
@@ -152,7 +156,10 @@ def fit_redraws(given: Labels, unseen: Unseen, repeats: int, seed: int) -> tuple
             fitted_again(redrawn, fit, joint.right_classes, joint.row_share, ROUNDS_AGAIN)
             for fit, joint in first
         )
-        result.append(Fit(kinds, _shares(kinds, redrawn)))
+        alone = tuple(
+            fitted_again(redrawn, fit, joint.right_classes, 0.0, 0) for fit, joint in first
+        )
+        result.append(Fit(kinds, alone, _shares(kinds, redrawn)))
     return scale, result
 
 
@@ -177,13 +184,15 @@ def _posteriors(fits: Sequence[Fit], logs: Values, labels: Labels) -> tuple[Valu
 
     Returns
     -------
-    float64 `[rows, C]`, the mean over fits; float64 `[fits, kinds, rows]`, that the label is wrong
+    float64 `[rows, C]`, the mean over fits; float64 `[fits, 2 kinds, rows]`, that a label is wrong,
+    by kinds with the say of the rows and by those without
     """
     own = np.arange(len(labels)), labels
     mean = np.zeros(logs.shape[2:])
-    wrong = np.zeros((len(fits), len(fits[0].kinds), len(labels)))
+    wrong = np.zeros((len(fits), 2 * len(fits[0].kinds), len(labels)))
     for place, fit in enumerate(fits):
-        for number, (kind, share) in enumerate(zip(fit.kinds, fit.shares, strict=True)):
+        shares = (*fit.shares, *np.zeros(len(fit.alone)))
+        for number, (kind, share) in enumerate(zip(fit.kinds + fit.alone, shares, strict=True)):
             right = kind.right_classes.probabilities_of(logs)
             joint = kind.kind.sources(right, labels)
             joint /= joint.sum(axis=1, keepdims=True)
