@@ -17,7 +17,7 @@ from dataaudit.flags.by_kind import FLAGGERS
 from dataaudit.flags.inputs import LabelledRows, References, Unseen
 from dataaudit.flags.results import MislabelFlags
 from dataaudit.flags.tables import FlagSettings
-from dataaudit.inputs import Loaded
+from dataaudit.inputs import Loaded, Splits
 from dataaudit.likeness.repeats import contradicted
 from dataaudit.mirror.probes import Judged
 from dataaudit.mirror.relearn import Mirror
@@ -129,7 +129,7 @@ def _references(mirror: Mirror, scores: Scores, probes: Judged | None) -> Refere
     )
 
 
-def no_pairs(loaded: Loaded) -> pd.DataFrame:
+def no_pairs(loaded: Splits) -> pd.DataFrame:
     """Return the table of contamination without a line."""
     return pd.DataFrame(
         {

@@ -73,7 +73,7 @@ def load(config: AuditConfig, folder: Path, built: Any = None, *, trusting: bool
     """
     preprocess = preprocess_of(config, folder)
     if built is None:
-        adapter = from_config(config.model, config.images, folder)
+        adapter = from_config(config.trained_model, config.images, folder)
     else:
         adapter = from_object(built, config.images)
     return assemble(
@@ -82,7 +82,7 @@ def load(config: AuditConfig, folder: Path, built: Any = None, *, trusting: bool
         split_paths(config),
         open_samples,
         config,
-        config.model.initial,
+        config.trained_model.initial,
         trusting=trusting,
     )
 
