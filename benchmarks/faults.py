@@ -205,8 +205,9 @@ class Case:
                 spoiled.add(spoil(project, self.form, chance))
             elif self.command in ("relabel", "estimate") and chance.random() < 0.5:
                 name = "decisions.csv" if self.command == "relabel" else "sample.csv"
-                # Of a generative model nothing is decided, and there is no such file.
-                with contextlib.suppress(OSError):
+                # Of a generative model nothing is decided, and there is no such file; and where an
+                # earlier fault left nothing to read, that fault is enough.
+                with contextlib.suppress(OSError, ValueError):
                     spoil_decisions(case / name, chance)
                 spoiled.add("decisions")
             else:

@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import CommandLine, Project
+from language_examples import language_project
 from torch import nn
 
 import dataaudit
@@ -102,6 +103,17 @@ def test_only_a_failed_gate_ends_with_1(
     assert outcome.code == code
     assert outcome.err.startswith(message)
     assert ("Traceback" in outcome.err) == (code == 70)
+
+
+def test_a_users_stop_iteration_is_told_as_such(tmp_path: Path, command_line: CommandLine) -> None:
+    path = language_project(tmp_path)
+    model = tmp_path / "tiny_model.py"
+    source = model.read_text(encoding="utf-8")
+    line = "    def forward(self, ids):\n"
+    model.write_text(source.replace(line, f"{line}        raise StopIteration\n"), encoding="utf-8")
+    outcome = command_line("trace", path, "--out", tmp_path / "traced")
+    assert outcome.code == 2
+    assert re.fullmatch(r"dataaudit: .*, in forward: raised StopIteration\n", outcome.err)
 
 
 def test_prints_of_a_users_code_stay_off_stdout(

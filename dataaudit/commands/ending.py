@@ -74,6 +74,9 @@ def _explained(error: BaseException, *, was_pressed: bool) -> int:
     if _is_out_of_memory(error):
         print_error("out of memory; fewer rows or a smaller batch_size may do", error)
         return EXIT_BAD_INPUT
+    if error.__cause__ is not None and place_in_users_code(error.__cause__.__traceback__):
+        # Python itself turns a StopIteration into a RuntimeError of the generator around it.
+        error = error.__cause__
     place = place_in_users_code(error.__traceback__)
     if place is not None or not isinstance(error, Exception):
         print_error(one_line(f"{place or 'code of the model'} {_deed(error)}"), error)
