@@ -219,8 +219,8 @@ class Writing:
 
 
 WRITINGS = {
-    "run": Writing(["run", "{yaml}", "--out", "{audit}", "--overwrite"],
-                   "{audit}/mislabels.parquet"),
+    "run": Writing(["run", "{yaml}", "--out", "{plain}", "--overwrite"],
+                   "{plain}/mislabels.parquet"),
     "run --resume": Writing(["run", "{yaml}", "--out", "{made}/audit", "--resume"],
                             "{made}/audit/mislabels.parquet"),
     "verify": Writing(["verify", "{yaml}", "--out", "{made}", "--overwrite", *SHORT["verify"]],
@@ -260,7 +260,8 @@ def killed(count: int, seed: int) -> int:
             path.write_text(path.read_text().replace("mirror: {steps: 2}\n", ""))
         case = folder / "case"
         here = {"whole": folder / "whole", "audit": case / "audit", "made": case / "made",
-                "bare": case / "bare", "decisions": folder / "decisions.csv",
+                "bare": case / "bare", "plain": case / "plain",
+                "decisions": folder / "decisions.csv",
                 "sample": folder / "sample.csv"}  # fmt: skip
         here["decisions"].write_text("row_id,decision,new_label\nrow-1,relabel,a\nrow-2,keep,\n")
         for words in (
@@ -270,6 +271,9 @@ def killed(count: int, seed: int) -> int:
             ended = call(words)
             if ended.code != 0:
                 raise SystemExit(f"{words[0]}: exit code {ended.code}: {ended.message}")
+            if words[0] == "run":
+                # An audit whose rows a reviewer has is replaced by none.
+                shutil.copytree(here["whole"], folder / "plain")
         rows = pd.read_csv(here["sample"], dtype=str, keep_default_na=False)
         rows.assign(decision="keep").to_csv(here["sample"], index=False)
         expected: dict[str, tuple[float, bytes]] = {}
@@ -281,6 +285,7 @@ def killed(count: int, seed: int) -> int:
             words = [word.format(**places) for word in writing.words]
             target = Path(writing.written.format(**places))
             shutil.copytree(here["whole"], case / "audit")
+            shutil.copytree(folder / "plain", case / "plain")
             (case / "made").mkdir()
             shutil.copytree(folder / "classification", case / "bare")
             (case / "bare" / "audit.yaml").unlink()
