@@ -14,7 +14,7 @@ from dataaudit.datasets.samples import Samples
 from dataaudit.datasets.words import is_list
 from dataaudit.flags.annotators import with_annotators
 from dataaudit.flags.by_kind import FLAGGERS
-from dataaudit.flags.inputs import LabelledRows, References, Unseen
+from dataaudit.flags.inputs import LabelledRows, References, SecondOpinion, Unseen
 from dataaudit.flags.results import MislabelFlags
 from dataaudit.flags.tables import FlagSettings
 from dataaudit.inputs import Loaded
@@ -43,6 +43,7 @@ def find_mislabels(
     config: AuditConfig,
     probes: Judged | None = None,
     crosswise: Unseen | None = None,
+    second: SecondOpinion | None = None,
 ) -> MislabelFlags:
     """Flag training rows that are probably mislabeled.
 
@@ -53,6 +54,8 @@ def find_mislabels(
         What linear probes say that were fitted without the sample.
     crosswise : Unseen or None
         What the estimator says that was fitted anew without the sample.
+    second : SecondOpinion or None
+        What is thought of some rows by what no given label has touched.
     """
     train = loaded.train
     settings = FlagSettings(
@@ -89,6 +92,7 @@ def find_mislabels(
         None if probes is None else probes.rows,
         crosswise,
         contradicted(train) if train.kind.probed else None,
+        second,
     )
     flags = FLAGGERS[config.task](rows, known, settings)
     method = (
