@@ -12,7 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from dataaudit.datasets.samples import Samples
@@ -23,8 +22,9 @@ from dataaudit.inputs import Loaded
 from dataaudit.mirror.probes import probe
 from dataaudit.mirror.shrink import shrunk
 from dataaudit.models.initial import Initial
-from dataaudit.models.trained import TrainedModel, forward
+from dataaudit.models.trained import TrainedModel
 from dataaudit.scoring.before_training import BeforeTraining
+from dataaudit.scoring.passes import Passes
 from dataaudit.scoring.perturbation import UNPERTURBED
 
 MOST_ROWS, MOST_TRUSTED = 3000, 2000
@@ -81,11 +81,10 @@ def _features(
     model: TrainedModel, samples: Samples, positions: NDArray[np.int64]
 ) -> NDArray[np.float32]:
     """Return what a model's module gives for some samples, `[samples, MOST_FEATURES at most]`."""
-    parts = []
-    with torch.inference_mode():
-        for start in range(0, len(positions), SAMPLES_PER_FORWARD):
-            batch = samples.take(positions[start : start + SAMPLES_PER_FORWARD])
-            parts.append(forward(model.module, model.inputs(batch, samples)).cpu().numpy())
+    passes, parts = Passes(model.module), []
+    for start in range(0, len(positions), SAMPLES_PER_FORWARD):
+        batch = samples.take(positions[start : start + SAMPLES_PER_FORWARD])
+        parts += [found.cpu().numpy() for found in passes.outputs(model.inputs(batch, samples))]
     features = np.concatenate(parts)
     width = features.shape[1]
     if width <= MOST_FEATURES:
