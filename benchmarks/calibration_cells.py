@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from PIL import Image
 from sklearn import datasets
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
@@ -24,6 +26,7 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
+from sklearn.tree import DecisionTreeClassifier
 
 MOST_TRUSTED = 1000
 MODELS: dict[str, Callable[[], Any]] = {
@@ -36,6 +39,7 @@ MODELS: dict[str, Callable[[], Any]] = {
     "neighbours": lambda: KNeighborsClassifier(5),
     "forest": lambda: RandomForestClassifier(60, random_state=0),
     "boosting": lambda: HistGradientBoostingClassifier(max_iter=60, random_state=0),
+    "tree": lambda: DecisionTreeClassifier(min_samples_leaf=5, random_state=0),
     "perceptron": lambda: MLPClassifier((64,), max_iter=60, random_state=0),
 }
 SCALED = {"logistic-1", "logistic-10", "logistic-100", "svc", "neighbours", "perceptron"}
@@ -52,8 +56,10 @@ class Cell:
         Share of wrong labels; where `kind` is "real", whatever people did.
     kind : str
         "uniform", "confusable", "doubtful", "pair" (one class into another), "rule" (one class into
-        another beyond a value of one column), "rare" (into the rarest class), "real".
+        another beyond a value of one column), "rare" (into the rarest class); "real", "random",
+        "worst": what people gave.
     trusted : int
+    seed : int
     tuned : bool
         Whether the method was developed with such cells in sight.
     """
@@ -63,11 +69,12 @@ class Cell:
     rate: float
     kind: str
     trusted: int
+    seed: int = 0
     tuned: bool = True
 
     @property
     def name(self) -> str:
-        return f"{self.data}/{self.model}/{self.rate:g}/{self.kind}/{self.trusted}"
+        return f"{self.data}/{self.model}/{self.rate:g}/{self.kind}/{self.trusted}/{self.seed}"
 
 
 @dataclass(frozen=True)
@@ -82,17 +89,85 @@ class Problem:
     model: Any
 
 
-def make_problem(cell: Cell, rows: int, seed: int, data: Path) -> Problem:
+KINDS = (
+    (0, "uniform"),
+    (0.02, "uniform"),
+    (0.05, "uniform"),
+    (0.1, "uniform"),
+    (0.2, "uniform"),
+    (0.4, "uniform"),
+    (0.1, "confusable"),
+    (0.05, "doubtful"),
+    (0.2, "doubtful"),
+    (0.05, "pair"),
+    (0.2, "pair"),
+    (0.1, "rule"),
+    (0.05, "rare"),
+)
+ON_TEXTS = ("logistic-1", "logistic-10", "logistic-100", "word-bayes")
+OTHERS_ON_TEXTS = ("svc", "neighbours", "forest")
+ON_TABLES = ("logistic-1", "bayes", "boosting")
+OTHERS_ON_TABLES = ("svc", "neighbours", "forest", "tree", "perceptron", "logistic-100")
+ALL_ON_TABLES = ON_TABLES + OTHERS_ON_TABLES
+
+
+def _grid(
+    data: str, models: Sequence[str], trusted: Sequence[int], tuned: bool = False
+) -> list[Cell]:
+    """Return every second pair of a model and a kind, numbers of trusted samples in turn."""
+    return [
+        Cell(data, model, rate, kind, trusted[(first + second // 2) % len(trusted)], first, tuned)
+        for first, model in enumerate(models, start=0 if tuned else 1)
+        for second, (rate, kind) in enumerate(KINDS)
+        if (first + second) % 2 == 0
+    ]
+
+
+def _by_people(
+    data: str, models: Sequence[str], trusted: Sequence[int], kinds: Sequence[str] = ("real",)
+) -> list[Cell]:
+    return [
+        Cell(data, model, 0, kind, number, 1, False)
+        for place, model in enumerate(models)
+        for other, kind in enumerate(kinds)
+        for number in [trusted[(place + other) % len(trusted)]]
+    ]
+
+
+TUNED = [
+    *_grid("sms", ON_TEXTS, (600, 200, 1000, 50), tuned=True),
+    *_grid("lines", ON_TEXTS, (200, 600, 50, 1000), tuned=True),
+    *_grid("adult", ON_TABLES, (600, 200, 1000, 50), tuned=True),
+    Cell("sms", "logistic-10", 0.1, "uniform", 0),
+]
+UNTUNED = [
+    *_grid("sms", OTHERS_ON_TEXTS, (200, 1000, 50, 600)),
+    *_grid("adult", OTHERS_ON_TABLES, (200, 1000, 50, 600)),
+    *_grid("digits", ALL_ON_TABLES, (200, 50, 500)),
+    *_grid("wine", ("logistic-1", "forest", "bayes"), (50,)),
+    *_grid("cancer", ("perceptron", "svc", "bayes", "boosting"), (150, 50)),
+    *_grid("chance", ("bayes", "forest"), (200, 50)),
+    *_by_people("grades", ALL_ON_TABLES, (200, 50)),
+    *_by_people("hausa", (*ON_TEXTS, *OTHERS_ON_TEXTS), (600, 200, 1000)),
+    *_by_people("yoruba", ("logistic-10", "forest"), (600, 200)),
+    *_by_people(
+        "pictures", ("svc", "logistic-1", "forest"), (600, 200, 1000), ("real", "random", "worst")
+    ),
+    Cell("digits", "logistic-1", 0.1, "uniform", 0, 1, False),
+]
+"""Fixed before the first of them was run: data, classifiers or draws that are not in `TUNED`."""
+
+
+def make_problem(cell: Cell, rows: int, data: Path) -> Problem:
     """Draw rows and trusted samples, and let labels go wrong."""
     inputs, right, given_by_people = read(cell.data, data)
-    code = zlib.crc32(f"{cell.data}{cell.kind}{cell.rate}{seed}".encode())
+    code = zlib.crc32(f"{cell.data}{cell.kind}{cell.rate}{cell.seed}".encode())
     generator = np.random.default_rng(code)
     order = generator.permutation(len(right))
     held = min(MOST_TRUSTED, len(right) // 3)
     trusted, chosen = order[:held][: cell.trusted], order[held:][:rows]
-    if cell.kind == "real":
-        assert given_by_people is not None
-        given = given_by_people[chosen]
+    if cell.kind in given_by_people:
+        given = given_by_people[cell.kind][chosen]
     else:
         given = with_errors(cell, inputs[chosen], right[chosen], generator)
     model = MODELS[cell.model]()
@@ -104,38 +179,85 @@ def make_problem(cell: Cell, rows: int, seed: int, data: Path) -> Problem:
 
 
 @cache
-def read(name: str, folder: Path) -> tuple[Any, NDArray[np.int64], NDArray[np.int64] | None]:
-    """Return inputs, right classes, and those that people gave, where that is known."""
+def read(name: str, folder: Path) -> tuple[Any, NDArray[np.int64], dict[str, NDArray[np.int64]]]:
+    """Return inputs, right classes, and those that people gave, by kind, where that is known."""
     if name in ("digits", "wine", "cancer"):
         bunch = {
             "digits": datasets.load_digits,
             "wine": datasets.load_wine,
             "cancer": datasets.load_breast_cancer,
         }[name]()
-        return bunch.data, bunch.target.astype(np.int64), None
+        return bunch.data, bunch.target.astype(np.int64), {}
     if name == "sms":
         table = pd.read_parquet(folder / "sms_spam.parquet")
-        return table["text"].to_numpy(object), _codes(table["label"]), None
+        return table["text"].to_numpy(object), _codes(table["label"]), {}
     if name == "grades":
         table = pd.read_parquet(folder / "student_grades.parquet")
         values = table[["exam_1", "exam_2", "exam_3"]].fillna(0).to_numpy(np.float64)
-        return values, _codes(table["letter_grade"]), _codes(table["noisy_letter_grade"])
+        return values, _codes(table["letter_grade"]), {"real": _codes(table["noisy_letter_grade"])}
     if name == "adult":
         table = pd.read_parquet(folder / "adult.parquet")
         right = _codes(table.pop("income"))
         numbers = table.select_dtypes("number").fillna(0)
         frequent = pd.get_dummies(table.drop(columns=numbers.columns).astype(str))
         frequent = frequent.loc[:, frequent.sum() >= 50]
-        return np.hstack([numbers.to_numpy(np.float64), frequent.to_numpy(np.float64)]), right, None
+        return np.hstack([numbers.to_numpy(np.float64), frequent.to_numpy(np.float64)]), right, {}
+    if name == "pictures":
+        return _pictures(pd.read_parquet(folder / "cifar10n_train.parquet"))
+    if name in ("hausa", "yoruba"):
+        return _words(pd.read_parquet(folder / f"{name}_entities.parquet"))
     if name == "chance":
         generator = np.random.default_rng(6)
-        return generator.normal(size=(6000, 5)), generator.integers(0, 2, 6000), None
+        return generator.normal(size=(6000, 5)), generator.integers(0, 2, 6000), {}
     assert name == "lines"
-    return (*_lines(), None)
+    return (*_lines(), {})
 
 
 def _codes(column: pd.Series) -> NDArray[np.int64]:
     return column.astype("category").cat.codes.to_numpy(np.int64)
+
+
+def _words(
+    table: pd.DataFrame,
+) -> tuple[Any, NDArray[np.int64], dict[str, NDArray[np.int64]]]:
+    """Return words between their neighbours, with the tags of people and those of rules."""
+    texts = []
+    for words in table["tokens"]:
+        near = ["none", *words, "none"]
+        texts += [
+            f"is_{word} ends_{word[-3:]} begins_{word[:3]} after_{before} before_{after} "
+            + ("capital" if word[:1].isupper() else "small")
+            for before, word, after in zip(near, words, near[2:], strict=False)
+        ]
+    names = sorted({tag for tags in table["right"] for tag in tags})
+    right, given = (
+        np.searchsorted(names, np.concatenate(table[key].to_list()).astype(str)).astype(np.int64)
+        for key in ("right", "given")
+    )
+    return np.array(texts, dtype=object), right, {"real": given}
+
+
+def _pictures(
+    table: pd.DataFrame,
+) -> tuple[Any, NDArray[np.int64], dict[str, NDArray[np.int64]]]:
+    """Return colours and histograms of edges of small pictures, and what people saw in them."""
+    values = []
+    for picture in table["image"].iloc[:8000]:
+        pixels = np.asarray(Image.open(io.BytesIO(picture)).convert("RGB"), dtype=np.float64) / 255
+        down, across = np.gradient(pixels.mean(axis=2))
+        turned = ((np.arctan2(down, across) + np.pi) * 4 / np.pi).astype(int) % 8
+        edges = np.eye(8)[turned] * np.hypot(down, across)[:, :, None]
+        small = pixels.reshape(8, 4, 8, 4, 3).mean(axis=(1, 3))
+        values.append(
+            np.concatenate([small.ravel(), edges.reshape(4, 8, 4, 8, 8).mean(axis=(1, 3)).ravel()])
+        )
+    kinds = {"real": "aggregate_label", "random": "random_label", "worst": "worst_label"}
+    labels = table.iloc[:8000].astype(dict.fromkeys(kinds.values(), np.int64))
+    return (
+        np.stack(values),
+        labels["clean_label"].to_numpy(np.int64),
+        {kind: labels[name].to_numpy() for kind, name in kinds.items()},
+    )
 
 
 def _lines() -> tuple[Any, NDArray[np.int64]]:

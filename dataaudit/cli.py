@@ -11,11 +11,13 @@ from typing import Annotated
 
 import typer
 
+from dataaudit.commands.certify import certify
 from dataaudit.commands.compare import compare
 from dataaudit.commands.demo import demo
 from dataaudit.commands.ending import ends_cleanly
 from dataaudit.commands.estimate import estimate
 from dataaudit.commands.export import export
+from dataaudit.commands.fix import fix
 from dataaudit.commands.influence import influence
 from dataaudit.commands.init import init
 from dataaudit.commands.memorization import memorization
@@ -42,6 +44,8 @@ EXAMPLES: dict[Callable[..., None], str] = {
     estimate: "estimate audit-demo --decisions sample.csv",
     review: "review audit-demo",
     relabel: "relabel audit-demo --decisions reviewed.csv --out train-2.parquet",
+    fix: "fix audit-demo --decisions reviewed.csv --out fixed",
+    certify: "certify audit-demo",
     compare: "compare audit-2026-10 audit-2026-11 --out compared",
     trace: "trace --task causal-lm --model my-gpt --train corpus.jsonl "
     "--queries prompts.jsonl --out traced",

@@ -31,7 +31,7 @@ GENERATIVE = ("causal-lm", "diffusion")
 """Tasks whose suspects are traced to training rows; their rows have no labels."""
 EVERYWHERE = frozenset(
     {"name", "task", "model", "preprocess", "train", "held_out", "suspects", "device", "about",
-     "flags", "gates"}
+     "flags", "gates", "checks"}
 )  # fmt: skip
 """Sections that every command takes: what is looked at, and what only the page and the gates of
 `dataaudit run` are about, so that one file may serve all commands."""
@@ -149,16 +149,29 @@ class DataConfig(_Section):
     of theirs. Without the column `label`, the label of a row is the one that most of them gave."""
     separator: Annotated[str, Field(min_length=1)] = "|"
     """What stands between the labels of a text, for task multi-label."""
+    opinions: dict[str, Annotated[list[StrictStr], Field(min_length=2)]] = {}
+    """Training rows only: other models, each with its columns of probabilities in the order of the
+    classes. Held-out samples need the same columns: there they are weighed, and never believed
+    outright."""
     id: str | None = None
     """The column of row ids; without one, rows are known by their position or file name."""
     group: str | None = None
     """The column that tells which rows belong together: a patient, a user, a document."""
+    time: str | None = None
+    """The column of times: training rows that are later than evaluation rows are reported."""
     text: str = "text"
     """For language models: the column of documents."""
     prompt: str = "prompt"
     """For language models, suspects: the column of prompts; there need not be one."""
     completion: str = "completion"
     """For language models, suspects: the column of completions; without it, `text` is traced."""
+
+
+class BenchmarkConfig(DataConfig):
+    """One of several named sets that must not be in the training texts."""
+
+    name: Annotated[str, Field(min_length=1)]
+    """Stands on the report."""
 
 
 class MirrorConfig(_Section):
@@ -256,6 +269,8 @@ class GateConfig(_Section):
     """Largest allowed estimated share of wrong labels."""
     contaminated: Annotated[int, BeforeValidator(_no_truth_value), Field(ge=0)] | None = None
     """Largest allowed number of flagged suspects."""
+    checks: dict[str, Annotated[int, BeforeValidator(_no_truth_value), Field(ge=0)]] = {}
+    """By the name of a check: the largest allowed number of things that it finds."""
     undecided: Literal["fail", "pass"] = "fail"
     """What becomes of a limit when the audit cannot tell whether it is met."""
 
@@ -304,8 +319,10 @@ class EngineConfig(_Section):
     """In this process, or in Ray workers (extra `ray`)."""
     address: StrictStr = "local"
     """Ray only: `local` starts Ray on this machine; `auto`, or `host:port`, joins a cluster."""
-    workers: Count = 2
-    """Ray only: processes that hold the models, each with a CPU core or, on CUDA, a GPU."""
+    workers: Count | None = None
+    """Here, threads that preprocess rows ahead of the model (1 where nothing is said): several
+    where decoding pictures takes longer than the model; your `preprocess` is then called in all of
+    them at once. In Ray, processes that hold the models (2), each with a CPU core or a GPU."""
 
     @model_validator(mode="before")
     @classmethod
@@ -328,7 +345,8 @@ class AuditConfig(_Section):
         "diffusion",
     ] = "classification"
     """What the model was trained for."""
-    model: ModelConfig
+    model: ModelConfig | None = None
+    """The trained model. Left out: `dataaudit run` looks at the data alone, in seconds."""
     preprocess: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")] | None = None
     """`module:function`, from a data frame of rows to the model's input; your own code."""
     images: ImagesConfig = ImagesConfig()
@@ -343,10 +361,15 @@ class AuditConfig(_Section):
     """Trusted samples, which the model has not seen; keys as for `train`."""
     suspects: DataConfig | None = None
     """Samples that may be copies of training rows, such as the public test set; as `train`."""
+    benchmarks: list[BenchmarkConfig] = []
+    """What `suspects` is where it is a list: named sets of texts, whose passages are looked for in
+    the training texts, without a model."""
     mirror: MirrorConfig = MirrorConfig()
     trace: TraceConfig = TraceConfig()
     flags: FlagConfig = FlagConfig()
     gates: GateConfig = GateConfig()
+    checks: dict[str, StrictBool] = {}
+    """By the name of a check: `false` leaves it out. All checks are on."""
     earlier: Annotated[list[Place], BeforeValidator(_as_list)] = []
     """Run directories of audits before this one, the latest last (one may stand alone): labels that
     reviewers settled there are not flagged again, unless row or label changed since."""
@@ -363,6 +386,21 @@ class AuditConfig(_Section):
     """Whether torch.compile is applied to the forward passes of perturbed models over all rows."""
     about: About = About()
 
+    @property
+    def trained_model(self) -> ModelConfig:
+        """The section `model`, for what cannot do without.
+
+        Raises
+        ------
+        ConfigError
+            It was left out.
+        """
+        if self.model is None:
+            raise ConfigError(
+                "model: needed here; only `dataaudit run` looks at data without a model"
+            )
+        return self.model
+
     @field_validator("classes", mode="before")
     @classmethod
     def _no_truth_values_as_classes(cls, value: object) -> object:
@@ -375,8 +413,30 @@ class AuditConfig(_Section):
                     )
         return value
 
+    @model_validator(mode="before")
+    @classmethod
+    def _benchmarks(cls, content: object) -> object:
+        if isinstance(content, dict) and isinstance(content.get("suspects"), list):
+            content = dict(content)
+            content["benchmarks"] = content.pop("suspects")
+        return content
+
+    @field_validator("benchmarks")
+    @classmethod
+    def _distinct_benchmarks(
+        cls, value: list[BenchmarkConfig], known: ValidationInfo
+    ) -> list[BenchmarkConfig]:
+        names = [item.name for item in value]
+        if len(set(names)) < len(names) or set(names) & {"train", "held_out", "suspects"}:
+            raise ValueError("every benchmark has a name of its own, and not that of a split")
+        if value and known.data.get("model") is not None:
+            raise ValueError("a list of suspects is looked for without a model; leave model out")
+        return value
+
     @model_validator(mode="after")
     def _settings_of_a_generative_model(self) -> AuditConfig:
+        if self.model is None:
+            return self
         if self.model.schedule is not None and self.task != "diffusion":
             raise ValueError("model.schedule goes with task diffusion")
         if self.model.initial is not None and self.task in GENERATIVE:
@@ -441,6 +501,10 @@ class AuditConfig(_Section):
             raise ValueError(
                 "labels: several annotators are for training rows, task classification or ordinal"
             )
+        if value.opinions and (known.field_name != "train" or not KINDS[task].probed):
+            raise ValueError("opinions: are for training rows, task classification")
+        if value.opinions and value.labels is not None:
+            raise ValueError("labels, opinions: expected one of them, found both")
         if isinstance(value.label, str):
             return value
         if KINDS[task].read_columns is None:
@@ -487,6 +551,7 @@ def config_from_python(
     settings: dict[str, Any],
     group: str | None = None,
     labels: list[str] | str | Path | None = None,
+    opinions: dict[str, list[str]] | None = None,
 ) -> AuditConfig:
     """Validate the settings of `dataaudit.audit(...)`; there, data and model are objects.
 
@@ -496,7 +561,7 @@ def config_from_python(
         A setting is unknown or bad: all are listed.
     """
     split = {"path": "(Python object)", "label": label, "id": id, "group": group}
-    train = {**split, "labels": labels}
+    train = {**split, "labels": labels, "opinions": opinions or {}}
     # The others may lack the id column; where they have it, it is used. Only suspects are compared
     # by group.
     others = {
@@ -521,10 +586,14 @@ def _with_absolute_paths(config: AuditConfig, folder: Path) -> AuditConfig:
                 places["labels"] = folder / split.labels
             updates[role] = split.model_copy(update=places)
     updates["earlier"] = [folder / directory for directory in config.earlier]
-    names = ("weights", "initial", "path")
-    given = {name: getattr(config.model, name) for name in names}
-    found = {name: folder / place for name, place in given.items() if place is not None}
-    updates["model"] = config.model.model_copy(update=found)
+    updates["benchmarks"] = [
+        item.model_copy(update={"path": folder / item.path}) for item in config.benchmarks
+    ]
+    if config.model is not None:
+        names = ("weights", "initial", "path")
+        given = {name: getattr(config.model, name) for name in names}
+        found = {name: folder / place for name, place in given.items() if place is not None}
+        updates["model"] = config.model.model_copy(update=found)
     return config.model_copy(update=updates)
 
 

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
 from dataaudit.datasets.samples import Role, Samples
 from dataaudit.datasets.set_aside import SetAside
 from dataaudit.models.trained import TrainedModel
 from dataaudit.tasks import AuditTask, Task
 
+Given = TypeVar("Given", "Files", "Loaded")
 
-class AuditInputs(Protocol):
-    """What any audit works on, whatever its task; see `Loaded`."""
 
-    @property
-    def model(self) -> TrainedModel: ...  # noqa: D102
+class Splits(Protocol):
+    """The data that an audit works on."""
 
     @property
     def train(self) -> Samples: ...  # noqa: D102
@@ -27,6 +26,13 @@ class AuditInputs(Protocol):
 
     @property
     def suspects(self) -> Samples | None: ...  # noqa: D102
+
+
+class AuditInputs(Splits, Protocol):
+    """What any audit works on, whatever its task; see `Loaded` and `Files`."""
+
+    @property
+    def model(self) -> TrainedModel | None: ...  # noqa: D102
 
     @property
     def set_aside(self) -> Mapping[Role, SetAside]: ...  # noqa: D102
@@ -84,6 +90,32 @@ class ModelCheck:
 
 
 @dataclass(frozen=True)
+class Files:
+    """What an audit without a model works on.
+
+    Attributes
+    ----------
+    train : Samples
+    held_out, suspects : Samples or None
+    set_aside : mapping of role to SetAside
+        Empty: rows that cannot be used are reported, not set aside.
+    benchmarks : mapping of name to Samples
+        Named sets of texts that must not be in the training texts.
+    """
+
+    train: Samples
+    held_out: Samples | None
+    suspects: Samples | None
+    set_aside: dict[Role, SetAside] = field(default_factory=dict)
+    benchmarks: dict[str, Samples] = field(default_factory=dict)
+    model: None = None
+
+    def quick_to_take(self, folder: Path) -> Files:
+        """Return the same, with splits whose rows are quick to take at random; see `Loaded`."""
+        return _quick_to_take(self, folder)
+
+
+@dataclass(frozen=True)
 class Loaded:
     """What an audit works on.
 
@@ -119,9 +151,13 @@ class Loaded:
         folder : Path
             For files of the rows, where a format allows no such access.
         """
-        return replace(
-            self,
-            train=self.train.quick_to_take(folder),
-            held_out=self.held_out and self.held_out.quick_to_take(folder),
-            suspects=self.suspects and self.suspects.quick_to_take(folder),
-        )
+        return _quick_to_take(self, folder)
+
+
+def _quick_to_take(inputs: Given, folder: Path) -> Given:
+    return replace(
+        inputs,
+        train=inputs.train.quick_to_take(folder),
+        held_out=inputs.held_out and inputs.held_out.quick_to_take(folder),
+        suspects=inputs.suspects and inputs.suspects.quick_to_take(folder),
+    )

@@ -315,6 +315,7 @@ def example_report(
         "coverage": NOTHING_MISSED.model_copy(update={"missing_values": {"price": 12}}),
         "limits": [],
         "tracing": None,
+        "checks": [],
     }
     decided = changes.pop("remediation", [])
     report = build_report(**(arguments | changes))

@@ -19,9 +19,9 @@ from dataaudit.config import AuditConfig
 
 HEAD = """# Settings: every key of `audit.yaml`
 
-Only `model` and `train` are needed; everything else has a default that works. From Python, the same
-keys are arguments: `dataaudit.audit(..., flags={"budget": 200})`. Each command refuses keys that it
-would not read.
+Only `train` is needed, and `model` by all that needs one; the rest has a default that works.
+From Python, the same keys are arguments: `dataaudit.audit(..., flags={"budget": 200})`. Each
+command refuses keys that it would not read.
 """
 
 

@@ -82,7 +82,7 @@ def test_an_unknown_key_far_from_all_lists_them(tmp_path: Path) -> None:
     found = message(tmp_path, SMALLEST + "gates: {zzz: 1}")
     assert found == (
         "audit.yaml:\n  gates.zzz: unknown key; expected one of mislabel_rate, contaminated, "
-        "undecided"
+        "checks, undecided"
     )
 
 

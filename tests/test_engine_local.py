@@ -92,6 +92,20 @@ def test_batch_and_block_size_change_nothing(
         )
 
 
+@pytest.mark.parametrize("workers", [2, 5])
+def test_the_number_of_workers_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    monkeypatch.setattr(local, "_ROWS_PER_BLOCK", 32)
+    trained, samples = model(), rows()
+    arguments = (trained, Classification(4), samples, perturbations(trained), {32})
+    expected = list(LocalEngine(16).score(*arguments))
+    found = list(LocalEngine(16, workers=workers).score(*arguments))
+    assert [block.start for block in found] == [block.start for block in expected]
+    for column in ("losses", "predictions", "features"):
+        assert joined(found, column).tobytes() == joined(expected, column).tobytes()
+
+
 def test_the_order_of_groups_only_orders_the_columns() -> None:
     trained, samples = model(), rows()
     groups = perturbations(trained)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dataaudit.datasets import unpacked
+from dataaudit.datasets import files, unpacked
 from dataaudit.datasets.changes import Changes
 from dataaudit.datasets.comma_separated import CommaSeparated
 from dataaudit.datasets.load import open_samples, samples_from_object
@@ -69,6 +69,12 @@ def test_commas_are_the_separator_unless_only_another_parts_the_names(tmp_path: 
     assert samples.take([0]).frame["x"].tolist() == ["1;5"]
     assert isinstance(samples.source, CommaSeparated)
     assert samples.source.note() is None
+
+
+def test_a_word_to_excel_in_the_first_line_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("sep=;\nx;label\n1;ham\n2;spam\n")
+    assert "line 1: 'sep=;' is a word to Excel" in refused(path)
 
 
 def test_numbers_with_points_stay_text_where_others_have_decimal_commas(tmp_path: Path) -> None:
@@ -147,7 +153,7 @@ def test_gzip_that_holds_too_much_or_is_cut_off(
 ) -> None:
     path = tmp_path / "t.csv.gz"
     content = gzip.compress(b"x,label\n" + b"1,ham\n" * 200_000)
-    monkeypatch.setattr(unpacked, "SMALL_BYTES", 1000)
+    monkeypatch.setattr(files, "SMALL_BYTES", 1000)
     path.write_bytes(content)
     assert "holds more than 100 bytes for each of its own" in refused(path)
     path.write_bytes(gzip.compress(b"x,label\n1,ham\n")[:-9])

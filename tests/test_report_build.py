@@ -187,7 +187,8 @@ def test_the_findings_in_words():
         "89.6% instead of 93.1%."
     )
     assert report.next_steps == [
-        "Decide 240 rows: about 212 will be wrong (of the first 100, about 96).",
+        "Decide 240 rows: about 212 will be wrong (of the first 100, about 96). About 82 more are "
+        "expected below the line, half of them in the next 116 rows.",
         "Settle 1 pair of rows with the same content and two labels.",
         "Decide 23 leaks, and take the copies out of the evaluation set; without them accuracy is "
         "89.6%.",

@@ -11,8 +11,10 @@ from conftest import CommandLine, Project
 
 from dataaudit.report.data import AuditReport
 
-RESULTS = ["audit.json", "contamination.parquet", "manifest.json", "mislabels.parquet",
-           "report.html"]  # fmt: skip
+RESULTS = [
+    "audit.json", "contamination.parquet", "issues.parquet", "manifest.json", "mislabels.parquet",
+    "report.html",
+]  # fmt: skip
 
 
 def test_an_audit_of_files_never_seen_before(project: Project, command_line: CommandLine) -> None:

@@ -29,7 +29,7 @@ FLOORS = [
     {"flags", "models"},
     {"inputs", "report"},
     {"likeness", "run_directory"},
-    {"scoring"},
+    {"scoring", "checks"},
     {"mirror"},
     {"stages"},
     {"studies", "review", "scaffold"},

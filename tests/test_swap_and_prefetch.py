@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from dataaudit.scoring.perturbation import Perturbation
-from dataaudit.scoring.prefetch import prefetched
+from dataaudit.scoring.prefetch import made_ahead, prefetched
 from dataaudit.scoring.swap import Swapper
 
 
@@ -96,3 +96,34 @@ def test_whoever_stops_early_leaves_no_thread_behind() -> None:
     next(found)
     found.close()
     assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_items_are_made_in_order_by_any_number_of_workers(workers: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    waits = torch.rand(40, generator=generator).mul(0.01).tolist()
+
+    def make(item: int) -> int:
+        threading.Event().wait(waits[item])
+        return item**2
+
+    assert list(made_ahead(make, range(40), workers)) == [(n, n**2) for n in range(40)]
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_what_cannot_be_made_is_said_in_its_place(workers: int) -> None:
+    def make(item: int) -> float:
+        return 1 / (5 - item)
+
+    made = made_ahead(make, range(40), workers)
+    assert [item for item, _ in (next(made) for _ in range(5))] == [0, 1, 2, 3, 4]
+    with pytest.raises(ZeroDivisionError):
+        next(made)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_no_thread_is_left_when_nobody_wants_more(workers: int) -> None:
+    made = made_ahead(lambda item: item, iter(range(10**9)), workers)
+    assert next(made) == (0, 0)
+    made.close()  # type: ignore[attr-defined]
+    assert not [thread for thread in threading.enumerate() if "prefetch" in thread.name]

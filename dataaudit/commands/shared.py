@@ -37,6 +37,9 @@ AuditDirectory = Annotated[Path, typer.Argument(help="A finished audit's directo
 MovedData = Annotated[
     Path | None, typer.Option("--data", help="Where the training data is now, if it was moved.")
 ]
+MovedSuspects = Annotated[
+    Path | None, typer.Option("--suspects", help="Where the suspects are now, if moved.")
+]
 
 
 def print_lines(lines: Iterable[str]) -> None:

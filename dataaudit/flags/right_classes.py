@@ -7,7 +7,7 @@ class is known, holds of the rows, whatever was done to their given labels.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,11 +15,45 @@ from scipy.optimize import minimize
 
 from dataaudit.flags.probabilities import Labels, Values, softmax
 
-SMOOTHINGS = (1e-6, 1e-3, 1e-2, 5e-2)
+SMOOTHINGS = (1e-12, 1e-2)
 """Shares of even probabilities that are mixed into a view before its logarithm is taken. Forests
-and neighbours say 0 where they mean "none of so few"; the trusted samples choose."""
+and neighbours say 0 where they mean "none of so few"."""
+READINGS = len(SMOOTHINGS) + 1
 RIDGE = 1.0
-"""In trusted samples, towards the mean of the views and towards no preference for a class."""
+"""In samples, towards the mean of the views and towards no preference for a class."""
+MOST_STEPS = 100
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How views are read: as log probabilities, held back or not, and by rank among the rows.
+
+    Naive Bayes is sure of nearly everything, and its prior is off by far; what holds of it is the
+    order. So each class also has the logarithm of a probability's rank among the rows'.
+
+    Attributes
+    ----------
+    sorted : sequence of float64 `[C, rows]`
+        Each view's probabilities of rows, in order.
+    """
+
+    sorted: tuple[Values, ...]
+
+    @classmethod
+    def of(cls, rows: Sequence[Values]) -> Scale:
+        """Return the scale of some rows' views, float64 `[rows, C]` each."""
+        return cls(tuple(np.sort(view, axis=0).T for view in rows))
+
+    def readings(self, views: Sequence[Values]) -> Iterator[Values]:
+        """Yield `[samples, C]` for each reading of each view of some samples."""
+        for view, known in zip(views, self.sorted, strict=True):
+            for smoothing in SMOOTHINGS:
+                yield np.log((view + smoothing / view.shape[1]) / (1 + smoothing))
+            yield np.stack([_log_rank(*pair) for pair in zip(view.T, known, strict=True)], axis=1)
+
+    def read(self, views: Sequence[Values]) -> Values:
+        """Return all readings, float64 `[views, READINGS, samples, C]`."""
+        return np.stack(list(self.readings(views))).reshape(len(views), READINGS, *views[0].shape)
 
 
 @dataclass(frozen=True)
@@ -28,85 +62,93 @@ class RightClasses:
 
     Attributes
     ----------
-    smoothing : float
-        One of `SMOOTHINGS`.
-    weights : float64 `[views]`
-        Of the views' log probabilities, none negative.
+    weights : float64 `[views, READINGS]`
+        None negative.
     preferences : float64 `[C]`
         For each class, nats.
     """
 
-    smoothing: float
     weights: Values
     preferences: Values
 
     @classmethod
     def fit(
         cls,
-        views: Sequence[Values],
-        labels: Labels,
-        weights: Values | None = None,
-        smoothing: float | None = None,
-        slips: float | None = None,
+        logs: Values,
+        right: Values,
+        times: Values | None = None,
+        start: RightClasses | None = None,
     ) -> RightClasses:
-        """Fit the model to trusted samples.
+        """Fit the model to samples whose right classes are known by probability.
 
         Parameters
         ----------
-        views : sequence of float64 `[trusted, C]`
-        labels : int64 `[trusted]`
-            The right classes.
-        weights : float64 `[trusted]` or None
+        logs : float64 `[views, READINGS, samples, C]`
+            As `Scale.read` returns them.
+        right : float64 `[samples, C]`
+            Probability of each right class.
+        times : float64 `[samples]` or None
             How much each sample counts; None: 1.
-        smoothing : float or None
-            None: the one under which the trusted samples are most likely.
-        slips : float or None
-            Share of each sample that is taken to be of any class: where 200 samples show no
-            error, the next one still may (Platt 1999). None: one sample in all.
+        start : RightClasses or None
+            Where the search starts; None: at the mean of the views.
         """
-        right = np.zeros((len(labels), views[0].shape[1]))
-        right[np.arange(len(labels)), labels] = 1.0
-        share = 1 / (len(labels) + 2) if slips is None else slips
-        targets = (1 - share) * right + share / right.shape[1]
-        times = np.ones(len(labels)) if weights is None else weights
-        candidates = SMOOTHINGS if smoothing is None else (smoothing,)
-        fits = [_fit(views, targets, times, value) for value in candidates]
-        return min(fits, key=lambda fit: fit[0])[1]
+        shape, classes = logs.shape[:2], logs.shape[3]
+        number = shape[0] * shape[1]
+        even = 1 / number
+        times = np.ones(len(right)) if times is None else times
 
-    def probabilities(self, views: Sequence[Values]) -> Values:
-        """Return the probability of each right class, float64 `[samples, C]`, none of them 0."""
-        return softmax(
-            np.tensordot(self.weights, _logs(views, self.smoothing), 1) + self.preferences
+        def loss(parameters: Values) -> tuple[float, Values]:
+            weights, preferences = parameters[:number].reshape(shape), parameters[number:]
+            found = softmax(np.tensordot(weights, logs, 2) + preferences)
+            off = times[:, None] * (found - right)
+            value = -(times[:, None] * right * np.log(found)).sum()
+            value += RIDGE / 2 * (number * ((weights - even) ** 2).sum() + (preferences**2).sum())
+            slopes = np.tensordot(logs, off, 2) + RIDGE * number * (weights - even)
+            return float(value), np.concatenate(
+                [slopes.ravel(), off.sum(axis=0) + RIDGE * preferences]
+            )
+
+        first = cls(np.full(shape, even), np.zeros(classes)) if start is None else start
+        found = minimize(
+            loss,
+            np.concatenate([first.weights.ravel(), first.preferences]),
+            jac=True,
+            method="L-BFGS-B",
+            bounds=[(0, None)] * number + [(None, None)] * classes,
+            options={"maxiter": MOST_STEPS},
         )
+        return cls(found.x[:number].reshape(shape), found.x[number:])
+
+    def probabilities(self, scale: Scale, views: Sequence[Values]) -> Values:
+        """Return the probability of each right class, float64 `[samples, C]`, none of them 0."""
+        logits = np.tile(self.preferences, (len(views[0]), 1))
+        for weight, reading in zip(self.weights.ravel(), scale.readings(views), strict=True):
+            logits += weight * reading
+        return softmax(logits)
+
+    def probabilities_of(self, logs: Values) -> Values:
+        """Return the same for views that were read before; see `Scale.read`."""
+        return softmax(np.tensordot(self.weights, logs, 2) + self.preferences)
 
 
-def _logs(views: Sequence[Values], smoothing: float) -> Values:
-    even = 1 / views[0].shape[1]
-    return np.log(np.stack([(view + smoothing * even) / (1 + smoothing) for view in views]))
+def targets(labels: Labels, classes: int, slips: float | None = None) -> Values:
+    """Return the probability of each right class of trusted samples, float64 `[trusted, C]`.
+
+    Parameters
+    ----------
+    labels : int64 `[trusted]`
+    classes : int
+    slips : float or None
+        Share of each sample that is taken to be of any class: where 200 samples show no error,
+        the next one still may (Platt 1999). None: one sample in all.
+    """
+    share = 1 / (len(labels) + 2) if slips is None else slips
+    result = np.full((len(labels), classes), share / classes)
+    result[np.arange(len(labels)), labels] += 1 - share
+    return result
 
 
-def _fit(
-    views: Sequence[Values], targets: Values, times: Values, smoothing: float
-) -> tuple[float, RightClasses]:
-    """Return the penalised loss, nats, and the model."""
-    logs = _logs(views, smoothing)
-    number, _, classes = logs.shape
-    even = 1 / number
-
-    def loss(parameters: Values) -> tuple[float, Values]:
-        weights, preferences = parameters[:number], parameters[number:]
-        found = softmax(np.tensordot(weights, logs, 1) + preferences)
-        off = times[:, None] * (found - targets)
-        value = -(times[:, None] * targets * np.log(found)).sum()
-        value += RIDGE / 2 * (number * ((weights - even) ** 2).sum() + (preferences**2).sum())
-        slopes = np.tensordot(logs, off, 2) + RIDGE * number * (weights - even)
-        return float(value), np.concatenate([slopes, off.sum(axis=0) + RIDGE * preferences])
-
-    found = minimize(
-        loss,
-        np.concatenate([np.full(number, even), np.zeros(classes)]),
-        jac=True,
-        method="L-BFGS-B",
-        bounds=[(0, None)] * number + [(None, None)] * classes,
-    )
-    return float(found.fun), RightClasses(smoothing, found.x[:number], found.x[number:])
+def _log_rank(values: Values, known: Values) -> Values:
+    """Return the logarithm of each value's rank among known ones, 0 to 1; ties in the middle."""
+    below = np.searchsorted(known, values, "left") + np.searchsorted(known, values, "right")
+    return np.asarray(np.log((below + 1) / (2 * len(known) + 2)))

@@ -14,7 +14,7 @@ from dataaudit.datasets.images import decode
 from dataaudit.datasets.samples import Samples
 from dataaudit.datasets.words import text_of
 from dataaudit.errors import DataError
-from dataaudit.inputs import Loaded
+from dataaudit.inputs import Splits
 from dataaudit.likeness.descriptors import (
     Descriptors,
     SmallImageDescriptors,
@@ -48,7 +48,7 @@ class RowSearch:
     """Columns of training rows that suspects lack; they are compared without."""
 
     @classmethod
-    def over(cls, loaded: Loaded) -> RowSearch:
+    def over(cls, loaded: Splits) -> RowSearch:
         """Describe the training rows."""
         train = loaded.train
         columns, lacking = [], []
@@ -92,7 +92,7 @@ def _tables(samples: Samples, columns: list[str]) -> Iterator[pd.DataFrame]:
             yield pd.DataFrame(np.stack(vectors)).rename(columns=str)
 
 
-def _shared_features(loaded: Loaded) -> list[str]:
+def _shared_features(loaded: Splits) -> list[str]:
     """Return the training rows' columns that suspects have, labels, ids and groups left out."""
     splits = [split for split in (loaded.train, loaded.suspects) if split is not None]
     special = {name for split in splits for name in split.special_columns()}

@@ -7,7 +7,6 @@ the vectors become the rows, and the rest of the mirror and of the scoring does 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,15 +16,15 @@ import torch
 from torch import Tensor
 
 from dataaudit.datasets.memory import INPUT, ArrayPair, Pairs
-from dataaudit.datasets.samples import Batch, Samples
+from dataaudit.datasets.samples import Samples
 from dataaudit.errors import ModelError
 from dataaudit.inputs import Loaded
 from dataaudit.models.numerics import EXACT, Numerics
 from dataaudit.models.parameters import moving_parameters
 from dataaudit.models.tail import Tail, find_tail
-from dataaudit.models.trained import Inputs, TrainedModel
+from dataaudit.models.trained import TrainedModel
 from dataaudit.progress import track
-from dataaudit.scoring.prefetch import prefetched
+from dataaudit.scoring.prefetch import made_ahead
 
 
 def seen_from_last_layer(
@@ -85,14 +84,11 @@ def _stored(
     batch_size: int,
     numerics: Numerics,
 ) -> Samples:
-    def loaded() -> Iterator[tuple[Batch, Inputs]]:
-        for batch in samples.batches(batch_size):
-            yield batch, model.inputs(batch, samples)
-
+    made = made_ahead(lambda batch: model.inputs(batch, samples), samples.batches(batch_size))
     path = folder / f"{samples.role}.npy"
     vectors: np.ndarray | None = None
     total = -(-len(samples) // batch_size)
-    for batch, inputs in track(prefetched(loaded()), f"features of {samples.role}", total):
+    for batch, inputs in track(made, f"features of {samples.role}", total):
         features = tail.run(inputs, numerics)[0].cpu().numpy()
         if features.ndim != 2 or not np.isfinite(features).all():
             raise ModelError(

@@ -7,6 +7,7 @@ samples together? What they share comes back at once; single wrong labels do not
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 from sklearn.metrics import roc_auc_score
@@ -20,6 +21,7 @@ from dataaudit.mirror.queries import Pool, endless_batches
 from dataaudit.mirror.references import PlantedPool, familiarise, plant, pool_losses
 from dataaudit.mirror.shrink import shrunk
 from dataaudit.scoring.perturbation import UNPERTURBED, Perturbation
+from dataaudit.scoring.prefetch import prefetched
 
 WORKS = 0.6
 """Area under the ROC curve from which wrong references count as told from right ones."""
@@ -111,8 +113,10 @@ def _learned_again(
         moved, initial = plan.settings.parameters, loaded.model.initial
         start = shrunk(module, familiar, attempt.keep, moved, seed, initial)
     settings = replace(plan.settings, learning_rate=attempt.learning_rate, seed=seed)
-    steps = _steps(loaded, plan, rows, references, seed)
-    return finite_mirror(module, loaded.learning_task or loaded.task, steps, settings, start)
+    task = loaded.learning_task or loaded.task
+    # What the next step learns is read and preprocessed while the model learns.
+    with closing(prefetched(_steps(loaded, plan, rows, references, seed))) as steps:
+        return finite_mirror(module, task, steps, settings, start)
 
 
 def _steps(

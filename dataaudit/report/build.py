@@ -11,6 +11,7 @@ from dataaudit.flags.results import ContaminationFlags, MislabelFlags
 from dataaudit.report.crosswalk import crosswalk
 from dataaudit.report.data import (
     AuditReport,
+    CheckSection,
     ClassCount,
     Composition,
     Counts,
@@ -57,6 +58,7 @@ def build_report(
     coverage: Coverage,
     limits: Sequence[str],
     tracing: Tracing | None,
+    checks: Sequence[CheckSection],
 ) -> AuditReport:
     """Return the report of one audit.
 
@@ -84,6 +86,8 @@ def build_report(
         Limits of this audit beyond those that hold for every audit.
     tracing : Tracing or None
         Of generative models, in place of flags: the training rows behind the suspects.
+    checks : sequence of CheckSection
+        What further checks found.
     """
     in_pairs = SamplePool(PAIR_SAMPLE_BYTES, PAIR_PICTURE_BYTES)
     leakage = build_leakage(contamination, evidence, in_pairs) if contamination else None
@@ -92,19 +96,23 @@ def build_report(
     return AuditReport(
         identity=Identity(name=name, task=task, date=date, splits=list(splits), about=about),
         verdict=build_verdict(gates),
-        findings=build_findings(labels, leakage, coverage, tracing),
-        next_steps=[step.text for step in build_steps(labels, leakage, about, tracing, [])],
+        findings=build_findings(labels, leakage, coverage, tracing, checks),
+        next_steps=[
+            step.text for step in build_steps(labels, leakage, about, tracing, [], None, None)
+        ],
         counts=_counts(splits, labels, leakage, tracing),
         composition=_composition(evidence.composition),
         labels=labels,
         leakage=leakage,
         tracing=tracing,
+        checks=list(checks),
         method=_with_thresholds(method, labels, leakage),
         coverage=coverage,
         limits=[*_limits(labels, leakage, tracing), *limits],
         remediation=[],
         review=None,
         reviewed_sample=None,
+        drawn=None,
         crosswalk=crosswalk(),
         samples=in_pairs.samples | in_rows.samples,
     )

@@ -85,7 +85,7 @@ class Finding(Section):
 
     title: str
     text: str
-    section: Literal["labels", "leakage", "tracing", "evidence"]
+    section: Literal["labels", "leakage", "tracing", "checks", "evidence"]
     severity: Literal["serious", "notable", "clear"]
 
 
@@ -353,6 +353,19 @@ class Leakage(Section):
     method: str
 
 
+class CheckSection(Section):
+    """What one check found beside wrong labels and leaks: its section of the page."""
+
+    name: str = Field(description="in `checks:` of audit.yaml, and in issues.parquet")
+    title: str
+    outcome: Literal["found", "clear", "cannot tell", "not run"]
+    text: str
+    count: int | None = Field(description="lines in issues.parquet; null where it cannot tell")
+    serious: bool = Field(description="whether what it finds leads the findings")
+    header: list[str]
+    lines: list[list[str]] = Field(description="the first lines; issues.parquet has all")
+
+
 class TokenChange(Section):
     """A piece of text, and how hard it was to predict, in nats."""
 
@@ -502,6 +515,23 @@ class ReviewedSample(Section):
     )
 
 
+class DrawnPart(Section):
+    """Rows of neighbouring ranks, and which of them were drawn at random."""
+
+    flagged: bool
+    rows: int
+    drawn: list[SampleId]
+
+
+class Drawn(Section):
+    """The latest draw of rows to review, so that they can be decided in the page."""
+
+    seed: int
+    parts: list[DrawnPart]
+    shown: list[FlaggedRow] = Field(description="of the drawn rows, those not in `labels.rows`")
+    left_out: int = Field(description="drawn rows that only the file of the draw holds")
+
+
 class CrosswalkEntry(Section):
     """Where a reader who works by some framework finds the evidence it asks for."""
 
@@ -526,6 +556,7 @@ class AuditReport(Section):
     tracing: Tracing | None = Field(
         description="of generative models: training rows behind the suspects"
     )
+    checks: list[CheckSection]
     method: Method
     coverage: Coverage
     limits: list[str]
@@ -534,6 +565,7 @@ class AuditReport(Section):
     reviewed_sample: ReviewedSample | None = Field(
         description="null until rows drawn at random have been reviewed"
     )
+    drawn: Drawn | None = Field(description="null until `dataaudit sample` has drawn rows")
     crosswalk: list[CrosswalkEntry]
     samples: dict[str, Sample]
 

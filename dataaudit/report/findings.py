@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from dataaudit.report import formats
 from dataaudit.report.data import (
+    CheckSection,
     ClassNoise,
     Coverage,
     Finding,
@@ -54,6 +55,7 @@ def build_findings(
     leakage: Leakage | None,
     coverage: Coverage,
     tracing: Tracing | None,
+    checks: Sequence[CheckSection],
 ) -> list[Finding]:
     """Return the three findings that matter most."""
     if tracing is not None:
@@ -62,6 +64,7 @@ def build_findings(
         _label_finding(labels, contradictions(leakage)),
         _leakage_finding(leakage),
         *_contradiction_finding(contradictions(leakage)),
+        *_check_findings(checks),
         *_pattern_findings(labels),
     ]
     if labels is not None or leakage is not None:
@@ -83,10 +86,10 @@ def _tracing_finding(tracing: Tracing) -> Finding:
     queries = formats.rows(tracing.queries, "generated sample")
     if not tracing.queries_flagged:
         return Finding(
-            title="No generated sample stands out as owed to single training rows",
-            text=f"None of {queries} moves a training row more than unrelated samples do, at a "
-            f"false discovery rate of {formats.set_percent(tracing.false_discovery_rate)}. The "
-            "rows that react most are listed all the same.",
+            title="Rows are ranked; no single one stands out beyond chance",
+            text=f"The rows that {queries} {'owes' if tracing.queries == 1 else 'owe'} most to "
+            "are listed, best first. None moves more than rows do under unrelated samples, at a "
+            f"false discovery rate of {formats.set_percent(tracing.false_discovery_rate)}.",
             section="tracing",
             severity="clear",
         )
@@ -120,12 +123,34 @@ def _contradiction_finding(pairs: int) -> list[Finding]:
     ]
 
 
+def _check_findings(checks: Sequence[CheckSection]) -> list[Finding]:
+    """Return a finding for each check that is serious, and one for all others."""
+    found = [check for check in checks if check.outcome == "found"]
+    findings = [
+        Finding(title=check.title, text=check.text, section="checks", severity="serious")
+        for check in found
+        if check.serious
+    ]
+    others = [check for check in found if not check.serious]
+    if others:
+        names = ", ".join(check.title[:1].lower() + check.title[1:] for check in others)
+        findings.append(
+            Finding(
+                title=f"{formats.rows(len(others), 'further check')} found something",
+                text=f"{names[:1].upper()}{names[1:]}.",
+                section="checks",
+                severity="notable",
+            )
+        )
+    return findings
+
+
 def _label_finding(labels: LabelFindings | None, pairs: int) -> Finding:
     if labels is None:
         return Finding(
             title="Label errors were not looked for",
-            text="No trusted held-out samples were given, and they are what a label is "
-            "checked against.",
+            text="A label is checked against trusted held-out samples, by the trained model; one "
+            "of the two was not given.",
             section="labels",
             severity="notable",
         )

@@ -18,3 +18,14 @@ def expected_found(points: Sequence[BudgetPoint], budget: int) -> float:
             [0, *(point.expected_found for point in points)],
         )
     )
+
+
+def rows_to_find(points: Sequence[BudgetPoint], found: float) -> float:
+    """Return how many rows, most suspicious first, are expected to hold `found` wrong labels."""
+    return float(
+        np.interp(
+            found,
+            [0, *(point.expected_found for point in points)],
+            [0, *(point.budget for point in points)],
+        )
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import tempfile
 import webbrowser
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +40,8 @@ class AuditResult:
         `row_id`, `split`, `reason` of every row that could not be used (see `bad_rows`).
     report : AuditReport
         The machine-readable whole, as in `audit.json`.
+    issues : pandas.DataFrame
+        What further checks found; the columns are those of `issues.parquet`.
     finished_before : bool
         Whether `resume` found the audit finished already, from the same inputs, and read it back.
     """
@@ -49,6 +51,7 @@ class AuditResult:
     set_aside: pd.DataFrame
     report: AuditReport
     finished_before: bool = False
+    issues: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def passed(self) -> bool:

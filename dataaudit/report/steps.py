@@ -11,11 +11,13 @@ from dataaudit.report.data import (
     AuditReport,
     BudgetPoint,
     Decision,
+    Drawn,
     LabelFindings,
     Leakage,
+    ReviewedSample,
     Tracing,
 )
-from dataaudit.report.interpolation import expected_found
+from dataaudit.report.interpolation import expected_found, rows_to_find
 
 CORRECTING = ("relabel", "drop")
 
@@ -50,9 +52,11 @@ def build_steps(
     about: About,
     tracing: Tracing | None,
     decisions: Sequence[Decision],
+    drawn: Drawn | None,
+    reviewed: ReviewedSample | None,
 ) -> list[Step]:
     """Return the steps, those first that a reviewer can take on the page."""
-    steps = []
+    steps = _sample_steps(drawn, reviewed, decisions)
     if tracing is not None:
         steps.append(
             Step(
@@ -102,6 +106,8 @@ def open_steps(report: AuditReport) -> list[str]:
         report.identity.about,
         report.tracing,
         report.remediation,
+        report.drawn,
+        report.reviewed_sample,
     )
     return [step.text for step in steps if not step.done]
 
@@ -151,23 +157,59 @@ def leak_progress_words(leakage: Leakage, decisions: Sequence[Decision]) -> tupl
     )
 
 
+def _sample_steps(
+    drawn: Drawn | None, reviewed: ReviewedSample | None, decisions: Sequence[Decision]
+) -> list[Step]:
+    if drawn is None:
+        return []
+    ids = [str(row_id) for part in drawn.parts for row_id in part.drawn]
+    done = len(decided_rows(decisions).keys() & set(ids))
+    if reviewed is not None and reviewed.seed == drawn.seed:
+        # `estimate` takes decisions that are not logged.
+        done = max(done, reviewed.reviewed + reviewed.unsure)
+    return [
+        Step(
+            "sample",
+            f"Decide {formats.rows(len(ids))} drawn at random: they tell how many labels are "
+            "wrong, whatever the model says.",
+            "#decide&show=drawn",
+            done >= len(ids),
+            f"{formats.count(done)} of {formats.count(len(ids))} decided" if done else "",
+        )
+    ]
+
+
 def _label_steps(labels: LabelFindings, decisions: Sequence[Decision]) -> list[Step]:
     flagged = labels.rows_flagged
     if not flagged:
         return []
-    text = f"Decide {formats.rows(flagged)}"
+    text, left = f"Decide {formats.rows(flagged)}", ""
     if labels.expected_precision:
         found = expected_found(labels.expected_precision, flagged)
         text += f": about {formats.count(found)} will be wrong"
         text += _of_the_first(labels.expected_precision, flagged)
+        left = _left_below(labels.expected_precision, flagged)
     done, state = progress_words(labels, decisions)
-    return [Step("rows", text + ".", "#decide", done >= flagged, state)]
+    return [Step("rows", f"{text}.{left}", "#decide", done >= flagged, state)]
 
 
 def _of_the_first(points: Sequence[BudgetPoint], flagged: int) -> str:
     if flagged < 200:
         return ""
     return f" (of the first 100, about {formats.count(expected_found(points, 100))})"
+
+
+def _left_below(points: Sequence[BudgetPoint], flagged: int) -> str:
+    """Return what the flagged rows leave: how many errors, and where half of them are."""
+    found = expected_found(points, flagged)
+    left = points[-1].expected_found - found
+    if left < 1:
+        return ""
+    further = rows_to_find(points, found + left / 2) - flagged
+    return (
+        f" About {formats.count(left)} more are expected below the line, half of them in the next "
+        f"{formats.rows(round(further))}."
+    )
 
 
 def _twin_steps(leakage: Leakage | None, decisions: Sequence[Decision]) -> list[Step]:

@@ -12,7 +12,6 @@ from dataaudit.datasets.rewriting import discard, refuse_unfit_target, write_cor
 from dataaudit.datasets.samples import Samples
 from dataaudit.errors import DataError
 from dataaudit.report.data import AuditReport, Decision, Review
-from dataaudit.report.render import render
 from dataaudit.report.review_words import review_lines
 from dataaudit.report.steps import open_steps
 from dataaudit.review.decisions.check import Decided
@@ -20,9 +19,9 @@ from dataaudit.review.decisions.log import as_logged, by_what, earlier_decisions
 from dataaudit.review.decisions.read import read_decisions
 from dataaudit.review.precision import measure
 from dataaudit.review.sampling.estimate import drawn_rows_speak
-from dataaudit.run_directory.atomic import write_atomically
+from dataaudit.review.written import write_report
 from dataaudit.run_directory.finished import FinishedAudit, as_read_back
-from dataaudit.run_directory.store import AUDIT, REMEDIATION, REPORT, amending
+from dataaudit.run_directory.store import REMEDIATION, amending
 
 
 def relabel(
@@ -76,18 +75,13 @@ def _relabel(
     every, leaks = joined(earlier, new), joined(earlier_leaks, new_leaks)
     samples = audit.training_rows(moved_to)
     refuse_unfit_target(samples, out)
-    changes = _changes(audit, samples, every)
+    changes = changes_of(audit, samples, every)
     copies = [item.row_id for item in leaks if item.outcome == "copy"]
     targets = [(write_corrected(samples, changes, out), out)]
     try:
         if evaluation is not None:
             targets.append((_without_copies(audit, copies, evaluation, suspects_at), evaluation))
-        review = measure(audit.mislabels, every)
-        logged = as_logged([*every, *leaks])
-        report = reviewed(audit.report, logged, review)
-        report, said = drawn_rows_speak(audit, report, every)
-        write_log(directory, logged)
-        _write_report(directory, report)
+        review, said = log_decisions(audit, every, leaks)
         # Last: finished data means that all is logged. The same call can be made again before.
         for temporary, target in targets:
             temporary.rename(target)
@@ -104,6 +98,24 @@ def _relabel(
         f"log: {(directory / REMEDIATION).absolute()}",
         *said,
     ]
+
+
+def log_decisions(
+    audit: FinishedAudit, every: Sequence[Decided], leaks: Sequence[Decided]
+) -> tuple[Review, list[str]]:
+    """Write the log of all decisions, and the report with what they say of its precision.
+
+    Returns
+    -------
+    Review, and lines on what rows that were drawn at random say
+    """
+    review = measure(audit.mislabels, every)
+    logged = as_logged([*every, *leaks])
+    report = reviewed(audit.report, logged, review)
+    report, said = drawn_rows_speak(audit, report, every)
+    write_log(audit.directory, logged)
+    write_report(audit.directory, report)
+    return review, said
 
 
 def reviewed(report: AuditReport, decisions: Sequence[Decision], review: Review) -> AuditReport:
@@ -145,23 +157,19 @@ def _without_copies(
     return write_corrected(suspects, Changes.of({}).without({*positions.tolist()}), target)
 
 
-def _changes(audit: FinishedAudit, samples: Samples, decided: Sequence[Decided]) -> Changes:
+def changes_of(audit: FinishedAudit, samples: Samples, decided: Sequence[Decided]) -> Changes:
+    """Return the new labels of training rows, and the rows that are dropped."""
     dropped = {item.position for item in decided if item.outcome == "drop"}
     return _new_labels(audit, samples, decided).without(dropped)
 
 
 def _new_labels(audit: FinishedAudit, samples: Samples, decided: Sequence[Decided]) -> Changes:
     new = {item.position: item for item in decided if item.outcome == "relabel"}
+    if not new:
+        return Changes.of({})
     values = samples.source.take(list(new))[samples.label_column]
     corrected = {
         position: samples.kind.corrected(item.after, item.before, value, audit.classes)
         for (position, item), value in zip(new.items(), values, strict=True)
     }
     return Changes.of(corrected) if samples.kind.one_class else Changes.to_values(corrected)
-
-
-def _write_report(directory: Path, report: AuditReport) -> None:
-    text = report.model_dump_json(indent=2) + "\n"
-    write_atomically(directory / AUDIT, lambda path: path.write_text(text, encoding="utf-8"))
-    page = render(report)
-    write_atomically(directory / REPORT, lambda path: path.write_text(page, encoding="utf-8"))

@@ -17,9 +17,10 @@ from typing import Any
 
 from dataaudit.config import AuditConfig
 from dataaudit.inputs import AuditInputs
+from dataaudit.models.trained import TrainedModel
 from dataaudit.run_directory.manifest import versions
 
-_LATER = {"name", "about", "gates", "flags", "engine"}
+_LATER = {"name", "about", "gates", "flags", "engine", "checks"}
 """Settings that no finished step depends on: they concern flags and report, or only say where
 the rows are scored."""
 _OWN_CODE = "code of dataaudit"
@@ -54,11 +55,7 @@ class Fingerprint:
             for samples in (loaded.train, loaded.held_out, loaded.suspects)
             if samples is not None
         }
-        parts["model weights"] = f"sha256 {loaded.model.sha256()}"
-        parts["model structure"] = f"sha256 {_sha256(str(loaded.model.module).encode())}"
-        if loaded.model.initial is not None:
-            parts["initial weights"] = f"sha256 {loaded.model.initial.sha256()}"
-        parts["model description"] = loaded.model.description
+        parts |= _of_model(loaded.model)
         parts |= dict(_settings(config.model_dump(mode="json", exclude={*_LATER})))
         parts |= dict(_user_code(folder))
         parts[_OWN_CODE] = f"sha256 {_own_code()}"
@@ -106,6 +103,18 @@ class Fingerprint:
             if before != after:
                 changes.append(f"{name}: was {_short(before)}, is {_short(after)}")
         return changes
+
+
+def _of_model(model: TrainedModel | None) -> dict[str, str]:
+    if model is None:
+        return {"model description": "none"}
+    parts = {
+        "model weights": f"sha256 {model.sha256()}",
+        "model structure": f"sha256 {_sha256(str(model.module).encode())}",
+    }
+    if model.initial is not None:
+        parts["initial weights"] = f"sha256 {model.initial.sha256()}"
+    return parts | {"model description": model.description}
 
 
 def _settings(content: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -24,7 +24,14 @@ from dataaudit.labels.sets import SEPARATOR
 from dataaudit.report.data import AuditReport
 from dataaudit.report.result import AuditResult
 from dataaudit.run_directory.fingerprint import Fingerprint
-from dataaudit.run_directory.store import AUDIT, CONTAMINATION, MANIFEST, MISLABELS, SET_ASIDE
+from dataaudit.run_directory.store import (
+    AUDIT,
+    CONTAMINATION,
+    ISSUES,
+    MANIFEST,
+    MISLABELS,
+    SET_ASIDE,
+)
 
 MISLABEL_COLUMNS = [
     "row_id",
@@ -156,8 +163,35 @@ class FinishedAudit:
         RunDirectoryError
             The table is missing or damaged.
         """
-        table = read_table(self.directory / CONTAMINATION, "query_id")
-        return table["query_id"].unique().tolist()
+        return self.pairs()["query_id"].unique().tolist()
+
+    def pairs(self) -> pd.DataFrame:
+        """Return `contamination.parquet`.
+
+        Raises
+        ------
+        RunDirectoryError
+            It is missing or damaged, or lacks a column.
+        """
+        return read_table(self.directory / CONTAMINATION, "query_id", "row_id", "flagged")
+
+    def issues(self) -> pd.DataFrame:
+        """Return `issues.parquet`.
+
+        Raises
+        ------
+        RunDirectoryError
+            It is missing or damaged, or lacks a column.
+        """
+        return read_table(self.directory / ISSUES, "check", "row_id", "group")
+
+    def _label_of(self, role: Role, content: Mapping[str, Any]) -> Any:
+        """Return the label column that is named; None where there was none, and no model either."""
+        split = next(split for split in self.report.identity.splits if split.role == role)
+        named = content["label"]
+        unlabelled = isinstance(named, str) and content.get("labels") is None
+        without_model = self.manifest.get("model", "") is None
+        return None if without_model and unlabelled and split.label_column is None else named
 
     def _opened(self, role: Role, moved_to: Path | None, classes: list[str] | None) -> Samples:
         words, option = _ROLES[role]
@@ -178,8 +212,9 @@ class FinishedAudit:
             path,
             ReadSettings(
                 role,
-                content["label"],
+                self._label_of(role, content),
                 id_column=content["id"],
+                group_column=content.get("group"),
                 classes=classes,
                 task=str(settings["task"]),
                 tolerate=self.tolerates_bad_rows,
@@ -237,6 +272,7 @@ def read_again(directory: Path, now: Mapping[str, str]) -> AuditResult:
         aside,
         read_report(directory),
         finished_before=True,
+        issues=read_table(directory / ISSUES) if (directory / ISSUES).exists() else pd.DataFrame(),
     )
 
 

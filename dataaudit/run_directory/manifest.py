@@ -13,6 +13,7 @@ from typing import Any
 
 from dataaudit.config import AuditConfig
 from dataaudit.inputs import AuditInputs
+from dataaudit.models.trained import TrainedModel
 from dataaudit.progress import Whole, rows_run
 
 _PACKAGES = ("dataaudit", "torch", "numpy", "pandas", "pyarrow", "scikit-learn", "cleanlab")
@@ -86,10 +87,6 @@ def build_manifest(
 ) -> dict[str, Any]:
     """Return the content of `manifest.json`; `made_from` names each input with what it was."""
     splits = [loaded.train, loaded.held_out, loaded.suspects]
-    model = {"description": loaded.model.description, "sha256": loaded.model.sha256()}
-    initial = loaded.model.initial
-    if initial is not None:
-        model |= {"initial": initial.description, "initial_sha256": initial.sha256()}
     return {
         "manifest_version": "1.0",
         "inputs": {
@@ -102,12 +99,24 @@ def build_manifest(
             for samples in splits
             if samples is not None
         },
-        "model": model,
+        "model": _described(loaded.model),
         "settings": config.model_dump(mode="json", exclude={"about"}),
         "made_from": dict(made_from),
         "seeds": {"mirror": config.mirror.seed},
-        "device": str(loaded.model.device),
+        "device": "none" if loaded.model is None else str(loaded.model.device),
         "versions": versions(),
         "timings_seconds": clock.seconds,
         "stages": clock.stages(len(loaded.train)),
     }
+
+
+def _described(model: TrainedModel | None) -> dict[str, str] | None:
+    if model is None:
+        return None
+    described = {"description": model.description, "sha256": model.sha256()}
+    if model.initial is not None:
+        described |= {
+            "initial": model.initial.description,
+            "initial_sha256": model.initial.sha256(),
+        }
+    return described

@@ -25,22 +25,37 @@ REPORT = "report.html"
 MISLABELS = "mislabels.parquet"
 CONTAMINATION = "contamination.parquet"
 SET_ASIDE = "set_aside.parquet"
+ISSUES = "issues.parquet"
 ANNOTATORS = "annotators.parquet"
 CONSENSUS = "consensus.parquet"
 AUDIT = "audit.json"
 MANIFEST = "manifest.json"
 REMEDIATION = "remediation.jsonl"
+DECISIONS = "decisions.csv"
+"""What `dataaudit review --serve` takes in, until `relabel` logs it."""
 SAMPLE = "sample.json"
 ESTIMATE = "estimate.json"
+CERTIFICATE = "certificate.json"
 CLAIMED = "mislabels.claimed.parquet"
 """The table as the audit made it, kept when reviewed rows correct its probabilities."""
-RESULTS = (MISLABELS, CONTAMINATION, SET_ASIDE, ANNOTATORS, CONSENSUS, AUDIT, REPORT, MANIFEST)
+RESULTS = (
+    MISLABELS,
+    CONTAMINATION,
+    SET_ASIDE,
+    ISSUES,
+    ANNOTATORS,
+    CONSENSUS,
+    CERTIFICATE,
+    AUDIT,
+    REPORT,
+    MANIFEST,
+)
 AUDITS = Kind(
     "audit",
     RESULTS,
     MANIFEST,
     ("inputs", "settings"),
-    kept=(REMEDIATION, SAMPLE, ESTIMATE, CLAIMED),
+    kept=(DECISIONS, REMEDIATION, SAMPLE, ESTIMATE, CLAIMED),
 )
 Writer = Callable[[Path], object]
 _FINGERPRINT = "fingerprint.json"

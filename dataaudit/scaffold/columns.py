@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from dataaudit.datasets.distinct_labels import are_indices, distinct_labels
 from dataaudit.datasets.formats import open_source
 from dataaudit.datasets.identifiers import row_ids
 from dataaudit.datasets.images import decode
@@ -97,7 +98,7 @@ def guess(path: Path, label: str | None = None, class_names: Collection[str] = (
         image = decode(first[content].iloc[0], where=str(path), folder=folder)
         is_grey = image.mode in ("1", "L")
     numbers = first[features].select_dtypes(["number", "bool"]).columns
-    values = _distinct(source, label) if label else []
+    values = distinct_labels(source, label) if label else []
     stored = source.stored_classes(label) is not None
     return SplitGuess(
         label=label,
@@ -107,7 +108,7 @@ def guess(path: Path, label: str | None = None, class_names: Collection[str] = (
         content_column=content,
         is_grey=is_grey,
         number_columns=[str(name) for name in numbers],
-        classes=None if stored or _are_indices(values) else values,
+        classes=None if stored or are_indices(values) else values,
         class_count=len(values),
         rows=len(source),
     )
@@ -160,23 +161,3 @@ def _is_unique(source: ColumnSource, name: str) -> bool:
     except DataError:
         return False
     return True
-
-
-def _distinct(source: ColumnSource, label: str) -> list[str | int]:
-    found: set[str | int] = set()
-    for frame in source.stream([label]):
-        values = frame[label].dropna()
-        try:
-            distinct = values.unique().tolist()
-        except TypeError:
-            # Lists are no class each; what they hold is for the user to say.
-            distinct = values.map(str).unique().tolist()
-        for value in distinct:
-            is_whole = isinstance(value, float) and value.is_integer()
-            found.add(int(value) if is_whole else value if isinstance(value, int) else str(value))
-    return sorted(found, key=lambda value: (isinstance(value, str), value))
-
-
-def _are_indices(values: list[str | int]) -> bool:
-    """Tell whether the labels are 0..C-1, which need no list of classes."""
-    return values == list(range(len(values)))

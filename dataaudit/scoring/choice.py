@@ -27,5 +27,6 @@ def make_engine(config: AuditConfig) -> Engine:
             )
         from dataaudit.scoring.ray import RayEngine
 
-        return RayEngine(config.batch_size, config.engine.workers, config.engine.address, numerics)
-    return LocalEngine(config.batch_size, numerics)
+        workers = config.engine.workers or RayEngine.workers
+        return RayEngine(config.batch_size, workers, config.engine.address, numerics)
+    return LocalEngine(config.batch_size, numerics, config.engine.workers or LocalEngine.workers)

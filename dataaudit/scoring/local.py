@@ -1,6 +1,6 @@
 """The local engine: forward passes in this process.
 
-Each batch is read and preprocessed once, by a thread that works ahead, then run through the model
+Each batch is read and preprocessed once, by threads that work ahead, then run through the model
 itself and through every perturbed model back to back.
 """
 
@@ -24,7 +24,7 @@ from dataaudit.progress import track
 from dataaudit.scoring.blocks import ScoreBlock
 from dataaudit.scoring.passes import Passes
 from dataaudit.scoring.perturbation import Perturbation
-from dataaudit.scoring.prefetch import prefetched
+from dataaudit.scoring.prefetch import made_ahead
 from dataaudit.tasks import Task
 
 _ROWS_PER_BLOCK = 4096
@@ -32,10 +32,11 @@ _ROWS_PER_BLOCK = 4096
 
 @dataclass(frozen=True)
 class LocalEngine:
-    """Scores rows on one device, in batches of `batch_size`."""
+    """Scores rows on one device, in batches of `batch_size`, preprocessed by `workers` threads."""
 
     batch_size: int = 256
     numerics: Numerics = EXACT
+    workers: int = 1
 
     def score(
         self,
@@ -51,13 +52,13 @@ class LocalEngine:
         scorer = BatchScorer(model, task, samples, perturbations, self.numerics)
         skipped = {start // rows_per_block for start in finished}
 
-        def loaded() -> Iterator[tuple[Batch, Inputs | None]]:
-            for batch in samples.batches(self.batch_size):
-                needed = int(batch.positions[0]) // rows_per_block not in skipped
-                yield batch, model.inputs(batch, samples) if needed else None
+        def inputs_of(batch: Batch) -> Inputs | None:
+            needed = int(batch.positions[0]) // rows_per_block not in skipped
+            return model.inputs(batch, samples) if needed else None
 
         expected = -(-len(samples) // self.batch_size)
-        batches = track(prefetched(loaded()), f"scoring {samples.role}", total=expected)
+        made = made_ahead(inputs_of, samples.batches(self.batch_size), self.workers)
+        batches = track(made, f"scoring {samples.role}", total=expected)
         for batch, inputs in batches:
             if inputs is None:
                 continue

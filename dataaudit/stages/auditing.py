@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from dataaudit.config import GENERATIVE, AuditConfig, config_from_python, load_config
+from dataaudit.config import EVERYWHERE, GENERATIVE, AuditConfig, config_from_python, load_config
 from dataaudit.config_errors import refuse_unread
 from dataaudit.datasets.samples import Role
-from dataaudit.errors import ConfigError, writing
+from dataaudit.errors import ConfigError, outlives_exits, writing
 from dataaudit.flags.results import MislabelFlags
 from dataaudit.inputs import Loaded
 from dataaudit.labels.by_task import KINDS
@@ -30,6 +32,7 @@ from dataaudit.run_directory.store import (
     AUDIT,
     CONSENSUS,
     CONTAMINATION,
+    ISSUES,
     MANIFEST,
     MISLABELS,
     REPORT,
@@ -42,21 +45,28 @@ from dataaudit.run_directory.store import (
     text,
 )
 from dataaudit.scoring.choice import make_engine
+from dataaudit.stages.checking import check_data, refuse_unknown_checks
 from dataaudit.stages.crosswise import seen_crosswise
 from dataaudit.stages.earlier import earlier_audits, knowing_decisions
+from dataaudit.stages.files import audit_files, open_files
 from dataaudit.stages.flagging import find_mislabels, no_pairs
 from dataaudit.stages.leaks import find_contamination
 from dataaudit.stages.loading import load, load_objects
 from dataaudit.stages.model_check import refuse_worse_than_chance
+from dataaudit.stages.opinions import opinions_of
 from dataaudit.stages.planning import cost_lines, planned, unused_settings
 from dataaudit.stages.probing import probed
 from dataaudit.stages.reporting import make_report
-from dataaudit.stages.scoring import score
+from dataaudit.stages.scoring import ITSELF, Scores, score
 from dataaudit.stages.screening import table_of, with_unjudged_rows, with_unjudged_suspects
 from dataaudit.stages.second_opinion import second_opinion
 
 READ = frozenset(AuditConfig.model_fields) - {"trace"}
 """The sections of the settings that an audit reads."""
+READ_WITHOUT_MODEL = EVERYWHERE - {"model", "preprocess", "flags"} | {
+    "benchmarks", "classes", "ignore_label", "mirror.seed", "flags.false_discovery_rate"
+}  # fmt: skip
+"""The same where there is none."""
 MIRROR = "mirror"
 """The name of the step that holds the mirror."""
 WORK = {
@@ -65,6 +75,7 @@ WORK = {
     "score": 4.0,
     "flag mislabels": 2.0,
     "flag contamination": 10.0,
+    "checks": 2.0,
     "report": 5.0,
 }
 """About what each stage takes, in passes over the training rows, until the plan knows better:
@@ -97,6 +108,10 @@ def run_file(
     config = load_config(audit_yaml)
     _refuse_generative(config)
     folder = audit_yaml.resolve().parent
+    refuse_unknown_checks(config)
+    if config.model is None:
+        refuse_unread(audit_yaml, config, READ_WITHOUT_MODEL, "an audit without a model")
+        return _run_without_model(config, out, folder, overwrite=overwrite, resume=resume)
     refuse_unread(audit_yaml, config, READ, f"an audit of task {config.task}")
     with RunDirectory(out, overwrite=overwrite, resume=resume) as directory:
         clock = Clock(whole=Whole(WORK))
@@ -107,6 +122,7 @@ def run_file(
         return _run(loaded, config, directory, folder, clock)
 
 
+@outlives_exits
 @torch.inference_mode(mode=False)
 @torch.enable_grad()
 def audit(
@@ -119,6 +135,7 @@ def audit(
     initial: Any = None,
     label: str | list[str] = "label",
     labels: list[str] | str | Path | None = None,
+    opinions: dict[str, list[str]] | None = None,
     id: str | None = None,
     group: str | None = None,
     out: str | Path | None = None,
@@ -151,6 +168,9 @@ def audit(
         The columns of several annotators' labels among the training rows, or a table `row_id,
         annotator, label` of them. Without a column `label`, a row's label is the one that most of
         them gave.
+    opinions : dict of name to list of str, optional
+        Other models, each with its columns of probabilities in the order of the classes, among the
+        training rows and the held-out samples.
     id : str, optional
         The id column (None: row numbers).
     group : str, optional
@@ -172,9 +192,10 @@ def audit(
     DataAuditError
         The input cannot be used; the message says what and where.
     """
-    config = config_from_python(label, id, settings, group, labels)
+    config = config_from_python(label, id, settings, group, labels, opinions)
     _refuse_generative(config)
     refuse_unread("audit()", config, READ, f"an audit of task {config.task}")
+    refuse_unknown_checks(config)
     splits: dict[Role, Any] = {"train": train, "held_out": held_out, "suspects": suspects}
     with opened(out, "audit", overwrite=overwrite, resume=resume) as directory:
         clock = Clock(whole=Whole(WORK))
@@ -183,8 +204,18 @@ def audit(
         return _run(loaded, config, directory, None, clock)
 
 
+def _run_without_model(
+    config: AuditConfig, out: Path, folder: Path, *, overwrite: bool, resume: bool
+) -> AuditResult:
+    with RunDirectory(out, overwrite=overwrite, resume=resume) as directory:
+        clock = Clock()
+        with clock.stage("load"):
+            files = open_files(config)
+        return audit_files(config, files, directory, folder, clock)
+
+
 def _refuse_generative(config: AuditConfig) -> None:
-    if config.task in GENERATIVE:
+    if config.task in GENERATIVE and config.model is not None:
         raise ConfigError(f"task: {config.task} is not audited but traced: call dataaudit.trace()")
 
 
@@ -219,6 +250,7 @@ def _run(
     steps, engine = directory.begin(fingerprint), make_engine(config)
     # After the directory has said whether this is the audit that was interrupted there.
     refuse_worse_than_chance(loaded)
+    opinions = opinions_of(loaded, config)
     with clock.stage("mirror"):
         # Learning again, leaks and evidence take rows at random, many times over.
         loaded = loaded.quick_to_take(steps.folder)
@@ -235,11 +267,15 @@ def _run(
         probes = probed(loaded, engine, steps, config.mirror.seed)
         second = second_opinion(loaded, steps.folder, config.mirror.seed)
     with clock.stage("flag mislabels"):
-        mislabels = find_mislabels(loaded, mirror, scores, config, probes, crosswise, second)
+        mislabels = find_mislabels(
+            loaded, mirror, scores, config, probes, crosswise, opinions, second
+        )
         mislabels, known = knowing_decisions(mislabels, loaded.train, audits, config.flags.budget)
         directory.notes.extend(known)
     with clock.stage("flag contamination"):
         contamination = find_contamination(loaded, scores, config)
+    with clock.stage("checks"):
+        checked = check_data(loaded, config, _right(loaded, scores))
     with clock.stage("report"):
         report = make_report(
             loaded,
@@ -252,6 +288,7 @@ def _run(
             directory.notes,
             clock,
             crosswise,
+            checked.sections,
         )
         page = render(report)
     aside = loaded.set_aside
@@ -265,13 +302,21 @@ def _run(
             MISLABELS: table(rows),
             CONTAMINATION: table(pairs),
             **({SET_ASIDE: table(not_used)} if len(not_used) or _may_set_aside(config) else {}),
+            ISSUES: table(checked.issues),
             **_of_annotators(mislabels),
             AUDIT: text(report.model_dump_json(indent=2) + "\n"),
             REPORT: text(page),
             MANIFEST: as_json(build_manifest(config, loaded, clock, made_from)),
         }
     )
-    return AuditResult(rows, pairs, not_used, report)
+    return AuditResult(rows, pairs, not_used, report, issues=checked.issues)
+
+
+def _right(loaded: Loaded, scores: Scores) -> NDArray[np.float64] | None:
+    """Return how right the model is on each trusted sample; None where there are none."""
+    if scores.held_out is None or loaded.held_out is None:
+        return None
+    return loaded.task.metric(scores.held_out.predictions(ITSELF), loaded.held_out.labels)
 
 
 def _of_annotators(flags: MislabelFlags) -> dict[str, Writer]:

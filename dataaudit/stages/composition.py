@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 
-from dataaudit.inputs import Loaded
+from dataaudit.inputs import Splits
 
 
-def composition(loaded: Loaded) -> pd.DataFrame:
+def composition(loaded: Splits) -> pd.DataFrame:
     """Return `split`, `class`, `rows`.
 
     Of label sets and tags, a row counts for each label that it carries; of regression targets, a

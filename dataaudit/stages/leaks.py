@@ -30,7 +30,7 @@ from dataaudit.flags.contamination import (
 )
 from dataaudit.flags.null_distribution import Null, fit_null
 from dataaudit.flags.results import ContaminationFlags
-from dataaudit.inputs import Loaded
+from dataaudit.inputs import Files, Loaded
 from dataaudit.likeness.describing import RowSearch
 from dataaudit.likeness.descriptors import Descriptors, concatenated
 from dataaudit.likeness.dressing import dressed
@@ -56,7 +56,7 @@ FloatArray = NDArray[np.float64]
 
 
 def find_contamination(
-    loaded: Loaded, scores: Scores, config: AuditConfig
+    loaded: Loaded | Files, scores: Scores | None, config: AuditConfig
 ) -> ContaminationFlags | None:
     """Flag suspects that are probably copies of training rows; None where none are given.
 
@@ -65,12 +65,13 @@ def find_contamination(
 
     Parameters
     ----------
-    loaded : Loaded
-    scores : Scores
-        The suspects' own predictions are read from it, for the consequence.
+    loaded : Loaded or Files
+        Without a model, content alone is compared.
+    scores : Scores or None
+        The suspects' own predictions are read from it, for the consequence; None without a model.
     config : AuditConfig
     """
-    if loaded.suspects is None or scores.suspects is None:
+    if loaded.suspects is None:
         return None
     try:
         search = RowSearch.over(loaded)
@@ -123,7 +124,7 @@ class _Found:
 
 
 def _search(
-    loaded: Loaded,
+    loaded: Loaded | Files,
     search: RowSearch,
     suspects: Descriptors,
     same: Identity,
@@ -138,7 +139,7 @@ def _search(
         more.append(search.describe(loaded.held_out).take(queries.calibration))
     content = content_of(search.rows, suspects, same, clean, level, generator, more)
     influence = None
-    if isinstance(content.null, Null) and queries is not None:
+    if isinstance(content.null, Null) and queries is not None and isinstance(loaded, Loaded):
         influence = _influence(loaded, content.found, queries, content.more[0].rows[:, :1])
     exact = ExactCopies(identical_pairs_of(content.found, same), same.repeated, len(same.keys))
     assert loaded.suspects is not None
@@ -270,7 +271,9 @@ def identical_pairs_of(found: Matches, same: Identity) -> NDArray[np.bool_]:
     return (same.keys[found.rows] == same.suspect_keys[:, None]) & (found.rows >= 0)
 
 
-def _identical_only(loaded: Loaded, same: Identity, config: AuditConfig, reason: str) -> _Found:
+def _identical_only(
+    loaded: Loaded | Files, same: Identity, config: AuditConfig, reason: str
+) -> _Found:
     """Name the identical suspects alone, where nothing else could be looked for."""
     rows = same.row[:, None]
     score = np.where(rows >= 0, 0.0, -np.inf)
@@ -330,12 +333,12 @@ class _CleanQueries:
     calibration: IndexArray
 
 
-def _clean_queries(loaded: Loaded, generator: np.random.Generator) -> _CleanQueries | None:
+def _clean_queries(loaded: Loaded | Files, generator: np.random.Generator) -> _CleanQueries | None:
     """None without labels to unlearn by, or with too few held-out samples to compare with."""
     suspects, held_out = loaded.suspects, loaded.held_out
     if suspects is None or held_out is None or len(held_out) < BACKGROUNDS + FEWEST_SCORES:
         return None
-    if not suspects.labelled:
+    if not suspects.labelled or isinstance(loaded, Files):
         return None
     order = generator.permutation(len(held_out))
     calibration = order[BACKGROUNDS : BACKGROUNDS + INFLUENCE_CALIBRATION]
@@ -368,28 +371,31 @@ def _influence(
 
 
 def _conclude(
-    loaded: Loaded, scores: Scores, config: AuditConfig, found: _Found
+    loaded: Loaded | Files, scores: Scores | None, config: AuditConfig, found: _Found
 ) -> ContaminationFlags:
     """Say what the flags mean: for the metric, for the classes, for groups."""
     suspects, decisions = loaded.suspects, found.decisions
     assert suspects is not None
-    assert scores.suspects is not None
     flagged = np.isin(
         np.arange(len(suspects)), pd.Index(suspects.ids).get_indexer(decisions.flagged_queries)
     )
     metric, hits = NO_METRIC, pd.DataFrame({"class": [], "suspects": [], "flagged": []})
+    metric_name = loaded.task.metric_name if isinstance(loaded, Loaded) else "the metric"
     if suspects.labelled:
-        right = loaded.task.metric(scores.suspects.predictions(ITSELF), suspects.labels)
-        metric = metric_without(right, flagged, seed=config.mirror.seed)
+        if isinstance(loaded, Loaded) and scores is not None and scores.suspects is not None:
+            right = loaded.task.metric(scores.suspects.predictions(ITSELF), suspects.labels)
+            metric = metric_without(right, flagged, seed=config.mirror.seed)
         hits = _hits_per_class(suspects, flagged)
     notes = [*decisions.notes, *found.notes]
-    if not suspects.labelled:
-        notes.append(f"the suspects have no labels, so {loaded.task.metric_name} is left out")
+    if isinstance(loaded, Files):
+        notes.append("no model was given, so content alone was compared")
+    elif not suspects.labelled:
+        notes.append(f"the suspects have no labels, so {metric_name} is left out")
     return ContaminationFlags(
         table=_as_in_files(decisions.table, suspects, loaded.train),
         evidence=found.evidence,
         false_discovery_rate=config.flags.false_discovery_rate,
-        metric_name=loaded.task.metric_name,
+        metric_name=metric_name,
         metric_all=metric.everything,
         metric_clean=metric.clean,
         metric_difference=metric.difference,

@@ -73,7 +73,7 @@ def load(config: AuditConfig, folder: Path, built: Any = None, *, trusting: bool
     """
     preprocess = preprocess_of(config, folder)
     if built is None:
-        adapter = from_config(config.model, config.images, folder)
+        adapter = from_config(config.trained_model, config.images, folder)
     else:
         adapter = from_object(built, config.images)
     return assemble(
@@ -82,7 +82,7 @@ def load(config: AuditConfig, folder: Path, built: Any = None, *, trusting: bool
         split_paths(config),
         open_samples,
         config,
-        config.model.initial,
+        config.trained_model.initial,
         trusting=trusting,
     )
 
@@ -163,6 +163,7 @@ def assemble(
             separator=columns.separator,
             output_names=adapter.class_names,
             annotators=columns.labels if role == "train" else None,
+            aside=[name for names in config.train.opinions.values() for name in names],
         )
 
     device = device_of(config.device)
@@ -222,7 +223,9 @@ def assemble(
     held_out, suspects = others.get("held_out"), others.get("suspects")
     check = None
     if trusting:
-        read_as = "its own probabilities" if model.estimator is not None else task.reading
+        read_as = task.reading
+        if model.estimator is not None and kind.has_classes:
+            read_as = "its own probabilities"
         check = check_model(model, task, train, held_out, read_as, repeats)
     return Loaded(model, task, train, held_out, suspects, set_aside, learning_task, check)
 

@@ -16,12 +16,13 @@ from dataaudit.inputs import AuditInputs, Loaded
 from dataaudit.mirror.plan import Plan
 from dataaudit.mirror.relearn import Mirror
 from dataaudit.report.build import build_report
-from dataaudit.report.data import AuditReport, Gate, Method, Split
+from dataaudit.report.data import AuditReport, CheckSection, Gate, Method, Split
 from dataaudit.report.evidence import Evidence
 from dataaudit.report.gates import counted, make_gate
 from dataaudit.report.label_findings import select_rows
 from dataaudit.report.leakage import select_disagreeing, select_pairs
 from dataaudit.run_directory.manifest import Clock, versions
+from dataaudit.stages.checking import check_gates
 from dataaudit.stages.composition import composition
 from dataaudit.stages.coverage import coverage
 from dataaudit.stages.evidence import contradiction_evidence, pair_evidence, row_evidence
@@ -38,7 +39,8 @@ def make_report(
     contamination: ContaminationFlags | None,
     notes: Sequence[str],
     clock: Clock,
-    crosswise: Unseen | None = None,
+    crosswise: Unseen | None,
+    checks: Sequence[CheckSection],
 ) -> AuditReport:
     """Collect the evidence and put the report together."""
     return build_report(
@@ -49,12 +51,13 @@ def make_report(
         mislabels=mislabels,
         contamination=contamination,
         evidence=_evidence(loaded, scores, mislabels, contamination, crosswise),
-        gates=_gates(config, mislabels, contamination),
+        gates=[*gates_of(config, mislabels, contamination), *check_gates(config, checks)],
         about=config.about,
         method=_method(loaded, config, plan, mirror, clock),
         coverage=coverage(loaded, notes),
         limits=[loaded.model.note] if loaded.model.note else [],
         tracing=None,
+        checks=checks,
     )
 
 
@@ -100,12 +103,15 @@ def _evidence(
     return Evidence(rows, pairs, composition(loaded), contradictions)
 
 
-def _gates(
-    config: AuditConfig, mislabels: MislabelFlags, contamination: ContaminationFlags | None
+def gates_of(
+    config: AuditConfig, mislabels: MislabelFlags | None, contamination: ContaminationFlags | None
 ) -> list[Gate]:
+    """Return the gates of wrong labels and of leaks."""
     limits, gates = config.gates, []
+    doubts: Sequence[str] = ()
     if limits.mislabel_rate is not None:
-        found, doubts = mislabels.noise_rate, mislabels.doubts
+        found = None if mislabels is None else mislabels.noise_rate
+        doubts = () if mislabels is None else mislabels.doubts
         gates.append(
             make_gate("mislabel_rate", limits.mislabel_rate, found, doubts, limits.undecided)
         )

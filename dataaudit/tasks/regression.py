@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -16,7 +16,6 @@ from dataaudit.errors import ModelError
 from dataaudit.tasks.task import Choices, Predictions
 
 RegressionLoss = Literal["squared", "absolute", "huber"]
-REGRESSION_LOSSES: tuple[RegressionLoss, ...] = get_args(RegressionLoss)
 
 HUBER_BEND = 1.345
 """In noise scales: from there on the loss grows linearly (Huber, Annals of Mathematical Statistics

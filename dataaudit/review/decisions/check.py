@@ -129,12 +129,16 @@ def checked(audit: FinishedAudit, said: Iterable[Said]) -> list[Decided]:
         pd.Index([str(value) for value in table[name].astype(object)])
         for name in ("row_id", "given_label", "suggested_label")
     )
+    unjudged = table["probability"].isna().to_numpy()
+    if unjudged.all():
+        # An audit without a model judged no label; what a person says of one counts all the same.
+        unjudged = table["given_label"].isna().to_numpy()
     decided: dict[int, Decided] = {}
     every = []
     for item in said:
         _refuse_other_data(audit, item)
         position = _position(audit, ids, item)
-        if pd.isna(table["probability"].iloc[position]):
+        if unjudged[position]:
             raise DataError(
                 f"{item.where}: row {item.row_id} was set aside, not judged; set_aside.parquet of "
                 "the audit says why. Mend the data, and audit it again"

@@ -12,6 +12,7 @@ class ExportFormat(StrEnum):
     jsonl = "jsonl"
     label_studio = "label-studio"
     croissant = "croissant"
+    sarif = "sarif"
 
 
 class Selection(StrEnum):
@@ -19,3 +20,10 @@ class Selection(StrEnum):
 
     flagged = "flagged"
     all = "all"
+
+
+class What(StrEnum):
+    """What is exported for review."""
+
+    label = "label"
+    leak = "leak"

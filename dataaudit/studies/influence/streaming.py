@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from dataaudit.datasets.samples import Batch, Samples
 from dataaudit.errors import ModelError
-from dataaudit.models.trained import Inputs, TrainedModel
+from dataaudit.models.trained import TrainedModel
 from dataaudit.progress import track
-from dataaudit.scoring.prefetch import prefetched
+from dataaudit.scoring.prefetch import made_ahead
 from dataaudit.studies.influence.blocks import InfluenceBlock
 from dataaudit.studies.influence.mirrored import Mirrored
 
@@ -52,12 +52,9 @@ def scored_batches(
         Inputs or losses are not finite, or do not fit.
     """
 
-    def loaded() -> Iterator[tuple[Batch, Inputs]]:
-        for batch in rows.batches(batch_size):
-            yield batch, model.inputs(batch, rows)
-
     total = -(-len(rows) // batch_size)
-    for batch, inputs in track(prefetched(loaded()), "scoring the rows", total=total):
+    made = made_ahead(lambda batch: model.inputs(batch, rows), rows.batches(batch_size))
+    for batch, inputs in track(made, "scoring the rows", total=total):
         labels = torch.as_tensor(batch.labels, device=model.device)
         known = None
         if losses is not None and not np.isnan(losses[batch.positions]).any():

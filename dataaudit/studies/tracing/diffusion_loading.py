@@ -61,15 +61,15 @@ def diffusion_tracer(
     """
     _refuse_other_settings(config)
     if built is None:
-        assert config.model.path is not None
-        built = load_unet(config.model.path).to(device_of(config.device))
+        assert config.trained_model.path is not None
+        built = load_unet(config.trained_model.path).to(device_of(config.device))
         schedule = (
-            schedule_from_diffusers(config.model.path)
-            if config.model.schedule is None
-            else noise_schedule(config.model.schedule)
+            schedule_from_diffusers(config.trained_model.path)
+            if config.trained_model.schedule is None
+            else noise_schedule(config.trained_model.schedule)
         )
     else:
-        schedule = noise_schedule(config.model.schedule or ScheduleConfig())
+        schedule = noise_schedule(config.trained_model.schedule or ScheduleConfig())
     module, note = mirrorable(built)
     model = TrainedModel(module, preprocess or _signed_images(train), described(module), note)
     first = images_of(model, train, train.take([0]))

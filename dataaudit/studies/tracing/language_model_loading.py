@@ -54,8 +54,8 @@ def language_model_tracer(
     if built is None:
         if preprocess is not None:
             raise ConfigError("preprocess: not with model.path, which has its own tokenizer")
-        assert config.model.path is not None
-        module, tokenizer = load_transformers(config.model.path)
+        assert config.trained_model.path is not None
+        module, tokenizer = load_transformers(config.trained_model.path)
         module = module.to(device_of(config.device))
         tokenize = transformers_tokenize(tokenizer)
     elif preprocess is None:

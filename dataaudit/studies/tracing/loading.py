@@ -73,7 +73,9 @@ def load_for_tracing(config: AuditConfig, folder: Path) -> TraceInputs:
         Something is missing, unreadable, or does not fit the rest.
     """
     preprocess = preprocess_of(config, folder)
-    built = None if config.model.path is not None else build_model(config.model, folder)
+    built = (
+        None if config.trained_model.path is not None else build_model(config.trained_model, folder)
+    )
     return objects_for_tracing(config, built, preprocess, split_paths(config))
 
 

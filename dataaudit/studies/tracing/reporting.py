@@ -49,6 +49,7 @@ def make_trace_report(
         splits=splits_of(inputs),
         mislabels=None,
         contamination=None,
+        checks=[],
         tracing=tracing,
         evidence=Evidence({}, {}, pd.DataFrame({"split": [], "class": [], "rows": []})),
         gates=_gates(config, tracing),

@@ -1,0 +1,165 @@
+"""Training rows that are the same, or nearly so, as clusters."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+from dataaudit.checks.check import Check, Found, Issue
+from dataaudit.checks.columns import ROWS_PER_READ
+from dataaudit.checks.examined import Examined
+from dataaudit.datasets.samples import Samples
+from dataaudit.datasets.set_aside import Kept
+from dataaudit.likeness.alignment import aligned_similarity
+from dataaudit.likeness.describing import RowSearch
+from dataaudit.likeness.descriptors import Descriptors, ImageDescriptors, TextDescriptors
+from dataaudit.likeness.images import ImageRows
+from dataaudit.likeness.near_pairs import near_pairs
+from dataaudit.likeness.repeats import content_columns, content_hashes
+from dataaudit.likeness.texts import TextRows
+from dataaudit.report import formats
+
+MOST_ROWS = 50_000
+"""Rows, evenly spread where there are more, among which near duplicates are looked for."""
+SEARCHED_TEXT, SEARCHED_PICTURE = 0.75, 0.9
+"""Cosines of the vectors to search with from which a pair is looked at closely."""
+NEAR_TEXT = 0.85
+"""Of the weight of words, the share that two texts have in common, both ways."""
+NEAR_PICTURE = 0.92
+"""Correlation of two pictures laid over each other in the best way."""
+BY_NATURE = 0.5
+"""Where so many repeats are left once every column has been shuffled, they are natural."""
+
+Pairs = NDArray[np.int64]
+
+
+class Duplicates(Check):
+    """Finds identical rows by the hash of their content, and near ones by likeness.
+
+    Near duplicates are looked for among texts and pictures. Rows of a table that repeat each other
+    because their columns have few values are none.
+    """
+
+    name = "duplicates"
+    title = "Duplicates within the training rows"
+
+    def look(self, data: Examined) -> Found:
+        """Hash all rows; compare an even choice of texts or pictures."""
+        train = data.train
+        exact = _equal(_hashes(train))
+        if train.modality == "table" and len(exact) and _natural(train, len(exact), data.seed):
+            return Found(
+                f"{formats.rows(len(exact))} repeat another one, and about as many would if the "
+                "values of each column were dealt at random: the columns have few values, so this "
+                "says nothing."
+            )
+        near = _near(train, data.seed) if train.modality in ("text", "image") else np.empty((0, 2))
+        issues = _clusters(train, exact, near.astype(np.int64))
+        looked = (
+            f" Near duplicates were looked for among {formats.rows(MOST_ROWS)}."
+            if train.modality in ("text", "image") and len(train) > MOST_ROWS
+            else ""
+        )
+        if not issues:
+            return Found(f"No training row repeats another one.{looked}")
+        clusters = len({issue.group for issue in issues})
+        return Found(
+            f"{formats.rows(len(issues))} stand in {formats.rows(clusters, 'cluster')} of the same "
+            "or nearly the same content. Split by cluster, not by row: copies on both sides make a "
+            f"model look better than it is.{looked}",
+            issues,
+        )
+
+
+def _hashes(train: Samples) -> NDArray[np.uint64]:
+    columns = content_columns(train)
+    frames = train.source.frames(ROWS_PER_READ)
+    return np.concatenate([content_hashes(train, frame[columns]) for frame in frames])
+
+
+def _equal(keys: NDArray[np.uint64]) -> Pairs:
+    """Return each row that repeats an earlier one, and the first such, `[repeats, 2]`."""
+    _, first, place = np.unique(keys, return_index=True, return_inverse=True)
+    rows = np.arange(len(keys))
+    repeats = np.flatnonzero(first[place] != rows)
+    return np.stack([first[place][repeats], repeats], axis=1).astype(np.int64)
+
+
+def _natural(train: Samples, repeats: int, seed: int) -> bool:
+    """Tell whether columns that are shuffled, each by itself, repeat about as often."""
+    special = train.special_columns()
+    generator = np.random.default_rng(seed)
+    hashes = []
+    for frame in train.source.frames(MOST_ROWS):
+        features = frame[[name for name in frame.columns if name not in special]].astype(str)
+        shuffled = {name: generator.permutation(features[name]) for name in features}
+        hashes.append(pd.util.hash_pandas_object(pd.DataFrame(shuffled), index=False).to_numpy())
+    by_chance = len(train) - len(np.unique(np.concatenate(hashes)))
+    return by_chance >= BY_NATURE * repeats
+
+
+def _near(train: Samples, seed: int) -> Pairs:
+    """Return pairs of nearly the same content, positions `[pairs, 2]`."""
+    count = len(train)
+    chosen = np.unique(np.linspace(0, count - 1, min(MOST_ROWS, count)).astype(np.int64))
+    samples = train
+    if len(chosen) < count:
+        samples = replace(
+            train,
+            source=Kept(train.source, chosen),
+            ids=train.ids[chosen],
+            labels=train.labels[chosen],
+        )
+    rows = RowSearch.over(Examined(samples)).rows
+    return chosen[_close(rows, seed)]
+
+
+def _close(rows: Descriptors, seed: int) -> Pairs:
+    if isinstance(rows, TextDescriptors):
+        texts = TextRows(rows)
+        pairs = near_pairs(texts.vectors(slice(None))[:, 0], SEARCHED_TEXT, seed)
+        alike = texts.rarity.similarity
+        folded = rows.folded
+        both = [min(alike(folded[a], folded[b]), alike(folded[b], folded[a])) for a, b in pairs]
+        return pairs[np.array(both, dtype=np.float64) >= NEAR_TEXT]
+    if isinstance(rows, ImageDescriptors):
+        pictures = ImageRows(rows, rows.thumbnails.shape[3])
+        vectors = pictures.vectors(slice(None))[:, 0]
+        pairs = near_pairs(vectors, SEARCHED_PICTURE, seed)
+        found = [
+            aligned_similarity(rows.thumbnails[a : a + 1], rows.thumbnails[b : b + 1])[0]
+            for a, b in pairs
+        ]
+        return pairs[np.array(found, dtype=np.float64) >= NEAR_PICTURE]
+    return np.empty((0, 2), np.int64)
+
+
+def _clusters(train: Samples, exact: Pairs, near: Pairs) -> list[Issue]:
+    """Return a line for each row of each cluster, the largest clusters first."""
+    pairs = np.concatenate([exact, near])
+    if len(pairs) == 0:
+        return []
+    size = (len(train), len(train))
+    links = coo_matrix((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=size)
+    group = connected_components(links, directed=False)[1]
+    members = np.unique(pairs)
+    counts = np.bincount(group[members], minlength=group.max() + 1)
+    same = {int(row) for row in exact.ravel()}
+    order = sorted(members.tolist(), key=lambda row: (-counts[group[row]], group[row], row))
+    number = {int(old): new for new, old in enumerate(dict.fromkeys(group[order]), start=1)}
+    return [
+        Issue(
+            f"{'the same as' if row in same else 'nearly the same as'} "
+            f"{formats.rows(counts[group[row]] - 1, 'other row')} of the cluster",
+            "train",
+            float(counts[group[row]]),
+            row_id=train.ids[row].item() if hasattr(train.ids[row], "item") else train.ids[row],
+            group=number[int(group[row])],
+        )
+        for row in order
+    ]

@@ -1,0 +1,97 @@
+"""What one column alone says of the label: fitted on some rows, measured on others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+
+from dataaudit.checks.columns import Columns
+from dataaudit.labels.values import ignored, unusable
+
+MOST_LEAVES = 64
+FEWEST_IN_LEAF = 5
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class OneColumn:
+    """A prediction of the label by one column.
+
+    Attributes
+    ----------
+    known : `[values]`, sorted, or None
+        The values of a column of words; None of a column of numbers.
+    said : `[values + 1]` or a fitted tree
+        What is predicted for each of them, and for any other value.
+    usual : int or float
+        The commonest class, or the mean: what is predicted without the column.
+    has_classes : bool
+    """
+
+    known: NDArray[Any] | None
+    said: Any
+    usual: float
+    has_classes: bool
+
+    @classmethod
+    def fit(cls, values: NDArray[Any], target: NDArray[Any], *, has_classes: bool) -> OneColumn:
+        """Learn the label by one column, `[rows]` numbers (NaN for none) or words."""
+        usual = float(np.bincount(target).argmax()) if has_classes else float(target.mean())
+        if values.dtype.kind == "f":
+            leaf = max(FEWEST_IN_LEAF, len(values) // 500)
+            maker = DecisionTreeClassifier if has_classes else DecisionTreeRegressor
+            tree = maker(max_leaf_nodes=MOST_LEAVES, min_samples_leaf=leaf, random_state=0)
+            return cls(None, tree.fit(values[:, None], target), usual, has_classes)
+        known, place = np.unique(values.astype(str), return_inverse=True)
+        if has_classes:
+            counts = np.zeros((len(known), int(target.max()) + 1))
+            np.add.at(counts, (place, target), 1)
+            said = counts.argmax(axis=1).astype(np.float64)
+        else:
+            said = np.bincount(place, target) / np.bincount(place)
+        return cls(known, np.append(said, usual), usual, has_classes)
+
+    def gain(self, values: NDArray[Any], target: NDArray[Any]) -> tuple[FloatArray, float]:
+        """Return by how much each prediction is better than the usual one, and the most possible.
+
+        Of classes, 1 where the column is right and the usual class wrong, -1 where it is the other
+        way; of numbers, the squared error that is saved.
+
+        Returns
+        -------
+        float64 `[rows]`, and the mean that a perfect column would have
+        """
+        if self.known is None:
+            said = self.said.predict(values[:, None]).astype(np.float64)
+        else:
+            words = values.astype(str)
+            place = np.searchsorted(self.known, words).clip(max=len(self.known) - 1)
+            said = self.said[np.where(self.known[place] == words, place, len(self.known))]
+        if self.has_classes:
+            without = (target != self.usual).astype(np.float64)
+            return without - (said != target), float(without.mean())
+        saved = (target - self.usual) ** 2
+        return saved - (target - said) ** 2, float(saved.mean())
+
+    def skill(self, values: NDArray[Any], target: NDArray[Any]) -> float:
+        """Return the share of all errors that the column saves; 1 = it gives the label away."""
+        gain, most = self.gain(values, target)
+        return float(gain.mean() / most) if most > 0 else 0.0
+
+
+def judged(columns: Columns) -> NDArray[np.bool_]:
+    """Tell which rows have a label that can be used, `[n]`."""
+    return ~(unusable(columns.labels) | ignored(columns.labels))
+
+
+def every_column(columns: Columns) -> Iterator[tuple[str, NDArray[Any]]]:
+    """Yield the name and the values of every column, words as text."""
+    yield from columns.numbers.items()
+    for name, values in columns.words.items():
+        yield name, values.astype(str)

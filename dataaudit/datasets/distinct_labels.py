@@ -1,0 +1,26 @@
+"""The values of a label column, where nobody says what the classes are."""
+
+from __future__ import annotations
+
+from dataaudit.datasets.sources import ColumnSource
+
+
+def distinct_labels(source: ColumnSource, label: str) -> list[str | int]:
+    """Return the labels that occur, each once, numbers before text."""
+    found: set[str | int] = set()
+    for frame in source.stream([label]):
+        values = frame[label].dropna()
+        try:
+            distinct = values.unique().tolist()
+        except TypeError:
+            # Lists are no class each; what they hold is for the user to say.
+            distinct = values.map(str).unique().tolist()
+        for value in distinct:
+            is_whole = isinstance(value, float) and value.is_integer()
+            found.add(int(value) if is_whole else value if isinstance(value, int) else str(value))
+    return sorted(found, key=lambda value: (isinstance(value, str), value))
+
+
+def are_indices(values: list[str | int]) -> bool:
+    """Tell whether the labels are 0..C-1, which need no list of classes."""
+    return values == list(range(len(values)))

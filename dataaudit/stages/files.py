@@ -1,0 +1,255 @@
+"""An audit of files alone, without a model: what can be said of data in seconds."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from dataaudit.checks.running import Checked
+from dataaudit.config import AuditConfig, DataConfig
+from dataaudit.datasets.column_samples import column_samples
+from dataaudit.datasets.distinct_labels import are_indices, distinct_labels
+from dataaudit.datasets.formats import open_source
+from dataaudit.datasets.like_training import open_suspects, read_like
+from dataaudit.datasets.read_settings import ReadSettings
+from dataaudit.datasets.samples import Role, Samples
+from dataaudit.datasets.sources import ColumnSource
+from dataaudit.flags.results import ContaminationFlags
+from dataaudit.inputs import Files
+from dataaudit.labels.by_task import KINDS
+from dataaudit.report.build import build_report
+from dataaudit.report.data import AuditReport, Coverage, Method
+from dataaudit.report.evidence import Evidence
+from dataaudit.report.leakage import select_disagreeing, select_pairs
+from dataaudit.report.render import render
+from dataaudit.report.result import AuditResult
+from dataaudit.run_directory.fingerprint import Fingerprint
+from dataaudit.run_directory.finished import read_again
+from dataaudit.run_directory.manifest import Clock, build_manifest, versions
+from dataaudit.run_directory.store import (
+    AUDIT,
+    CONTAMINATION,
+    ISSUES,
+    MANIFEST,
+    MISLABELS,
+    REPORT,
+    RunDirectory,
+    as_json,
+    table,
+    text,
+)
+from dataaudit.stages.checking import check_data, check_gates
+from dataaudit.stages.composition import composition
+from dataaudit.stages.coverage import missing_values
+from dataaudit.stages.evidence import contradiction_evidence, pair_evidence
+from dataaudit.stages.flagging import no_pairs
+from dataaudit.stages.leaks import find_contamination
+from dataaudit.stages.reporting import gates_of, splits_of
+
+LABEL = DataConfig.model_fields["label"].default
+"""The label column where none is named; data without it has no labels."""
+
+
+def open_files(config: AuditConfig) -> Files:
+    """Open the splits that an `audit.yaml` names, without a model.
+
+    The classes are those that occur. Labels that are missing are kept, and reported.
+
+    Raises
+    ------
+    DataError
+        A split is missing or unreadable, or lacks a column that is named.
+    """
+    train, classes = _open_train(config)
+    others: dict[Role, Samples] = {}
+    roles: tuple[Role, ...] = ("held_out", "suspects")
+    for role in roles:
+        columns: DataConfig | None = getattr(config, role)
+        if columns is None:
+            continue
+        settings = replace(_settings(config, columns, role), classes=classes)
+        if not train.labelled:
+            settings = replace(settings, label=None)
+        if role == "suspects":
+            opened = open_suspects(partial(_open, columns.path), settings, train)
+        else:
+            opened = _open(columns.path, settings)
+        others[role] = replace(
+            read_like(opened, train), labelled=train.labelled and opened.labelled
+        )
+    benchmarks = {
+        item.name: read_like(
+            _as_texts(
+                _open(item.path, replace(_settings(config, item, "suspects"), label=None)), item
+            ),
+            train,
+        )
+        for item in config.benchmarks
+    }
+    return Files(train, others.get("held_out"), others.get("suspects"), benchmarks=benchmarks)
+
+
+def _as_texts(samples: Samples, columns: DataConfig) -> Samples:
+    """Return samples with the column of texts that is named, where it is there."""
+    if columns.text not in samples.take([0]).frame.columns:
+        return samples
+    return replace(samples, modality="text", content_column=columns.text)
+
+
+def _settings(config: AuditConfig, columns: DataConfig, role: Role) -> ReadSettings:
+    return ReadSettings(
+        role,
+        columns.label,
+        id_column=columns.id,
+        usual_id=config.train.id,
+        group_column=columns.group,
+        classes=config.classes,
+        task=config.task,
+        tolerate=True,
+        ignore=config.ignore_label,
+        separator=columns.separator,
+        annotators=columns.labels if role == "train" else None,
+    )
+
+
+def _open(path: Path, settings: ReadSettings) -> Samples:
+    return column_samples(open_source(path, tolerate=True), settings)
+
+
+def _open_train(config: AuditConfig) -> tuple[Samples, list[str | int] | None]:
+    settings = _settings(config, config.train, "train")
+    source = open_source(config.train.path, tolerate=True)
+    named = config.train.label != LABEL or config.train.labels is not None
+    if not named and LABEL not in source.columns():
+        train = replace(column_samples(source, replace(settings, label=None)), labelled=False)
+        return _as_texts(train, config.train) if config.task == "causal-lm" else train, None
+    if config.classes is None and KINDS[config.task].indices:
+        settings = replace(settings, classes=_classes_of(source, settings))
+    train = column_samples(source, settings)
+    return train, list(train.classes) or None
+
+
+def _classes_of(source: ColumnSource, settings: ReadSettings) -> list[str | int] | None:
+    """Return the labels that occur, or None where the data says by itself what they are."""
+    label = settings.label
+    if not isinstance(label, str) or label not in source.columns():
+        return None
+    if source.stored_classes(label) is not None:
+        return None
+    values = [
+        value
+        for value in distinct_labels(source, label)
+        if settings.ignore is None or str(value) != str(settings.ignore)
+    ]
+    return None if are_indices(values) or _are_fractions(values) else values
+
+
+def _are_fractions(values: list[str | int]) -> bool:
+    """Tell whether labels are numbers with a fraction, which the reader refuses with advice."""
+    with contextlib.suppress(ValueError):
+        return any(not float(value).is_integer() for value in values)
+    return False
+
+
+def audit_files(
+    config: AuditConfig, files: Files, directory: RunDirectory, folder: Path, clock: Clock
+) -> AuditResult:
+    """Look for leaks by content, run all checks that need no model, and write the directory."""
+    fingerprint = Fingerprint.of(config, files, folder)
+    made_from = fingerprint.of_inputs(config)
+    if directory.finished_before:
+        return read_again(directory.path, made_from)
+    steps = directory.begin(fingerprint)
+    quick = files.quick_to_take(steps.folder)
+    with clock.stage("checks"):
+        checked = check_data(quick, config)
+    with clock.stage("flag contamination"):
+        contamination = find_contamination(quick, None, config)
+    with clock.stage("report"):
+        report = _report(config, quick, contamination, checked, directory, clock)
+        page = render(report)
+    rows = unjudged_rows(files.train)
+    pairs = no_pairs(files) if contamination is None else contamination.table
+    directory.publish(
+        {
+            MISLABELS: table(rows),
+            CONTAMINATION: table(pairs),
+            ISSUES: table(checked.issues),
+            AUDIT: text(report.model_dump_json(indent=2) + "\n"),
+            REPORT: text(page),
+            MANIFEST: as_json(build_manifest(config, files, clock, made_from)),
+        }
+    )
+    nothing = pd.DataFrame({"row_id": [], "split": [], "reason": []}, dtype=str)
+    return AuditResult(rows, pairs, nothing, report, issues=checked.issues)
+
+
+def unjudged_rows(train: Samples) -> pd.DataFrame:
+    """Return `mislabels.parquet` where no label is judged: a line for every row, no scores."""
+    count = len(train)
+    given = np.full(count, None, dtype=object)
+    if train.labelled:
+        usable = train.kind.usable(train.labels, train.classes)
+        given[usable] = train.label_values(train.labels[usable])
+    return pd.DataFrame(
+        {
+            "row_id": train.ids,
+            "given_label": pd.Series(given.tolist()).convert_dtypes(),
+            "suggested_label": pd.array([None] * count, dtype="string"),
+            "score": np.full(count, np.nan),
+            "probability": np.full(count, np.nan),
+            "flagged": np.zeros(count, dtype=bool),
+            "rank": np.arange(1, count + 1, dtype=np.int64),
+        }
+    )
+
+
+def _report(
+    config: AuditConfig,
+    files: Files,
+    contamination: ContaminationFlags | None,
+    checked: Checked,
+    directory: RunDirectory,
+    clock: Clock,
+) -> AuditReport:
+    pairs, contradictions = {}, {}
+    if contamination is not None and files.suspects is not None:
+        pairs = pair_evidence(select_pairs(contamination), files.train, files.suspects)
+        contradictions = contradiction_evidence(select_disagreeing(contamination), files.train)
+    return build_report(
+        name=config.name,
+        task=config.task,
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        splits=splits_of(files),
+        mislabels=None,
+        contamination=contamination,
+        evidence=Evidence({}, pairs, composition(files), contradictions),
+        gates=[*gates_of(config, None, contamination), *check_gates(config, checked.sections)],
+        about=config.about,
+        method=Method(
+            model_sha256=None,
+            device=None,
+            thresholds=[],
+            settings={"model": "none was given: the data alone was looked at"},
+            seeds={"checks": config.mirror.seed},
+            versions=versions(),
+            timings_seconds=dict(clock.seconds),
+        ),
+        coverage=Coverage(
+            rows_not_scored=0,
+            suspects_not_scored=0,
+            sampling=None,
+            truncation=None,
+            missing_values=missing_values(files.train),
+            notes=list(directory.notes),
+        ),
+        limits=[],
+        tracing=None,
+        checks=checked.sections,
+    )

@@ -1,0 +1,370 @@
+"""Each check finds what was planted, and nothing where nothing was; files alone are audited."""
+
+import io
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import CommandLine
+from PIL import Image
+
+from dataaudit.checks import registry
+from dataaudit.checks.check import Check, Found
+from dataaudit.checks.drift import Drift
+from dataaudit.checks.duplicates import Duplicates
+from dataaudit.checks.examined import Examined
+from dataaudit.checks.imbalance import Imbalance
+from dataaudit.checks.later import Later
+from dataaudit.checks.missing import Missing
+from dataaudit.checks.odd_pictures import OddPictures
+from dataaudit.checks.order import Order
+from dataaudit.checks.outliers import Outliers
+from dataaudit.checks.shortcuts import Shortcuts
+from dataaudit.checks.slices import Slices
+from dataaudit.checks.target_leak import TargetLeak
+from dataaudit.datasets.load import samples_from_object
+from dataaudit.datasets.read_settings import ReadSettings
+from dataaudit.datasets.samples import Samples
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+WORDS = np.array([f"word{number}" for number in range(400)])
+
+
+def table(rows: int, seed: int) -> pd.DataFrame:
+    generator = np.random.default_rng(seed)
+    size = generator.normal(10, 2, rows)
+    return pd.DataFrame(
+        {
+            "size": size.round(3),
+            "weight": generator.lognormal(size=rows).round(4),
+            "colour": generator.choice(["red", "blue", "green"], rows),
+            "label": ((size - 10) / 2 + generator.normal(size=rows) > 0).astype(int),
+        }
+    )
+
+
+def texts(rows: int, seed: int) -> pd.DataFrame:
+    generator = np.random.default_rng(seed)
+    made = [" ".join(generator.choice(WORDS, 15)) for _ in range(rows)]
+    return pd.DataFrame({"text": made, "label": generator.integers(0, 2, rows)})
+
+
+def pictures(rows: int, seed: int) -> pd.DataFrame:
+    generator = np.random.default_rng(seed)
+    return pd.DataFrame(
+        {
+            "image": [encoded(generator.integers(0, 255, (24, 24, 3))) for _ in range(rows)],
+            "label": generator.integers(0, 2, rows),
+        }
+    )
+
+
+def encoded(pixels: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels.astype(np.uint8)).save(file, "PNG")
+    return file.getvalue()
+
+
+def samples(frame: pd.DataFrame, role: str = "train") -> Samples:
+    return samples_from_object(frame, ReadSettings(role, "label", classes=None, tolerate=True))
+
+
+def examined(train: pd.DataFrame, held_out: pd.DataFrame | None = None, **more) -> Examined:
+    other = None if held_out is None else samples(held_out, "held_out")
+    return Examined(samples(train), other, **more)
+
+
+def columns(found: Found) -> list[str | None]:
+    return [issue.column for issue in found.issues]
+
+
+def rows(found: Found) -> set:
+    return {issue.row_id for issue in found.issues}
+
+
+@pytest.mark.parametrize("check", registry.CHECKS, ids=lambda check: check.name)
+@pytest.mark.parametrize("make", [table, texts, pictures])
+def test_a_check_finds_nothing_where_nothing_is_wrong(check: Check, make) -> None:
+    count = 60 if make is pictures else 400
+    data = examined(make(count, 0), make(count, 1), right=np.ones(count))
+    if check.lacking(data) is None:
+        assert check.look(data).issues == ()
+
+
+def test_missing_and_constant_values() -> None:
+    train = table(400, 0).assign(always="x")
+    train.loc[3:9, "size"] = np.nan
+    train.loc[5, "colour"] = " "
+    train["label"] = train["label"].astype("Int64")
+    train.loc[7, "label"] = pd.NA
+    found = Missing().look(examined(train))
+    assert columns(found) == ["always", "size", "colour", "label"]
+    assert found.issues[1].what == "1.8% of the rows have no value (7)"
+
+
+def test_duplicates_are_clusters_of_identical_and_of_nearly_identical_texts() -> None:
+    train = texts(300, 0)
+    train.loc[298, "text"] = train.loc[10, "text"]
+    words = train.loc[20, "text"].split()
+    train.loc[299, "text"] = " ".join([*words[:7], "another", *words[7:]])
+    found = Duplicates().look(examined(train))
+    assert {issue.group: set() for issue in found.issues}.keys() == {1, 2}
+    assert [rows_of(found, group) for group in (1, 2)] == [{10, 298}, {20, 299}]
+    assert "the same as 1 other row" in found.issues[0].what
+    assert "nearly the same as 1 other row" in found.issues[-1].what
+
+
+def rows_of(found: Found, group: int) -> set:
+    return {issue.row_id for issue in found.issues if issue.group == group}
+
+
+def test_duplicates_of_pictures_that_were_compressed_again() -> None:
+    generator = np.random.default_rng(0)
+    train = pictures(80, 0)
+    smooth = np.asarray(
+        Image.fromarray(generator.integers(0, 255, (6, 6, 3)).astype(np.uint8)).resize((48, 48))
+    )
+    file = io.BytesIO()
+    Image.fromarray(smooth).save(file, "JPEG", quality=60)
+    train.loc[3, "image"], train.loc[70, "image"] = encoded(smooth), file.getvalue()
+    assert rows(Duplicates().look(examined(train))) == {3, 70}
+
+
+def test_repeats_by_nature_are_no_duplicates() -> None:
+    generator = np.random.default_rng(0)
+    train = pd.DataFrame(generator.integers(0, 3, (400, 3)), columns=["a", "b", "label"])
+    found = Duplicates().look(examined(train))
+    assert not found.issues
+    assert "the columns have few values" in found.text
+
+
+def test_rare_classes() -> None:
+    train = table(400, 0)
+    train["label"] = [0] * 380 + [1] * 17 + [2] * 3
+    found = Imbalance().look(examined(train))
+    assert [issue.what for issue in found.issues] == [
+        "3 rows of class 2; an even share would be 133"
+    ]
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        lambda label: label * 10.0 + np.random.default_rng(3).random(len(label)),
+        lambda label: [f"K{value}-{place % 97}" for place, value in enumerate(label)],
+        lambda label: np.random.default_rng(3).integers(10, 99, len(label)) * 10 + label,
+    ],
+    ids=["rounded", "grouped", "last digit"],
+)
+def test_a_feature_that_gives_the_label_away(planted) -> None:
+    train = table(400, 0)
+    train["copy"] = planted(train["label"].to_numpy())
+    assert columns(TargetLeak().look(examined(train))) == ["copy"]
+
+
+def test_a_shortcut_helps_in_training_only() -> None:
+    train, trusted = table(600, 0), table(600, 1)
+    generator = np.random.default_rng(0)
+    right = generator.random(600) < 0.9
+    train["scanner"] = np.where(right, train["label"], 1 - train["label"]).astype(str)
+    trusted["scanner"] = generator.choice(["0", "1"], 600)
+    assert columns(Shortcuts().look(examined(train, trusted))) == ["scanner"]
+
+
+def test_drift_of_numbers_words_and_labels() -> None:
+    train, trusted = table(600, 0), table(600, 1)
+    trusted["size"] += 1.5
+    trusted.loc[:200, "colour"] = "red"
+    trusted.loc[:300, "label"] = 1
+    found = Drift().look(examined(train, trusted))
+    assert set(columns(found)) == {"size", "colour", "(label)"}
+
+
+def test_rows_that_are_sorted() -> None:
+    train = table(600, 0).sort_values("label", ignore_index=True)
+    # What goes with the label is sorted with it.
+    assert set(columns(Order().look(examined(train)))) == {"(label)", "size"}
+
+
+def test_outliers_of_one_column_and_of_all() -> None:
+    train = table(600, 0)
+    train.loc[5, "size"] *= 1000
+    found = Outliers().look(examined(train))
+    assert [(issue.row_id, issue.column) for issue in found.issues] == [(5, "size")]
+    generator = np.random.default_rng(0)
+    common = generator.normal(size=600)
+    near = {f"x{i}": common + generator.normal(0, 0.01, 600) for i in range(4)}
+    train = pd.DataFrame({**near, "label": generator.integers(0, 2, 600)})
+    train.loc[7, ["x0", "x1"]] = [1.5, -1.5]
+    assert rows(Outliers().look(examined(train))) == {7}
+
+
+def test_odd_pictures() -> None:
+    train = pictures(60, 0)
+    generator = np.random.default_rng(1)
+    train.loc[3, "image"] = encoded(generator.integers(0, 20, (24, 24, 3)))
+    train.loc[4, "image"] = encoded(generator.integers(235, 255, (24, 24, 3)))
+    train.loc[5, "image"] = encoded(np.full((24, 24, 3), 90))
+    train.loc[6, "image"] = encoded(generator.integers(0, 255, (24, 240, 3)))
+    found = OddPictures().look(examined(train))
+    kinds = {(issue.row_id, issue.what) for issue in found.issues}
+    expected = [(3, "dark"), (4, "bright"), (5, "nearly empty"), (6, "of another shape")]
+    assert kinds.issuperset(expected)
+    assert {row for row, _ in kinds} == {3, 4, 5, 6}
+
+
+def test_slices_in_which_the_model_fails() -> None:
+    trusted = table(800, 1)
+    generator = np.random.default_rng(0)
+    bad = (trusted["colour"] == "red").to_numpy()
+    right = (generator.random(800) < np.where(bad, 0.4, 0.95)).astype(float)
+    found = Slices().look(examined(table(400, 0), trusted, right=right))
+    assert len(found.issues) == 1
+    assert found.issues[0].what.startswith("colour = red")
+
+
+def test_training_rows_later_than_evaluation_rows() -> None:
+    train, trusted = table(40, 0), table(40, 1)
+    days = pd.date_range("2026-01-01", periods=80)
+    train["day"], trusted["day"] = days[:40].astype(str), days[40:].astype(str)
+    times = {"train": "day", "held_out": "day"}
+    assert not Later().look(examined(train, trusted, times=times)).issues
+    train.loc[3, "day"] = "2026-03-20"
+    assert rows(Later().look(examined(train, trusted, times=times))) == {3}
+    assert Later().lacking(examined(train, trusted)) is not None
+
+
+BARE = "name: fruit\ntrain: {path: train.csv}\nheld_out: {path: val.csv}\n"
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Path:
+    train = table(300, 0).replace({"label": {0: "no", 1: "yes"}})
+    train.loc[299] = train.loc[0]
+    train.to_csv(tmp_path / "train.csv", index=False)
+    val = table(300, 1).replace({"label": {0: "no", 1: "yes"}})
+    val.to_csv(tmp_path / "val.csv", index=False)
+    (tmp_path / "audit.yaml").write_text(BARE, encoding="utf-8")
+    return tmp_path
+
+
+def test_files_alone_are_audited(bare: Path, command_line: CommandLine) -> None:
+    outcome = command_line("run", bare / "audit.yaml", "--out", bare / "out")
+    assert outcome.code == 0, outcome.err
+    report = json.loads((bare / "out" / "audit.json").read_text(encoding="utf-8"))
+    outcomes = {check["name"]: check["outcome"] for check in report["checks"]}
+    assert list(outcomes) == [check.name for check in registry.CHECKS]
+    assert outcomes["duplicates"] == "found"
+    assert outcomes["slices"] == outcomes["odd_pictures"] == "not run"
+    issues = pd.read_parquet(bare / "out" / "issues.parquet")
+    assert issues["row_id"].tolist() == ["0", "299"]
+    assert set(issues["check"]) == {"duplicates"}
+    mislabels = pd.read_parquet(bare / "out" / "mislabels.parquet")
+    assert mislabels["given_label"].isin(["no", "yes"]).all()
+    assert mislabels["score"].isna().all()
+    assert not mislabels["flagged"].any()
+    page = (bare / "out" / "report.html").read_text(encoding="utf-8")
+    assert "Duplicates within the training rows: found" in page
+    again = command_line("run", bare / "audit.yaml", "--out", bare / "out", "--resume")
+    assert again.code == 0
+    assert "already finished" in again.out
+
+
+def test_checks_are_turned_off_and_limited_by_name(bare: Path, command_line: CommandLine) -> None:
+    yaml = bare / "audit.yaml"
+    yaml.write_text(f"{BARE}gates: {{checks: {{duplicates: 1}}}}\n", encoding="utf-8")
+    outcome = command_line("run", yaml, "--out", bare / "limited")
+    assert outcome.code == 1
+    assert "gate duplicates: FAILED (found 2, limit 1)" in outcome.out
+    yaml.write_text(f"{BARE}checks: {{duplicates: false}}\n", encoding="utf-8")
+    assert command_line("run", yaml, "--out", bare / "off").code == 0
+    assert len(pd.read_parquet(bare / "off" / "issues.parquet")) == 0
+    yaml.write_text(f"{BARE}checks: {{duplicate: false}}\n", encoding="utf-8")
+    outcome = command_line("run", yaml, "--out", bare / "unknown")
+    assert outcome.code == 2
+    assert "checks: there is no check 'duplicate'; did you mean duplicates?" in outcome.err
+
+
+def test_other_commands_need_a_model(bare: Path, command_line: CommandLine) -> None:
+    for command in ("plan", "verify", "memorization"):
+        more = () if command == "plan" else ("--out", bare / command)
+        outcome = command_line(command, bare / "audit.yaml", *more)
+        assert outcome.code == 2, command
+        assert "model: needed here" in outcome.err
+
+
+def test_a_check_that_fails_says_so_and_the_others_run(
+    bare: Path, command_line: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Duplicates, "look", lambda *_: 1 / 0)
+    yaml = bare / "audit.yaml"
+    yaml.write_text(f"{BARE}gates: {{checks: {{duplicates: 1}}}}\n", encoding="utf-8")
+    outcome = command_line("run", yaml, "--out", bare / "out")
+    assert "gate duplicates: CANNOT TELL" in outcome.out
+    report = json.loads((bare / "out" / "audit.json").read_text(encoding="utf-8"))
+    [failed] = [check for check in report["checks"] if check["name"] == "duplicates"]
+    assert failed["text"] == "This check failed: ZeroDivisionError: division by zero"
+
+
+def test_a_check_is_added_as_the_architecture_page_says(
+    bare: Path, command_line: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One new file, as printed there, and one line in the registry."""
+    text = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    [code] = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    names: dict = {}
+    exec(code, names)
+    monkeypatch.setattr(registry, "CHECKS", registry.CHECKS)
+    registry.CHECKS.append(names["Shouting"]())
+    try:
+        train = pd.read_csv(bare / "train.csv")
+        train["colour"] = train["colour"].str.upper()
+        train.to_csv(bare / "train.csv", index=False)
+        yaml = bare / "audit.yaml"
+        yaml.write_text(f"{BARE}gates: {{checks: {{shouting: 0}}}}\n", encoding="utf-8")
+        outcome = command_line("run", yaml, "--out", bare / "out")
+    finally:
+        registry.CHECKS.pop()
+    assert "gate shouting: FAILED (found 1, limit 0)" in outcome.out
+    issues = pd.read_parquet(bare / "out" / "issues.parquet")
+    assert issues.loc[issues["check"] == "shouting", "column"].tolist() == ["colour"]
+    page = (bare / "out" / "report.html").read_text(encoding="utf-8")
+    assert "Values in capitals: found" in page
+
+
+def test_a_passage_of_a_benchmark_is_found_inside_a_long_text(
+    tmp_path: Path, command_line: CommandLine
+) -> None:
+    generator = np.random.default_rng(0)
+    corpus = [" ".join(generator.choice(WORDS, 200)) for _ in range(30)]
+    law = " ".join(generator.choice(WORDS, 40))
+    corpus = [f"{text} {law}" for text in corpus]
+    questions = [" ".join(generator.choice(WORDS, 30)) for _ in range(10)]
+    corpus[4] = f"{corpus[4][:300]} {questions[3].upper()} {corpus[4][300:]}"
+    corpus[7] = questions[8]
+    pd.DataFrame({"text": corpus}).to_json(tmp_path / "corpus.jsonl", orient="records", lines=True)
+    for name, texts_of in (("exam", questions), ("laws", [f"{law} {q}" for q in questions[:2]])):
+        frame = pd.DataFrame({"question": texts_of})
+        frame.to_json(tmp_path / f"{name}.jsonl", orient="records", lines=True)
+    yaml = tmp_path / "audit.yaml"
+    yaml.write_text(
+        "task: causal-lm\ntrain: {path: corpus.jsonl}\nsuspects:\n"
+        "  - {name: exam, path: exam.jsonl, text: question}\n"
+        "  - {name: laws, path: laws.jsonl, text: question}\n"
+        "gates: {checks: {passages: 0}}\n",
+        encoding="utf-8",
+    )
+    outcome = command_line("run", yaml, "--out", tmp_path / "out")
+    assert outcome.code == 1, outcome.err
+    issues = pd.read_parquet(tmp_path / "out" / "issues.parquet")
+    found = issues[issues["check"] == "passages"]
+    # What thirty texts share is boilerplate, so no law is found.
+    lines = sorted(found[["split", "row_id"]].to_numpy().tolist())
+    assert lines == [["exam", "3"], ["exam", "8"]]
+    assert "the same as training row 7" in found["what"].tolist()
+    report = json.loads((tmp_path / "out" / "audit.json").read_text(encoding="utf-8"))
+    [section] = [check for check in report["checks"] if check["name"] == "passages"]
+    assert "exam: 2 texts of 10 (20.0%); laws: 0 texts of 2 (0%)" in section["text"]
