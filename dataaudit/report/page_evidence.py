@@ -226,7 +226,7 @@ def _measures(report: AuditReport) -> Table:
         value = formats.percent(1 - least / rows)
         lines.append(["completeness", value, "rows with a value, in the column with fewest"])
     for split, ratio in report.composition.imbalance.items():
-        what = f"rows of the smallest class for each of the largest, {ROLE_WORDS.get(split, split)}"
+        what = f"the smallest class against the largest, {ROLE_WORDS.get(split, split)}"
         lines.append(["balance", f"{1 / ratio:.3g}" if ratio else "0", what])
     for check in report.checks:
         if check.name == "duplicates" and check.count is not None and rows:
