@@ -16,10 +16,15 @@ from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Role, Samples
 from dataaudit.flags.results import ContaminationFlags, MislabelFlags
 from dataaudit.inputs import Loaded, ModelCheck
-from dataaudit.report.data import Section
+from dataaudit.report.data import AuditReport, Section
 from dataaudit.report.render import render
+from dataaudit.review.comparison.data import Comparison
 from dataaudit.stages.coverage import coverage, missing_values, sampling
 from dataaudit.stages.leaks import CALIBRATION_ROWS, INFLUENCE_SUSPECTS
+from dataaudit.studies.memorization.data import MemorizationReport
+from dataaudit.studies.verification.data import Verification
+
+REPORTS = AuditReport, Comparison, MemorizationReport, Verification
 
 
 def sections(of: type[Section] = Section) -> set[type[Section]]:
@@ -29,9 +34,7 @@ def sections(of: type[Section] = Section) -> set[type[Section]]:
 
 
 def test_no_part_of_a_report_has_a_default() -> None:
-    assert {"AuditReport", "Coverage", "Comparison", "MemorizationReport", "Verification"} <= {
-        part.__name__ for part in sections()
-    }
+    assert set(REPORTS) < sections()
     defaults = {
         f"{part.__name__}.{name}"
         for part in sections()

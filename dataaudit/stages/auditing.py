@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from dataaudit.config import EVERYWHERE, GENERATIVE, AuditConfig, config_from_python, load_config
 from dataaudit.config_errors import refuse_unread
 from dataaudit.datasets.samples import Role
-from dataaudit.errors import ConfigError, writing
+from dataaudit.errors import ConfigError, outlives_exits, writing
 from dataaudit.flags.results import MislabelFlags
 from dataaudit.inputs import Loaded
 from dataaudit.labels.by_task import KINDS
@@ -120,6 +120,7 @@ def run_file(
         return _run(loaded, config, directory, folder, clock)
 
 
+@outlives_exits
 @torch.inference_mode(mode=False)
 @torch.enable_grad()
 def audit(
