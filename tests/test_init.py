@@ -36,7 +36,7 @@ def test_labels_that_are_no_classes(tmp_path: Path, command_line: CommandLine) -
     lists.mkdir()
     outcome = labels_of(lists, [["a", "b"]] * 20, command_line)
     assert outcome.code == 2
-    assert "cannot be written with the names that stand in the data" in outcome.err
+    assert "cannot be written with the names in the data" in outcome.err
 
 
 def fill(folder: Path, function: str, code: str) -> None:
