@@ -107,7 +107,7 @@ class RayEngine:
         length = block_length(self.batch_size)
         starts = [start for start in range(0, len(samples), length) if start not in finished]
         workers = min(self.workers, len(starts))
-        actors = [actor.remote(held, device, self.batch_size) for _ in range(workers)]
+        actors = [actor.remote(held, device, self.batch_size, length) for _ in range(workers)]
         pool = _Pool(actors, samples, length, starts)
         try:
             for _ in track(range(pool.blocks_left), f"scoring {samples.role}"):
@@ -298,7 +298,7 @@ def _module_of(part: Callable[..., Any]) -> ModuleType | None:
 class _Scorer:
     """What runs in an actor."""
 
-    def __init__(self, held: bytes, device: str, batch_size: int) -> None:
+    def __init__(self, held: bytes, device: str, batch_size: int, length: int) -> None:
         from ray import cloudpickle
 
         model, task, samples, perturbations, numerics = cloudpickle.loads(held)
@@ -307,7 +307,7 @@ class _Scorer:
         self._scorer = BatchScorer(model.to(there), task, samples, moved, numerics)
         self._batch_size = batch_size
         self._samples = samples
-        self._reader = Reader(samples.source, block_length(batch_size))
+        self._reader = Reader(samples.source, length)
 
     def ready(self) -> bool:
         """Return as soon as the actor has started, and tell whether it can read the rows."""
