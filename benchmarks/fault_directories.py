@@ -21,6 +21,7 @@ import copy
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import sys
@@ -28,12 +29,13 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
-from fault_judging import SHORT, alarm, call, judged
+from fault_judging import SHORT, Ending, alarm, call, judged
 from fault_projects import write_project
 from fault_spoils import NASTY, flip_bytes, truncate
 
@@ -47,6 +49,8 @@ COMMANDS: dict[str, list[str]] = {
     "compare": ["compare", "{whole}", "{audit}", "--out", "{made}/compared"],
     "compare old": ["compare", "{audit}", "{whole}"],
     "sample": ["sample", "{audit}", "--rows", "5", "--out", "{made}/sample.csv"],
+    "estimate": ["estimate", "{audit}", "--decisions", "{sampled}"],
+    "review": ["review", "{audit}"],
     "run": ["run", "{yaml}", "--out", "{audit}"],
     "run --resume": ["run", "{yaml}", "--out", "{audit}", "--resume"],
 }  # fmt: skip
@@ -164,6 +168,10 @@ def altered(count: int, seed: int) -> int:
         ended = call(["run", str(places["yaml"]), "--out", str(places["whole"])])
         if ended.code != 0:
             raise SystemExit(f"the audit to alter: exit code {ended.code}: {ended.message}")
+        sampled = folder / "sampled.csv"
+        call(["sample", str(places["whole"]), "--rows", "12", "--out", str(sampled)])
+        rows = pd.read_csv(sampled, dtype=str, keep_default_na=False)
+        rows.assign(decision="keep").to_csv(sampled, index=False)
         for number in range(count):
             case = folder / "case"
             shutil.copytree(places["whole"], case / "audit")
@@ -172,12 +180,14 @@ def altered(count: int, seed: int) -> int:
             (case / "elsewhere" / "mine.txt").write_text("mine")
             decisions = "row_id,decision,new_label\nrow-1,relabel,a\nrow-2,keep,\n"
             (case / "decisions.csv").write_text(decisions)
+            shutil.copy(folder / "sampled.csv", case / "sampled.csv")
             change = chance.choice(CHANGES)
             change(case / "audit", chance)
             command = chance.choice(list(COMMANDS))
             drawn[f"{change.__name__}, {command}"] += 1
             here = {**places, "audit": case / "audit", "made": case / "made",
-                    "decisions": case / "decisions.csv"}  # fmt: skip
+                    "decisions": case / "decisions.csv",
+                    "sampled": case / "sampled.csv"}  # fmt: skip
             before = tree(folder, case)
             ended = call([word.format(**here) for word in COMMANDS[command]])
             outcome = judged(ended)
@@ -197,17 +207,41 @@ def altered(count: int, seed: int) -> int:
     return lost
 
 
-WRITTEN = {"report": "{audit}/report.html", "export csv": "{made}/rows.csv",
-           "export label-studio": "{made}/r.json", "relabel": "{made}/new.csv",
-           "compare": "{made}/compared/compare.json", "run": "{audit}/mislabels.parquet",
-           "verify": "{made}/points.parquet",
-           "memorization": "{made}/memorization.parquet"}  # fmt: skip
-"""Commands that write, and a file by which to tell that they wrote the same."""
-STUDIES = {
-    "run": ["run", "{yaml}", "--out", "{audit}", "--overwrite"],
-    "verify": ["verify", "{yaml}", "--out", "{made}", "--overwrite", *SHORT["verify"]],
-    "memorization": ["memorization", "{yaml}", "--out", "{made}", "--overwrite",
-                     *SHORT["memorization"]],
+@dataclass(frozen=True)
+class Writing:
+    """A command that writes: its words, a file by which to tell what it wrote, and on what."""
+
+    words: list[str]
+    written: str
+    task: str = "classification"
+    whole: bool = False
+    """Whether it refuses a file that is there: what a killed one left has to be whole then."""
+
+
+WRITINGS = {
+    "run": Writing(["run", "{yaml}", "--out", "{audit}", "--overwrite"],
+                   "{audit}/mislabels.parquet"),
+    "run --resume": Writing(["run", "{yaml}", "--out", "{made}/audit", "--resume"],
+                            "{made}/audit/mislabels.parquet"),
+    "verify": Writing(["verify", "{yaml}", "--out", "{made}", "--overwrite", *SHORT["verify"]],
+                      "{made}/points.parquet"),
+    "memorization": Writing(["memorization", "{yaml}", "--out", "{made}", "--overwrite",
+                             *SHORT["memorization"]], "{made}/memorization.parquet"),
+    "influence": Writing(["influence", "{yaml}", "--out", "{made}/influence", "--overwrite",
+                          *SHORT["influence"]],
+                         "{made}/influence/scores/groups-000000/rows-000000000000.parquet"),
+    "trace": Writing(["trace", "{yaml}", "--out", "{made}/traced", "--resume"],
+                     "{made}/traced/contamination.parquet", task="causal-lm"),
+    "init": Writing(["init", "{bare}"], "{bare}/audit.yaml", whole=True),
+    "report": Writing(["report", "{audit}"], "{audit}/report.html"),
+    "export csv": Writing(COMMANDS["export csv"], "{made}/rows.csv", whole=True),
+    "export label-studio": Writing(COMMANDS["export label-studio"], "{made}/r.json", whole=True),
+    "export croissant": Writing(COMMANDS["export croissant"], "{made}/r.json", whole=True),
+    "relabel": Writing(COMMANDS["relabel"], "{made}/new.csv", whole=True),
+    "compare": Writing([*COMMANDS["compare"], "--overwrite"], "{made}/compared/compare.json"),
+    "sample": Writing(COMMANDS["sample"], "{made}/sample.csv", whole=True),
+    "estimate": Writing(["estimate", "{audit}", "--decisions", "{sample}"],
+                        "{audit}/estimate.json"),
 }  # fmt: skip
 
 
@@ -219,51 +253,60 @@ def killed(count: int, seed: int) -> int:
     lost = 0
     with tempfile.TemporaryDirectory() as name, alarm():
         folder = Path(name)
-        write_project(folder / "project", "csv")
-        path = folder / "project" / "audit.yaml"
-        # A study takes steps of its own, and refuses those of an audit.
-        path.write_text(path.read_text().replace("mirror: {steps: 2}\n", ""))
+        for task in ("classification", "causal-lm"):
+            write_project(folder / task, "csv", task)
+            path = folder / task / "audit.yaml"
+            # A study takes steps of its own, and refuses those of an audit.
+            path.write_text(path.read_text().replace("mirror: {steps: 2}\n", ""))
         case = folder / "case"
-        here = {"yaml": path, "whole": folder / "whole", "audit": case / "audit",
-                "made": case / "made", "decisions": folder / "decisions.csv"}  # fmt: skip
+        here = {"whole": folder / "whole", "audit": case / "audit", "made": case / "made",
+                "bare": case / "bare", "decisions": folder / "decisions.csv",
+                "sample": folder / "sample.csv"}  # fmt: skip
         here["decisions"].write_text("row_id,decision,new_label\nrow-1,relabel,a\nrow-2,keep,\n")
-        code, message = call(["run", str(path), "--out", str(here["whole"])])
-        if code != 0:
-            raise SystemExit(f"the audit to work on: exit code {code}: {message}")
+        for words in (
+            ["run", str(folder / "classification" / "audit.yaml"), "--out", str(here["whole"])],
+            ["sample", str(here["whole"]), "--rows", "12", "--out", str(here["sample"])],
+        ):
+            ended = call(words)
+            if ended.code != 0:
+                raise SystemExit(f"{words[0]}: exit code {ended.code}: {ended.message}")
+        rows = pd.read_csv(here["sample"], dtype=str, keep_default_na=False)
+        rows.assign(decision="keep").to_csv(here["sample"], index=False)
         expected: dict[str, tuple[float, bytes]] = {}
         tried = 0
         while tried < count:
-            command = chance.choice(list(WRITTEN))
-            words = [word.format(**here) for word in STUDIES.get(command) or COMMANDS[command]]
-            again = words
-            target = Path(WRITTEN[command].format(**here))
+            command = chance.choice(list(WRITINGS))
+            writing = WRITINGS[command]
+            places = {**here, "yaml": folder / writing.task / "audit.yaml"}
+            words = [word.format(**places) for word in writing.words]
+            target = Path(writing.written.format(**places))
             shutil.copytree(here["whole"], case / "audit")
             (case / "made").mkdir()
+            shutil.copytree(folder / "classification", case / "bare")
+            (case / "bare" / "audit.yaml").unlink()
             if command not in expected:
                 start = time.monotonic()
-                code, message = call(words)
-                if code != 0:
-                    raise SystemExit(f"{command}: exit code {code}: {message}")
-                expected[command] = time.monotonic() - start, target.read_bytes()
-                shutil.rmtree(case)
-                continue
-            seconds, content = expected[command]
-            if not dies(words, chance.uniform(0, 1) * seconds):
-                shutil.rmtree(case)
-                continue
-            tried += 1
-            drawn[command] += 1
-            if command == "compare":
-                again = [*words, "--overwrite"]
-            done = command in ("relabel", "export csv", "export label-studio") and target.exists()
-            code, message = (0, "") if done else call(again)
-            if code != 0 or target.read_bytes() != content:
-                lost += 1
-                print(f"lost: {command}: exit code {code}: {message}", file=sys.stderr)
+                ended = call(words)
+                if ended.code != 0:
+                    raise SystemExit(f"{command}: exit code {ended.code}: {ended.message}")
+                expected[command] = time.monotonic() - start, settled(target)
+            elif dies(words, chance.uniform(0, 1) * expected[command][0]):
+                tried += 1
+                drawn[command] += 1
+                done = writing.whole and target.exists()
+                ended = Ending(0, "", "") if done else call(words)
+                if ended.code != 0 or settled(target) != expected[command][1]:
+                    lost += 1
+                    print(f"lost: {command}: {ended.code}: {ended.message}", file=sys.stderr)
             shutil.rmtree(case)
             sys.modules.pop("faulty_model", None)
     print(f"killed: tried {tried}, survived {tried - lost}, lost {lost}; {dict(drawn)}")
     return lost
+
+
+def settled(path: Path) -> bytes:
+    """Return what a file says, but for the date at which it was written."""
+    return re.sub(rb'"date": "[^"]*"', b"", path.read_bytes()) if path.is_file() else b""
 
 
 def dies(words: list[str], seconds: float) -> bool:

@@ -15,8 +15,16 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-from collections.abc import Iterable, Iterator
+import functools
+import os
+import traceback
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from types import FrameType, TracebackType
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class DataAuditError(Exception):
@@ -52,6 +60,46 @@ def writing(
         yield
     except OSError as found:
         raise error(f"{path}: cannot be {deed}: {found.strerror or found}") from None
+
+
+def outlives_exits(function: Callable[P, T]) -> Callable[P, T]:
+    """Return the function, where `exit()` in code of the user's own is a `ModelError`.
+
+    Passed on, it would end the caller's program, perhaps with the code that means success.
+    """
+
+    @functools.wraps(function)
+    def run(*arguments: P.args, **options: P.kwargs) -> T:
+        try:
+            return function(*arguments, **options)
+        except SystemExit as ended:
+            place = place_in_users_code(ended.__traceback__) or "code of the model"
+            raise ModelError(f"{place} {exit_of(ended)}") from None
+
+    return run
+
+
+def exit_of(ended: SystemExit) -> str:
+    """Return what was done by whoever ended the program."""
+    return f"ended the program (exit code {ended.code!r}) before anything was finished"
+
+
+def place_in_users_code(trace: TracebackType | None) -> str | None:
+    """Return the innermost place of a traceback in a file of the user's own, or None."""
+    found = None
+    for frame, line in traceback.walk_tb(trace):
+        if is_users(frame):
+            found = f"{frame.f_code.co_filename}, line {line}, in {frame.f_code.co_name}:"
+    return found
+
+
+def is_users(frame: FrameType) -> bool:
+    """Tell whether a frame runs a file that is neither dataaudit's nor installed."""
+    name = frame.f_code.co_filename
+    if name.startswith("<") or "site-packages" in name:
+        return False
+    library = (Path(__file__).resolve().parent, Path(os.__file__).parent)
+    return not any(Path(name).is_relative_to(folder) for folder in library)
 
 
 def close_match(name: str, names: Iterable[str]) -> str | None:

@@ -137,11 +137,16 @@ def steps() -> int:
     return _steps
 
 
-def _counted(items: Iterable[Item]) -> Iterator[Item]:
+def count_step() -> None:
+    """Count a step of work that is no part of a loop over items."""
     global _steps
+    _steps += 1
+
+
+def _counted(items: Iterable[Item]) -> Iterator[Item]:
     for item in items:
         yield item
-        _steps += 1
+        count_step()
 
 
 def is_watched() -> bool:

@@ -23,13 +23,13 @@ function lineOf(item) {
     item.comment, item.date, item.what].map(cell).join(",");
 }
 
-function decisionsCsv() {
-  return [COLUMNS.join(","), ...[...store.decisions.values()].map(lineOf)].join("\n") + "\n";
+function decisionsCsv(decisions) {
+  return [COLUMNS.join(","), ...[...decisions.values()].map(lineOf)].join("\n") + "\n";
 }
 
 function download() {
   const link = make("a");
-  link.href = URL.createObjectURL(new Blob([decisionsCsv()], { type: "text/csv" }));
+  link.href = URL.createObjectURL(new Blob([decisionsCsv(store.decisions)], { type: "text/csv" }));
   link.download = "decisions.csv";
   document.body.append(link);
   link.click();

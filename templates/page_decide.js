@@ -5,7 +5,7 @@ const QUEUE = 60;
 const WORDS = {
   keep: "kept", relabel: "relabelled", unsure: "unsure", drop: "dropped", copy: "copy", similar: "only similar",
 };
-const state = { pile: "labels", show: "flagged", pair: "", order: "rank", search: "", tab: 0, anchor: -1, chosen: new Set() };
+const state = { pile: "labels", show: "flagged", pair: "", order: "rank", search: "", least: 0, tab: 0, anchor: -1, chosen: new Set() };
 let list = [];
 let current = -1;
 let shuffled = null;
@@ -41,9 +41,16 @@ function haystack(row) {
 }
 let haystacks = null;
 
+// Rows behind the ranking stand here only because they were drawn at random.
+const ranked = data.rows.length - data.extra;
+const drawnParts = data.drawn ? data.drawn.parts : [];
+const drawnIds = new Set(drawnParts.flatMap(([, , ids]) => ids.map(String)));
+
 const anyFlagged = data.rows.some((row) => row[FLAGGED]);
 
 function matchesFilters(row, index) {
+  if (state.show === "drawn" && !drawnIds.has(String(row[ID]))) return false;
+  if (index >= ranked && ["flagged", "next", "open"].includes(state.show)) return false;
   // Where nothing is flagged, the top of the ranking stands in its place.
   if (state.show === "flagged" && anyFlagged && !row[FLAGGED]) return false;
   if (state.show === "next" && row[FLAGGED]) return false;
@@ -51,6 +58,7 @@ function matchesFilters(row, index) {
   if (state.show === "decided" && !store.of("label", row[ID])) return false;
   if (state.show === "conflicts" && !store.conflicts.has(keyOf("label", row[ID]))) return false;
   if (state.pair && pairOf(row) !== state.pair) return false;
+  if (row[PROBABILITY] < state.least) return false;
   return !state.search || haystacks[index].includes(state.search);
 }
 
@@ -83,7 +91,7 @@ function rebuild(keep) {
 function tileWords(index) {
   const item = itemsOf[state.pile][index];
   if (state.pile === "labels") {
-    return [String(item[ID]), data.labels[item[GIVEN]][DISPLAY], data.labels[item[SUGGESTED]][DISPLAY], item[PROBABILITY_TEXT], item[SAMPLE]];
+    return [String(item[ID]), ...changeInShort(item), item[PROBABILITY_TEXT], item[SAMPLE]];
   }
   if (state.pile === "leaks") return [String(item[ID]), item[MATCHES][0][MATCH_KIND], "", "", item[1]];
   return [`${item[0][0]} and ${item[1][0]}`, data.labels[item[0][1]][DISPLAY], data.labels[item[1][1]][DISPLAY], "", item[0][2]];
@@ -229,7 +237,7 @@ function apply(places, verb, label) {
   state.chosen.clear();
   state.anchor = -1;
   const { decision: verdict, label: named } = changes[0][2];
-  say(`${plural(indexes.length, "row", "rows")}: ${WORDS[verdict]}${named ? ` as ${named}` : ""}.`);
+  say(`${state.pile === "leaks" ? plural(indexes.length, "leak", "leaks") : plural(indexes.length, "row", "rows")}: ${WORDS[verdict]}${named ? ` as ${named}` : ""}.`);
   advance(Math.max(...places));
 }
 
@@ -268,6 +276,7 @@ function undo() {
   if (!list.includes(from.index)) {
     state.show = "all";
     state.pair = state.search = "";
+    state.least = 0;
     rebuild(false);
   }
   current = list.indexOf(from.index);
@@ -309,7 +318,7 @@ function decisionButtons(index) {
     keyButton("A", `Accept${named(item[SUGGESTED])}`, "verdict-button good", () => decide("accept")),
     keyButton("K", `Keep${named(item[GIVEN])}`, "verdict-button", () => decide("keep")),
     keyButton("U", "Unsure", "verdict-button", () => decide("unsure")),
-    keyButton("X", "Drop the row", "verdict-button", () => decide("drop")),
+    keyButton("X", "Drop", "verdict-button", () => decide("drop")),
   );
   return box;
 }
@@ -378,7 +387,7 @@ function stateLine(index) {
 
 function conflictPart(other) {
   const part = make("span", "conflict");
-  part.append(make("strong", "", `Conflict: the loaded file says ${WORDS[other.decision]}${other.label ? ` as ${other.label}` : ""}${other.reviewer ? ` (${other.reviewer})` : ""}. `));
+  part.append(make("strong", "", `Conflict: ${other.source} says ${WORDS[other.decision]}${other.label ? ` as ${other.label}` : ""}${other.reviewer ? ` (${other.reviewer})` : ""}. `));
   const theirs = make("button", "", "Take theirs");
   const mine = make("button", "", "Keep mine");
   theirs.type = mine.type = "button";
@@ -407,11 +416,19 @@ function itemHead(index) {
   return head;
 }
 
+// However long the row is, what decides it stays in sight.
+function decideBox(...parts) {
+  const box = make("div", "item-decide");
+  box.append(...parts);
+  return box;
+}
+
 function drawItem() {
   const middle = find("item"), right = find("item-evidence");
   if (current < 0 || !list.length) {
     middle.replaceChildren(make("h1", "", "Nothing to decide here"), make("p", "note", data.rows.length || state.pile !== "labels" ? "Nothing matches these filters." : "No row was judged."));
     right.replaceChildren();
+    show(right, false);
     return;
   }
   const index = list[current];
@@ -423,9 +440,10 @@ function drawItem() {
   if (state.pile === "labels") {
     content.append(rowContent(item));
     parts.push(content, rowChange(item));
+    if (data.task === "regression") parts.push(targetStrip(item));
     const why = make("p", "why");
     why.append(make("strong", "", `${item[PROBABILITY_TEXT]} likely wrong. `), fromData("span", "", item[REASON]));
-    parts.push(why, decisionButtons(index), otherLabels(index), noteForm(index));
+    parts.push(why, decideBox(decisionButtons(index), otherLabels(index), noteForm(index)));
     evidence.push(...rowEvidence(item));
   } else if (state.pile === "leaks") {
     const tabs = make("div", "tabs");
@@ -441,18 +459,22 @@ function drawItem() {
     const match = item[MATCHES][state.tab];
     const why = make("p", "why");
     why.append(make("strong", "", `${match[MATCH_KIND][0].toUpperCase()}${match[MATCH_KIND].slice(1)}. `), match[MATCH_NOTE]);
-    parts.push(content, why, decisionButtons(index), noteForm(index));
+    parts.push(content, why, decideBox(decisionButtons(index), noteForm(index)));
     const chance = make("div", "evidence-part");
     chance.append(make("h2", "", "Could it be chance?"), make("p", "", `p-value ${match[MATCH_P]}: how often unrelated samples look as much like a copy.`));
     evidence.push(chance);
   } else {
     content.append(twinContent(item));
     const why = make("p", "why", "The training set has the same content under two labels: one of them is wrong.");
-    parts.push(content, why, decisionButtons(index), noteForm(index));
+    parts.push(content, why, decideBox(decisionButtons(index), noteForm(index)));
   }
+  if (evidence.length === 1 && evidence[0].matches(".engineers")) parts.push(evidence.pop());
   middle.replaceChildren(...parts);
   middle.scrollTop = 0;
+  const doubtful = middle.querySelector(".token.doubtful");
+  if (doubtful) middle.scrollTop = doubtful.getBoundingClientRect().top - middle.getBoundingClientRect().top - middle.clientHeight / 3;
   right.replaceChildren(...evidence);
+  show(right, evidence.length > 0);
   right.scrollTop = 0;
 }
 
@@ -472,35 +494,56 @@ function sum(values) {
   return values.reduce((total, value) => total + value, 0);
 }
 
+const isSure = (id) => {
+  const found = store.of("label", id);
+  return Boolean(found) && found.decision !== "unsure";
+};
+const isWrong = (id) => ["relabel", "drop"].includes(store.of("label", id).decision);
+
+// What the rows drawn so far say of all: each part counts by its size (Horvitz and Thompson, 1952).
+function sampleWords() {
+  const parts = drawnParts.map(([flagged, rows, ids]) => {
+    const known = ids.filter(isSure);
+    return { flagged, rows, known: known.length, wrong: known.filter(isWrong).length };
+  });
+  const known = sum(parts.map((part) => part.known));
+  const words = [`${whole(known)} of ${plural(drawnIds.size, "row", "rows")} drawn at random decided, ${whole(sum(parts.map((part) => part.wrong)))} wrong.`];
+  const share = (chosen) => percent(sum(chosen.map((part) => (part.rows * part.wrong) / part.known)) / sum(chosen.map((part) => part.rows)));
+  const flagged = parts.filter((part) => part.flagged);
+  if (!parts.every((part) => part.known)) words.push("How many of all labels are wrong is estimated once some rows of each part are decided.");
+  else {
+    words.push(`Of all labels about ${share(parts)} are wrong by these rows${data.drawn.claimed ? `; ${data.drawn.claimed} was claimed` : ""}${flagged.length ? `. Of the flagged ones, ${share(flagged)}` : ""}. dataaudit estimate says how sure that is.`);
+  }
+  return words;
+}
+
 function footWords() {
   if (state.pile === "leaks") {
     const done = progress();
     return [`${whole(done.leaksDecided)} of ${plural(done.leaks, "leak", "leaks")} decided, ${plural(done.copies, "copy", "copies")}.`];
   }
-  const flagged = data.rows.filter((row) => row[FLAGGED]);
+  if (state.show === "drawn") return sampleWords();
+  const flagged = data.rows.slice(0, ranked).filter((row) => row[FLAGGED]);
   const left = flagged.filter((row) => !store.of("label", row[ID]));
   const words = [`Still expected among the ${whole(left.length)} left: about ${whole(Math.round(sum(left.map((row) => row[PROBABILITY]))))} wrong labels.`];
-  const sure = flagged.filter((row) => {
-    const found = store.of("label", row[ID]);
-    return found && found.decision !== "unsure";
-  });
-  const isWrong = (row) => ["relabel", "drop"].includes(store.of("label", row[ID]).decision);
+  const sure = flagged.filter((row) => isSure(row[ID]));
+  const countWrong = (rows) => rows.filter((row) => isWrong(row[ID])).length;
   if (sure.length) {
-    const wrong = sure.filter(isWrong).length;
+    const wrong = countWrong(sure);
     const [low, high] = wilson(wrong, sure.length);
     const claimed = sum(sure.map((row) => row[PROBABILITY])) / sure.length;
     words.push(`Wrong so far: ${wrong} of ${sure.length}, ${percent(wrong / sure.length)} (95% interval ${percent(low)} to ${percent(high)}); ${percent(claimed)} was claimed.`);
   }
   if (sure.length >= 20 && left.length) {
     const last = sure.slice(-20), next = left.slice(0, 60);
-    words.push(`Of the last 20 in the ranking, ${last.filter(isWrong).length} were wrong: about ${whole(Math.round(sum(next.map((row) => row[PROBABILITY]))))} more among the next ${next.length}.`);
+    words.push(`Of the last 20 in the ranking, ${countWrong(last)} were wrong: about ${whole(Math.round(sum(next.map((row) => row[PROBABILITY]))))} more among the next ${next.length}.`);
   }
   return words;
 }
 
 function drawFoot() {
   find("foot-words").replaceChildren(...footWords().map((words) => make("p", "", words)));
-  const note = store.kept
+  const note = saved.served ? saved.words() : store.kept
     ? "Kept in this browser until you download."
     : "This browser keeps nothing for this page: download before you leave.";
   find("kept").textContent = note;
@@ -511,13 +554,15 @@ function drawFoot() {
 function drawControls() {
   for (const pile of PILES) {
     const button = find(`pile-${pile}`);
-    button.setAttribute("aria-pressed", String(pile === state.pile));
+    button.setAttribute("aria-pressed", String(pile === state.pile && state.show !== "drawn"));
     show(button, itemsOf[pile].length > 0 || pile === "labels");
   }
+  find("pile-drawn").setAttribute("aria-pressed", String(state.pile === "labels" && state.show === "drawn"));
   show(find("filter-box"), state.pile === "labels");
   find("filter-show").value = state.show;
   find("filter-order").value = state.order;
   find("filter-pair").value = state.pair;
+  find("filter-least").value = String(state.least);
   if (find("filter-search").value.trim().toLowerCase() !== state.search) find("filter-search").value = state.search;
 }
 
@@ -527,6 +572,14 @@ function draw() {
   drawItem();
   drawFoot();
   if (mode === "decide") writeAddress();
+}
+
+// What was decided elsewhere shows at once; a note that is being written stays.
+function drawAgain() {
+  if (mode !== "decide") return;
+  drawQueue();
+  if (!find("item").contains(document.activeElement) || document.activeElement === find("item")) drawItem();
+  drawFoot();
 }
 
 function go(place) {
@@ -545,7 +598,8 @@ function writeAddress() {
   }
   if (state.pair) parts.push(`pair=${state.pair}`);
   if (state.show !== "flagged") parts.push(`show=${state.show}`);
-  if (state.order !== "rank") parts.push(`order=${state.order}`);
+  if (state.order !== (state.show === "drawn" ? "random" : "rank")) parts.push(`order=${state.order}`);
+  if (state.least) parts.push(`least=${state.least}`);
   if (state.search) parts.push(`search=${encodeURIComponent(state.search)}`);
   history.replaceState(null, "", `#${parts.join("&")}`);
 }
@@ -556,7 +610,9 @@ function openDecide(asked) {
   state.pile = { leak: "leaks", leaks: "leaks", twins: "twins" }[wanted] || "labels";
   state.pair = samePair(asked.get("pair") || "");
   state.show = asked.get("show") || "flagged";
-  state.order = asked.get("order") || "rank";
+  // In the order of the ranking, the first rows drawn would speak for no others.
+  state.order = asked.get("order") || (state.show === "drawn" ? "random" : "rank");
+  state.least = Number(asked.get("least")) || 0;
   state.search = decoded(asked.get("search") || "").toLowerCase();
   // A field that was being typed in would take the keys that decide.
   if (document.activeElement && document.activeElement.matches("input, select, textarea")) document.activeElement.blur();
@@ -565,7 +621,7 @@ function openDecide(asked) {
   if (id !== null) {
     const at = () => list.findIndex((index) => idsOf(index).map(String).includes(id));
     if (at() < 0) {
-      Object.assign(state, { pair: "", show: "all", search: "" });
+      Object.assign(state, { pair: "", show: "all", search: "", least: 0 });
       rebuild(false);
     }
     if (at() >= 0) current = at();
@@ -583,6 +639,10 @@ function decoded(text) {
 }
 
 function onKey(event) {
+  if (event.key === "?" && find("show-help") && !event.target.matches("input") && !document.querySelector("dialog[open]")) {
+    find("help").showModal();
+    return undefined;
+  }
   if (mode !== "decide" || event.ctrlKey || event.metaKey || event.altKey) return;
   if (document.querySelector("dialog[open]")) return;
   const target = event.target;
@@ -622,9 +682,9 @@ async function load(event) {
   if (!file) return;
   try {
     const counts = store.merge(readDecisions(await file.text()));
-    say(`${plural(counts.added, "decision", "decisions")} loaded, ${whole(counts.same)} known before, ${plural(counts.conflicts, "conflict", "conflicts")}.`);
-    if (counts.conflicts) {
-      Object.assign(state, { pile: "labels", show: "conflicts", pair: "", search: "" });
+    say(`${plural(counts.new, "decision", "decisions")} loaded, ${whole(counts.same)} known before, ${plural(counts.conflict, "conflict", "conflicts")}.`);
+    if (counts.conflict) {
+      Object.assign(state, { pile: "labels", show: "conflicts", pair: "", search: "", least: 0 });
       if (![...store.conflicts.values()].some((item) => item.what === "label")) Object.assign(state, { pile: "leaks", show: "flagged" });
       rebuild(false);
       current = list.length ? 0 : -1;
@@ -636,13 +696,23 @@ async function load(event) {
   event.target.value = "";
 }
 
+function openPile(pile, shown, order) {
+  Object.assign(state, { pile, order, show: shown });
+  rebuild(false);
+  draw();
+}
+
 function setUpDecide() {
   for (const pile of PILES) {
     const items = itemsOf[pile].length;
     const button = find(`pile-${pile}`);
     button.querySelector(".count").textContent = whole(pile === "labels" ? data.totals.rows : items);
-    button.addEventListener("click", () => { state.pile = pile; rebuild(false); draw(); });
+    button.addEventListener("click", () => openPile(pile, "flagged", "rank"));
   }
+  const sample = find("pile-drawn");
+  sample.querySelector(".count").textContent = whole(drawnIds.size);
+  sample.addEventListener("click", () => openPile("labels", "drawn", "random"));
+  for (const part of [sample, find("filter-show").querySelector("[value=drawn]")]) show(part, drawnIds.size > 0);
   const choice = find("filter-pair");
   const counts = new Map();
   for (const row of data.rows) if (row[FLAGGED] || !anyFlagged) counts.set(pairOf(row), [(counts.get(pairOf(row)) || [0])[0] + 1, row]);
@@ -662,17 +732,20 @@ function setUpDecide() {
     find("decide").append(names);
   }
   const bind = (id, name) => find(id).addEventListener("input", (event) => {
-    state[name] = name === "search" ? event.target.value.trim().toLowerCase() : event.target.value;
+    const { value } = event.target;
+    state[name] = name === "search" ? value.trim().toLowerCase() : name === "least" ? Number(value) : value;
     rebuild(true);
     draw();
   });
   bind("filter-show", "show");
   bind("filter-order", "order");
   bind("filter-pair", "pair");
+  bind("filter-least", "least");
   bind("filter-search", "search");
   find("reviewer").value = store.reviewer;
   find("reviewer").addEventListener("input", (event) => { store.reviewer = event.target.value; store.changed(); });
   for (const button of document.querySelectorAll(".download")) button.addEventListener("click", download);
+  if (find("show-help")) find("show-help").addEventListener("click", () => find("help").showModal());
   find("load").addEventListener("change", load);
   find("undo").addEventListener("click", undo);
   document.addEventListener("keydown", onKey);

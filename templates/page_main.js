@@ -68,3 +68,4 @@ store.listeners.push(drawProgress);
 drawProgress();
 window.addEventListener("hashchange", route);
 route();
+saved.open();

@@ -29,8 +29,10 @@ function drawProgress() {
   if (done.rows) parts.push(`${whole(done.decided)} of ${whole(done.rows)} decided`);
   if (done.leaks) parts.push(`${whole(done.leaksDecided)} of ${plural(done.leaks, "leak", "leaks")}`);
   find("progress").textContent = parts.join(" · ");
+  const sampled = [...drawnIds].filter((id) => store.of("label", id));
   const states = {
     rows: [done.decided, done.rows, done.decided ? `${whole(done.decided)} of ${whole(done.rows)} decided, ${whole(done.corrected)} corrected` : ""],
+    sample: [sampled.length, drawnIds.size, sampled.length ? `${whole(sampled.length)} of ${whole(drawnIds.size)} decided` : ""],
     leaks: [done.leaksDecided, done.leaks, done.leaksDecided ? `${whole(done.leaksDecided)} of ${whole(done.leaks)} decided, ${plural(done.copies, "copy", "copies")}` : ""],
     twins: [twinsDecided(), data.contradictions.length, twinsDecided() ? `${twinsDecided()} of ${data.contradictions.length} settled` : ""],
   };

@@ -38,8 +38,22 @@ function taggedWords(words, given, suggested) {
   return box;
 }
 
-// A label as it stands beside a sample: a target in four digits.
+// Given and suggested label in a line; of tags, those that differ.
+function changeInShort(row) {
+  const given = data.labels[row[GIVEN]], suggested = data.labels[row[SUGGESTED]];
+  if (data.task !== "token-classification") return [given[DISPLAY], suggested[DISPLAY]];
+  const before = given[EXACT].split(" "), after = suggested[EXACT].split(" ");
+  const places = before.map((_, place) => place).filter((place) => before[place] !== after[place]);
+  return [before, after].map((tags) => places.map((place) => tags[place]).join(" "));
+}
+
+// A label as it stands beside a sample: a target in four digits; of tags, how often each stands.
 function shortLabel(label) {
+  if (data.task === "token-classification") {
+    const counts = new Map();
+    for (const tag of label.split(" ")) counts.set(tag, (counts.get(tag) || 0) + 1);
+    return [...counts].map(([tag, count]) => `${tag} ${count}`).join(", ");
+  }
   const number = Number(label);
   return data.task === "regression" && label !== "" && Number.isFinite(number) ? String(Number(number.toPrecision(4))) : label;
 }

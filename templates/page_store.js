@@ -62,21 +62,25 @@ const store = {
     this.changed();
   },
 
+  // To be unsure gives way to any other decision.
+  compare(own, other) {
+    if (!own) return "new";
+    if (own.decision === other.decision && own.label === other.label) return "same";
+    if (other.decision === "unsure") return "same";
+    return own.decision === "unsure" ? "new" : "conflict";
+  },
+
   // Takes in somebody else's decisions: the same twice is nothing new, two that differ wait.
   merge(others) {
-    const counts = { added: 0, same: 0, conflicts: 0 };
+    const counts = { new: 0, same: 0, conflict: 0 };
     for (const other of others) {
       const key = keyOf(other.what, other.id);
-      const own = this.decisions.get(key) || this.logged.get(key);
-      if (own && own.decision === other.decision && own.label === other.label) counts.same += 1;
-      else if (own && own.decision !== "unsure" && other.decision !== "unsure") {
-        counts.conflicts += 1;
-        this.conflicts.set(key, other);
-      } else if (own && other.decision === "unsure") counts.same += 1;
-      else {
+      const found = this.compare(this.decisions.get(key) || this.logged.get(key), other);
+      counts[found] += 1;
+      if (found === "conflict") this.conflicts.set(key, { ...other, source: "the loaded file" });
+      if (found === "new") {
         this.decisions.set(key, other);
         this.unsaved += 1;
-        counts.added += 1;
       }
     }
     this.changed();
@@ -98,6 +102,21 @@ const store = {
     for (const listener of this.listeners) listener();
   },
 
+  isKept() {
+    return saved.served ? !saved.trouble && saved.isDone(saved.wanted()) : this.kept;
+  },
+
+  read(text) {
+    const found = JSON.parse(text || "{}");
+    this.decisions.clear();
+    for (const item of saved.served ? [] : found.decisions || []) {
+      if (!this.isLocked(item.what, item.id)) this.decisions.set(keyOf(item.what, item.id), item);
+    }
+    this.history = found.history || [];
+    this.reviewer = found.reviewer || "";
+    this.unsaved = this.decisions.size ? found.unsaved || 0 : 0;
+  },
+
   open() {
     for (const [what, id, decision, label, reviewer] of data.logged) {
       const key = keyOf(what, id);
@@ -106,18 +125,19 @@ const store = {
       this.logged.set(key, { what, id, decision, label, reviewer, comment: "", date: "" });
     }
     try {
-      const found = JSON.parse(localStorage.getItem(PLACE) || "{}");
-      for (const item of found.decisions || []) {
-        if (!this.isLocked(item.what, item.id)) this.decisions.set(keyOf(item.what, item.id), item);
-      }
-      this.history = found.history || [];
-      this.reviewer = found.reviewer || "";
-      this.unsaved = this.decisions.size ? found.unsaved || 0 : 0;
+      this.read(localStorage.getItem(PLACE));
     } catch {
       this.decisions.clear();
     }
+    // Another tab of this page has decided: it knew what stands here.
+    window.addEventListener("storage", (event) => {
+      if (event.key !== PLACE || !event.newValue) return;
+      this.read(event.newValue);
+      for (const listener of this.listeners) listener();
+      drawAgain();
+    });
     window.addEventListener("beforeunload", (event) => {
-      if (this.unsaved && !this.kept) event.preventDefault();
+      if (this.unsaved && !this.isKept()) event.preventDefault();
     });
     this.changed();
   },
@@ -128,7 +148,7 @@ const leakIndex = new Map(data.leaks ? data.leaks.map((leak, index) => [String(l
 
 // How far the review has come: flagged rows and leaks, decided of all.
 function progress() {
-  const flagged = data.rows.filter((row) => row[FLAGGED]);
+  const flagged = data.rows.slice(0, data.rows.length - data.extra).filter((row) => row[FLAGGED]);
   const decided = flagged.filter((row) => store.of("label", row[ID]));
   const corrected = decided.filter((row) => ["relabel", "drop"].includes(store.of("label", row[ID]).decision));
   const leaks = data.leaks.filter((leak) => store.of("leak", leak[ID]));

@@ -14,10 +14,15 @@ import pyarrow as pa
 import pyarrow.feather
 import pyarrow.parquet
 from PIL import Image
-from report_examples import example_report
+from report_examples import (
+    CLASSES as LABELS,
+)
+from report_examples import SENTENCES, contamination_flags, example_report, mislabel_flags
 
 from dataaudit.datasets.load import open_samples
 from dataaudit.datasets.read_settings import ReadSettings
+from dataaudit.datasets.samples import Role
+from dataaudit.report import render
 from dataaudit.report.data import AuditReport
 
 CLASSES = ["cat", "dog", "owl"]
@@ -199,7 +204,10 @@ def with_suspects(audit: Audited, folder: Path, write: Callable[[Path], Path]) -
     manifest["inputs"]["suspects"] = {"source": str(data), "sha256": samples.sha256}
     manifest["settings"]["suspects"] = {"path": str(data), "label": "label", "id": id_column}
     (audit.directory / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    flagged = np.arange(len(samples)) < 2
     pairs = pd.DataFrame({"query_id": samples.ids, "row_id": samples.ids, "rank": 1})
+    pairs = pairs.assign(score=1.5 * flagged, p_value=np.where(flagged, 1e-4, np.nan))
+    pairs = pairs.assign(flagged=flagged)
     pairs.to_parquet(audit.directory / "contamination.parquet", index=False)
     return data
 
@@ -207,3 +215,38 @@ def with_suspects(audit: Audited, folder: Path, write: Callable[[Path], Path]) -
 def write_decisions(path: Path, *lines: str, header: str = "row_id,decision,new_label") -> Path:
     path.write_text("\n".join([header, *lines]) + "\n", encoding="utf-8")
     return path
+
+
+def audit_to_decide(folder: Path) -> Audited:
+    """Write 1,100 training rows (99 flagged), 300 suspects (30 leaked), and their audit's files."""
+    flags, leaks = mislabel_flags(1100, 99), contamination_flags(300, 30)
+    train, test = folder / "train.csv", folder / "test.csv"
+    table = flags.table
+    text = [SENTENCES[number % len(SENTENCES)] for number in range(len(table))]
+    rows = {"row_id": table["row_id"], "text": text, "label": table["given_label"]}
+    pd.DataFrame(rows).to_csv(train, index=False)
+    suspects = {"query_id": range(300), "text": text[:300], "label": "boot"}
+    pd.DataFrame(suspects).to_csv(test, index=False)
+    settings: dict[str, object] = {"task": "classification"}
+    inputs = {}
+    splits: list[tuple[Role, Path, str]] = [
+        ("train", train, "row_id"), ("suspects", test, "query_id"),
+    ]  # fmt: skip
+    for role, path, id_column in splits:
+        read = ReadSettings(role, "label", id_column=id_column, classes=LABELS)
+        samples = open_samples(path, read)
+        inputs[role] = {"source": str(path), "rows": len(samples), "sha256": samples.sha256}
+        settings[role] = {"path": str(path), "label": "label", "id": id_column}
+    report = example_report("text", 1100, 99, 300, 30)
+    split = report.identity.splits[0].model_copy(update={"sha256": inputs["train"]["sha256"]})
+    identity = report.identity.model_copy(update={"splits": [split, *report.identity.splits[1:]]})
+    report = report.model_copy(update={"identity": identity})
+    directory = folder / "audit"
+    directory.mkdir()
+    table.to_parquet(directory / "mislabels.parquet", index=False)
+    leaks.table.to_parquet(directory / "contamination.parquet", index=False)
+    (directory / "audit.json").write_text(report.model_dump_json(), encoding="utf-8")
+    (directory / "report.html").write_text(render(report), encoding="utf-8")
+    manifest = json.dumps({"inputs": inputs, "settings": settings})
+    (directory / "manifest.json").write_text(manifest, encoding="utf-8")
+    return Audited(directory, train)

@@ -1,5 +1,6 @@
 """Small files that would grow beyond all bounds are refused before they do."""
 
+import resource
 import struct
 import zipfile
 import zlib
@@ -7,12 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet
 import pytest
 import torch
 from torch import nn
 
 from dataaudit.datasets import files
+from dataaudit.datasets.arrow_column import decoded_bytes
 from dataaudit.datasets.images import decode
 from dataaudit.datasets.load import open_samples
 from dataaudit.datasets.read_settings import ReadSettings
@@ -110,3 +113,64 @@ def test_weights_with_two_directories(tmp_path: Path) -> None:
         with pytest.raises(ModelError, match="its list of members is not where"):
             load_weights(nn.Linear(2, 2), tmp_path / name)
     load_weights(nn.Linear(2, 2), tmp_path / "plain.pt")
+
+
+LONG = "x" * 1_000_000
+ENDINGS = ("parquet", "arrow")
+
+
+def said_once(rows: int) -> pa.DictionaryArray:
+    return pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), pa.array([LONG]))
+
+
+def repeated(kind: str) -> pa.Table:
+    """Return 8,000 or 900,000 rows of a million bytes each, which are said once."""
+    if kind == "runs":
+        ends, values = pa.array([900_000], pa.int32()), pa.array([LONG])
+        return pa.table({"label": pa.RunEndEncodedArray.from_arrays(ends, values)})
+    column: pa.Array = said_once(8000)
+    if kind == "lists":
+        column = pa.ListArray.from_arrays(pa.array(range(8001), pa.int32()), column)
+    if kind == "objects":
+        column = pa.StructArray.from_arrays([column], ["bytes"])
+    return pa.table({"label": column})
+
+
+@pytest.mark.parametrize(
+    ("kind", "ending"),
+    [
+        *((kind, ending) for kind in ("texts", "lists", "objects") for ending in ENDINGS),
+        # Parquet has no such type.
+        ("runs", "arrow"),
+    ],
+)
+def test_a_long_value_that_is_said_once_for_all_rows(
+    tmp_path: Path, kind: str, ending: str
+) -> None:
+    path, table = tmp_path / f"bomb.{ending}", repeated(kind)
+    if ending == "parquet":
+        pyarrow.parquet.write_table(table, path, compression="zstd")
+    else:
+        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+            writer.write_table(table)
+    most = resource.getrlimit(resource.RLIMIT_AS)
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    # 8 GB are asked for, or 900; a tenth of it must do.
+    resource.setrlimit(resource.RLIMIT_AS, (used + 800_000_000, most[1]))
+    try:
+        with pytest.raises(DataError, match="holds more than 100 bytes for each of its own"):
+            open_samples(path, ReadSettings("train", "label", task="classification"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, most)
+
+
+def test_bytes_of_a_column_are_counted_as_if_they_were_decoded() -> None:
+    words = pa.array(["a", "bcd", None, ""])
+    assert decoded_bytes(words) == 4
+    assert decoded_bytes(words.dictionary_encode()) == 4
+    assert decoded_bytes(pa.array([["a", "bcd"], None, ["xy"]])) == 6
+    assert decoded_bytes(pa.array([{"p": "a"}, {"p": "bcd"}])) == 4
+    assert decoded_bytes(pc.run_end_encode(pa.array(["ab", "ab", "c"]))) == 5
+    assert decoded_bytes(words.cast(pa.string_view())) == 4
+    numbers = pa.array([1, 2, 3])
+    assert decoded_bytes(numbers) == numbers.nbytes

@@ -72,7 +72,7 @@ def test_what_became_of_rows_and_leaks(tmp_path, command_line: CommandLine) -> N
         "Labels: 2 fixed, 2 new, 1 still flagged. Leaks: 1 fixed, 1 new, 1 still there"
     )
     assert lines[1].startswith("training labels wrong: ")
-    assert lines[2] == "gate mislabel_rate: exceeded before, within limit now"
+    assert lines[2] == "gate mislabel_rate: not met before, met now"
     assert lines[-1] == f"comparison: {out / 'compare.html'}"
 
     content = json.loads((out / "compare.json").read_text(encoding="utf-8"))

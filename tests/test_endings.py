@@ -7,17 +7,23 @@ import re
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
+import torch
 from conftest import CommandLine, Project
+from language_examples import language_project
+from torch import nn
 
+import dataaudit
 from dataaudit import cli
 from dataaudit.cli import main
 from dataaudit.commands import watching
 from dataaudit.commands.shared import LONGEST_MESSAGE, print_lines
-from dataaudit.errors import DataError, EngineError
+from dataaudit.errors import DataError, EngineError, ModelError
 from dataaudit.stages import auditing
 
 ENDS = {
@@ -97,6 +103,17 @@ def test_only_a_failed_gate_ends_with_1(
     assert outcome.code == code
     assert outcome.err.startswith(message)
     assert ("Traceback" in outcome.err) == (code == 70)
+
+
+def test_a_users_stop_iteration_is_told_as_such(tmp_path: Path, command_line: CommandLine) -> None:
+    path = language_project(tmp_path)
+    model = tmp_path / "tiny_model.py"
+    source = model.read_text(encoding="utf-8")
+    line = "    def forward(self, ids):\n"
+    model.write_text(source.replace(line, f"{line}        raise StopIteration\n"), encoding="utf-8")
+    outcome = command_line("trace", path, "--out", tmp_path / "traced")
+    assert outcome.code == 2
+    assert re.fullmatch(r"dataaudit: .*, in forward: raised StopIteration\n", outcome.err)
 
 
 def test_prints_of_a_users_code_stay_off_stdout(
@@ -218,3 +235,34 @@ def test_every_command_prints_by_one_way() -> None:
         if path.name not in ("shared.py", "watching.py"):
             text = path.read_text(encoding="utf-8")
             assert not re.search(r"typer\.echo|(?<!_)\bprint\(", text), path.name
+
+
+@pytest.mark.parametrize("place", ["forward", "preprocess"])
+def test_from_python_an_exit_of_the_model_is_an_error(place: str, tmp_path: Path) -> None:
+    """Passed on, it would end the caller's program with the code that means success."""
+
+    class Own(nn.Linear):
+        def forward(self, values: torch.Tensor) -> torch.Tensor:
+            if place == "forward":
+                sys.exit(0)
+            return super().forward(values)
+
+    def preprocess(frame: pd.DataFrame) -> torch.Tensor:
+        if place == "preprocess":
+            sys.exit(0)
+        return torch.tensor(frame[["x"]].to_numpy(), dtype=torch.float32)
+
+    frame = pd.DataFrame({"x": [0.0, 1.0] * 30, "label": [0, 1] * 30})
+    calls: list[Callable[[], object]] = [
+        lambda: dataaudit.audit(Own(1, 2), frame, frame, preprocess=preprocess),
+        lambda: dataaudit.memorization(Own(1, 2), frame, preprocess=preprocess),
+        lambda: dataaudit.verify(Own(1, 2), frame, frame, preprocess=preprocess),
+        lambda: dataaudit.mirrored_influence(
+            Own(1, 2), frame, frame, preprocess=preprocess, out=tmp_path / "out"
+        ),
+    ]
+    for call in calls:
+        with pytest.raises(ModelError) as caught:
+            call()
+        said = rf"{re.escape(__file__)}, line \d+, in {place}: ended the program \(exit code 0\) "
+        assert re.match(said, str(caught.value))

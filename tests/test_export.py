@@ -9,7 +9,7 @@ import pytest
 from conftest import CommandLine
 from hypothesis import given
 from hypothesis import strategies as st
-from review_examples import CLASSES, FORMATS, TEXTS, audited, write_images
+from review_examples import CLASSES, FORMATS, TEXTS, audited, with_suspects, write_images
 
 from dataaudit.inert import as_it_was, printable, without_formulas
 
@@ -165,3 +165,78 @@ def test_formulas_are_made_inert_and_come_back(text: str) -> None:
 
 def test_terminals_get_no_control_characters() -> None:
     assert printable("a\x1b[31mb\u202e") == "a\\x1b[31mb\\x202e"
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_leaks_of_every_format_are_exported_and_come_back(
+    tmp_path, command_line: CommandLine, name: str
+) -> None:
+    audit = audited(tmp_path, FORMATS[name])
+    suspects = with_suspects(audit, tmp_path / "suspects", FORMATS[name])
+    outcome = command_line("export", audit.directory, "--to", "csv", "--what", "leak")
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.startswith("2 leaks: ")
+    path = tmp_path / "audit-leaks.csv"
+    with path.open(encoding="utf-8", newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert [line["what"] for line in lines] == ["leak", "leak"]
+    assert all(line["row_id"] == line["match_row_id"] for line in lines)
+    if name != "image folder":
+        assert lines[0]["suspect.text"] == lines[0]["match.text"] == TEXTS[0]
+        # A formula stays text.
+        assert lines[1]["suspect.text"] == "'" + TEXTS[1]
+    lines[0]["decision"], lines[1]["decision"] = "copy", "similar"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(lines[0]))
+        writer.writeheader()
+        writer.writerows(lines)
+    ending = suspects.suffix
+    out, test = tmp_path / f"out{ending}", tmp_path / f"test{ending}"
+    done = command_line(
+        "relabel", audit.directory, "--decisions", path, "--out", out, "--evaluation", test
+    )
+    assert done.code == 0, done.err
+    assert "2 leaks decided about, 1 copy" in done.out
+
+
+@pytest.mark.parametrize("name", ["csv", "image folder"])
+def test_leaks_go_to_label_studio_and_back(tmp_path, command_line: CommandLine, name: str) -> None:
+    audit = audited(tmp_path, FORMATS[name])
+    with_suspects(audit, tmp_path / "suspects", FORMATS[name])
+    arguments = ("--to", "label-studio", "--what", "leak", "--only", "all")
+    outcome = command_line("export", audit.directory, *arguments)
+    assert outcome.code == 0, outcome.err
+    path = tmp_path / "audit-suspects.json"
+    tasks = json.loads(path.read_text(encoding="utf-8"))
+    assert [task["data"]["flagged"] for task in tasks[:3]] == [True, True, False]
+    assert tasks[2]["data"]["p_value"] is None
+    view = ElementTree.parse(path.with_suffix(".xml")).getroot()
+    assert [element.get("value") for element in view.iter("Choice")] == [
+        "copy",
+        "similar",
+        "unsure",
+    ]
+    for element in view.iter():
+        value = element.get("value", "")
+        if value.startswith("$"):
+            assert value[1:] in tasks[0]["data"]
+    if name == "image folder":
+        assert tasks[0]["data"]["match"].startswith("data:image/webp;base64,")
+    else:
+        assert tasks[0]["data"]["suspect"] == TEXTS[0]
+    choice = {"from_name": "decision", "to_name": "suspect", "type": "choices"}
+    tasks[0]["annotations"] = [{"result": [{**choice, "value": {"choices": ["copy"]}}]}]
+    tasks[1]["annotations"] = [{"result": [], "was_cancelled": True}]
+    done = tmp_path / "decided.json"
+    done.write_text(json.dumps(tasks), encoding="utf-8")
+    out = tmp_path / ("out.csv" if name == "csv" else "out")
+    relabelled = command_line("relabel", audit.directory, "--decisions", done, "--out", out)
+    assert relabelled.code == 0, relabelled.err
+    assert "2 leaks decided about, 1 copy" in relabelled.out
+    refused = command_line("export", audit.directory, "--to", "croissant", "--what", "leak")
+    assert refused.code == 2
+    assert "expected csv, jsonl or label-studio" in refused.err
+    lines = command_line("export", audit.directory, "--to", "jsonl", "--what", "leak")
+    assert lines.code == 0, lines.err
+    first = json.loads((tmp_path / "audit-leaks.jsonl").read_text(encoding="utf-8").splitlines()[0])
+    assert set(first["suspect"]) == {"text", "image", "fields"}

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dataaudit.datasets import unpacked
+from dataaudit.datasets import files, unpacked
 from dataaudit.datasets.changes import Changes
 from dataaudit.datasets.comma_separated import CommaSeparated
 from dataaudit.datasets.load import open_samples, samples_from_object
@@ -147,7 +147,7 @@ def test_gzip_that_holds_too_much_or_is_cut_off(
 ) -> None:
     path = tmp_path / "t.csv.gz"
     content = gzip.compress(b"x,label\n" + b"1,ham\n" * 200_000)
-    monkeypatch.setattr(unpacked, "SMALL_BYTES", 1000)
+    monkeypatch.setattr(files, "SMALL_BYTES", 1000)
     path.write_bytes(content)
     assert "holds more than 100 bytes for each of its own" in refused(path)
     path.write_bytes(gzip.compress(b"x,label\n1,ham\n")[:-9])

@@ -36,7 +36,7 @@ def test_labels_that_are_no_classes(tmp_path: Path, command_line: CommandLine) -
     lists.mkdir()
     outcome = labels_of(lists, [["a", "b"]] * 20, command_line)
     assert outcome.code == 2
-    assert "cannot be written with the names that stand in the data" in outcome.err
+    assert "cannot be written with the names in the data" in outcome.err
 
 
 def fill(folder: Path, function: str, code: str) -> None:
@@ -392,6 +392,42 @@ def test_a_language_model_is_traced(tmp_path: Path, command_line: CommandLine) -
     found = load_config(tmp_path / "audit.yaml")
     assert (found.task, found.train.text) == ("causal-lm", "document")
     assert found.model.path == tmp_path / "gpt"
+
+
+def test_what_init_writes_for_a_language_model_runs_to_the_end(
+    tmp_path: Path, command_line: CommandLine
+) -> None:
+    """A tiny GPT-2 with the tokenizer it was saved with, as a user's folder."""
+    transformers = pytest.importorskip("transformers")
+    tokenizers = pytest.importorskip("tokenizers")
+    animals, colours = ["cat", "dog", "owl", "hen", "fox"], ["red", "blue", "pink", "gold"]
+    rows = [f"the {animal} is {colour}" for animal in animals for colour in colours]
+    words = sorted({word for row in rows for word in row.split()})
+    known = {word: place for place, word in enumerate(["<unk>", *words])}
+    made = tokenizers.Tokenizer(tokenizers.models.WordLevel(known, unk_token="<unk>"))
+    made.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    folder = tmp_path / "gpt"
+    transformers.PreTrainedTokenizerFast(
+        tokenizer_object=made, unk_token="<unk>", eos_token="<unk>"
+    ).save_pretrained(folder)
+    torch.manual_seed(0)
+    config = transformers.GPT2Config(
+        vocab_size=len(known), n_positions=16, n_embd=16, n_layer=1, n_head=2
+    )
+    transformers.GPT2LMHeadModel(config).save_pretrained(folder)
+    for name, texts in (("train", rows), ("test", rows[:4])):
+        frame = pd.DataFrame({"document": texts})
+        frame.to_json(tmp_path / f"{name}.jsonl", orient="records", lines=True)
+    started = command_line("init", tmp_path)
+    assert (started.code, started.err) == (0, "")
+    path = tmp_path / "audit.yaml"
+    settings = path.read_text(encoding="utf-8")
+    short = "trace: {top: 2, steps: 1, background: 4, calibration: 4}\n"
+    path.write_text(f"{settings}{short}", encoding="utf-8")
+    traced = command_line("trace", path, "--out", tmp_path / "traced")
+    assert (traced.code, traced.err) == (0, "")
+    found = pd.read_parquet(tmp_path / "traced" / "contamination.parquet")
+    assert found["query_id"].nunique() == 4
 
 
 def test_hints_lead_to_the_files_from_anywhere(

@@ -9,16 +9,17 @@ from dataaudit.flags.inputs import Unseen
 from dataaudit.flags.joint_fit import MOST_LOST, Seen, first_fits
 from dataaudit.flags.kinds_of_error import ByClass
 from dataaudit.flags.probabilities import Labels, pick
-from dataaudit.flags.right_classes import RightClasses, logs_of, targets
+from dataaudit.flags.right_classes import RightClasses, Scale, targets
 
 
 def seen_of(given: Labels, unseen: Unseen) -> Seen:
     view, right = unseen.views[0], unseen.trusted_labels
+    scale = Scale.of([view.rows])
     return Seen(
-        logs_of([view.trusted]),
+        scale.read([view.trusted]),
         targets(right, view.rows.shape[1]),
         np.ones(len(right)),
-        logs_of([view.rows]),
+        scale.read([view.rows]),
         given,
     )
 
@@ -30,9 +31,9 @@ def test_rows_show_how_sure_a_view_may_be_believed() -> None:
         given, right, unseen = problem(0.1, seed, trusted=40, noise=0.3)
         seen = seen_of(given, unseen)
         ((_, together),) = first_fits(seen, [ByClass.even])
-        alone = RightClasses.fit_to(seen.trusted_logs, seen.trusted_right, seen.trusted_times)
+        alone = RightClasses.fit(seen.trusted_logs, seen.trusted_right, seen.trusted_times)
         losses = [
-            -np.log(pick(fitted.probabilities([unseen.views[0].rows]), right)).mean()
+            -np.log(pick(fitted.probabilities_of(seen.row_logs), right)).mean()
             for fitted in (alone, together.right_classes)
         ]
         gains.append(losses[0] - losses[1])
@@ -45,12 +46,12 @@ def test_rows_cannot_overrule_trusted_samples() -> None:
     _, _, unseen = problem(0.0, noise=0.7)
     given = unseen.views[0].rows.argmax(axis=1)
     seen = seen_of(given, unseen)
-    alone = RightClasses.fit_to(seen.trusted_logs, seen.trusted_right, seen.trusted_times)
+    alone = RightClasses.fit(seen.trusted_logs, seen.trusted_right, seen.trusted_times)
     ((_, together),) = first_fits(seen, [ByClass.even])
     labels = unseen.trusted_labels
 
     def likelihood(fitted: RightClasses) -> float:
-        return float(np.log(pick(fitted.probabilities([unseen.views[0].trusted]), labels)).sum())
+        return float(np.log(pick(fitted.probabilities_of(seen.trusted_logs), labels)).sum())
 
     assert together.row_share < 1.0
     assert likelihood(together.right_classes) > likelihood(alone) - MOST_LOST

@@ -74,7 +74,7 @@ def test_regression_from_the_run_to_the_corrected_file(
     assert sum(item["rows"] for item in report["composition"]["counts"]) == 442
     page = (out / "report.html").read_text()
     assert "How far targets lie from what the model expects" in page
-    assert "What is taken for what" not in page
+    assert "Given and true labels" not in page
 
     outcome = command_line("export", out, "--to", "label-studio", "--out", regression / "ls.json")
     assert outcome.code == 0, outcome.err

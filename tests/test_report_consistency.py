@@ -8,12 +8,14 @@ from urllib.parse import unquote
 
 import pytest
 from report_examples import contamination_flags, evidence_for, example_report, mislabel_flags
+from sister_examples import traced
 
 from dataaudit.flags.results import Interval
 from dataaudit.report import formats, render
 from dataaudit.report.data import AuditReport, Decision
 from dataaudit.report.gates import counted, make_gate
 from dataaudit.report.page_data import LARGEST_EXACT
+from dataaudit.report.page_tracing import view_tracing
 from dataaudit.report.steps import open_steps
 
 
@@ -32,7 +34,7 @@ def with_repeats():
 
 
 def decided():
-    report = example_report("text", 300, 9, 20, 2, gates=[])
+    report = example_report("text", 300, 9, 20, 2)
     rows = [row for row in report.labels.rows if row.flagged]
     decisions = [
         Decision(
@@ -179,8 +181,10 @@ def test_steps_and_decisions_agree(both):
     for step in report.next_steps:
         assert step in words
     if report.remediation:
-        assert "9 of 9 decided, 7 corrected" in words
-        assert "2 of 2 decided, 2 copies" in words
+        # On the first screen (figures, limits, steps) and in the record.
+        assert words.count("9 of 9 decided, 7 corrected") == 6
+        assert words.count("2 of 2 decided, 2 copies") == 6
+        assert words.count("; since then 9 of 9 decided, 7 corrected") == 2
         assert 'class="step done" data-step="rows"' in html
         assert not any(step.startswith("Decide") for step in report.next_steps)
         assert "Decided by Ada." in words
@@ -229,3 +233,67 @@ def test_ids_beyond_what_numbers_of_a_browser_hold_are_text():
     ids = [row[0] for row in data_of(render(report))["rows"]]
     assert [str(value) for value in ids] == [str(row.row_id) for row in report.labels.rows]
     assert all(isinstance(value, str) or value <= LARGEST_EXACT for value in ids)
+
+
+def test_no_path_of_the_machine_stands_on_the_page():
+    report = example_report("text", 30, 3)
+    splits = [
+        split.model_copy(update={"source": f"{folder}{split.source}"})
+        for split, folder in zip(
+            report.identity.splits, ("/home/ann/data/", "C:\\Users\\ann\\", ""), strict=True
+        )
+    ]
+    settings = {"train": {"path": "/home/ann/data/train.parquet"}}
+    report = report.model_copy(
+        update={
+            "identity": report.identity.model_copy(update={"splits": splits}),
+            "method": report.method.model_copy(update={"settings": settings}),
+        }
+    )
+    html = render(report)
+    assert not re.search(r"/home|Users|\bann\b", words_of(html))
+    for name in ("train.parquet", "val.parquet", "test.parquet"):
+        assert name in words_of(html)
+
+
+def test_what_is_called_a_copy_shows_no_difference():
+    data = data_of(render(example_report("text", 30, 3, 40, 12)))
+    for leak in data["leaks"]:
+        for match in leak[2]:
+            marked = len(match[5]) > 1 or len(match[6]) > 1
+            assert not (match[2] == "exact copy" and marked)
+    assert any(match[2] == "same text but for case or punctuation" for leak in data["leaks"]
+               for match in leak[2])  # fmt: skip
+    # The audit's own name for a near copy says what it did not measure.
+    assert "no influence seen" not in render(example_report("text", 30, 3, 40, 12))
+
+
+def test_shades_of_tokens_have_one_scale_on_the_page():
+    report = traced(2)
+    small = [token.model_copy(update={"after": token.before + 0.01}) for token in
+             report.tracing.shown[0].rows[0].sample.tokens]  # fmt: skip
+    first = report.tracing.shown[0]
+    quiet = first.rows[0].sample.model_copy(update={"tokens": small})
+    rows = [first.rows[0].model_copy(update={"sample": quiet}), *first.rows[1:]]
+    shown = [first.model_copy(update={"rows": rows}), report.tracing.shown[1]]
+    view = view_tracing(report.tracing.model_copy(update={"shown": shown}))
+    assert {token.shade for token in view.queries[0].rows[0].sample.tokens} == {0}
+    assert max(token.shade for token in view.queries[1].rows[0].sample.tokens) == 5
+
+
+def test_a_trace_begins_with_ranks():
+    html = render(traced())
+    words = words_of(html)
+    assert words.index("rank 1") < words.index("Generated sample prompt-0")
+    assert "Read the rows behind 11 generated samples" in words
+    assert not re.search(r"\b0 of 11", words)
+    assert 'href="#decide"' not in html
+
+
+def test_no_step_would_need_training_to_be_true(both):
+    _, html = both
+    words = words_of(html)
+    assert "out of training" not in words
+    assert "stand in the training set" not in words
+    assert "[ ]" not in words
+    assert "☐" not in words

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import CommandLine
+from playwright.sync_api import expect
 from report_examples import example_report
-from review_examples import Audited, audited
+from review_examples import Audited, audit_to_decide, audited
 
 from dataaudit.flags.results import Interval
 from dataaudit.report.data import AuditReport, ReviewedSample
@@ -310,3 +311,47 @@ def test_relabel_makes_the_same_estimate_where_its_decisions_cover_a_draw(
     assert audit.report.reviewed_sample is not None
     assert audit.report.review is not None
     assert (audit.directory / "estimate.json").exists()
+
+
+@pytest.mark.browser
+def test_the_drawn_rows_are_decided_in_the_page_and_stand_beside_what_was_claimed(
+    browser, tmp_path: Path, command_line: CommandLine
+) -> None:
+    audit = audit_to_decide(tmp_path)
+    drawn = command_line("sample", audit.directory, "--rows", 40, "--out", tmp_path / "sample.csv")
+    assert drawn.code == 0, drawn.err
+    parts = audit.report.drawn.parts
+    ids = {str(row_id) for part in parts for row_id in part.drawn}
+    assert len(ids) == 40
+    assert audit.report.next_steps[0].startswith("Decide 40 rows drawn at random")
+    page = browser.new_context().new_page()
+    page.goto((audit.directory / "report.html").as_uri())
+    page.locator('[data-step="sample"] a').click()
+    expect(page.locator(".item-head .quiet")).to_have_text("1 of 40")
+    expect(page.locator("#foot-words")).to_contain_text("0 of 40 rows drawn at random decided")
+    for _ in range(10):
+        page.keyboard.press("k")
+    for _ in range(30):
+        page.keyboard.press("x")
+    foot = page.locator("#foot-words")
+    expect(foot).to_contain_text("40 of 40 rows drawn at random decided, 30 wrong")
+    said = foot.inner_text()
+    page.goto(page.url.split("#")[0] + "#read")
+    expect(page.locator('[data-step="sample"]')).to_contain_text("40 of 40 decided")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download decisions").click()
+    file = tmp_path / "decisions.csv"
+    download.value.save_as(file)
+    page.context.close()
+    records = list(csv.DictReader(file.open(encoding="utf-8", newline="")))
+    assert {record["row_id"] for record in records} == ids
+    # The rows that the ranking does not show are there with what they hold.
+    assert all(row.sample in audit.report.samples for row in audit.report.drawn.shown)
+    done = command_line("estimate", audit.directory, "--decisions", file)
+    assert done.code == 0, done.err
+    found = audit.report.reviewed_sample
+    assert f"about {100 * found.noise_rate.estimate:.1f}% are wrong by these rows" in said
+    assert f"{100 * found.noise_rate_claimed.estimate:.1f}% was claimed" in said
+    assert not any("drawn at random" in step for step in audit.report.next_steps)
+    text = (audit.directory / "report.html").read_text(encoding="utf-8")
+    assert "Wrong labels: claimed and reviewed" in text

@@ -10,7 +10,7 @@ from dataaudit.flags.inputs import Unseen, View
 from dataaudit.flags.kinds_of_error import ByClass, ByDoubt
 from dataaudit.flags.label_doubts import doubts_about, least_wrong, too_few, unlikeness, usefulness
 from dataaudit.flags.results import Interval
-from dataaudit.flags.right_classes import RightClasses
+from dataaudit.flags.right_classes import RightClasses, Scale, targets
 from dataaudit.flags.unseen_labels import judge_assumed, judge_unseen
 
 CLASSES = 3
@@ -45,18 +45,34 @@ def problem(
 def test_right_classes_undo_overconfidence() -> None:
     # The logarithm of an honest probability, three times over: a third of it is right.
     _, _, unseen = problem(0.0, trusted=20_000)
-    fitted = RightClasses.fit([unseen.views[0].trusted], unseen.trusted_labels)
-    honest = unseen.views[0].rows ** (1 / 3)
+    view = unseen.views[0]
+    scale = Scale.of([view.rows])
+    right = targets(unseen.trusted_labels, CLASSES)
+    fitted = RightClasses.fit(scale.read([view.trusted]), right)
+    honest = view.rows ** (1 / 3)
     honest /= honest.sum(axis=1, keepdims=True)
-    assert np.abs(fitted.probabilities([unseen.views[0].rows]) - honest).mean() < 0.01
-    assert fitted.preferences == pytest.approx(np.zeros(CLASSES), abs=0.1)
+    assert np.abs(fitted.probabilities(scale, [view.rows]) - honest).mean() < 0.01
+
+
+def test_the_order_of_probabilities_counts_where_they_are_off_by_far() -> None:
+    # Class 1 is likely from a probability of .01 on, and beyond .5 little more so.
+    generator = np.random.default_rng(0)
+    said = 1 / (1 + np.exp(-generator.choice([-9.0, -6, -4.5, -3.5, 30], 20_000)))
+    often = np.select([said < 0.001, said < 0.005, said < 0.02, said < 0.1], [0.02, 0.05, 0.2, 0.5])
+    labels = (generator.random(20_000) < np.where(said > 0.5, 0.7, often)).astype(np.int64)
+    views = [np.stack([1 - said, said], axis=1)]
+    scale = Scale.of(views)
+    fitted = RightClasses.fit(scale.read(views), targets(labels, 2))
+    found = fitted.probabilities(scale, views)[:, 1]
+    assert np.abs(found - np.where(said > 0.5, 0.7, often)).max() < 0.15
 
 
 def test_a_view_that_says_nothing_gets_no_weight() -> None:
     generator = np.random.default_rng(0)
     labels = generator.integers(0, CLASSES, 1000)
     views = [seen(labels, generator), seen(generator.permutation(labels), generator)]
-    weights = RightClasses.fit(views, labels).weights
+    logs = Scale.of(views).read(views)
+    weights = RightClasses.fit(logs, targets(labels, CLASSES)).weights
     assert weights[1].sum() < 0.1 * weights[0].sum()
 
 
@@ -88,9 +104,10 @@ def test_errors_from_one_class_into_another_are_found_as_such() -> None:
 
 def test_the_even_rate_is_the_most_likely_one() -> None:
     given, _, unseen = problem(0.15)
-    right = RightClasses.fit([unseen.views[0].trusted], unseen.trusted_labels).probabilities(
-        [unseen.views[0].rows]
-    )
+    view = unseen.views[0]
+    scale = Scale.of([view.rows])
+    fit = RightClasses.fit(scale.read([view.trusted]), targets(unseen.trusted_labels, CLASSES))
+    right = fit.probabilities(scale, [view.rows])
 
     def log_likelihood(rate: float) -> float:
         table = np.full((CLASSES, CLASSES), rate / (CLASSES - 1))

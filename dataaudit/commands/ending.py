@@ -17,8 +17,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any, NoReturn
 
 import typer
@@ -30,11 +29,15 @@ from dataaudit.commands.shared import (
     EXIT_INTERRUPTED,
     print_error,
 )
-from dataaudit.commands.watching import is_users, watched
-from dataaudit.errors import ConfigError, DataAuditError, EngineError
+from dataaudit.commands.watching import watched
+from dataaudit.errors import (
+    ConfigError,
+    DataAuditError,
+    EngineError,
+    exit_of,
+    place_in_users_code,
+)
 from dataaudit.inert import one_line
-
-_PACKAGE = Path(__file__).resolve().parent.parent
 
 
 class _EndedByCodeError(BaseException):
@@ -71,7 +74,10 @@ def _explained(error: BaseException, *, was_pressed: bool) -> int:
     if _is_out_of_memory(error):
         print_error("out of memory; fewer rows or a smaller batch_size may do", error)
         return EXIT_BAD_INPUT
-    place = _place_in_users_code(error.__traceback__)
+    if error.__cause__ is not None and place_in_users_code(error.__cause__.__traceback__):
+        # Python itself turns a StopIteration into a RuntimeError of the generator around it.
+        error = error.__cause__
+    place = place_in_users_code(error.__traceback__)
     if place is not None or not isinstance(error, Exception):
         print_error(one_line(f"{place or 'code of the model'} {_deed(error)}"), error)
         return EXIT_BAD_INPUT
@@ -86,7 +92,7 @@ def _explained(error: BaseException, *, was_pressed: bool) -> int:
 
 def _deed(error: BaseException) -> str:
     if isinstance(error, SystemExit):
-        return f"ended the program (exit code {error.code!r}) before anything was finished"
+        return exit_of(error)
     if isinstance(error, _EndedByCodeError):
         return f"ended the program ({error}) before anything was finished"
     said = " ".join(str(error).split())
@@ -99,15 +105,6 @@ def _is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and any(word in str(error) for word in words)
     )
-
-
-def _place_in_users_code(trace: TracebackType | None) -> str | None:
-    """Return the innermost place of a traceback in a file of the user's own, or None."""
-    found = None
-    for frame, line in traceback.walk_tb(trace):
-        if is_users(frame):
-            found = f"{frame.f_code.co_filename}, line {line}, in {frame.f_code.co_name}:"
-    return found
 
 
 @contextlib.contextmanager

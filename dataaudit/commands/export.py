@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from dataaudit.commands.shared import AuditDirectory, MovedData, print_lines
-from dataaudit.review.exports.choices import ExportFormat, Selection
+from dataaudit.commands.shared import AuditDirectory, MovedData, MovedSuspects, print_lines
+from dataaudit.review.exports.choices import ExportFormat, Selection, What
 
 
 def export(
@@ -16,15 +16,28 @@ def export(
     to: Annotated[ExportFormat, typer.Option(help="The format.")],
     out: Annotated[Path | None, typer.Option(help="The file; else beside the directory.")] = None,
     only: Annotated[Selection, typer.Option(help="Which rows.")] = Selection.flagged,
+    what: Annotated[What, typer.Option(help="Doubtful labels, or leaks.")] = What.label,
     data: MovedData = None,
+    suspects: MovedSuspects = None,
 ) -> None:
     """Write the rows of a finished audit for review, most suspicious first.
 
-    In CSV, fill `decision` (keep, relabel, unsure), `new_label` and `reviewer`, then hand the file
-    to `dataaudit relabel`. For Label Studio, a labelling configuration is written as well. SARIF
-    holds a result for each finding and each gate that is not met, for code-scanning pages.
+    In CSV, fill `decision` (keep, relabel, drop, unsure; of leaks copy, similar, unsure),
+    `new_label` and `reviewer`, then hand the file to `dataaudit relabel`. For Label Studio, a
+    labelling configuration is written as well. SARIF holds a result for each finding and each gate
+    that is not met, for code-scanning pages.
     """
     from dataaudit.review.exports.export import export as export_audit
 
     only_flagged = only is Selection.flagged
-    print_lines(export_audit(directory, to, out, only_flagged=only_flagged, moved_to=data))
+    print_lines(
+        export_audit(
+            directory,
+            to,
+            out,
+            what=what,
+            only_flagged=only_flagged,
+            moved_to=data,
+            suspects_at=suspects,
+        )
+    )

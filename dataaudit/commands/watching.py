@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from types import FrameType
 from typing import TextIO
 
 from dataaudit import progress
+from dataaudit.errors import is_users
 from dataaudit.inert import one_line
 
 SECONDS_OF_PATIENCE = 60
@@ -86,12 +86,3 @@ def _where(frame: FrameType | None) -> str:
             ours = place
         frame = frame.f_back
     return ours or "the start"
-
-
-def is_users(frame: FrameType) -> bool:
-    """Tell whether a frame runs a file that is neither dataaudit's nor installed."""
-    name = frame.f_code.co_filename
-    if name.startswith("<") or "site-packages" in name:
-        return False
-    library = (_PACKAGE, Path(os.__file__).parent)
-    return not any(Path(name).is_relative_to(folder) for folder in library)

@@ -85,6 +85,61 @@ def _class_value(
     return name.lower() == "true" if pa.types.is_boolean(kind) else int(name)
 
 
+def decoded_bytes(column: pa.Array) -> int:
+    """Return how many bytes the values of a column take where each row has its own.
+
+    Nothing is decoded: of a dictionary, of runs and of what is nested, lengths are added up.
+    """
+    kind = column.type
+    if isinstance(column, pa.ExtensionArray):
+        return decoded_bytes(column.storage)
+    if pa.types.is_dictionary(kind):
+        lengths = _lengths(column.dictionary)
+        return 0 if lengths is None else _total(pc.take(lengths, column.indices))
+    if pa.types.is_run_end_encoded(kind):
+        ends = pc.cast(column.run_ends, pa.int64())
+        starts = pa.concat_arrays([pa.array([0], pa.int64()), ends[:-1]])
+        lengths = _lengths(column.values)
+        rows = pc.subtract(ends, starts)
+        return 8 * _total(rows) if lengths is None else _total(pc.multiply(lengths, rows))
+    if pa.types.is_struct(kind):
+        return sum(decoded_bytes(child) for child in column.flatten())
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        return decoded_bytes(column.flatten())
+    lengths = _lengths(column)
+    return column.nbytes if lengths is None else _total(lengths)
+
+
+def _lengths(values: pa.Array) -> pa.Array | None:
+    """Return the bytes of each value, int64; None where all are of one small size."""
+    kind = values.type
+    if not (is_text(kind) or pa.types.is_nested(kind)):
+        return None
+    if pa.types.is_nested(kind):
+        whole = [decoded_bytes(values.slice(place, 1)) for place in range(len(values))]
+        return pa.array(whole, pa.int64())
+    if pa.types.is_string_view(kind) or pa.types.is_binary_view(kind):
+        wide = pa.large_string() if pa.types.is_string_view(kind) else pa.large_binary()
+        values = values.cast(wide)
+    return pc.cast(pc.binary_length(values), pa.int64())
+
+
+def _total(values: pa.Array) -> int:
+    return pc.sum(values).as_py() or 0
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Tell whether values are texts or bytes of any length."""
+    return bool(
+        pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+        or pa.types.is_binary(kind)
+        or pa.types.is_large_binary(kind)
+        or pa.types.is_string_view(kind)
+        or pa.types.is_binary_view(kind)
+    )
+
+
 def dictionary_columns(schema: pa.Schema, names: Sequence[str]) -> list[str]:
     """Return which of the columns hold categories."""
     return [name for name in names if pa.types.is_dictionary(schema.field(name).type)]

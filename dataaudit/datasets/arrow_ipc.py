@@ -16,13 +16,20 @@ import pyarrow.ipc
 from numpy.typing import NDArray
 
 from dataaudit.datasets.arrow_column import (
+    decoded_bytes,
     dictionary_columns,
+    is_text,
     new_values,
     stored_categories,
     with_labels,
 )
 from dataaudit.datasets.changes import Changes
-from dataaudit.datasets.files import readable, refuse_rows_without_end
+from dataaudit.datasets.files import (
+    most_bytes,
+    readable,
+    refuse_rows_without_end,
+    too_many_bytes,
+)
 from dataaudit.datasets.frames import (
     block_starts,
     by_block,
@@ -73,6 +80,7 @@ class ArrowFiles(ColumnSource):
         batches: list[tuple[int, int]] = []
         counts: list[int] = []
         with_missing: set[str] = set()
+        decoded = 0
         with readable(description, "an Arrow file or stream"):
             for number, path in enumerate(paths):
                 with opened(path) as reader:
@@ -90,6 +98,14 @@ class ArrowFiles(ColumnSource):
                         counts.append(batch.num_rows)
                         # Nulls take no room: so many of them can be announced by a few bytes.
                         refuse_rows_without_end(sum(counts), paths, description)
+                        # A value in a dictionary, or for a run of rows, is said once.
+                        packed = [name for name in names if not is_text(schema.field(name).type)]
+                        for column in batch.select(packed).columns:
+                            # Without the full check a damaged file would be read past its end.
+                            column.validate(full=True)
+                            decoded += decoded_bytes(column)
+                        if decoded > most_bytes(paths):
+                            raise too_many_bytes(description)
                         with_missing.update(
                             name for name in changing if batch.column(name).null_count
                         )

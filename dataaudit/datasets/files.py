@@ -15,6 +15,10 @@ MOST_ROWS_PER_BYTE = 100
 """Columns that say the same in every row take next to nothing, rows that differ do not."""
 SMALL = 1_000_000
 """So many rows never fill the memory."""
+MOST_BYTES_PER_BYTE = 100
+"""Rows that differ are not packed more densely; a value that is said once can fill every row."""
+SMALL_BYTES = 64 * 1024 * 1024
+"""So many bytes fill neither memory nor disk."""
 
 # What pyarrow, pandas and the operating system raise for a file that is damaged, truncated, not
 # of the format its ending promises, or that may not be read. Arrow's own exceptions derive from
@@ -96,6 +100,19 @@ def refuse_rows_without_end(rows: int, paths: Iterable[Path], description: str) 
             f"{description}: announces {rows} rows in {size} bytes; no file of real rows is packed "
             f"so densely, expected at most {MOST_ROWS_PER_BYTE} rows a byte"
         )
+
+
+def most_bytes(paths: Iterable[Path]) -> int:
+    """Return how many bytes the content of files may take when it is unpacked."""
+    return max(SMALL_BYTES, MOST_BYTES_PER_BYTE * sum(path.stat().st_size for path in paths))
+
+
+def too_many_bytes(description: str) -> DataError:
+    """Return the error for files that hold more than `most_bytes`."""
+    return DataError(
+        f"{description}: holds more than {MOST_BYTES_PER_BYTE} bytes for each of its own; no file "
+        "of real rows is packed so densely"
+    )
 
 
 def inside(folder: Path, relative: str) -> Path | None:

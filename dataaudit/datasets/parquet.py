@@ -17,13 +17,20 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 
 from dataaudit.datasets.arrow_column import (
+    decoded_bytes,
     dictionary_columns,
     new_values,
     stored_categories,
     with_labels,
 )
 from dataaudit.datasets.changes import Changes
-from dataaudit.datasets.files import readable, refuse_rows_without_end
+from dataaudit.datasets.files import (
+    SMALL_BYTES,
+    most_bytes,
+    readable,
+    refuse_rows_without_end,
+    too_many_bytes,
+)
 from dataaudit.datasets.frames import (
     block_starts,
     column_names,
@@ -96,6 +103,8 @@ class Parquet(ColumnSource):
                     groups.append((number, group))
                     counts.append(file.metadata.row_group(group).num_rows)
                 refuse_rows_without_end(sum(counts), paths, description)
+                if path.stat().st_size < SMALL_BYTES:
+                    _refuse_repeated_values(path, description)
                 fields = [schema.field(name) for name in names]
                 changing = [each.name for each in fields if may_change_type(each) and each.nullable]
                 with_missing |= _with_missing(file, changing)
@@ -314,6 +323,25 @@ def _all_but(frames: Iterable[pd.DataFrame], rows: int) -> Iterator[pd.DataFrame
 
 def _file(path: Path) -> pyarrow.parquet.ParquetFile:
     return pyarrow.parquet.ParquetFile(path, buffer_size=_BUFFER_BYTES, pre_buffer=False)
+
+
+def _refuse_repeated_values(path: Path, description: str) -> None:
+    """Raise a `DataError` where few long values, each said once, would fill the memory.
+
+    Read as dictionaries, values that the file says once are held once, whatever their rows. Files
+    of many megabytes are not read twice for it.
+    """
+    with _file(path) as file:
+        paths = [file.schema.column(place).path for place in range(len(file.schema))]
+    allowed = most_bytes([path])
+    with pyarrow.parquet.ParquetFile(
+        path, buffer_size=_BUFFER_BYTES, pre_buffer=False, read_dictionary=paths
+    ) as file:
+        decoded = 0
+        for batch in file.iter_batches(_ROWS_PER_READ):
+            decoded += sum(map(decoded_bytes, batch.columns))
+            if decoded > allowed:
+                raise too_many_bytes(description)
 
 
 def _with_missing(file: pyarrow.parquet.ParquetFile, columns: Sequence[str]) -> frozenset[str]:

@@ -22,16 +22,11 @@ from typing import BinaryIO
 import pandas as pd
 
 from dataaudit.datasets import comma_separated, json_lines
-from dataaudit.datasets.files import readable
+from dataaudit.datasets.files import most_bytes, readable, too_many_bytes
 from dataaudit.datasets.mapped_rows import SHARE_OF_FREE_DISK
 from dataaudit.datasets.sources import ColumnSource, Format
 from dataaudit.datasets.text_lines import RECORD_BYTES
 from dataaudit.errors import DataError
-
-BYTES_PER_BYTE = 100
-"""Rows that differ are not packed more densely; gzip can pack a thousand to one."""
-SMALL_BYTES = 64 * 1024 * 1024
-"""So many bytes fill no disk."""
 
 _PIECE = 1024 * 1024
 _BETWEEN = re.compile(r"[ \t\r\n]*")
@@ -135,17 +130,14 @@ def _pieces(file: BinaryIO | gzip.GzipFile) -> Iterator[bytes]:
 
 def _write(pieces: Iterable[bytes], target: Path, original: Path, description: str) -> None:
     """Write what a file holds, or refuse it as soon as that is more than it can hold."""
-    allowed = max(SMALL_BYTES, BYTES_PER_BYTE * original.stat().st_size)
+    allowed = most_bytes([original])
     room = int(SHARE_OF_FREE_DISK * shutil.disk_usage(target.parent).free)
     written = 0
     with target.open("wb") as copy:
         for piece in pieces:
             written += len(piece)
             if written > allowed:
-                raise DataError(
-                    f"{description}: holds more than {BYTES_PER_BYTE} bytes for each of its own; "
-                    "no file of real rows is packed so densely"
-                )
+                raise too_many_bytes(description)
             if written > room:
                 raise DataError(
                     f"{description}: takes more than {room:,} bytes unpacked, "

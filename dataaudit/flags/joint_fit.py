@@ -36,8 +36,8 @@ class Seen:
 
     Attributes
     ----------
-    trusted_logs, row_logs : float64 `[views, smoothings, samples, C]`
-        As `logs_of` returns them.
+    trusted_logs, row_logs : float64 `[views, READINGS, samples, C]`
+        As `Scale.read` returns them.
     trusted_right : float64 `[trusted, C]`
         As `targets` returns it.
     trusted_times : float64 `[trusted]`
@@ -81,7 +81,7 @@ def first_fits(seen: Seen, kinds: Sequence[FitKind]) -> list[tuple[FitKind, Join
 
     Kinds that are far less likely than another are left out.
     """
-    alone = RightClasses.fit_to(seen.trusted_logs, seen.trusted_right, seen.trusted_times)
+    alone = RightClasses.fit(seen.trusted_logs, seen.trusted_right, seen.trusted_times)
     least = _of_trusted(alone, seen) - MOST_LOST
     known = [(kind, fitted_again(seen, kind, alone, 0.0, 0)) for kind in kinds]
     evidence = [joint.evidence(seen) for _, joint in known]
@@ -113,9 +113,7 @@ def fitted_again(
     rounds : int
     """
     if row_share == 0:
-        start = RightClasses.fit_to(
-            seen.trusted_logs, seen.trusted_right, seen.trusted_times, start
-        )
+        start = RightClasses.fit(seen.trusted_logs, seen.trusted_right, seen.trusted_times, start)
         kind = fit_kind(start.probabilities_of(seen.row_logs), seen.given)
         return Joint(start, kind, row_share)
     logs = np.concatenate([seen.trusted_logs, seen.row_logs], axis=2)
@@ -124,9 +122,7 @@ def fitted_again(
         right = start.probabilities_of(seen.row_logs)
         sources = fit_kind(right, seen.given).sources(right, seen.given)
         sources /= sources.sum(axis=1, keepdims=True)
-        start = RightClasses.fit_to(
-            logs, np.concatenate([seen.trusted_right, sources]), times, start
-        )
+        start = RightClasses.fit(logs, np.concatenate([seen.trusted_right, sources]), times, start)
     kind = fit_kind(start.probabilities_of(seen.row_logs), seen.given)
     return Joint(start, kind, row_share)
 

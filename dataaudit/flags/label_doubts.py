@@ -10,7 +10,7 @@ from scipy.stats import beta, chi2_contingency, ks_2samp, mannwhitneyu
 from dataaudit.flags.inputs import References, Unseen, View
 from dataaudit.flags.probabilities import Labels, pick
 from dataaudit.flags.results import Interval
-from dataaudit.flags.right_classes import RightClasses
+from dataaudit.flags.right_classes import RightClasses, Scale, targets
 
 CONFIDENCE = 0.95
 USEFUL = 2.0
@@ -148,12 +148,13 @@ def usefulness(unseen: Unseen, seed: int = 0) -> float:
     labels = unseen.trusted_labels
     tables = [np.asarray(view.trusted, dtype=np.float64) for view in unseen.views]
     classes = tables[0].shape[1]
+    logs = Scale.of(tables).read(tables)
     folds = np.random.default_rng(seed).permutation(len(labels)) % CHECKS
     gains = np.zeros(len(labels))
     for fold in range(CHECKS):
         there, learned = folds == fold, folds != fold
-        fit = RightClasses.fit([table[learned] for table in tables], labels[learned])
-        found = pick(fit.probabilities([table[there] for table in tables]), labels[there])
+        fit = RightClasses.fit(logs[:, :, learned], targets(labels[learned], classes))
+        found = pick(fit.probabilities_of(logs[:, :, there]), labels[there])
         counts = np.bincount(labels[learned], minlength=classes) + 1
         gains[there] = np.log(found) - np.log(counts / counts.sum())[labels[there]]
     return float(gains.mean() / (gains.std() / np.sqrt(len(gains)) + 1e-12))

@@ -19,10 +19,10 @@ SMALLEST = 1e-7
 ROWS_PER_BLOCK = 65_536
 
 
-def row_blocks(rows: int) -> Iterator[slice]:
+def row_blocks(rows: int, per_block: int = ROWS_PER_BLOCK) -> Iterator[slice]:
     """Yield consecutive slices of rows, so that no copy of a whole table has to be held."""
-    for start in range(0, rows, ROWS_PER_BLOCK):
-        yield slice(start, min(start + ROWS_PER_BLOCK, rows))
+    for start in range(0, rows, max(1, per_block)):
+        yield slice(start, min(start + max(1, per_block), rows))
 
 
 def pick(table: Table, labels: Labels) -> Values:

@@ -7,7 +7,7 @@ class is known, holds of the rows, whatever was done to their given labels.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,11 +17,43 @@ from dataaudit.flags.probabilities import Labels, Values, softmax
 
 SMOOTHINGS = (1e-12, 1e-2)
 """Shares of even probabilities that are mixed into a view before its logarithm is taken. Forests
-and neighbours say 0 where they mean "none of so few", naive Bayes where it means "rather not".
-Each view counts under all of them, and their weights bend how far it is believed."""
+and neighbours say 0 where they mean "none of so few"."""
+READINGS = len(SMOOTHINGS) + 1
 RIDGE = 1.0
 """In samples, towards the mean of the views and towards no preference for a class."""
 MOST_STEPS = 100
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How views are read: as log probabilities, held back or not, and by rank among the rows.
+
+    Naive Bayes is sure of nearly everything, and its prior is off by far; what holds of it is the
+    order. So each class also has the logarithm of a probability's rank among the rows'.
+
+    Attributes
+    ----------
+    sorted : sequence of float64 `[C, rows]`
+        Each view's probabilities of rows, in order.
+    """
+
+    sorted: tuple[Values, ...]
+
+    @classmethod
+    def of(cls, rows: Sequence[Values]) -> Scale:
+        """Return the scale of some rows' views, float64 `[rows, C]` each."""
+        return cls(tuple(np.sort(view, axis=0).T for view in rows))
+
+    def readings(self, views: Sequence[Values]) -> Iterator[Values]:
+        """Yield `[samples, C]` for each reading of each view of some samples."""
+        for view, known in zip(views, self.sorted, strict=True):
+            for smoothing in SMOOTHINGS:
+                yield np.log((view + smoothing / view.shape[1]) / (1 + smoothing))
+            yield np.stack([_log_rank(*pair) for pair in zip(view.T, known, strict=True)], axis=1)
+
+    def read(self, views: Sequence[Values]) -> Values:
+        """Return all readings, float64 `[views, READINGS, samples, C]`."""
+        return np.stack(list(self.readings(views))).reshape(len(views), READINGS, *views[0].shape)
 
 
 @dataclass(frozen=True)
@@ -30,8 +62,8 @@ class RightClasses:
 
     Attributes
     ----------
-    weights : float64 `[views, smoothings]`
-        Of the views' smoothed log probabilities, none negative.
+    weights : float64 `[views, READINGS]`
+        None negative.
     preferences : float64 `[C]`
         For each class, nats.
     """
@@ -42,46 +74,28 @@ class RightClasses:
     @classmethod
     def fit(
         cls,
-        views: Sequence[Values],
-        labels: Labels,
-        weights: Values | None = None,
-        slips: float | None = None,
-    ) -> RightClasses:
-        """Fit the model to trusted samples.
-
-        Parameters
-        ----------
-        views : sequence of float64 `[trusted, C]`
-        labels : int64 `[trusted]`
-            The right classes.
-        weights : float64 `[trusted]` or None
-            How much each sample counts; None: 1.
-        slips : float or None
-            As for `targets`.
-        """
-        times = np.ones(len(labels)) if weights is None else weights
-        return cls.fit_to(logs_of(views), targets(labels, views[0].shape[1], slips), times)
-
-    @classmethod
-    def fit_to(
-        cls, logs: Values, right: Values, times: Values, start: RightClasses | None = None
+        logs: Values,
+        right: Values,
+        times: Values | None = None,
+        start: RightClasses | None = None,
     ) -> RightClasses:
         """Fit the model to samples whose right classes are known by probability.
 
         Parameters
         ----------
-        logs : float64 `[views, smoothings, samples, C]`
-            As `logs_of` returns them.
+        logs : float64 `[views, READINGS, samples, C]`
+            As `Scale.read` returns them.
         right : float64 `[samples, C]`
             Probability of each right class.
-        times : float64 `[samples]`
-            How much each sample counts.
+        times : float64 `[samples]` or None
+            How much each sample counts; None: 1.
         start : RightClasses or None
             Where the search starts; None: at the mean of the views.
         """
         shape, classes = logs.shape[:2], logs.shape[3]
         number = shape[0] * shape[1]
         even = 1 / number
+        times = np.ones(len(right)) if times is None else times
 
         def loss(parameters: Values) -> tuple[float, Values]:
             weights, preferences = parameters[:number].reshape(shape), parameters[number:]
@@ -105,32 +119,16 @@ class RightClasses:
         )
         return cls(found.x[:number].reshape(shape), found.x[number:])
 
-    def probabilities(self, views: Sequence[Values]) -> Values:
+    def probabilities(self, scale: Scale, views: Sequence[Values]) -> Values:
         """Return the probability of each right class, float64 `[samples, C]`, none of them 0."""
         logits = np.tile(self.preferences, (len(views[0]), 1))
-        for view, weights in zip(views, self.weights, strict=True):
-            for smoothing, weight in zip(SMOOTHINGS, weights, strict=True):
-                if weight > 0:
-                    logits += weight * _log(view, smoothing)
+        for weight, reading in zip(self.weights.ravel(), scale.readings(views), strict=True):
+            logits += weight * reading
         return softmax(logits)
 
     def probabilities_of(self, logs: Values) -> Values:
-        """Return the same for views whose logarithms were taken before; see `logs_of`."""
+        """Return the same for views that were read before; see `Scale.read`."""
         return softmax(np.tensordot(self.weights, logs, 2) + self.preferences)
-
-
-def logs_of(views: Sequence[Values]) -> Values:
-    """Return each view's log probabilities, smoothed in each way.
-
-    Parameters
-    ----------
-    views : sequence of float64 `[samples, C]`
-
-    Returns
-    -------
-    float64 `[views, smoothings, samples, C]`
-    """
-    return np.stack([np.stack([_log(view, share) for share in SMOOTHINGS]) for view in views])
 
 
 def targets(labels: Labels, classes: int, slips: float | None = None) -> Values:
@@ -150,5 +148,7 @@ def targets(labels: Labels, classes: int, slips: float | None = None) -> Values:
     return result
 
 
-def _log(view: Values, smoothing: float) -> Values:
-    return np.asarray(np.log((view + smoothing / view.shape[1]) / (1 + smoothing)))
+def _log_rank(values: Values, known: Values) -> Values:
+    """Return the logarithm of each value's rank among known ones, 0 to 1; ties in the middle."""
+    below = np.searchsorted(known, values, "left") + np.searchsorted(known, values, "right")
+    return np.asarray(np.log((below + 1) / (2 * len(known) + 2)))

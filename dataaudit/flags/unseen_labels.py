@@ -20,7 +20,7 @@ from dataaudit.flags.label_errors import LabelJudgement, dealt, ranks
 from dataaudit.flags.label_evidence import suspicion
 from dataaudit.flags.probabilities import Labels, Table, Values, row_blocks
 from dataaudit.flags.results import Interval
-from dataaudit.flags.right_classes import RightClasses, logs_of, targets
+from dataaudit.flags.right_classes import RightClasses, Scale, targets
 
 CONFIDENCE = 0.95
 KINDS: tuple[FitKind, ...] = (ByClass.even, ByClass.free, ByDoubt.fit)
@@ -29,6 +29,8 @@ LEAST_SHARE = 0.001
 REDRAWS = 20
 ROUNDS_AGAIN = 3
 MOST_ROWS_REDRAWN = 3000
+CELLS_AT_ONCE = 400_000
+"""Of tables `[rows, C]` that are read at once."""
 POSSIBLE = 0.05
 """Posterior share from which on a kind of error counts as possible, for the interval."""
 METHOD_ERROR = 0.15
@@ -49,11 +51,15 @@ class Fit:
     ----------
     kinds : sequence of Joint
         One for each kind of errors that is possible.
+    alone : sequence of Joint
+        The same, with right classes from trusted samples alone: the interval spans both, since
+        rows that err by a rule make the views look surer than they are.
     shares : sequence of float
         How probable each kind is.
     """
 
     kinds: tuple[Joint, ...]
+    alone: tuple[Joint, ...]
     shares: tuple[float, ...]
 
 
@@ -78,15 +84,16 @@ def judge_unseen(
     repeats : int
         Redraws, whose probabilities are averaged.
     """
-    fits = fit_redraws(given, unseen, repeats, seed)
+    scale, fits = fit_redraws(given, unseen, repeats, seed)
     classes = unseen.views[0].rows.shape[1]
     groups = np.stack([np.ones(len(given), bool), *(given == c for c in range(classes)), *parts])
     probability = np.empty(len(given))
     suggested = np.empty_like(given)
     noise_table = np.zeros((classes, classes))
-    wrong = np.zeros((repeats, len(fits[0].kinds), len(groups)))
-    for rows in row_blocks(len(given)):
-        mean, kind_wrong = _posteriors(fits, unseen.views, given, rows)
+    wrong = np.zeros((repeats, 2 * len(fits[0].kinds), len(groups)))
+    for rows in row_blocks(len(given), CELLS_AT_ONCE // classes):
+        logs = scale.read(_tables(unseen.views, rows))
+        mean, kind_wrong = _posteriors(fits, logs, given[rows])
         own = np.arange(len(mean)), given[rows]
         probability[rows] = np.clip(1 - mean[own], MOST_CERTAIN, 1 - MOST_CERTAIN)
         wrong += kind_wrong @ groups[:, rows].T
@@ -94,7 +101,7 @@ def judge_unseen(
         mean[own] = -1.0
         suggested[rows] = mean.argmax(axis=1)
     sizes = groups.sum(axis=1)
-    shares = np.array([fit.shares for fit in fits])
+    shares = np.array([fit.shares * 2 for fit in fits])
     rates = [
         _interval(probability[inside], wrong[:, :, place] / max(1, size), shares)
         for place, (inside, size) in enumerate(zip(groups, sizes, strict=True))
@@ -116,38 +123,44 @@ def judge_unseen(
     )
 
 
-def fit_redraws(given: Labels, unseen: Unseen, repeats: int, seed: int) -> list[Fit]:
+def fit_redraws(given: Labels, unseen: Unseen, repeats: int, seed: int) -> tuple[Scale, list[Fit]]:
     """Fit right classes and kinds of errors to redraws of the trusted samples and of the rows.
 
     Trusted samples are weighed anew each time (Rubin's Bayesian bootstrap, 1981), and so is the
-    share of errors that they happen not to show.
+    share of errors that they happen not to show. The scale is that on which views are read.
     """
     generator = np.random.default_rng(seed)
     trusted, classes = unseen.trusted_labels, unseen.views[0].rows.shape[1]
-    trusted_logs = logs_of([np.asarray(view.trusted, dtype=np.float64) for view in unseen.views])
-
-    def seen(rows: Labels, times: Values, slips: float | None) -> Seen:
-        right = targets(trusted, classes, slips)
-        return Seen(trusted_logs, right, times, logs_of(_tables(unseen.views, rows)), given[rows])
-
     rows = np.sort(generator.permutation(len(given))[:MOST_ROWS_REDRAWN])
-    whole = seen(rows, np.ones(len(trusted)), None)
+    tables = _tables(unseen.views, rows)
+    scale = Scale.of(tables)
+    row_logs = scale.read(tables)
+    trusted_logs = scale.read([np.asarray(view.trusted, dtype=np.float64) for view in unseen.views])
+    whole = Seen(
+        trusted_logs, targets(trusted, classes), np.ones(len(trusted)), row_logs, given[rows]
+    )
     known = first_fits(whole, KINDS)
     shares = np.array(_shares([joint for _, joint in known], whole))
     first = [pair for pair, share in zip(known, shares, strict=True) if share >= LEAST_SHARE]
     result = []
     for _ in range(repeats):
-        redrawn = seen(
-            generator.choice(rows, len(rows)),
+        drawn = generator.integers(0, len(rows), len(rows))
+        redrawn = Seen(
+            trusted_logs,
+            targets(trusted, classes, float(generator.beta(1, len(trusted)))),
             len(trusted) * generator.dirichlet(np.ones(len(trusted))),
-            float(generator.beta(1, len(trusted))),
+            row_logs[:, :, drawn],
+            given[rows][drawn],
         )
         kinds = tuple(
             fitted_again(redrawn, fit, joint.right_classes, joint.row_share, ROUNDS_AGAIN)
             for fit, joint in first
         )
-        result.append(Fit(kinds, _shares(kinds, redrawn)))
-    return result
+        alone = tuple(
+            fitted_again(redrawn, fit, joint.right_classes, 0.0, 0) for fit, joint in first
+        )
+        result.append(Fit(kinds, alone, _shares(kinds, redrawn)))
+    return scale, result
 
 
 def _tables(views: Sequence[View], rows: slice | NDArray[np.int64]) -> list[Values]:
@@ -160,22 +173,28 @@ def _shares(kinds: Sequence[Joint], seen: Seen) -> tuple[float, ...]:
     return tuple((shares / shares.sum()).tolist())
 
 
-def _posteriors(
-    fits: Sequence[Fit], views: Sequence[View], given: Labels, rows: slice
-) -> tuple[Values, Values]:
+def _posteriors(fits: Sequence[Fit], logs: Values, labels: Labels) -> tuple[Values, Values]:
     """Return the right classes of some rows, given their labels.
+
+    Parameters
+    ----------
+    fits : sequence of Fit
+    logs : float64 `[views, READINGS, rows, C]`
+    labels : int64 `[rows]`
 
     Returns
     -------
-    float64 `[rows, C]`, the mean over fits; float64 `[fits, kinds, rows]`, that the label is wrong
+    float64 `[rows, C]`, the mean over fits; float64 `[fits, 2 kinds, rows]`, that a label is wrong,
+    by kinds with the say of the rows and by those without
     """
-    tables, labels = _tables(views, rows), given[rows]
     own = np.arange(len(labels)), labels
-    mean = np.zeros(tables[0].shape)
-    wrong = np.zeros((len(fits), len(fits[0].kinds), len(labels)))
+    mean = np.zeros(logs.shape[2:])
+    wrong = np.zeros((len(fits), 2 * len(fits[0].kinds), len(labels)))
     for place, fit in enumerate(fits):
-        for number, (kind, share) in enumerate(zip(fit.kinds, fit.shares, strict=True)):
-            joint = kind.kind.sources(kind.right_classes.probabilities(tables), labels)
+        shares = (*fit.shares, *np.zeros(len(fit.alone)))
+        for number, (kind, share) in enumerate(zip(fit.kinds + fit.alone, shares, strict=True)):
+            right = kind.right_classes.probabilities_of(logs)
+            joint = kind.kind.sources(right, labels)
             joint /= joint.sum(axis=1, keepdims=True)
             wrong[place, number] = 1 - joint[own]
             mean += share * joint
@@ -230,12 +249,14 @@ def judge_assumed(
         As for `judge_labels`.
     """
     rows = np.sort(np.random.default_rng(seed).permutation(len(given))[:MOST_ROWS_REDRAWN])
-    fitted = RightClasses.fit([np.asarray(unseen[rows], dtype=np.float64)], given[rows])
     classes = unseen.shape[1]
+    known = [np.asarray(unseen[rows], dtype=np.float64)]
+    scale = Scale.of(known)
+    fitted = RightClasses.fit(scale.read(known), targets(given[rows], classes))
     score, lead = np.empty(len(given)), np.empty(len(given))
     suggested = np.empty_like(given)
     for block in row_blocks(len(given)):
-        table = fitted.probabilities([np.asarray(unseen[block], dtype=np.float64)])
+        table = fitted.probabilities(scale, [np.asarray(unseen[block], dtype=np.float64)])
         own = np.arange(len(table)), given[block]
         score[block] = suspicion(table, given[block])
         mine = table[own]

@@ -126,6 +126,7 @@ TARGETS = Kind(
     reason=reason,
     same=same,
     check_classes=no_classes,
+    refitted=True,
     form="number",
     repeats=False,
     has_classes=False,

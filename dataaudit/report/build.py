@@ -97,7 +97,9 @@ def build_report(
         identity=Identity(name=name, task=task, date=date, splits=list(splits), about=about),
         verdict=build_verdict(gates),
         findings=build_findings(labels, leakage, coverage, tracing, checks),
-        next_steps=[step.text for step in build_steps(labels, leakage, about, tracing, [])],
+        next_steps=[
+            step.text for step in build_steps(labels, leakage, about, tracing, [], None, None)
+        ],
         counts=_counts(splits, labels, leakage, tracing),
         composition=_composition(evidence.composition),
         labels=labels,
@@ -110,6 +112,7 @@ def build_report(
         remediation=[],
         review=None,
         reviewed_sample=None,
+        drawn=None,
         crosswalk=crosswalk(),
         samples=in_pairs.samples | in_rows.samples,
     )

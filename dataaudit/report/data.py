@@ -515,6 +515,23 @@ class ReviewedSample(Section):
     )
 
 
+class DrawnPart(Section):
+    """Rows of neighbouring ranks, and which of them were drawn at random."""
+
+    flagged: bool
+    rows: int
+    drawn: list[SampleId]
+
+
+class Drawn(Section):
+    """The latest draw of rows to review, so that they can be decided in the page."""
+
+    seed: int
+    parts: list[DrawnPart]
+    shown: list[FlaggedRow] = Field(description="of the drawn rows, those not in `labels.rows`")
+    left_out: int = Field(description="drawn rows that only the file of the draw holds")
+
+
 class CrosswalkEntry(Section):
     """Where a reader who works by some framework finds the evidence it asks for."""
 
@@ -548,6 +565,7 @@ class AuditReport(Section):
     reviewed_sample: ReviewedSample | None = Field(
         description="null until rows drawn at random have been reviewed"
     )
+    drawn: Drawn | None = Field(description="null until `dataaudit sample` has drawn rows")
     crosswalk: list[CrosswalkEntry]
     samples: dict[str, Sample]
 

@@ -86,10 +86,10 @@ def _tracing_finding(tracing: Tracing) -> Finding:
     queries = formats.rows(tracing.queries, "generated sample")
     if not tracing.queries_flagged:
         return Finding(
-            title="No generated sample stands out as owed to single training rows",
-            text=f"None of {queries} moves a training row more than unrelated samples do, at a "
-            f"false discovery rate of {formats.set_percent(tracing.false_discovery_rate)}. The "
-            "rows that react most are listed all the same.",
+            title="Rows are ranked; no single one stands out beyond chance",
+            text=f"The rows that {queries} {'owes' if tracing.queries == 1 else 'owe'} most to "
+            "are listed, best first. None moves more than rows do under unrelated samples, at a "
+            f"false discovery rate of {formats.set_percent(tracing.false_discovery_rate)}.",
             section="tracing",
             severity="clear",
         )

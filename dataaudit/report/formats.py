@@ -47,14 +47,14 @@ def points(difference: float) -> str:
 
 
 def number(value: float) -> str:
-    """Return a measured value with three significant digits: `0.0123`, `-4.56`, `1,234`."""
+    """Return a measured value with three significant digits, at most four of them decimals."""
     if value == 0:
         return "0"
     if abs(value) >= 1000:
         return f"{value:,.0f}".replace("-", "−")
     if abs(value) < 0.001:
         return f"{value:.1e}".replace("-", "−")
-    decimals = max(0, 2 - math.floor(math.log10(abs(value))))
+    decimals = min(max(0, 2 - math.floor(math.log10(abs(value)))), 4)
     return f"{value:.{decimals}f}".replace("-", "−")
 
 

@@ -21,7 +21,7 @@ from dataaudit.report.page_leakage import LeakageView, view_leakage
 from dataaudit.report.page_parts import GateView, KeyFigure
 from dataaudit.report.page_record import RecordView, view_record
 from dataaudit.report.page_tracing import TracingView, view_tracing
-from dataaudit.report.steps import Step, build_steps
+from dataaudit.report.steps import Step, build_steps, leak_progress_words, progress_words
 
 VERDICTS = {
     "passed": "Ready",
@@ -69,10 +69,14 @@ class Page:
 def build_page(report: AuditReport) -> Page:
     """Return the page of a report."""
     budget, stops = view_budget(report.labels)
-    gates = [_gate(position, gate) for position, gate in enumerate(report.verdict.gates)]
+    decided = _decided(report)
+    gates = [
+        _gate(position, gate, decided.get(gate.name, ""))
+        for position, gate in enumerate(report.verdict.gates)
+    ]
     key_figures = [
-        *_label_figures(report.labels),
-        *_leakage_figures(report.leakage),
+        *_label_figures(report.labels, decided.get("mislabel_rate", "")),
+        *_leakage_figures(report.leakage, decided.get("contaminated", "")),
         *_tracing_figures(report.tracing),
     ]
     steps = build_steps(
@@ -81,19 +85,29 @@ def build_page(report: AuditReport) -> Page:
         report.identity.about,
         report.tracing,
         report.remediation,
+        report.drawn,
+        report.reviewed_sample,
     )
+    verdict, headline = VERDICTS[report.verdict.outcome], report.verdict.headline
+    if report.tracing is not None and not gates:
+        # Ranks are right where no single one of them stands out beyond chance.
+        samples = formats.rows(report.tracing.queries, "generated sample")
+        verdict = f"Read the rows behind {samples}"
+        headline = "Each stands below with the training rows that it owes most to, best first"
     return Page(
         name=report.identity.name,
         date=formats.long_date(report.identity.date),
         scope=_scope(report),
-        verdict=VERDICTS[report.verdict.outcome],
-        headline=f"{report.verdict.headline}.",
+        verdict=verdict,
+        headline=f"{headline}.",
         outcome_style=OUTCOME_STYLES[report.verdict.outcome],
         gates=gates,
         key_figures=key_figures,
         findings=report.findings,
         steps=steps,
-        labels=view_labels(report.labels, report.samples, budget) if report.labels else None,
+        labels=view_labels(report.labels, report.samples, budget, report.reviewed_sample)
+        if report.labels
+        else None,
         leakage=view_leakage(report.leakage, report.samples) if report.leakage else None,
         tracing=view_tracing(report.tracing) if report.tracing else None,
         checks=view_checks(report.checks),
@@ -101,6 +115,15 @@ def build_page(report: AuditReport) -> Page:
         record=view_record(report, gates, key_figures, steps),
         island=island(page_data(report, stops)),
     )
+
+
+def _decided(report: AuditReport) -> dict[str, str]:
+    """Return how far the decisions have come, in words, by the gate that they bear on."""
+    labels, leakage = report.labels, report.leakage
+    return {
+        "mislabel_rate": progress_words(labels, report.remediation)[1] if labels else "",
+        "contaminated": leak_progress_words(leakage, report.remediation)[1] if leakage else "",
+    }
 
 
 def _scope(report: AuditReport) -> str:
@@ -116,7 +139,7 @@ def _scope(report: AuditReport) -> str:
     return "; ".join(parts)
 
 
-def _gate(position: int, gate: Gate) -> GateView:
+def _gate(position: int, gate: Gate, decided: str) -> GateView:
     is_share = gate.name.endswith("_rate")
     measured = formats.percent if is_share else formats.set_number
     as_set = formats.set_percent if is_share else formats.set_number
@@ -127,6 +150,8 @@ def _gate(position: int, gate: Gate) -> GateView:
     words = f"limit {as_set(gate.limit)}"
     if interval is not None:
         words = f"{measured(interval[0])} to {measured(interval[1])}; {words}"
+    if decided:
+        words += f"; since then {decided}"
     return GateView(
         name=name,
         found="not measured" if gate.found is None else measured(gate.found),
@@ -140,7 +165,7 @@ def _gate(position: int, gate: Gate) -> GateView:
     )
 
 
-def _label_figures(labels: LabelFindings | None) -> list[KeyFigure]:
+def _label_figures(labels: LabelFindings | None, decided: str) -> list[KeyFigure]:
     if labels is None:
         return []
     flagged = labels.rows_flagged
@@ -149,6 +174,8 @@ def _label_figures(labels: LabelFindings | None) -> list[KeyFigure]:
         note = f"about {found} of them truly wrong"
     else:
         note = f"of {formats.count(labels.rows_scored)}"
+    if decided:
+        note += f"; {decided}"
     figures = [
         KeyFigure(
             formats.count(flagged),
@@ -168,14 +195,14 @@ def _label_figures(labels: LabelFindings | None) -> list[KeyFigure]:
     return figures
 
 
-def _leakage_figures(leakage: Leakage | None) -> list[KeyFigure]:
+def _leakage_figures(leakage: Leakage | None, decided: str) -> list[KeyFigure]:
     if leakage is None:
         return []
     figures = [
         KeyFigure(
             formats.count(leakage.suspects_flagged),
             f"evaluation {'sample' if leakage.suspects_flagged == 1 else 'samples'} leaked",
-            f"of {formats.count(leakage.suspects)}",
+            f"of {formats.count(leakage.suspects)}{decided and f'; {decided}'}",
             "leak",
         )
     ]
@@ -196,9 +223,15 @@ def _tracing_figures(tracing: Tracing | None) -> list[KeyFigure]:
         return []
     return [
         KeyFigure(
+            formats.count(tracing.queries),
+            f"generated {'sample' if tracing.queries == 1 else 'samples'}",
+            "each with its training rows by rank",
+            "",
+        ),
+        KeyFigure(
             formats.count(tracing.queries_flagged),
-            "generated samples traced",
-            f"of {formats.count(tracing.queries)}",
+            "with a row beyond chance",
+            f"at a false discovery rate of {formats.set_percent(tracing.false_discovery_rate)}",
             "leak",
-        )
+        ),
     ]

@@ -69,7 +69,7 @@ def page_data(report: AuditReport, stops: Sequence[Stop]) -> dict[str, object]:
         The stops of the budget slider, each with where it lies in the chart of expected finds.
     """
     labels, leakage = report.labels, report.leakage
-    rows = labels.rows if labels else []
+    rows = all_rows(report)
     leaks = leakage.pairs if leakage else []
     contradictions = leakage.disagreeing_rows if leakage else []
     used = [
@@ -128,6 +128,8 @@ def page_data(report: AuditReport, stops: Sequence[Stop]) -> dict[str, object]:
             for row in rows
         ],
         "leaks": [_leak(pairs, place, report.samples) for pairs in _by_suspect(leaks)],
+        "extra": 0 if report.drawn is None else len(report.drawn.shown),
+        "drawn": _drawn(report),
         "contradictions": [
             [
                 [exact_id(row_id), positions[str(label)], place(key)]
@@ -155,6 +157,28 @@ def page_data(report: AuditReport, stops: Sequence[Stop]) -> dict[str, object]:
         "budgets": [
             [x, y, *budget_words(point, labels)] for point, (x, y) in stops if labels is not None
         ],
+    }
+
+
+def all_rows(report: AuditReport) -> list[FlaggedRow]:
+    """Return the rows on the page: those of the ranking, then others that were drawn."""
+    ranked = report.labels.rows if report.labels else []
+    return [*ranked, *(report.drawn.shown if report.drawn else [])]
+
+
+def _drawn(report: AuditReport) -> dict[str, object] | None:
+    drawn, labels = report.drawn, report.labels
+    if drawn is None or labels is None:
+        return None
+    claimed = labels.noise_rate
+    if report.reviewed_sample is not None:
+        claimed = report.reviewed_sample.noise_rate_claimed
+    return {
+        "parts": [
+            [int(part.flagged), part.rows, [exact_id(row_id) for row_id in part.drawn]]
+            for part in drawn.parts
+        ],
+        "claimed": "" if claimed is None else formats.percent(claimed.estimate),
     }
 
 
@@ -186,7 +210,7 @@ def all_labels(report: AuditReport) -> list[tuple[str, str]]:
 
     Classes come first, in the order of the model's outputs; then others, targets by size.
     """
-    rows = report.labels.rows if report.labels else []
+    rows = all_rows(report)
     pairs = report.leakage.disagreeing_rows if report.leakage else []
     used = [label for row in rows for label in (row.given_label, row.suggested_label)]
     used += [label for pair in pairs for label in (pair.label, pair.other_label)]

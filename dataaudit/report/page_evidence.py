@@ -11,7 +11,7 @@ from pydantic import JsonValue
 from dataaudit.report import formats
 from dataaudit.report.charts.bars import bar
 from dataaudit.report.data import AuditReport
-from dataaudit.report.page_parts import ROLE_WORDS, Fact, Table, supplied
+from dataaudit.report.page_parts import ROLE_WORDS, Fact, Table, supplied, without_folders
 from dataaudit.report.review_words import review_lines, sample_lines
 
 CLASSES_IN_TABLE = 60
@@ -90,7 +90,7 @@ def view_evidence(report: AuditReport) -> EvidenceView:
             ],
             frozenset({1}),
         ),
-        settings=[Fact(name, value) for name, value in flat(method.settings)],
+        settings=[Fact(name, without_folders(value)) for name, value in flat(method.settings)],
         versions=[Fact(name, version) for name, version in method.versions.items()],
         timings=[
             Fact(formats.words(name), f"{formats.number(seconds)} s")
@@ -153,7 +153,7 @@ def _splits(report: AuditReport) -> Table:
         [
             [
                 ROLE_WORDS[split.role],
-                split.source,
+                without_folders(split.source),
                 formats.count(split.rows),
                 split.id_column or "position in the file",
                 split.sha256,
@@ -226,6 +226,8 @@ def _method(report: AuditReport) -> list[Fact]:
         facts.append(Fact("How labels were judged", report.labels.method))
     if report.leakage is not None:
         facts.append(Fact("How leaks were looked for", report.leakage.method))
+    if report.tracing is not None:
+        facts.append(Fact("How samples were traced", report.tracing.method))
     facts.append(supplied("Device", method.device))
     facts.extend(
         Fact(f"Seed of {formats.words(name)}", str(seed)) for name, seed in method.seeds.items()

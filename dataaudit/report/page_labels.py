@@ -19,6 +19,7 @@ from dataaudit.report.data import (
     FlaggedRow,
     Histogram,
     LabelFindings,
+    ReviewedSample,
     Sample,
 )
 from dataaudit.report.page_data import Stop, budget_words
@@ -84,10 +85,19 @@ class LabelsView:
 
 
 def view_labels(
-    labels: LabelFindings, samples: Mapping[str, Sample], budget: Budget | None
+    labels: LabelFindings,
+    samples: Mapping[str, Sample],
+    budget: Budget | None,
+    reviewed: ReviewedSample | None,
 ) -> LabelsView:
     """Return the section on labels."""
-    figures = [_per_class(labels), _noise_table(labels), view_targets(labels), _per_group(labels)]
+    figures = [
+        _claimed_and_reviewed(reviewed),
+        _per_class(labels),
+        _noise_table(labels),
+        view_targets(labels),
+        _per_group(labels),
+    ]
     return LabelsView(
         title=_title(labels),
         introduction=_introduction(labels),
@@ -103,6 +113,42 @@ def view_labels(
         annotators=view_annotators(labels.annotators),
         shown=_shown(labels),
         left_out=_left_out(labels),
+    )
+
+
+def _claimed_and_reviewed(reviewed: ReviewedSample | None) -> Figure | None:
+    """Return what was claimed beside what rows drawn at random have shown."""
+    if reviewed is None:
+        return None
+    precision = reviewed.precision_claimed
+    lines = [
+        ("all, claimed", reviewed.noise_rate_claimed),
+        ("all, reviewed", reviewed.noise_rate),
+        (
+            "flagged, claim",
+            None
+            if precision is None
+            else Estimate(estimate=precision, low=precision, high=precision),
+        ),
+        ("flagged, found", reviewed.precision_flagged),
+    ]
+    known = [(name, item) for name, item in lines if item is not None]
+    title = "Wrong labels: claimed and reviewed"
+    names, estimates = [name for name, _ in known], [item for _, item in known]
+    return Figure(
+        title,
+        f"{formats.rows(reviewed.reviewed)} drawn at random and decided, with 95% intervals: the "
+        "share of wrong labels among all rows, and among the flagged ones.",
+        noise_rates("claimed-and-reviewed", title, names, estimates, None),
+        Table(
+            title,
+            ["rows", "share wrong", "95% interval"],
+            [
+                [name, formats.percent(item.estimate), formats.share_interval(item)]
+                for name, item in known
+            ],
+            frozenset({1, 2}),
+        ),
     )
 
 
@@ -327,7 +373,7 @@ def _noise_table(labels: LabelFindings) -> Figure | None:
         left_out = formats.rows(table.classes_left_out, "class", "classes")
         caption += f" {left_out} with fewer errors left out."
     return Figure(
-        "What is taken for what",
+        "Given and true labels",
         caption,
         noise_heat("noise-table", "Given and true labels", given, true, table.rows),
         Table(

@@ -81,9 +81,12 @@ def _introduction(leakage: Leakage) -> str:
     if leakage.exact_copies:
         parts.append(
             f"{formats.count(leakage.exact_copies)} of {suspects} "
-            f"{'is' if leakage.exact_copies == 1 else 'are'} identical to a training row"
-            f" ({formats.count(leakage.rows_repeated)} training rows are to another one)."
+            f"{'is' if leakage.exact_copies == 1 else 'are'} identical to a training row."
         )
+        if leakage.rows_repeated:
+            repeated = formats.rows(leakage.rows_repeated, "training row")
+            verb = "is" if leakage.rows_repeated == 1 else "are"
+            parts.append(f"{repeated} {verb} identical to another one.")
     if alike:
         parts.append(
             f"{formats.count(alike)} of {suspects} {'resembles' if alike == 1 else 'resemble'} a "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -72,13 +73,26 @@ def supplied(name: str, value: str | None) -> Fact:
     return Fact(name, known, missing=known == NOT_PROVIDED)
 
 
+def without_folders(source: str) -> str:
+    """Return where data came from without the folders of the machine that read it.
+
+    The page is meant to be sent to others; `audit.json` has the whole path.
+    """
+    return re.sub(r"^(?:[A-Za-z]:)?[\\/].*[\\/](?=[^\\/])", "", source)
+
+
 def inputs_table(splits: Sequence[Split]) -> Table:
     """Return the table of the data sets that went in, each with its content hash."""
     return Table(
         "Data",
         ["data set", "source", "rows", "content hash (SHA-256)"],
         [
-            [ROLE_WORDS[split.role], split.source, formats.count(split.rows), split.sha256]
+            [
+                ROLE_WORDS[split.role],
+                without_folders(split.source),
+                formats.count(split.rows),
+                split.sha256,
+            ]
             for split in splits
         ],
         frozenset({2}),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dataaudit.report import formats
 from dataaudit.report.data import TracedQuery, TracedRow, TracedSample, Tracing
-from dataaudit.report.page_parts import Fact
+from dataaudit.report.page_parts import Fact, Table
 
 SHADES = 5
 """Steps of shading for tokens, besides none."""
@@ -58,8 +59,8 @@ class TracingView:
 
     title: str
     introduction: str
+    ranks: Table
     legend: str
-    method: str
     queries: list[QueryView]
     left_out: str
 
@@ -73,8 +74,9 @@ def view_tracing(tracing: Tracing) -> TracingView:
         title="Training rows behind what was generated",
         introduction=(
             f"The model {verb} each generated sample by itself; the training rows whose loss then "
-            f"{'rose' if verb == 'unlearned' else 'fell'} most, compared as said at the end, "
-            "are those it owes most to. Flagged rows react more than rows do to unrelated samples."
+            f"{'rose' if verb == 'unlearned' else 'fell'} most are those it owes most "
+            "to; For engineers says how they are compared. Flagged rows react more than rows do to "
+            "unrelated samples."
         ),
         legend=(
             f"Shaded words became harder to predict once the sample was {verb}, dotted ones "
@@ -82,8 +84,8 @@ def view_tracing(tracing: Tracing) -> TracingView:
             if has_tokens
             else ""
         ),
-        method=tracing.method,
-        queries=[_query(query) for query in tracing.shown],
+        ranks=_ranks(tracing),
+        queries=[_query(query, _largest(tracing.shown)) for query in tracing.shown],
         left_out=f"{formats.rows(left, 'further sample')} not on this page: contamination.parquet "
         "holds them all."
         if left
@@ -91,28 +93,54 @@ def view_tracing(tracing: Tracing) -> TracingView:
     )
 
 
-def _query(query: TracedQuery) -> QueryView:
-    return QueryView(
-        _sample(query.query, f"Generated sample {query.query.sample_id}"),
-        [_row(row) for row in query.rows],
+def _ranks(tracing: Tracing) -> Table:
+    """Return the ids of the rows behind each sample; a star marks those beyond chance."""
+    most = max((len(query.rows) for query in tracing.shown), default=0)
+    return Table(
+        "Training rows behind each generated sample, by rank; * beyond chance",
+        ["generated sample", *(f"rank {place + 1}" for place in range(most))],
+        [
+            [
+                str(query.query.sample_id),
+                *(f"{row.sample.sample_id}{' *' if row.flagged else ''}" for row in query.rows),
+                *[""] * (most - len(query.rows)),
+            ]
+            for query in tracing.shown
+        ],
     )
 
 
-def _row(row: TracedRow) -> RowView:
+def _largest(queries: Sequence[TracedQuery]) -> float:
+    """Return the largest change of a token on the page: one scale, as the legend says."""
+    samples = [query.query for query in queries]
+    samples += [row.sample for query in queries for row in query.rows]
+    return max(
+        (abs(token.after - token.before) for sample in samples for token in sample.tokens),
+        default=0.0,
+    )
+
+
+def _query(query: TracedQuery, largest: float) -> QueryView:
+    return QueryView(
+        _sample(query.query, f"Generated sample {query.query.sample_id}", largest),
+        [_row(row, largest) for row in query.rows],
+    )
+
+
+def _row(row: TracedRow, largest: float) -> RowView:
     facts = [
         Fact("score", formats.number(row.score)),
         Fact("p-value", formats.p_value(row.p_value)),
         Fact("change of loss", f"{formats.number(row.change)} nats"),
     ]
     title = f"{row.rank}. Training row {row.sample.sample_id}"
-    return RowView(_sample(row.sample, title), row.flagged, facts)
+    return RowView(_sample(row.sample, title, largest), row.flagged, facts)
 
 
-def _sample(sample: TracedSample, title: str) -> SampleView:
+def _sample(sample: TracedSample, title: str, largest: float) -> SampleView:
     text = sample.text or ""
     if len(text) > LONGEST_TEXT:
         text = text[: LONGEST_TEXT - 1] + "…"
-    largest = max((abs(token.after - token.before) for token in sample.tokens), default=0.0)
     tokens = []
     for token in sample.tokens:
         change = token.after - token.before

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Sequence
+from functools import cache
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -17,6 +18,7 @@ SCRIPTS = (
     "page_core.js",
     "page_store.js",
     "page_csv.js",
+    "page_serve.js",
     "page_row.js",
     "page_leak.js",
     "page_decide.js",
@@ -27,19 +29,31 @@ SCRIPTS = (
 """The parts of the report's script, each of one mode or idea, in the order of their needs."""
 
 
-def render(report: AuditReport) -> str:
+def render(report: AuditReport, *, served: bool = False) -> str:
     """Return the report as one HTML page.
 
     Style and script are inlined, and the page's content security policy allows exactly these
     two, by their hashes: nothing that a data set smuggles into the page could run.
+
+    Parameters
+    ----------
+    report : AuditReport
+    served : bool
+        Whether `dataaudit review --serve` hands the page out: then its script saves decisions
+        where the page comes from, and may ask nobody else.
     """
     page = build_page(report)
     margins = _margins(f"{page.name} · data audit of {page.date}", page.record.hash)
-    return render_template("report.html.j2", page, scripts=SCRIPTS, margins=margins)
+    return render_template("report.html.j2", page, scripts=SCRIPTS, margins=margins, served=served)
 
 
 def render_template(
-    name: str, page: object, *, scripts: Sequence[str] = (), margins: str = ""
+    name: str,
+    page: object,
+    *,
+    scripts: Sequence[str] = (),
+    margins: str = "",
+    served: bool = False,
 ) -> str:
     """Return a page with the common style, and a policy that allows only what belongs to it.
 
@@ -53,19 +67,23 @@ def render_template(
         The parts of the page's one script, in order; without them, no script runs at all.
     margins : str
         Style of the margins of printed pages.
+    served : bool
+        Whether the page may speak to where it comes from.
     """
     environment = _environment()
     style = _asset(environment, "report.css") + margins
     parts = "\n".join(_asset(environment, part) for part in scripts)
     script = f'(() => {{\n"use strict";\n{parts}}})();' if parts else ""
     allowed = f"script-src '{_hash(script)}'; " if script else ""
+    if served:
+        allowed += "connect-src 'self'; "
     policy = (
         "default-src 'none'; img-src data:; "
         f"style-src '{_hash(style)}'; {allowed}"
         "base-uri 'none'; form-action 'none'"
     )
     return environment.get_template(name).render(
-        page=page, policy=policy, style=Markup(style), script=Markup(script)
+        page=page, policy=policy, style=Markup(style), script=Markup(script), served=served
     )
 
 
@@ -89,7 +107,9 @@ def _css_text(text: str) -> str:
     )
 
 
+@cache
 def _environment() -> Environment:
+    """Made once: a template is compiled when it is first asked for."""
     return Environment(
         loader=FileSystemLoader(resource_folder("templates")),
         autoescape=True,

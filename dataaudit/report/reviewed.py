@@ -14,6 +14,7 @@ from dataaudit.report.data import (
     AuditReport,
     BudgetPoint,
     ClassNoise,
+    FlaggedRow,
     Gate,
     LabelFindings,
     ReviewedSample,
@@ -52,30 +53,31 @@ def with_reviewed_sample(
     claimed = before.noise_rate if earlier is None else earlier.noise_rate_claimed
     sample = sample.model_copy(update={"noise_rate_claimed": claimed})
     labels = _labels(before, sample, table)
+    drawn = report.drawn
+    if drawn is not None:
+        drawn = drawn.model_copy(update={"shown": _corrected(drawn.shown, table)})
     counts = report.counts.model_copy(update={"rows_flagged": labels.rows_flagged})
     gates = [_gate(gate, sample, undecided) for gate in report.verdict.gates]
     return report.model_copy(
         update={
             "reviewed_sample": sample,
             "labels": labels,
+            "drawn": drawn,
             "counts": counts,
             "verdict": build_verdict(gates),
             "findings": build_findings(
                 labels, report.leakage, report.coverage, report.tracing, report.checks
             ),
-            "next_steps": open_steps(report.model_copy(update={"labels": labels})),
+            "next_steps": open_steps(
+                report.model_copy(update={"labels": labels, "reviewed_sample": sample})
+            ),
         }
     )
 
 
 def _labels(before: LabelFindings, sample: ReviewedSample, table: pd.DataFrame) -> LabelFindings:
     flagged = table["flagged"].to_numpy(dtype=bool)
-    lines = zip(table["row_id"].tolist(), table["probability"].tolist(), flagged, strict=True)
-    now = {
-        plain_id(row_id): {"probability": float(probability), "flagged": bool(is_flagged)}
-        for row_id, probability, is_flagged in lines
-    }
-    rows = [row.model_copy(update=now.get(row.row_id, {})) for row in before.rows]
+    rows = _corrected(before.rows, table)
     by_rank = table.loc[table["probability"].notna()].sort_values("rank")["probability"]
     found = np.cumsum(by_rank.to_numpy(dtype=float))
     noise_table, confusions = before.noise_table, before.confusions
@@ -107,6 +109,18 @@ def _labels(before: LabelFindings, sample: ReviewedSample, table: pd.DataFrame) 
             "rows_left_out": int(flagged.sum()) - sum(row.flagged for row in rows),
         }
     )
+
+
+def _corrected(rows: Sequence[FlaggedRow], table: pd.DataFrame) -> list[FlaggedRow]:
+    lines = zip(
+        table["row_id"].tolist(), table["probability"].tolist(), table["flagged"].tolist(),
+        strict=True,
+    )  # fmt: skip
+    now = {
+        plain_id(row_id): {"probability": float(probability), "flagged": bool(is_flagged)}
+        for row_id, probability, is_flagged in lines
+    }
+    return [row.model_copy(update=now.get(row.row_id, {})) for row in rows]
 
 
 def _outcome(sample: ReviewedSample, flagged: int) -> Literal["found", "clear", "cannot tell"]:

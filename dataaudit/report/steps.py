@@ -11,8 +11,10 @@ from dataaudit.report.data import (
     AuditReport,
     BudgetPoint,
     Decision,
+    Drawn,
     LabelFindings,
     Leakage,
+    ReviewedSample,
     Tracing,
 )
 from dataaudit.report.interpolation import expected_found, rows_to_find
@@ -50,9 +52,11 @@ def build_steps(
     about: About,
     tracing: Tracing | None,
     decisions: Sequence[Decision],
+    drawn: Drawn | None,
+    reviewed: ReviewedSample | None,
 ) -> list[Step]:
     """Return the steps, those first that a reviewer can take on the page."""
-    steps = []
+    steps = _sample_steps(drawn, reviewed, decisions)
     if tracing is not None:
         steps.append(
             Step(
@@ -102,6 +106,8 @@ def open_steps(report: AuditReport) -> list[str]:
         report.identity.about,
         report.tracing,
         report.remediation,
+        report.drawn,
+        report.reviewed_sample,
     )
     return [step.text for step in steps if not step.done]
 
@@ -149,6 +155,28 @@ def leak_progress_words(leakage: Leakage, decisions: Sequence[Decision]) -> tupl
         f"{formats.count(len(done))} of {formats.count(leakage.suspects_flagged)} decided, "
         f"{formats.rows(done.count('copy'), 'copy', 'copies')}"
     )
+
+
+def _sample_steps(
+    drawn: Drawn | None, reviewed: ReviewedSample | None, decisions: Sequence[Decision]
+) -> list[Step]:
+    if drawn is None:
+        return []
+    ids = [str(row_id) for part in drawn.parts for row_id in part.drawn]
+    done = len(decided_rows(decisions).keys() & set(ids))
+    if reviewed is not None and reviewed.seed == drawn.seed:
+        # `estimate` takes decisions that are not logged.
+        done = max(done, reviewed.reviewed + reviewed.unsure)
+    return [
+        Step(
+            "sample",
+            f"Decide {formats.rows(len(ids))} drawn at random: they tell how many labels are "
+            "wrong, whatever the model says.",
+            "#decide&show=drawn",
+            done >= len(ids),
+            f"{formats.count(done)} of {formats.count(len(ids))} decided" if done else "",
+        )
+    ]
 
 
 def _label_steps(labels: LabelFindings, decisions: Sequence[Decision]) -> list[Step]:

@@ -12,7 +12,6 @@ from dataaudit.datasets.rewriting import discard, refuse_unfit_target, write_cor
 from dataaudit.datasets.samples import Samples
 from dataaudit.errors import DataError
 from dataaudit.report.data import AuditReport, Decision, Review
-from dataaudit.report.render import render
 from dataaudit.report.review_words import review_lines
 from dataaudit.report.steps import open_steps
 from dataaudit.review.decisions.check import Decided
@@ -20,9 +19,9 @@ from dataaudit.review.decisions.log import as_logged, by_what, earlier_decisions
 from dataaudit.review.decisions.read import read_decisions
 from dataaudit.review.precision import measure
 from dataaudit.review.sampling.estimate import drawn_rows_speak
-from dataaudit.run_directory.atomic import write_atomically
+from dataaudit.review.written import write_report
 from dataaudit.run_directory.finished import FinishedAudit, as_read_back
-from dataaudit.run_directory.store import AUDIT, REMEDIATION, REPORT, amending
+from dataaudit.run_directory.store import REMEDIATION, amending
 
 
 def relabel(
@@ -115,7 +114,7 @@ def log_decisions(
     report = reviewed(audit.report, logged, review)
     report, said = drawn_rows_speak(audit, report, every)
     write_log(audit.directory, logged)
-    _write_report(audit.directory, report)
+    write_report(audit.directory, report)
     return review, said
 
 
@@ -174,10 +173,3 @@ def _new_labels(audit: FinishedAudit, samples: Samples, decided: Sequence[Decide
         for (position, item), value in zip(new.items(), values, strict=True)
     }
     return Changes.of(corrected) if samples.kind.one_class else Changes.to_values(corrected)
-
-
-def _write_report(directory: Path, report: AuditReport) -> None:
-    text = report.model_dump_json(indent=2) + "\n"
-    write_atomically(directory / AUDIT, lambda path: path.write_text(text, encoding="utf-8"))
-    page = render(report)
-    write_atomically(directory / REPORT, lambda path: path.write_text(page, encoding="utf-8"))

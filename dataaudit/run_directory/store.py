@@ -31,6 +31,8 @@ CONSENSUS = "consensus.parquet"
 AUDIT = "audit.json"
 MANIFEST = "manifest.json"
 REMEDIATION = "remediation.jsonl"
+DECISIONS = "decisions.csv"
+"""What `dataaudit review --serve` takes in, until `relabel` logs it."""
 SAMPLE = "sample.json"
 ESTIMATE = "estimate.json"
 CERTIFICATE = "certificate.json"
@@ -53,7 +55,7 @@ AUDITS = Kind(
     RESULTS,
     MANIFEST,
     ("inputs", "settings"),
-    kept=(REMEDIATION, SAMPLE, ESTIMATE, CLAIMED),
+    kept=(DECISIONS, REMEDIATION, SAMPLE, ESTIMATE, CLAIMED),
 )
 Writer = Callable[[Path], object]
 _FINGERPRINT = "fingerprint.json"

@@ -119,9 +119,11 @@ def contradiction_evidence(
     return dict(zip(pairs, zip(shown[::2], shown[1::2], strict=True), strict=True))
 
 
-def exhibits_of(samples: Samples, positions: Sequence[int] | NDArray[np.int64]) -> list[Exhibit]:
-    """Show the samples at `positions`, in that order."""
-    return _exhibits(samples, positions, [""] * len(positions))
+def exhibits_of(
+    samples: Samples, positions: Sequence[int] | NDArray[np.int64], *, side: int = 0
+) -> list[Exhibit]:
+    """Show the samples at `positions`, in that order, pictures also with `side` pixels a side."""
+    return _exhibits(samples, positions, [""] * len(positions), [side] * len(positions))
 
 
 def _positions_of(samples: Samples, ids: Sequence[Any]) -> NDArray[np.int64]:

@@ -24,9 +24,10 @@ ROWS_ON_PAGE = 300
 
 @dataclass(frozen=True)
 class Part:
-    """A list of rows or suspects under a heading."""
+    """A list of rows or suspects under a heading; what asks for nothing is folded."""
 
     title: str
+    is_open: bool
     table: Table | None
     left_out: str
 
@@ -36,6 +37,9 @@ class ComparisonPage:
     """Everything the template prints."""
 
     title: str
+    subject: str
+    scope: str
+    advice: str
     headline: str
     style: str
     key_figures: list[KeyFigure]
@@ -55,33 +59,49 @@ def build_comparison_page(comparison: Comparison) -> ComparisonPage:
         title=f"{comparison.old.name} → {comparison.new.name}"
         if comparison.old.name != comparison.new.name
         else comparison.new.name,
-        headline=headline(comparison),
+        subject="Two audits compared",
+        scope=f"{formats.rows(comparison.old.train_rows, 'training row')} before, "
+        f"{formats.count(comparison.new.train_rows)} now",
+        advice=_advice(comparison),
+        headline=f"{headline(comparison)}.",
         style=_style(comparison),
         key_figures=_key_figures(comparison),
         notes=comparison.notes,
         gates=_gates(comparison.gates),
         figures=_figures(comparison),
         labels=[
-            _rows("Corrected or removed", labels.fixed, "No flagged row was changed"),
-            _rows("Kept by a reviewer", labels.kept, "No flagged row was found right"),
+            _rows("New", labels.new, "No row is flagged that was not flagged before"),
+            _rows("Still flagged", labels.still, "No row is flagged in both audits"),
+            _rows("Corrected or removed", labels.fixed, "No flagged row was changed", folded=True),
+            _rows("Kept by a reviewer", labels.kept, "No flagged row was found right", folded=True),
             _rows(
                 "No longer flagged, though nobody changed them",
                 labels.dropped,
                 "No row fell below the line by itself",
+                folded=True,
             ),
-            _rows("New", labels.new, "No row is flagged that was not flagged before"),
-            _rows("Still flagged", labels.still, "No row is flagged in both audits"),
         ],
         leaks=[]
         if leaks is None
         else [
-            _suspects("Fixed", leaks.fixed, "No leak that was found is gone"),
             _suspects("New", leaks.new, "No leak is new"),
             _suspects("Still there", leaks.still, "No leak was found in both audits"),
+            _suspects("Fixed", leaks.fixed, "No leak that was found is gone", folded=True),
         ],
         audits=_audits(comparison.old, comparison.new),
         date=formats.long_date(comparison.new.date),
     )
+
+
+def _advice(comparison: Comparison) -> str:
+    """Return what is left to do."""
+    rows = len(comparison.labels.new) + len(comparison.labels.still)
+    leaks = comparison.leaks
+    suspects = 0 if leaks is None else len(leaks.new) + len(leaks.still)
+    parts = [formats.rows(rows)] if rows else []
+    if suspects:
+        parts.append(formats.rows(suspects, "leak"))
+    return f"Decide {' and '.join(parts)}" if parts else "Nothing is left to decide"
 
 
 def headline(comparison: Comparison) -> str:
@@ -124,13 +144,14 @@ def comparison_lines(comparison: Comparison) -> list[str]:
 
 
 def _style(comparison: Comparison) -> str:
-    outcomes = [gate.new_passed for gate in comparison.gates if gate.new_passed is not None]
-    return "undecided" if not outcomes else "passed" if all(outcomes) else "failed"
+    outcomes = [gate.new_outcome for gate in comparison.gates if gate.new_outcome is not None]
+    if "not met" in outcomes:
+        return "failed"
+    return "passed" if outcomes and set(outcomes) == {"met"} else "undecided"
 
 
 def _outcome(outcome: Outcome | None) -> str:
-    words = {"met": "within limit", "not met": "exceeded", "cannot tell": "cannot tell"}
-    return "not set" if outcome is None else words[outcome]
+    return outcome or "not set"
 
 
 def _key_figures(comparison: Comparison) -> list[KeyFigure]:
@@ -208,8 +229,8 @@ def _gates(gates: Sequence[GateChange]) -> Table | None:
         return f"{outcome}: {said}, limit {as_set(limit)}"
 
     return Table(
-        "Gates before and now",
-        ["gate", "before", "now"],
+        "Limits before and now",
+        ["limit", "before", "now"],
         [
             [
                 GATE_WORDS.get(gate.name, formats.words(gate.name)),
@@ -221,9 +242,9 @@ def _gates(gates: Sequence[GateChange]) -> Table | None:
     )
 
 
-def _rows(title: str, rows: Sequence[ChangedRow], none: str) -> Part:
+def _rows(title: str, rows: Sequence[ChangedRow], none: str, *, folded: bool = False) -> Part:
     if not rows:
-        return Part(none, None, "")
+        return Part(none, not folded, None, "")
     shown = rows[:ROWS_ON_PAGE]
     table = Table(
         f"{title}: rows with doubtful labels",
@@ -241,12 +262,14 @@ def _rows(title: str, rows: Sequence[ChangedRow], none: str) -> Part:
         ],
         frozenset({4, 5}),
     )
-    return Part(f"{title}: {formats.rows(len(rows))}", table, _left_out(len(rows)))
+    return Part(f"{title}: {formats.rows(len(rows))}", not folded, table, _left_out(len(rows)))
 
 
-def _suspects(title: str, suspects: Sequence[ChangedSuspect], none: str) -> Part:
+def _suspects(
+    title: str, suspects: Sequence[ChangedSuspect], none: str, *, folded: bool = False
+) -> Part:
     if not suspects:
-        return Part(none, None, "")
+        return Part(none, not folded, None, "")
     table = Table(
         f"{title}: evaluation samples in the training set",
         ["suspect", "training row before", "training row now"],
@@ -260,7 +283,7 @@ def _suspects(title: str, suspects: Sequence[ChangedSuspect], none: str) -> Part
         ],
     )
     count = formats.rows(len(suspects), "suspect")
-    return Part(f"{title}: {count}", table, _left_out(len(suspects)))
+    return Part(f"{title}: {count}", not folded, table, _left_out(len(suspects)))
 
 
 def _left_out(count: int) -> str:

@@ -13,6 +13,7 @@ from dataaudit.errors import DataError
 from dataaudit.labels.sets import NO_LABEL, SEPARATOR
 from dataaudit.review.decisions.said import Said
 from dataaudit.review.exports.label_studio import COMMENT, LABEL, LABEL_SET
+from dataaudit.review.exports.leaks import DECISION
 
 
 def read_label_studio(path: Path) -> list[Said]:
@@ -48,12 +49,14 @@ def _task(path: Path, number: int, task: Any) -> Iterator[Said]:
     for annotation in annotations:
         new_label, comment = _result(where, annotation)
         skipped = bool(annotation.get("was_cancelled"))
+        is_leak = data.get("what") == "leak"
         if new_label or skipped:
             yield Said(
                 where=where,
+                what="leak" if is_leak else "label",
                 row_id=str(data["row_id"]),
-                decision="unsure" if skipped else "",
-                new_label="" if skipped else new_label,
+                decision="unsure" if skipped else new_label if is_leak else "",
+                new_label="" if skipped or is_leak else new_label,
                 reviewer=_reviewer(annotation),
                 comment=comment,
                 date=str(annotation.get("created_at") or ""),
@@ -72,7 +75,7 @@ def _result(where: str, annotation: Mapping[str, Any]) -> tuple[str, str]:
         value = result.get("value", {}) if isinstance(result, dict) else {}
         if not isinstance(value, dict):
             raise DataError(f"{where}: the value of a result is no object")
-        if result.get("from_name") == LABEL and result.get("type") == "choices":
+        if result.get("from_name") in (LABEL, DECISION) and result.get("type") == "choices":
             choices = value.get("choices", [])
             if not isinstance(choices, list) or len(choices) > 1:
                 raise DataError(f"{where}: expected one label, found {choices!r}")

@@ -8,6 +8,26 @@ from dataaudit.errors import DataError
 from dataaudit.review.decisions.csv import read_csv
 from dataaudit.review.decisions.label_studio import read_label_studio
 from dataaudit.review.decisions.said import Said
+from dataaudit.run_directory.store import DECISIONS
+
+
+def decisions_file(directory: Path, given: Path | None) -> Path:
+    """Return the file that was given, or else the one that `review --serve` wrote.
+
+    Raises
+    ------
+    DataError
+        Neither is there.
+    """
+    if given is not None:
+        return given
+    path = directory / DECISIONS
+    if not path.exists():
+        raise DataError(
+            f"{path}: is missing; name a file with --decisions, or decide in the page with "
+            f"`dataaudit review {directory} --serve`"
+        )
+    return path
 
 
 def read_decisions(path: Path) -> list[Said]:

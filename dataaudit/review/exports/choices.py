@@ -20,3 +20,10 @@ class Selection(StrEnum):
 
     flagged = "flagged"
     all = "all"
+
+
+class What(StrEnum):
+    """What is exported for review."""
+
+    label = "label"
+    leak = "leak"

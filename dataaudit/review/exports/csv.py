@@ -53,11 +53,12 @@ def write_csv(
         return [*found, *("" for _ in TO_FILL), *(content[name] for name in columns)]
 
     return write_by_rank(
-        target, ((row.rank, _line(cells(row))) for row in rows), before=_line(header)
+        target, ((row.rank, csv_line(cells(row))) for row in rows), before=csv_line(header)
     )
 
 
-def _line(cells: Iterable[object]) -> bytes:
+def csv_line(cells: Iterable[object]) -> bytes:
+    """Return a line of a CSV file in which no cell is a formula."""
     text = io.StringIO()
     # Only the characters of its own line end make the writer quote a cell, and a carriage return
     # without quotes ends a line for most readers.

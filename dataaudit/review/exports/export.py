@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from dataaudit.datasets.rewriting import refuse_existing
 from dataaudit.datasets.samples import Samples
 from dataaudit.progress import track
-from dataaudit.review.exports.choices import ExportFormat
+from dataaudit.report import formats
+from dataaudit.review.exports.choices import ExportFormat, What
 from dataaudit.review.exports.croissant import write_croissant
 from dataaudit.review.exports.csv import write_csv
 from dataaudit.review.exports.jsonl import write_jsonl
 from dataaudit.review.exports.label_studio import write_label_studio
+from dataaudit.review.exports.leaks import write_leaks
 from dataaudit.review.exports.rows import ExportRow, chosen_positions, export_rows
 from dataaudit.review.exports.sarif import write_sarif
 from dataaudit.run_directory.finished import FinishedAudit, as_read_back
@@ -34,8 +36,10 @@ def export(
     to: ExportFormat,
     out: Path | None = None,
     *,
+    what: What = What.label,
     only_flagged: bool = True,
     moved_to: Path | None = None,
+    suspects_at: Path | None = None,
 ) -> list[str]:
     """Write rows of a finished audit for review, Croissant metadata or SARIF; say what was written.
 
@@ -46,10 +50,12 @@ def export(
     to : ExportFormat
     out : Path or None
         The file to write; None names it after the directory, beside it.
+    what : What
+        Training rows with doubtful labels, or suspects with the rows that they resemble.
     only_flagged : bool
-        Whether only flagged rows are written, or all; Croissant describes all.
-    moved_to : Path or None
-        Where the training data is now, if it was moved since the audit.
+        Whether only flagged ones are written, or all; Croissant describes all.
+    moved_to, suspects_at : Path or None
+        Where the training data, and the suspects, are now, if they were moved since the audit.
 
     Raises
     ------
@@ -57,23 +63,24 @@ def export(
         There is no audit, its data has gone or changed, or the file exists already.
     """
     with as_read_back(directory):
-        return _export(FinishedAudit.open(directory), to, out, only_flagged, moved_to)
+        audit = FinishedAudit.open(directory)
+        target = out or _beside(audit.directory, to, what, only_flagged)
+        refuse_existing(target)
+        if to is ExportFormat.label_studio:
+            refuse_existing(target.with_suffix(".xml"))
+        if what is What.leak:
+            both = audit.training_rows(moved_to), audit.suspects(suspects_at)
+            count, settings = write_leaks(audit, *both, target, to, only_flagged=only_flagged)
+            return _lines(_written(count, target, "leak"), settings)
+        return _export(audit, to, target, only_flagged, moved_to)
 
 
 def _export(
-    audit: FinishedAudit,
-    to: ExportFormat,
-    out: Path | None,
-    only_flagged: bool,
-    moved_to: Path | None,
+    audit: FinishedAudit, to: ExportFormat, target: Path, only_flagged: bool, moved_to: Path | None
 ) -> list[str]:
-    target = out or _beside(audit.directory, to, only_flagged)
-    refuse_existing(target)
-    if to is ExportFormat.label_studio:
-        refuse_existing(target.with_suffix(".xml"))
     if to is ExportFormat.sarif:
         count = write_sarif(target, audit.report)
-        return [f"{count:,} {'result' if count == 1 else 'results'}: {target.absolute()}"]
+        return [_written(count, target, "result")]
     samples = audit.training_rows(moved_to)
     if to is ExportFormat.croissant:
         write_croissant(target, audit, samples)
@@ -118,7 +125,7 @@ def write_rows(
             task=audit.task,
             columns=others,
         )
-        return [_written(count, target), f"labelling configuration: {configuration.absolute()}"]
+        return _lines(_written(count, target), configuration)
     if to is ExportFormat.csv:
         is_text = samples.modality == "text"
         count = write_csv(target, rows(), columns if is_text else others, content)
@@ -126,9 +133,11 @@ def write_rows(
     return [_written(write_jsonl(target, rows()), target)]
 
 
-def _beside(directory: Path, to: ExportFormat, only_flagged: bool) -> Path:
+def _beside(directory: Path, to: ExportFormat, what: What, only_flagged: bool) -> Path:
     directory = directory.absolute()
     rows = "-flagged" if only_flagged else "-all"
+    if what is What.leak:
+        rows = "-leaks" if only_flagged else "-suspects"
     return directory.with_name(
         directory.name
         + ("" if to in (ExportFormat.croissant, ExportFormat.sarif) else rows)
@@ -136,5 +145,11 @@ def _beside(directory: Path, to: ExportFormat, only_flagged: bool) -> Path:
     )
 
 
-def _written(count: int, target: Path) -> str:
-    return f"{count:,} {'row' if count == 1 else 'rows'}: {target.absolute()}"
+def _written(count: int, target: Path, noun: str = "row") -> str:
+    return f"{formats.rows(count, noun)}: {target.absolute()}"
+
+
+def _lines(written: str, configuration: Path | None) -> list[str]:
+    if configuration is None:
+        return [written]
+    return [written, f"labelling configuration: {configuration.absolute()}"]

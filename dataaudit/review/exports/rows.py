@@ -90,7 +90,7 @@ def export_rows(
             flagged=bool(flagged),
             rank=int(rank),
             train_sha256=sha256,
-            **_sample(samples, row_id, content),
+            **content_of(samples, row_id, content),
         )
 
 
@@ -102,7 +102,8 @@ def _contents(samples: Samples, positions: NDArray[np.int64]) -> Iterator[dict[s
             yield from chosen.to_dict("records")
 
 
-def _sample(samples: Samples, row_id: object, content: Mapping[str, Any]) -> dict[str, Any]:
+def content_of(samples: Samples, row_id: object, content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `text`, `image` and `fields` of one sample, whose row of the file is `content`."""
     special = samples.special_columns() - {samples.group_column}
     column = samples.content_column
     text = image = None

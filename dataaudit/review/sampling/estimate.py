@@ -12,7 +12,6 @@ import pandas as pd
 from dataaudit.errors import DataError
 from dataaudit.flags.results import Interval
 from dataaudit.report.data import AuditReport, BudgetEstimate, Estimate, ReviewedSample
-from dataaudit.report.render import render
 from dataaudit.report.review_words import sample_lines
 from dataaudit.report.reviewed import with_reviewed_sample
 from dataaudit.review.decisions.check import Decided
@@ -21,9 +20,10 @@ from dataaudit.review.decisions.read import read_decisions
 from dataaudit.review.sampling.inference import Counted, corrected_for_reviewers, share_wrong
 from dataaudit.review.sampling.recalibration import recalibrated
 from dataaudit.review.sampling.record import Draw, read_draws
+from dataaudit.review.written import write_report
 from dataaudit.run_directory.atomic import write_atomically
 from dataaudit.run_directory.finished import FinishedAudit, read_mislabels
-from dataaudit.run_directory.store import AUDIT, CLAIMED, ESTIMATE, MISLABELS, REPORT, SAMPLE
+from dataaudit.run_directory.store import CLAIMED, ESTIMATE, MISLABELS, SAMPLE
 
 REVIEWER_ERROR = 0.05
 """Share of rows in which people who review labels are assumed to err, for a second interval."""
@@ -71,7 +71,7 @@ def estimate(directory: Path, decisions: Path) -> list[str]:
     sample, table = found
     report = _with_sample(audit, audit.report, sample, table)
     write_estimate(audit, sample, table)
-    _write(directory, report)
+    write_report(directory, report)
     outside = {item.position for item in decided} - set().union(*(d.positions for d in draws))
     lines = sample_lines(sample)
     if outside:
@@ -235,10 +235,3 @@ def _corrected(
 
 def _stated(found: Interval) -> Estimate:
     return Estimate(estimate=found.estimate, low=found.low, high=found.high)
-
-
-def _write(directory: Path, report: AuditReport) -> None:
-    text = report.model_dump_json(indent=2) + "\n"
-    write_atomically(directory / AUDIT, lambda path: path.write_text(text, encoding="utf-8"))
-    page = render(report)
-    write_atomically(directory / REPORT, lambda path: path.write_text(page, encoding="utf-8"))

@@ -10,6 +10,7 @@ from dataaudit.review.exports.choices import ExportFormat
 from dataaudit.review.exports.export import write_rows
 from dataaudit.review.sampling.design import draw, positions
 from dataaudit.review.sampling.record import Draw, add_draw
+from dataaudit.review.sampling.shown import write_drawn
 from dataaudit.run_directory.finished import FinishedAudit
 
 FORMATS = {".csv": ExportFormat.csv, ".json": ExportFormat.label_studio}
@@ -54,11 +55,13 @@ def sample(
     # Before the rows: a file of rows whose draw nobody knows would be of no use.
     add_draw(directory, len(audit.mislabels), Draw.of(seed, strata))
     lines = write_rows(audit, samples, positions(strata), out, to)
+    write_drawn(audit, samples, seed, strata)
     flagged = sum(len(item.drawn) for item in strata if item.flagged)
     below = sum(len(item.drawn) for item in strata if not item.flagged)
     return [
         f"drawn at random: {flagged:,} of {sum(s.rows for s in strata if s.flagged):,} flagged "
         f"rows, {below:,} of {sum(s.rows for s in strata if not s.flagged):,} others",
         *lines,
-        f"next: fill in decision, then dataaudit estimate {directory} --decisions {out}",
+        f"next: decide them in the page (dataaudit review {directory} --serve) and then run "
+        f"dataaudit estimate {directory}, or fill in decision and give it --decisions {out}",
     ]

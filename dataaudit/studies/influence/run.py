@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from dataaudit.config import EVERYWHERE, LOADING, AuditConfig, config_from_python, load_config
 from dataaudit.config_errors import refuse_unread
-from dataaudit.errors import ConfigError, DataError
+from dataaudit.errors import ConfigError, DataError, outlives_exits
 from dataaudit.inputs import Loaded
 from dataaudit.models.numerics import Numerics
 from dataaudit.run_directory.atomic import write_atomically
@@ -45,6 +45,7 @@ READ = EVERYWHERE | LOADING | {"loss.kind", "batch_size", "precision", "compile"
 log = logging.getLogger("dataaudit")
 
 
+@outlives_exits
 @torch.inference_mode(mode=False)
 @torch.enable_grad()
 def mirrored_influence(

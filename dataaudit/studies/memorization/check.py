@@ -13,7 +13,7 @@ import pandas as pd
 from dataaudit.config import EVERYWHERE, LOADING, AuditConfig, config_from_python, load_config
 from dataaudit.config_errors import refuse_unread
 from dataaudit.datasets.samples import Samples
-from dataaudit.errors import DataError
+from dataaudit.errors import DataError, outlives_exits
 from dataaudit.inputs import Loaded
 from dataaudit.report import formats
 from dataaudit.report.label_findings import plain_label
@@ -86,6 +86,7 @@ def memorization_file(
     return _memorization(loaded, config, settings or MemorizationSettings())
 
 
+@outlives_exits
 def memorization(
     model: Any,
     train: Any,

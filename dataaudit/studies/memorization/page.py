@@ -25,7 +25,8 @@ class RowView:
     memorization: str
     image: str | None
     text: str
-    likelihoods: str
+    likelihood: str
+    likelihood_without: str
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,10 @@ class MemorizationPage:
     """Everything the template prints."""
 
     title: str
+    subject: str
+    advice: str
     headline: str
+    style: str
     scope: str
     key_figures: list[KeyFigure]
     notes: list[str]
@@ -55,17 +59,17 @@ def build_memorization_page(report: MemorizationReport) -> MemorizationPage:
     further = report.rows - len(report.long_tail)
     return MemorizationPage(
         title=report.name,
-        headline=report.headline,
+        subject="Memorization of training rows",
+        advice=f"Look at {formats.rows(report.memorized)} before you publish this model"
+        if report.memorized
+        else "No row stands out",
+        headline=f"{report.headline}. Such rows are rare, hard or wrongly labelled, and the ones a "
+        "published model is most likely to give away.",
+        style="undecided",
         scope=f"{formats.rows(report.rows, 'training row')}, {report.model}",
         key_figures=[
             KeyFigure(formats.count(report.memorized), "rows memorized", "one half or more", ""),
             KeyFigure(formats.number(report.mean), "mean memorization", "−1 to 1", ""),
-            KeyFigure(
-                formats.count(report.forward_passes),
-                "forward passes",
-                f"what it cost, in {formats.number(report.seconds)} s",
-                "",
-            ),
         ],
         notes=report.notes,
         figures=_figures(report),
@@ -76,6 +80,11 @@ def build_memorization_page(report: MemorizationReport) -> MemorizationPage:
         method=[
             Fact("method", report.method),
             Fact("model", report.model),
+            Fact(
+                "cost",
+                f"{formats.count(report.forward_passes)} forward passes of one row, in "
+                f"{formats.number(report.seconds)} s",
+            ),
             Fact("seed", str(report.seed)),
             Fact("model hash (SHA-256)", report.model_sha256),
             Fact(
@@ -134,6 +143,6 @@ def _row(row: MemorizedRow) -> RowView:
         memorization=f"{row.memorization:.2f}{error}".replace("-", "−"),
         image=row.image,
         text=row.text or fields,
-        likelihoods=f"likelihood {row.likelihood:.2f} with the row, "
-        f"{row.likelihood_without:.2f} without",
+        likelihood=f"{row.likelihood:.2f}",
+        likelihood_without=f"{row.likelihood_without:.2f}",
     )

@@ -10,7 +10,7 @@ import torch
 from dataaudit.config import GENERATIVE, config_from_python, load_config
 from dataaudit.config_errors import refuse_unread
 from dataaudit.datasets.samples import Role
-from dataaudit.errors import ConfigError
+from dataaudit.errors import ConfigError, outlives_exits
 from dataaudit.report.result import AuditResult
 from dataaudit.run_directory.manifest import Clock
 from dataaudit.run_directory.store import RunDirectory, opened
@@ -24,6 +24,7 @@ READ = frozenset(
 """What tracing reads of the settings; `bad_rows` only to refuse it."""
 
 
+@outlives_exits
 @torch.inference_mode(mode=False)
 @torch.enable_grad()
 def trace(

@@ -16,7 +16,7 @@ from torch import nn
 from dataaudit.config import EVERYWHERE, LOADING, AuditConfig, config_from_python, load_config
 from dataaudit.config_errors import refuse_unread
 from dataaudit.datasets.samples import Samples
-from dataaudit.errors import ConfigError
+from dataaudit.errors import ConfigError, outlives_exits
 from dataaudit.inputs import Loaded
 from dataaudit.models.recognise import build_model
 from dataaudit.models.refitting import is_logistic_regression
@@ -115,6 +115,7 @@ def verify_file(audit_yaml: Path, settings: VerifySettings) -> VerificationResul
     return _verify(load(config, folder, built), built, config, settings)
 
 
+@outlives_exits
 @torch.inference_mode(mode=False)
 @torch.enable_grad()
 def verify(

@@ -23,7 +23,7 @@ def conclusion(agreements: Sequence[MirrorAgreement]) -> tuple[Trust, str]:
     random = mirrored["random"].spearman
     if random is None:
         return "none", (
-            "Nothing can be said: leaving groups of rows out, or learning the queries, changed "
+            "Nothing can be said: leaving groups of rows out, or learning the samples, changed "
             "nothing measurable."
         )
     trust: Trust = (
@@ -36,12 +36,12 @@ def conclusion(agreements: Sequence[MirrorAgreement]) -> tuple[Trust, str]:
         else "none"
     )
     said = {
-        "strong": "Mirrored influence ranks groups of rows here almost as training again does",
-        "fair": "Mirrored influence is a fair guide here to which rows matter for which queries",
-        "weak": "Mirrored influence is a weak hint here: use it to choose what to look at, and "
+        "strong": "Influence ranks groups of rows here almost as training again does",
+        "fair": "Influence is a fair guide here to which rows matter for which held-out samples",
+        "weak": "Influence is a weak hint here: use it to choose what to look at, and "
         "draw no conclusion about single rows from it",
-        "none": "Mirrored influence did not show here which of several like groups of rows "
-        "matters for which queries",
+        "none": "Influence did not show here which of several like groups of rows matters for "
+        "which held-out samples",
     }[trust]
     graded = mirrored["graded"].spearman
     text = f"{said} (Spearman over random groups {_interval(random)}"
@@ -56,7 +56,7 @@ def _noise(random: MirrorAgreement) -> str:
     return (
         " Training again is itself so noisy here that no prediction could reach more than about "
         f"{formats.number(random.ceiling)} over random groups: ask for more repeats or larger "
-        "groups before you blame the mirror."
+        "groups before you blame influence."
     )
 
 

@@ -27,13 +27,19 @@ DESIGN_WORDS: dict[Design, str] = {
 DESIGN_NOTES = {
     "random": "Groups that are alike: what a correlation owes to groups that differ in their share "
     "of wrong labels is gone.",
-    "graded": "Groups as far apart as the mirror's own scores can make them. They differ mostly "
-    "in their share of doubtful rows, which makes this the easy test.",
+    "graded": "Groups as far apart as the prediction itself can make them. They differ mostly in "
+    "their share of doubtful rows, which makes this the easy test.",
 }
 MIRROR_WORDS: dict[MirrorKind, str] = {
     "retrained": "trained again with the queries",
     "rehearsed": "steps on queries among rows",
     "steps": "steps on queries alone",
+}
+ADVICE: dict[Trust, str] = {
+    "strong": "Rely on influence for this model",
+    "fair": "Use influence as a guide",
+    "weak": "Use influence only to choose what to look at",
+    "none": "Do not rely on influence for this model",
 }
 TRUST_STYLES: dict[Trust, str] = {
     "strong": "passed",
@@ -48,15 +54,19 @@ class VerificationPage:
     """Everything the template prints."""
 
     title: str
+    subject: str
+    advice: str
     headline: str
     style: str
     scope: str
     key_figures: list[KeyFigure]
     notes: list[str]
     figures: list[Figure]
+    further_figures: list[Figure]
     agreements: Table
     queries: Table
     method: list[Fact]
+    mirrors: list[Fact]
     inputs: Table
     date: str
 
@@ -70,6 +80,8 @@ def build_verification_page(report: Verification, points: pd.DataFrame) -> Verif
     """Return the page of a verification; `points` are those of `points.parquet`."""
     return VerificationPage(
         title=report.name,
+        subject="Influence against training again",
+        advice=ADVICE[report.trust],
         headline=report.headline,
         style=TRUST_STYLES[report.trust],
         scope=(
@@ -81,22 +93,26 @@ def build_verification_page(report: Verification, points: pd.DataFrame) -> Verif
                 else ""
             )
             + f", {formats.count(sum(group.queries for group in report.query_groups))} held-out "
-            "queries"
+            "samples"
         ),
         key_figures=_key_figures(report),
         notes=report.notes,
-        figures=_figures(report, points),
+        figures=_figures(report, points, "rehearsed"),
+        further_figures=_figures(report, points, "retrained"),
         agreements=_agreements(report),
         queries=Table(
-            "Query groups",
-            ["group", "labels, most frequent first", "queries"],
+            "Groups of held-out samples",
+            ["group", "labels, most frequent first", "samples"],
             [
                 [str(place), ", ".join(group.labels), formats.count(group.queries)]
                 for place, group in enumerate(report.query_groups)
             ],
-            frozenset({0, 2}),
+            frozenset({2}),
         ),
         method=_method(report),
+        mirrors=[
+            Fact(f"mirror: {MIRROR_WORDS[kind]}", said) for kind, said in report.mirrors.items()
+        ],
         inputs=inputs_table(report.splits),
         date=formats.long_date(report.date),
     )
@@ -119,23 +135,24 @@ def _key_figures(report: Verification) -> list[KeyFigure]:
     return figures
 
 
-def _figures(report: Verification, points: pd.DataFrame) -> list[Figure]:
+def _figures(report: Verification, points: pd.DataFrame, mirror: MirrorKind) -> list[Figure]:
     figures = []
     for item in report.agreements:
-        if item.design == "halves" or item.mirror == "steps":
+        if item.design == "halves" or item.mirror != mirror:
             continue
         chosen = points[points["design"] == item.design]
-        title = f"{DESIGN_WORDS[item.design].capitalize()}: {MIRROR_WORDS[item.mirror]}"
+        title = DESIGN_WORDS[item.design].capitalize()
+        if mirror != "rehearsed":
+            title += f": {MIRROR_WORDS[mirror]}"
         chart = scatter(
             f"points-{item.design}-{item.mirror}",
             title,
-            ("predicted by the mirror, nats", chosen[f"mirrored_{item.mirror}"].tolist()),
+            ("predicted, nats", chosen[f"mirrored_{item.mirror}"].tolist()),
             ("measured by leaving out, nats", chosen["influence"].tolist()),
-            "kept" if item.mirror == "retrained" else "flagged",
+            "kept" if mirror == "retrained" else "flagged",
         )
-        note = DESIGN_NOTES[item.design] if item.mirror == "retrained" else ""
         said = f"Pearson {_words(item.pearson)}, Spearman {_words(item.spearman)}."
-        figures.append(Figure(title, f"{said} {note}".strip(), chart))
+        figures.append(Figure(title, f"{said} {DESIGN_NOTES[item.design]}", chart))
     return figures
 
 
@@ -165,7 +182,7 @@ def _method(report: Verification) -> list[Fact]:
     accuracies = [
         Fact(name, formats.percent(value))
         for name, value in (
-            ("accuracy of the trained model on the queries", report.trained_accuracy),
+            ("accuracy of the trained model on these samples", report.trained_accuracy),
             ("accuracy after training again", report.retrained_accuracy),
         )
         if value is not None
@@ -173,7 +190,6 @@ def _method(report: Verification) -> list[Fact]:
     return [
         Fact("model", report.model),
         Fact("trained again", report.retraining),
-        *(Fact(f"mirror: {MIRROR_WORDS[kind]}", said) for kind, said in report.mirrors.items()),
         Fact("repeats from other seeds", formats.count(report.repeats)),
         *accuracies,
         Fact("first seed", str(report.seed)),
