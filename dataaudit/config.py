@@ -149,6 +149,10 @@ class DataConfig(_Section):
     of theirs. Without the column `label`, the label of a row is the one that most of them gave."""
     separator: Annotated[str, Field(min_length=1)] = "|"
     """What stands between the labels of a text, for task multi-label."""
+    opinions: dict[str, Annotated[list[StrictStr], Field(min_length=2)]] = {}
+    """Training rows only: other models, each with its columns of probabilities in the order of the
+    classes. Held-out samples need the same columns: there they are weighed, and never believed
+    outright."""
     id: str | None = None
     """The column of row ids; without one, rows are known by their position or file name."""
     group: str | None = None
@@ -497,6 +501,10 @@ class AuditConfig(_Section):
             raise ValueError(
                 "labels: several annotators are for training rows, task classification or ordinal"
             )
+        if value.opinions and (known.field_name != "train" or not KINDS[task].probed):
+            raise ValueError("opinions: are for training rows, task classification")
+        if value.opinions and value.labels is not None:
+            raise ValueError("labels, opinions: expected one of them, found both")
         if isinstance(value.label, str):
             return value
         if KINDS[task].read_columns is None:
@@ -543,6 +551,7 @@ def config_from_python(
     settings: dict[str, Any],
     group: str | None = None,
     labels: list[str] | str | Path | None = None,
+    opinions: dict[str, list[str]] | None = None,
 ) -> AuditConfig:
     """Validate the settings of `dataaudit.audit(...)`; there, data and model are objects.
 
@@ -552,7 +561,7 @@ def config_from_python(
         A setting is unknown or bad: all are listed.
     """
     split = {"path": "(Python object)", "label": label, "id": id, "group": group}
-    train = {**split, "labels": labels}
+    train = {**split, "labels": labels, "opinions": opinions or {}}
     # The others may lack the id column; where they have it, it is used. Only suspects are compared
     # by group.
     others = {

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from review_examples import CLASSES, FORMATS, TEXTS, audited, with_suspects, write_images
 
 from dataaudit.inert import as_it_was, printable, without_formulas
+from dataaudit.labels.targets import TARGETS
 
 
 def test_csv_holds_the_flagged_rows_and_runs_nothing(tmp_path, command_line: CommandLine) -> None:
@@ -240,3 +241,12 @@ def test_leaks_go_to_label_studio_and_back(tmp_path, command_line: CommandLine, 
     assert lines.code == 0, lines.err
     first = json.loads((tmp_path / "audit-leaks.jsonl").read_text(encoding="utf-8").splitlines()[0])
     assert set(first["suspect"]) == {"text", "image", "fields"}
+
+
+def test_a_negative_target_is_the_same_after_it_was_exported() -> None:
+    """Spreadsheets take -0.5 for a formula, so that a sign stands before it in the file."""
+    exported = without_formulas("-0.5")
+    assert exported == "'-0.5"
+    assert TARGETS.same(exported, "-0.5")
+    assert TARGETS.same("151", "151.0")
+    assert not TARGETS.same("'0.5", "-0.5")

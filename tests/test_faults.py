@@ -21,13 +21,13 @@ from dataaudit.errors import ConfigError
 from dataaudit.inert import one_line, printable
 
 ROOT = Path(__file__).resolve().parent.parent
-FAULTS = ROOT / "benchmarks" / "faults.py"
+BENCHMARKS = ROOT / "benchmarks"
 
 
-def faults(*arguments: object) -> subprocess.CompletedProcess[str]:
+def faults(*arguments: object, script: str = "faults") -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     return subprocess.run(
-        [sys.executable, str(FAULTS), *map(str, arguments)],
+        [sys.executable, str(BENCHMARKS / f"{script}.py"), *map(str, arguments)],
         capture_output=True,
         text=True,
         env=environment,
@@ -49,6 +49,12 @@ def test_malformed_inputs_end_with_one_message() -> None:
     result = faults("inputs", 40, "--seed", 7)
     assert result.returncode == 0, result.stdout + result.stderr
     assert result.stdout.startswith("inputs: tried 40, survived 40, lost 0")
+
+
+def test_altered_run_directories_end_with_one_message() -> None:
+    result = faults("altered", 12, "--seed", 7, script="fault_directories")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.stdout.startswith("altered: tried 12, survived 12, lost 0")
 
 
 def emptied(content: bytes) -> bytes:

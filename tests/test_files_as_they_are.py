@@ -71,6 +71,12 @@ def test_commas_are_the_separator_unless_only_another_parts_the_names(tmp_path: 
     assert samples.source.note() is None
 
 
+def test_a_word_to_excel_in_the_first_line_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("sep=;\nx;label\n1;ham\n2;spam\n")
+    assert "line 1: 'sep=;' is a word to Excel" in refused(path)
+
+
 def test_numbers_with_points_stay_text_where_others_have_decimal_commas(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("x;version;label\n1,5;1.10;ham\n2,5;1.2;spam\n")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -85,6 +85,14 @@ class WithMajority(ColumnSource):
     def key_column(self) -> str | None:
         """Return the column that identifies rows where the user names none, or None."""
         return self.source.key_column()
+
+    def categories(self) -> Mapping[str, list[Any]]:
+        """Return the values that columns of categories may have, in the order they are stored."""
+        return self.source.categories()
+
+    def note(self) -> str | None:
+        """Return what was guessed of how the rows are written."""
+        return self.source.note()
 
     def why_not_rewritten(self) -> str | None:
         """Return why corrections cannot be written: there is no column to write into."""

@@ -75,9 +75,8 @@ def column_samples(source: ColumnSource, settings: ReadSettings) -> Samples:
         where = f"{source.description}: column {column!r}"
         labels, classes = kind.read(values, ids, where, settings.reading(stored))
 
-    features = [
-        name for name in source.columns() if name not in (*own, *settings.annotator_columns)
-    ]
+    others = (*settings.annotator_columns, *settings.aside)
+    features = [name for name in source.columns() if name not in (*own, *others)]
     first_rows = next(source.frames(ROWS_SEEN))
     modality, content_column = modality_of(first_rows, features, folder)
     if kind.per_word and isinstance(settings.label, str):
@@ -115,7 +114,7 @@ def column_samples(source: ColumnSource, settings: ReadSettings) -> Samples:
         group_column=settings.group_column,
         task=settings.task,
         votes=votes,
-        annotator_columns=settings.annotator_columns,
+        other_columns=others,
     )
 
 

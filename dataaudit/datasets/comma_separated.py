@@ -263,6 +263,11 @@ def _header(content: bytes, dialect: Dialect, description: str) -> tuple[list[st
             names = next(csv.reader(io.StringIO(record, newline=""), delimiter=dialect.separator))
         except csv.Error as error:
             raise DataError(f"{description}: line 1: no column names: {error}") from error
+    if names[0].lower().startswith("sep="):
+        raise DataError(
+            f"{description}: line 1: {record!r} is a word to Excel, which no other program reads; "
+            "expected the names of the columns"
+        )
     refuse_repeated(names, description)
     return names, used, lines
 

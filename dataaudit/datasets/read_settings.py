@@ -52,6 +52,8 @@ class ReadSettings:
     annotators : sequence of str, Path, or None
         The columns that hold a label of one annotator each, or a table of such labels: `row_id`,
         `annotator`, `label`. The label column need not be there then.
+    aside : sequence of str
+        Columns that are no features either: what other models say.
     """
 
     role: Role
@@ -66,6 +68,7 @@ class ReadSettings:
     separator: str = SEPARATOR
     output_names: Sequence[str] | None = None
     annotators: Sequence[str] | Path | None = None
+    aside: Sequence[str] = ()
 
     @property
     def label_columns(self) -> list[str]:

@@ -42,6 +42,10 @@ class Source(Protocol):
         """Yield all rows in order, at most `rows_per_frame` at a time, index = positions."""
         ...
 
+    def frames_from(self, start: int, rows_per_frame: int) -> Iterator[pd.DataFrame]:
+        """Yield the rows from `start` on, `rows_per_frame` at a time, index = positions."""
+        ...
+
     def take(self, positions: Sequence[int]) -> pd.DataFrame:
         """Return the rows at `positions`, in that order, index = positions."""
         ...
@@ -142,8 +146,8 @@ class Samples:
     """Whether the rows have labels; those of suspects without any are all 0, and say nothing."""
     votes: Votes | None = None
     """The labels of several annotators, where there are some beside `labels`."""
-    annotator_columns: Sequence[str] = ()
-    """The columns that hold them, where they stand in columns."""
+    other_columns: Sequence[str] = ()
+    """Further columns that are no features: annotators' labels, what other models say."""
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -155,13 +159,13 @@ class Samples:
         return KINDS[self.task]
 
     def special_columns(self) -> set[str]:
-        """Return the columns that are no features: labels, id and group."""
+        """Return the columns that are no features: labels, id, group and others."""
         named = {
             self.label_column,
             self.id_column,
             self.group_column,
             *self.label_columns,
-            *self.annotator_columns,
+            *self.other_columns,
         }
         return {name for name in named if name is not None}
 

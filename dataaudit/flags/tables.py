@@ -160,8 +160,8 @@ def _method(judgement: Judgement) -> str:
     """Return the paragraph of the report that says how labels were judged."""
     before, *unseen, after = judgement.shares
     probed = (
-        f", and with what linear probes of the model before training say, fitted without the row "
-        f"(weight {unseen[0]:.0%})"
+        f", and with what is said without knowing the label, by linear probes of the model before "
+        f"training or by other models (weight {unseen[0]:.0%})"
         if unseen
         else ""
     )

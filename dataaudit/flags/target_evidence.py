@@ -31,6 +31,8 @@ GROSS_ROWS = 10.0
 LEAST_GROSS = 3.0
 """Smallest median size of gross errors, in right scales."""
 LEAST_SPREAD = 0.3
+MOST_OUTLIERS = 0.5
+"""Of right targets: where a model predicts them exactly, rounding alone would look like more."""
 STEPS = 60
 BINS = 600
 """Squared residuals are counted in so many bins, each 9 % wider than the one before."""
@@ -226,7 +228,7 @@ def _fit(
             (*slips, _gross(logs, shares[:, -1], scale)),
             tuple(found.tolist()),
             _gross(logs, far, scale),
-            float(far.sum() / right.sum()) if right.any() else 0.0,
+            min(float(far.sum() / right.sum()), MOST_OUTLIERS) if right.any() else 0.0,
         )
     return fit.likelihood(rows, right), fit
 

@@ -16,6 +16,11 @@ from dataaudit.flags.results import Interval, MislabelFlags
 from dataaudit.flags.tables import DEFAULTS, FlagSettings, flagged_table, flags_of, largest_groups
 from dataaudit.flags.target_evidence import TAILS, TargetEvidence, fit_target_evidence
 
+CROSSWISE = (
+    "The model was fitted anew, crosswise, to training rows and trusted samples: each target is "
+    "judged by a model that has not seen it, and so are the trusted samples, which are the "
+    "yardstick, a quarter of them under a wrong target on purpose."
+)
 NORMAL_MEDIAN = 0.6745
 """Median of the absolute value of a standard normal variable."""
 
@@ -65,7 +70,7 @@ def flag_targets(
     return replace(
         flags,
         noise_rate=_with_what_noise_hides(judgement.noise_rate, signals[:, 1], known),
-        method=f"{flags.method} {_about_targets(scales[1])}",
+        method=f"{CROSSWISE if rows.crosswise else flags.method} {_about_targets(scales[1])}",
         notes=[
             f"The target {_amount(given)} lies {_amount(abs(off))} "
             f"{'above' if off > 0 else 'below'} what the model expects, {abs(off) / scales[1]:.1f} "
@@ -160,5 +165,5 @@ def _about_targets(scale: float) -> str:
         f"Right targets scatter around the model's predictions with a scale of {scale:.3g}. A "
         "planted error is another sample's target at least twice the noise away; how far off gross "
         "errors lie is learned from the rows. Smaller errors cannot be told from noise. The "
-        "suggested value is the prediction of the model that learned again, not a measurement."
+        "suggested value is the prediction after that, not a measurement."
     )

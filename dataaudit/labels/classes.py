@@ -296,5 +296,6 @@ CLASSES = Kind(
     check_classes=at_least_two,
     one_class=True,
     probed=True,
+    refitted=True,
     indices=True,
 )

@@ -6,4 +6,4 @@ from dataclasses import replace
 
 from dataaudit.labels.classes import CLASSES
 
-GRADES = replace(CLASSES, ordered=True, probed=False)
+GRADES = replace(CLASSES, ordered=True, probed=False, refitted=False)

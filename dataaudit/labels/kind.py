@@ -112,7 +112,9 @@ class Kind:
     one_class : bool
         Whether a label is one class index.
     probed : bool
-        Whether models that were fitted without a row may judge it: probes, and fits in folds.
+        Whether linear probes that were fitted without a row may judge it.
+    refitted : bool
+        Whether an estimator that was fitted anew without a row may judge it.
     indices : bool
         Whether labels are class indices, so that the model's outputs tell how many there are.
     per_word : bool
@@ -139,6 +141,7 @@ class Kind:
     several: bool = False
     one_class: bool = False
     probed: bool = False
+    refitted: bool = False
     indices: bool = False
     per_word: bool = False
     repeats: bool = True

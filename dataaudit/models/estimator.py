@@ -47,8 +47,8 @@ class Estimator:
         """Return what the estimator takes of all samples, held in memory at once."""
         return joined([self.select(batch.frame) for batch in samples.batches(_ROWS_PER_READ)])
 
-    def fitted_to(self, inputs: Any, labels: NDArray[np.int64], seed: int) -> Estimator:
-        """Return the same kind of estimator, fitted from scratch to inputs and class indices.
+    def fitted_to(self, inputs: Any, labels: NDArray[Any], seed: int) -> Estimator:
+        """Return the same kind of estimator, fitted from scratch to class indices, or targets.
 
         Raises
         ------
@@ -62,7 +62,8 @@ class Estimator:
             if name.rpartition("__")[2] == "random_state" and value is None
         }
         estimator.set_params(**open_seeds)
-        estimator.fit(inputs, np.asarray(self.fitted.classes_)[labels])
+        classes = getattr(self.fitted, "classes_", None)
+        estimator.fit(inputs, labels if classes is None else np.asarray(classes)[labels])
         return replace(self, fitted=estimator)
 
 

@@ -62,6 +62,7 @@ def trained_regressor(
         raise ModelError(f"{name} is a classifier; expected a regressor for task regression")
     select = preprocess or column_selection(estimator, train)
     prepare = prepared(estimator, select)
+    own = Estimator(estimator, select, lambda fitted, values: _predictions(fitted, values, name))
     layers = _layers(final)
     if layers is not None:
 
@@ -70,7 +71,9 @@ def trained_regressor(
 
         inputs = torch.cat([transform(frame) for frame in rows_to_learn_from(train, seed)])
         module = _on_standardized_inputs(*mean_and_scale(inputs), layers)
-        return TrainedModel(module, transform, f"scikit-learn {name}, as an exact torch module")
+        return TrainedModel(
+            module, transform, f"scikit-learn {name}, as an exact torch module", estimator=own
+        )
     center, spread = _center_and_spread(train)
 
     def ask(frame: pd.DataFrame) -> NDArray[np.float64]:
@@ -85,9 +88,7 @@ def trained_regressor(
             f"{name} has no gradients. A network of one hidden layer ({SURROGATE_WIDTH} units) "
             "was fitted to its predictions on training rows, and all scores are that network's."
         ),
-        estimator=Estimator(
-            estimator, select, lambda fitted, values: _predictions(fitted, values, name)
-        ),
+        estimator=own,
     )
 
 

@@ -53,6 +53,7 @@ from dataaudit.stages.flagging import find_mislabels, no_pairs
 from dataaudit.stages.leaks import find_contamination
 from dataaudit.stages.loading import load, load_objects
 from dataaudit.stages.model_check import refuse_worse_than_chance
+from dataaudit.stages.opinions import opinions_of
 from dataaudit.stages.planning import cost_lines, planned, unused_settings
 from dataaudit.stages.probing import probed
 from dataaudit.stages.reporting import make_report
@@ -133,6 +134,7 @@ def audit(
     initial: Any = None,
     label: str | list[str] = "label",
     labels: list[str] | str | Path | None = None,
+    opinions: dict[str, list[str]] | None = None,
     id: str | None = None,
     group: str | None = None,
     out: str | Path | None = None,
@@ -165,6 +167,9 @@ def audit(
         The columns of several annotators' labels among the training rows, or a table `row_id,
         annotator, label` of them. Without a column `label`, a row's label is the one that most of
         them gave.
+    opinions : dict of name to list of str, optional
+        Other models, each with its columns of probabilities in the order of the classes, among the
+        training rows and the held-out samples.
     id : str, optional
         The id column (None: row numbers).
     group : str, optional
@@ -186,7 +191,7 @@ def audit(
     DataAuditError
         The input cannot be used; the message says what and where.
     """
-    config = config_from_python(label, id, settings, group, labels)
+    config = config_from_python(label, id, settings, group, labels, opinions)
     _refuse_generative(config)
     refuse_unread("audit()", config, READ, f"an audit of task {config.task}")
     refuse_unknown_checks(config)
@@ -244,6 +249,7 @@ def _run(
     steps, engine = directory.begin(fingerprint), make_engine(config)
     # After the directory has said whether this is the audit that was interrupted there.
     refuse_worse_than_chance(loaded)
+    opinions = opinions_of(loaded, config)
     with clock.stage("mirror"):
         # Learning again, leaks and evidence take rows at random, many times over.
         loaded = loaded.quick_to_take(steps.folder)
@@ -259,7 +265,7 @@ def _run(
         scores = score(seen, mirror, engine, steps)
         probes = probed(loaded, engine, steps, config.mirror.seed)
     with clock.stage("flag mislabels"):
-        mislabels = find_mislabels(loaded, mirror, scores, config, probes, crosswise)
+        mislabels = find_mislabels(loaded, mirror, scores, config, probes, crosswise, opinions)
         mislabels, known = knowing_decisions(mislabels, loaded.train, audits, config.flags.budget)
         directory.notes.extend(known)
     with clock.stage("flag contamination"):

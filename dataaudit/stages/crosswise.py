@@ -10,29 +10,33 @@ from numpy.typing import NDArray
 from dataaudit.flags.inputs import Unseen, View
 from dataaudit.inputs import Loaded
 from dataaudit.models.estimator import Estimator, joined
+from dataaudit.tasks.regression import NORMAL_MEDIAN
 
 FOLDS = 5
 FEWEST_TRUSTED_TO_FIT = 20
 """With fewer, no model is fitted to trusted samples alone."""
 
-Labels = NDArray[np.int64]
+FAR = 2.0
+"""Rows whose targets are further off, in noise scales, are left out of the second round of fits."""
+
+Labels = NDArray[Any]
 
 
 def may_be_seen_crosswise(loaded: Loaded) -> bool:
-    """Tell whether an audit's model can be fitted anew at all: an estimator of classes."""
-    return loaded.model.estimator is not None and loaded.train.kind.probed
+    """Tell whether an audit's model can be fitted anew at all: an estimator of such labels."""
+    return loaded.model.estimator is not None and loaded.train.kind.refitted
 
 
 def seen_crosswise(loaded: Loaded, seed: int) -> Unseen | None:
     """Return what an audit's estimator says of samples that it was fitted anew without, or None.
 
-    None where the model is no estimator, where labels are not classes, and where it cannot be
-    fitted anew: an ensemble of models that were fitted before, say.
+    None where the model is no estimator, where labels are neither classes nor targets, and where it
+    cannot be fitted anew: an ensemble of models that were fitted before, say.
     """
     estimator, train, held_out = loaded.model.estimator, loaded.train, loaded.held_out
     if estimator is None or not may_be_seen_crosswise(loaded):
         return None
-    trusted, right = None, np.zeros(0, dtype=np.int64)
+    trusted, right = None, train.labels[:0]
     if held_out is not None and len(held_out):
         trusted, right = estimator.inputs(held_out), held_out.labels
     try:
@@ -51,15 +55,16 @@ def judged_crosswise(
 
     Rows and trusted samples are spread over the folds alike, so that what is seen of the trusted
     samples holds of the rows. A further view comes from models fitted to trusted samples alone,
-    which no wrong label has touched.
+    which no wrong label has touched. Of targets there are two rounds instead, and the second learns
+    none that the first found far off.
 
     Parameters
     ----------
     estimator : Estimator
     rows, trusted : what the estimator takes
         `trusted` may be None, where there are none.
-    given, right : int64 `[rows]`, int64 `[trusted]`
-        Class indices.
+    given, right : `[rows]`, `[trusted]`
+        Class indices, or targets.
     seed : int
 
     Raises
@@ -67,17 +72,48 @@ def judged_crosswise(
     Exception
         Whatever the estimator raises where it cannot be fitted anew.
     """
+    seen = _seen(estimator, rows, given, trusted, right, seed, np.ones(len(given), dtype=bool))
+    if hasattr(estimator.fitted, "classes_"):
+        return seen
+    return _seen(estimator, rows, given, trusted, right, seed, _near(given, seen))
+
+
+def _near(targets: Labels, seen: Unseen) -> NDArray[np.bool_]:
+    """Tell which targets lie so near what is expected that the next fits may learn them, `[rows]`.
+
+    A wrong target draws a fit to itself, and with it what is said of rows like its own.
+    """
+    off = np.abs(targets - seen.views[0].rows[:, 0])
+    known = np.abs(seen.trusted_labels - seen.views[0].trusted[:, 0])
+    usual = float(np.median(known if len(known) >= FEWEST_TRUSTED_TO_FIT else off)) / NORMAL_MEDIAN
+    return np.asarray(off <= FAR * usual)
+
+
+def _seen(
+    estimator: Estimator,
+    rows: Any,
+    given: Labels,
+    trusted: Any,
+    right: Labels,
+    seed: int,
+    learned_from: NDArray[np.bool_],
+) -> Unseen:
+    """As `judged_crosswise`, fitted only to the rows of `learned_from`, bool `[rows]`."""
     generator = np.random.default_rng(seed)
-    classes = len(estimator.fitted.classes_)
+    width = len(getattr(estimator.fitted, "classes_", [None]))
     row_folds, trusted_folds = _folds(given, generator), _folds(right, generator)
-    of_rows = [np.zeros((len(given), classes), dtype=np.float32) for _ in range(2)]
-    of_trusted = [np.zeros((len(right), classes), dtype=np.float32) for _ in range(2)]
-    alone = len(right) >= FEWEST_TRUSTED_TO_FIT
+    classes = hasattr(estimator.fitted, "classes_")
+    # Of targets a few digits more are wanted, and there is one for each row.
+    held = np.float32 if classes else np.float64
+    of_rows = [np.zeros((len(given), width), dtype=held) for _ in range(2)]
+    of_trusted = [np.zeros((len(right), width), dtype=held) for _ in range(2)]
+    alone = classes and len(right) >= FEWEST_TRUSTED_TO_FIT
     for fold in range(FOLDS):
         row, sample = row_folds == fold, trusted_folds == fold
-        learned = [_taken(rows, ~row), *([_taken(trusted, ~sample)] if len(right) else [])]
+        others = ~row & learned_from
+        learned = [_taken(rows, others), *([_taken(trusted, ~sample)] if len(right) else [])]
         both = estimator.fitted_to(
-            joined(learned), np.concatenate([given[~row], right[~sample]]), seed
+            joined(learned), np.concatenate([given[others], right[~sample]]), seed
         )
         models = [both]
         if alone and (model := _fitted_alone(estimator, learned[1], right[~sample], seed)):
@@ -85,9 +121,9 @@ def judged_crosswise(
         else:
             alone = False
         for place, model in enumerate(models):
-            of_rows[place][row] = _probabilities(model, _taken(rows, row), estimator)
+            of_rows[place][row] = _predictions(model, _taken(rows, row), estimator)
             if sample.any():
-                found = _probabilities(model, _taken(trusted, sample), estimator)
+                found = _predictions(model, _taken(trusted, sample), estimator)
                 of_trusted[place][sample] = found
     names = ("fitted without the row", "fitted to trusted samples alone")[: 1 + alone]
     views = [View(*parts) for parts in zip(names, of_rows, of_trusted, strict=False)]
@@ -115,9 +151,14 @@ def _fitted_alone(estimator: Estimator, inputs: Any, labels: Labels, seed: int) 
         return None
 
 
-def _probabilities(model: Estimator, inputs: Any, whole: Estimator) -> NDArray[np.float32]:
-    """Return `[samples, C]` with a column for every class, also for those it was not fitted to."""
+def _predictions(model: Estimator, inputs: Any, whole: Estimator) -> NDArray[Any]:
+    """Return `[samples, C]` with a column for every class, also for those it was not fitted to.
+
+    Of targets, `[samples, 1]`.
+    """
     found = model.predict(model.fitted, inputs)
+    if not hasattr(whole.fitted, "classes_"):
+        return found
     # Both are sorted, as scikit-learn keeps classes.
     places = np.searchsorted(whole.fitted.classes_, model.fitted.classes_)
     result = np.zeros((len(found), len(whole.fitted.classes_)), dtype=np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -14,13 +15,15 @@ from dataaudit.datasets.samples import Samples
 from dataaudit.datasets.words import is_list
 from dataaudit.flags.annotators import with_annotators
 from dataaudit.flags.by_kind import FLAGGERS
-from dataaudit.flags.inputs import LabelledRows, References, Unseen
+from dataaudit.flags.inputs import LabelledRows, References, Unseen, View
 from dataaudit.flags.results import MislabelFlags
 from dataaudit.flags.tables import FlagSettings
 from dataaudit.inputs import Loaded, Splits
 from dataaudit.likeness.repeats import contradicted
 from dataaudit.mirror.probes import Judged
+from dataaudit.mirror.references import PLANTED_SHARE
 from dataaudit.mirror.relearn import Mirror
+from dataaudit.stages.opinions import pooled
 from dataaudit.stages.scoring import FAMILIAR, ITSELF, RELEARNED, Scores
 
 PROBED = (
@@ -43,6 +46,7 @@ def find_mislabels(
     config: AuditConfig,
     probes: Judged | None = None,
     crosswise: Unseen | None = None,
+    opinions: Sequence[View] = (),
 ) -> MislabelFlags:
     """Flag training rows that are probably mislabeled.
 
@@ -53,6 +57,8 @@ def find_mislabels(
         What linear probes say that were fitted without the sample.
     crosswise : Unseen or None
         What the estimator says that was fitted anew without the sample.
+    opinions : sequence of View
+        What other models say of rows and trusted samples.
     """
     train = loaded.train
     settings = FlagSettings(
@@ -61,7 +67,11 @@ def find_mislabels(
         row_groups=train.groups() if train.group_column else None,
         seed=config.mirror.seed,
     )
-    known = _references(mirror, scores, probes)
+    # What learned nothing of the labels is weighed as one, but for what stands for the mirror.
+    unseen = pooled([*([probes] if probes and mirror.relearned else []), *opinions])
+    known = _references(mirror, scores, probes, unseen)
+    if crosswise is not None and not train.kind.has_classes:
+        known = _planted(loaded, crosswise, config.mirror.seed)
     own = scores.train.predictions(ITSELF)
     if mirror.relearned:
         familiar, mirrored = map(scores.train.predictions, (FAMILIAR, RELEARNED))
@@ -71,7 +81,6 @@ def find_mislabels(
         # What the trained model says counts for nothing: it knows rows, and no trusted sample.
         assert probes is not None
         familiar = mirrored = probes.rows
-        probes = None
     estimator, said = loaded.model.estimator, ""
     if estimator is not None:
         own = estimator.probabilities(train)
@@ -86,8 +95,8 @@ def find_mislabels(
         familiar,
         mirrored,
         words,
-        None if probes is None else probes.rows,
-        crosswise,
+        None if unseen is None else unseen.rows,
+        None if crosswise is None else replace(crosswise, views=[*crosswise.views, *opinions]),
         contradicted(train) if train.kind.probed else None,
     )
     flags = FLAGGERS[config.task](rows, known, settings)
@@ -112,21 +121,37 @@ def _words(train: Samples, positions: NDArray[np.int64]) -> list[list[str]]:
     return [list(words) for words in train.source.take(positions.tolist())[train.content_column]]
 
 
-def _references(mirror: Mirror, scores: Scores, probes: Judged | None) -> References | None:
+def _references(
+    mirror: Mirror, scores: Scores, probes: Judged | None, unseen: Judged | None
+) -> References | None:
     if mirror.references is None or scores.held_out is None:
         return None
     pool = mirror.references.pool
+    others = None if unseen is None else unseen.trusted[pool.positions]
     if not mirror.relearned:
         assert probes is not None
         said = probes.trusted[pool.positions]
-        return References(pool.labels, mirror.references.planted, said, said)
+        return References(pool.labels, mirror.references.planted, said, said, unseen=others)
     return References(
         pool.labels,
         mirror.references.planted,
         scores.held_out.predictions(FAMILIAR)[pool.positions],
         scores.held_out.predictions(RELEARNED)[pool.positions],
-        unseen=None if probes is None else probes.trusted[pool.positions],
+        unseen=others,
     )
+
+
+def _planted(loaded: Loaded, crosswise: Unseen, seed: int) -> References:
+    """Return the trusted samples that models judged which were fitted without them.
+
+    A quarter is judged under a wrong label. The models never saw the label, so it need not be
+    learned for that.
+    """
+    said, right = crosswise.views[0].trusted, crosswise.trusted_labels
+    generator = np.random.default_rng(seed)
+    planted = generator.permutation(len(right)) < round(PLANTED_SHARE * len(right))
+    given = np.where(planted, loaded.task.wrong_labels(said, right, generator), right)
+    return References(given, planted, said, said)
 
 
 def no_pairs(loaded: Splits) -> pd.DataFrame:

@@ -163,6 +163,7 @@ def assemble(
             separator=columns.separator,
             output_names=adapter.class_names,
             annotators=columns.labels if role == "train" else None,
+            aside=[name for names in config.train.opinions.values() for name in names],
         )
 
     device = device_of(config.device)
@@ -222,7 +223,9 @@ def assemble(
     held_out, suspects = others.get("held_out"), others.get("suspects")
     check = None
     if trusting:
-        read_as = "its own probabilities" if model.estimator is not None else task.reading
+        read_as = task.reading
+        if model.estimator is not None and kind.has_classes:
+            read_as = "its own probabilities"
         check = check_model(model, task, train, held_out, read_as, repeats)
     return Loaded(model, task, train, held_out, suspects, set_aside, learning_task, check)
 
