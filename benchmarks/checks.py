@@ -1,6 +1,6 @@
 """Further checks: what is planted is found, and clean data raises nothing. Rivals beside it.
 
-    python benchmarks/checks.py [--only NAME] [--clean 100] [--planted 20] [--out FILE.json]
+    python benchmarks/checks.py [--only NAME] [--clean 100] [--planted 20] [--no-rival] [--out FILE]
 
 Each case draws training rows and trusted samples, plants one thing, and runs one check; clean data
 are the same without it. An audit counts as a false alarm if any check at all reports anything. The
@@ -306,7 +306,7 @@ def datalab_flags(name: str, case: Case) -> set[int] | bool | None:
     return bool(flagged) if name in ("order", "imbalance") else flagged
 
 
-def planted(only: str, times: int) -> Iterator[dict[str, Any]]:
+def planted(only: str, times: int, *, compare: bool) -> Iterator[dict[str, Any]]:
     for title, (name, make, plant) in PLANTED.items():
         if only not in title and only != name:
             continue
@@ -320,7 +320,7 @@ def planted(only: str, times: int) -> Iterator[dict[str, Any]]:
             hit = hits(name, result, case.wanted)
             found += hit
             others += max(len(result.issues) - hit, 0)
-            flagged = datalab_flags(name, case)
+            flagged = datalab_flags(name, case) if compare else None
             if flagged is None:
                 continue
             compared = True
@@ -350,7 +350,7 @@ CLEAN: dict[str, Callable[[int, Generator], Frame]] = {
 }
 
 
-def clean(times: int) -> Iterator[dict[str, Any]]:
+def clean(times: int, *, compare: bool) -> Iterator[dict[str, Any]]:
     for title, make in CLEAN.items():
         raised: dict[str, int] = {}
         alarms = rival = 0
@@ -367,7 +367,7 @@ def clean(times: int) -> Iterator[dict[str, Any]]:
             for name in reporting:
                 raised[name] = raised.get(name, 0) + 1
             alarms += bool(reporting)
-            if title == "mixed table" and seed < 20:
+            if compare and title == "mixed table" and seed < 20:
                 kinds = ("duplicates", "outliers", "imbalance", "missing_values", "order")
                 rival += any(bool(datalab_flags(name, case)) for name in kinds)
         yield {
@@ -375,7 +375,7 @@ def clean(times: int) -> Iterator[dict[str, Any]]:
             "audits": times,
             "audits that raise one": alarms,
             "by": raised,
-            "Datalab, of 20": rival if title == "mixed table" else None,
+            "Datalab, of 20": rival if compare and title == "mixed table" else None,
         }
 
 
@@ -410,12 +410,13 @@ def main() -> None:
     parser.add_argument("--only", default="")
     parser.add_argument("--clean", type=int, default=100)
     parser.add_argument("--planted", type=int, default=20)
+    parser.add_argument("--rival", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     lines = []
-    parts = [planted(given.only, given.planted)]
+    parts = [planted(given.only, given.planted, compare=given.rival)]
     if not given.only:
-        parts += [clean(given.clean), real(given.clean)]
+        parts += [clean(given.clean, compare=given.rival), real(given.clean)]
     for part in parts:
         for line in part:
             lines.append(line)

@@ -94,6 +94,18 @@ def test_a_check_finds_nothing_where_nothing_is_wrong(check: Check, make) -> Non
         assert check.look(data).issues == ()
 
 
+@pytest.mark.parametrize("make", [table, texts])
+def test_hardly_any_clean_data_set_raises_anything(make) -> None:
+    """All checks together, at their defaults: one of 25 at most."""
+    raised = []
+    for seed in range(25):
+        right = (np.random.default_rng(seed).random(400) < 0.8).astype(float)
+        data = examined(make(400, 2 * seed), make(400, 2 * seed + 1), right=right, seed=seed)
+        able = [check for check in registry.CHECKS if check.lacking(data) is None]
+        raised.append([check.name for check in able if check.look(data).issues])
+    assert sum(map(bool, raised)) <= 1, raised
+
+
 def test_missing_and_constant_values() -> None:
     train = table(400, 0).assign(always="x")
     train.loc[3:9, "size"] = np.nan

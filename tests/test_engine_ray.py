@@ -14,7 +14,7 @@ import torch
 from conftest import CommandLine, Project
 from torch import nn
 
-from dataaudit.datasets.load import samples_from_object
+from dataaudit.datasets.load import open_samples, samples_from_object
 from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Samples
 from dataaudit.errors import ConfigError, DataError
@@ -24,6 +24,7 @@ from dataaudit.scoring.blocks import ScoreBlock
 from dataaudit.scoring.local import LocalEngine
 from dataaudit.scoring.perturbation import Perturbation
 from dataaudit.scoring.ray import RayEngine
+from dataaudit.scoring.stretches import Reader, Stretch
 from dataaudit.tasks import Classification
 
 HAS_RAY = importlib.util.find_spec("ray") is not None
@@ -105,6 +106,39 @@ def test_scores_are_those_of_the_local_engine() -> None:
     assert_same(list(ENGINE.score(*arguments)), expected)
     rest = list(ENGINE.score(*arguments, finished={0, 64}))
     assert_same(rest, [block for block in expected if block.start not in (0, 64)])
+
+
+def in_a_file(folder: Path) -> Samples:
+    path = folder / "rows.parquet"
+    frame = rows().source.take(range(1000))
+    frame.to_parquet(path, row_group_size=300)
+    return open_samples(path, ReadSettings("train", "label"))
+
+
+def test_workers_that_see_the_file_read_it_themselves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained, samples = model(), in_a_file(tmp_path)
+    arguments = (trained, Classification(4), samples, perturbations(trained))
+    expected = list(LocalEngine(16).score(*arguments))
+
+    def sent(self: Reader, stretch: Stretch) -> None:
+        raise AssertionError("a row was read here")
+
+    monkeypatch.setattr(Reader, "read", sent)
+    assert_same(list(ENGINE.score(*arguments, finished={64})), [
+        block for block in expected if block.start != 64
+    ])  # fmt: skip
+
+
+def test_rows_are_sent_to_workers_that_do_not_see_the_file(tmp_path: Path) -> None:
+    trained, samples = model(), in_a_file(tmp_path)
+    arguments = (trained, Classification(4), samples, perturbations(trained))
+    expected = list(LocalEngine(16).score(*arguments))
+    # Only this process has the rows now, in a file without a name.
+    here = samples.quick_to_take(tmp_path)
+    (tmp_path / "rows.parquet").unlink()
+    assert_same(list(ENGINE.score(*arguments[:2], here, arguments[3])), expected)
 
 
 def workers() -> list[int]:

@@ -26,6 +26,7 @@ from report_examples import (
 from dataaudit.report import render
 from dataaudit.report.evidence import Evidence, RowEvidence
 from dataaudit.report.page_data import island
+from dataaudit.report.page_evidence import view_evidence
 from dataaudit.report.render import _environment
 from dataaudit.resources import resource_folder
 
@@ -228,3 +229,14 @@ def test_the_page_is_the_gold_page():
     assert html == GOLD.read_text(encoding="utf-8"), (
         "look at the difference; if it is meant, run again with DATAAUDIT_WRITE_GOLD=1"
     )
+
+
+def test_measures_of_data_quality_stand_with_their_values():
+    report = example_report("table", rows=120, flagged=9, suspects=20, leaked=4)
+    values = {line[0]: line[1] for line in view_evidence(report).measures.rows}
+    # 12 of 120 prices are missing; 4 of 20 suspects leaked.
+    assert values["completeness"] == "90.0%"
+    assert values["independence of test data"] == "80.0%"
+    assert values["accuracy of labels"] == "89.0% (87.9% to 90.1%)"
+    assert values["balance"] == "1"
+    assert "Measures of data quality" in render(report)

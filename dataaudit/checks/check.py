@@ -12,6 +12,9 @@ from dataaudit.datasets.samples import Modality
 
 Need = Literal["labels", "held_out", "suspects", "time", "model"]
 ANY: tuple[Modality, ...] = ("table", "text", "image", "tensor")
+LEVEL = 0.004
+"""Chance that a check which tests reports anything where nothing is wrong, over all its tests. Four
+checks test, so that all of them together report on less than 2 % of clean data sets."""
 MISSING = {
     "labels": "the rows have no label of one class or number",
     "held_out": "no trusted samples were given",

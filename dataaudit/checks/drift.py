@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import chi2_contingency, ks_2samp
 
-from dataaudit.checks.check import Check, Found, Issue
+from dataaudit.checks.check import LEVEL, Check, Found, Issue
 from dataaudit.checks.columns import Columns
 from dataaudit.checks.examined import Examined
 from dataaudit.checks.one_column import judged
@@ -15,8 +15,6 @@ from dataaudit.report import formats
 LEAST = 0.1
 """Effect from which a difference is reported: the largest distance of two distributions (numbers),
 or the share of rows that would have to change (words, labels)."""
-LEVEL = 0.01
-"""Chance that any of all columns is reported where nothing drifted."""
 FEWEST = 5
 """Values that fewer rows have are taken together."""
 FEWEST_ROWS = 30

@@ -46,13 +46,19 @@ class OneColumn:
         if values.dtype.kind == "f":
             leaf = max(FEWEST_IN_LEAF, len(values) // 500)
             maker = DecisionTreeClassifier if has_classes else DecisionTreeRegressor
+            weight = None
+            if has_classes:
+                weight = 1 / np.bincount(target)[target]
             tree = maker(max_leaf_nodes=MOST_LEAVES, min_samples_leaf=leaf, random_state=0)
-            return cls(None, tree.fit(values[:, None], target), usual, has_classes)
+            tree.fit(values[:, None], target, sample_weight=weight)
+            return cls(None, tree, usual, has_classes)
         known, place = np.unique(values.astype(str), return_inverse=True)
         if has_classes:
             counts = np.zeros((len(known), int(target.max()) + 1))
             np.add.at(counts, (place, target), 1)
-            said = counts.argmax(axis=1).astype(np.float64)
+            # Each class counts the same, however many rows it has.
+            shares = counts / np.maximum(counts.sum(axis=0), 1)
+            said = shares.argmax(axis=1).astype(np.float64)
         else:
             said = np.bincount(place, target) / np.bincount(place)
         return cls(known, np.append(said, usual), usual, has_classes)
@@ -60,8 +66,8 @@ class OneColumn:
     def gain(self, values: NDArray[Any], target: NDArray[Any]) -> tuple[FloatArray, float]:
         """Return by how much each prediction is better than the usual one, and the most possible.
 
-        Of classes, 1 where the column is right and the usual class wrong, -1 where it is the other
-        way; of numbers, the squared error that is saved.
+        Of classes, right or wrong, weighted so that each class counts the same, less what one class
+        for all rows would reach; of numbers, the squared error that is saved.
 
         Returns
         -------
@@ -74,8 +80,10 @@ class OneColumn:
             place = np.searchsorted(self.known, words).clip(max=len(self.known) - 1)
             said = self.said[np.where(self.known[place] == words, place, len(self.known))]
         if self.has_classes:
-            without = (target != self.usual).astype(np.float64)
-            return without - (said != target), float(without.mean())
+            classes, own, counts = np.unique(target, return_inverse=True, return_counts=True)
+            by_chance = 1 / len(classes)
+            weight = len(target) * by_chance / counts[own]
+            return weight * (said == target) - by_chance, 1 - by_chance
         saved = (target - self.usual) ** 2
         return saved - (target - said) ** 2, float(saved.mean())
 

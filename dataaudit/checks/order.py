@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import chi2_contingency, kruskal
 
-from dataaudit.checks.check import Check, Found, Issue
+from dataaudit.checks.check import LEVEL, Check, Found, Issue
 from dataaudit.checks.examined import Examined
 from dataaudit.checks.one_column import judged
 from dataaudit.report import formats
@@ -17,8 +17,6 @@ BLOCKS = 10
 """Parts of the file that are held against each other."""
 LEAST = 0.04
 """Share of a column's variation that the place in the file explains, from which it is reported."""
-LEVEL = 0.01
-"""Chance that any of all columns is reported where the order is random."""
 MOST_VALUES = 50
 """Values of a column of words, the commonest; the others are taken together."""
 FEWEST_ROWS = 100

@@ -15,7 +15,7 @@ NEIGHBOURS = 3
 FAR_VALUE = 2.3
 """A value is far if, on a logarithmic scale of its distance from the median, it lies so far from
 all but two others: about ten times further out."""
-FAR_ROW = 3.0
+FAR_ROW = 5.0
 """A row is far if the distance to its third neighbour is so many times the 99th percentile."""
 FEWEST_ROWS = 50
 MOST_NUMBERS = 100

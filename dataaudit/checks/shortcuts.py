@@ -5,13 +5,11 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import norm
 
-from dataaudit.checks.check import Check, Found, Issue
+from dataaudit.checks.check import LEVEL, Check, Found, Issue
 from dataaudit.checks.examined import Examined
 from dataaudit.checks.one_column import OneColumn, every_column, judged
 from dataaudit.report import formats
 
-LEVEL = 0.01
-"""Chance that any of all features is reported where training and trusted samples are alike."""
 LEAST_DIFFERENCE = 0.1
 """Of the share of errors that a feature saves."""
 FEWEST_ROWS = 40

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 from sklearn.tree import DecisionTreeRegressor
 
-from dataaudit.checks.check import Check, Found, Issue
+from dataaudit.checks.check import LEVEL, Check, Found, Issue
 from dataaudit.checks.columns import Columns
 from dataaudit.checks.examined import Examined
 from dataaudit.report import formats
@@ -18,8 +18,6 @@ DEEPEST = 3
 FEWEST_IN_SLICE = 20
 LEAST = 0.3
 """How much worse a slice is than the rest, in standard deviations of how right the model is."""
-LEVEL = 0.01
-"""Chance that any slice is confirmed where the model fails everywhere alike."""
 CHI_SQUARED = 12.0
 """A split that chance makes nearly as good is not made: it would cut a slice in pieces."""
 MOST_VALUES = 20

@@ -52,6 +52,10 @@ class AsTraining:
         """Yield all rows in order, `rows_per_frame` at a time, index = positions."""
         return map(self._read, self.source.frames(rows_per_frame))
 
+    def frames_from(self, start: int, rows_per_frame: int) -> Iterator[pd.DataFrame]:
+        """Yield the rows from `start` on, `rows_per_frame` at a time, index = positions."""
+        return map(self._read, self.source.frames_from(start, rows_per_frame))
+
     def take(self, positions: Sequence[int]) -> pd.DataFrame:
         """Return the rows at `positions`, in that order, index = positions."""
         return self._read(self.source.take(positions))

@@ -82,8 +82,12 @@ class Pairs:
 
     def frames(self, rows_per_frame: int) -> Iterator[pd.DataFrame]:
         """Yield all rows in order, `rows_per_frame` at a time, index = positions."""
-        for start in range(0, len(self), rows_per_frame):
-            yield self.take(range(start, min(start + rows_per_frame, len(self))))
+        return self.frames_from(0, rows_per_frame)
+
+    def frames_from(self, start: int, rows_per_frame: int) -> Iterator[pd.DataFrame]:
+        """Yield the rows from `start` on, `rows_per_frame` at a time, index = positions."""
+        for first in range(start, len(self), rows_per_frame):
+            yield self.take(range(first, min(first + rows_per_frame, len(self))))
 
     def take(self, positions: Sequence[int]) -> pd.DataFrame:
         """Return the rows at `positions`, in that order, index = positions."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,7 @@ from dataaudit.datasets.frames import (
     pick,
     plain_frame,
     plain_table,
+    rechunk,
 )
 from dataaudit.datasets.mapped_rows import SHARE_OF_FREE_DISK, MappedRows, NoRoomError
 from dataaudit.datasets.samples import Samples
@@ -137,6 +138,20 @@ class Parquet(ColumnSource):
         for table in self._tables(columns):
             yield plain_frame(table, self.with_missing)
 
+    def frames_from(self, start: int, rows_per_frame: int) -> Iterator[pd.DataFrame]:
+        """Yield the rows from `start` on, `rows_per_frame` at a time, index = positions."""
+        if self.mapped is not None:
+            yield from super().frames_from(start, rows_per_frame)
+            return
+        # A row group is decoded from its beginning.
+        group = int(np.searchsorted(self.starts, start, side="right")) - 1
+        before, first = start - int(self.starts[group]), start
+        frames = (plain_frame(table, self.with_missing) for table in self._tables(None, group))
+        for frame in rechunk(_all_but(frames, before), rows_per_frame):
+            frame.index = pd.RangeIndex(first, first + len(frame))
+            first += len(frame)
+            yield frame
+
     def take(self, positions: Sequence[int]) -> pd.DataFrame:
         """Return the rows at `positions`, in that order, index = positions."""
         if self.mapped is None:
@@ -181,11 +196,17 @@ class Parquet(ColumnSource):
                 first += len(table)
             return plain_frame(pa.concat_tables(parts), self.with_missing)
 
-    def _tables(self, columns: Sequence[str] | None) -> Iterator[pa.Table]:
-        of_file = itertools.groupby(enumerate(self.groups), key=lambda each: each[1][0])
-        for number, groups in of_file:
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the file of mapped rows, which has no name for another process to open."""
+        return self.__dict__ | {"mapped": None}
+
+    def _tables(self, columns: Sequence[str] | None, first: int = 0) -> Iterator[pa.Table]:
+        """Yield the rows from a row group on, in tables of any length."""
+        groups = itertools.islice(enumerate(self.groups), first, None)
+        of_file = itertools.groupby(groups, key=lambda each: each[1][0])
+        for number, inside in of_file:
             with readable(self.description, "a Parquet file"), _file(self.paths[number]) as file:
-                for group, (_, own) in groups:
+                for group, (_, own) in inside:
                     yield from self._group(file, own, group, columns)
 
     def _group(
@@ -291,6 +312,13 @@ def _refuse_other_parts(names: Sequence[str], description: str) -> None:
             f"{description}: holds {len(names)} of {count} parts; "
             f"{stem}-{missing[0]:05}-of-{count:05}{ENDING} is missing"
         )
+
+
+def _all_but(frames: Iterable[pd.DataFrame], rows: int) -> Iterator[pd.DataFrame]:
+    """Yield the frames without the first `rows` rows."""
+    for frame in frames:
+        yield frame.iloc[rows:]
+        rows = max(rows - len(frame), 0)
 
 
 def _file(path: Path) -> pyarrow.parquet.ParquetFile:

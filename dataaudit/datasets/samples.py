@@ -42,6 +42,10 @@ class Source(Protocol):
         """Yield all rows in order, at most `rows_per_frame` at a time, index = positions."""
         ...
 
+    def frames_from(self, start: int, rows_per_frame: int) -> Iterator[pd.DataFrame]:
+        """Yield the rows from `start` on, `rows_per_frame` at a time, index = positions."""
+        ...
+
     def take(self, positions: Sequence[int]) -> pd.DataFrame:
         """Return the rows at `positions`, in that order, index = positions."""
         ...

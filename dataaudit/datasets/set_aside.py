@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -73,7 +73,19 @@ class Kept:
 
     def frames(self, rows_per_frame: int) -> Iterator[pd.DataFrame]:
         """Yield all rows in order, `rows_per_frame` at a time, index = positions among these."""
-        return rechunk(self._filtered(rows_per_frame), rows_per_frame)
+        return rechunk(_chosen(self.source.frames(rows_per_frame), self.positions), rows_per_frame)
+
+    def frames_from(self, start: int, rows_per_frame: int) -> Iterator[pd.DataFrame]:
+        """Yield the rows from `start` on, `rows_per_frame` at a time, index = positions."""
+        kept = self.positions[start:]
+        if len(kept) == 0:
+            return
+        first = int(kept[0])
+        others = self.source.frames_from(first, rows_per_frame)
+        for frame in rechunk(_chosen(others, kept - first), rows_per_frame):
+            frame.index = pd.RangeIndex(start, start + len(frame))
+            start += len(frame)
+            yield frame
 
     def take(self, positions: Sequence[int]) -> pd.DataFrame:
         """Return the rows at `positions`, in that order, index = positions."""
@@ -86,12 +98,14 @@ class Kept:
         """Return the same rows, where `take` reads no more than it is asked for."""
         return Kept(self.source.quick_to_take(folder), self.positions)
 
-    def _filtered(self, rows_per_frame: int) -> Iterator[pd.DataFrame]:
-        start = 0
-        for frame in self.source.frames(rows_per_frame):
-            low, high = np.searchsorted(self.positions, [start, start + len(frame)])
-            yield frame.iloc[self.positions[low:high] - start]
-            start += len(frame)
+
+def _chosen(frames: Iterable[pd.DataFrame], positions: NDArray[np.int64]) -> Iterator[pd.DataFrame]:
+    """Yield the rows at `positions`, ascending and counted from the first frame's first row."""
+    start = 0
+    for frame in frames:
+        low, high = np.searchsorted(positions, [start, start + len(frame)])
+        yield frame.iloc[positions[low:high] - start]
+        start += len(frame)
 
 
 def without(samples: Samples, reasons: Reasons) -> Samples:

@@ -58,6 +58,11 @@ class ColumnSource(ABC):
         """Yield all rows in order, `rows_per_frame` at a time, index = positions."""
         return rechunk(self.stream(), rows_per_frame)
 
+    def frames_from(self, start: int, rows_per_frame: int) -> Iterator[pd.DataFrame]:
+        """Yield the rows from `start` on, `rows_per_frame` at a time, index = positions."""
+        for first in range(start, len(self), rows_per_frame):
+            yield self.take(range(first, min(first + rows_per_frame, len(self))))
+
     def files(self) -> list[Path]:
         """Return the files that hold the rows; none of what is in memory."""
         return []

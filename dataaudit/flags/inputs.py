@@ -52,6 +52,21 @@ class Unseen:
 
 
 @dataclass(frozen=True)
+class SecondOpinion:
+    """What is thought of some of the rows by what no given label has touched.
+
+    Attributes
+    ----------
+    positions : int64 `[sampled rows]`
+    unseen : Unseen
+        Of these rows, and of trusted samples.
+    """
+
+    positions: NDArray[np.int64]
+    unseen: Unseen
+
+
+@dataclass(frozen=True)
 class LabelledRows:
     """The training rows and what three models predict for them.
 
@@ -77,6 +92,8 @@ class LabelledRows:
     crosswise : Unseen or None
         For classes, what models say that were fitted without the sample; None where the model
         cannot be fitted anew.
+    second_opinion : SecondOpinion or None
+        For classes; None where there is none.
     """
 
     ids: NDArray[Any]
@@ -90,6 +107,7 @@ class LabelledRows:
     unseen: Table | None = None
     crosswise: Unseen | None = None
     contradicted: NDArray[np.bool_] | None = None
+    second_opinion: SecondOpinion | None = None
 
 
 @dataclass(frozen=True)

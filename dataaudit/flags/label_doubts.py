@@ -8,7 +8,7 @@ import numpy as np
 from scipy.stats import beta, chi2_contingency, ks_2samp, mannwhitneyu
 
 from dataaudit.flags.inputs import References, Unseen, View
-from dataaudit.flags.probabilities import Labels, pick
+from dataaudit.flags.probabilities import Labels, Table, pick
 from dataaudit.flags.results import Interval
 from dataaudit.flags.right_classes import RightClasses, Scale, targets
 
@@ -97,10 +97,7 @@ def doubts_about(given: Labels, unseen: Unseen, rate: Interval, seed: int = 0) -
         reasons.append(CONTRADICTED)
         least = 0.0
     elif least > 0:
-        reasons.append(
-            f"at least {least:.1%} of the given labels differ from what trusted samples say, and "
-            "in a way that can be learned, as if by a rule; how many more do cannot be told"
-        )
+        reasons.append(_by_a_rule(least))
     if not alike:
         reasons.append(
             f"the trusted samples are not like the training rows (what the model says of the two "
@@ -169,23 +166,89 @@ def unlikeness(view: View, seed: int = 0) -> tuple[float, float]:
     -------
     p-value, and the share by which they differ
     """
-    generator = np.random.default_rng(seed)
-    count = min(len(view.rows), MOST_COMPARED)
-    rows = view.rows[np.sort(generator.choice(len(view.rows), count, replace=False))]
-    classes = rows.shape[1]
+    p_classes, differ = classes_differ(view, seed)
+    sureness = ks_2samp(_some(view, seed).max(axis=1), view.trusted.max(axis=1))
+    return min(1.0, 2 * min(p_classes, float(sureness.pvalue))), max(
+        differ, float(sureness.statistic)
+    )
+
+
+def classes_differ(view: View, seed: int = 0) -> tuple[float, float]:
+    """Compare how often each class is predicted for rows and for trusted samples.
+
+    Returns
+    -------
+    p-value, and the share by which they differ
+    """
+    classes = view.rows.shape[1]
     counts = np.stack(
-        [np.bincount(table.argmax(axis=1), minlength=classes) for table in (rows, view.trusted)]
+        [
+            np.bincount(table.argmax(axis=1), minlength=classes)
+            for table in (_some(view, seed), view.trusted)
+        ]
     )
     counts = counts[:, counts.sum(axis=0) > 0]
     if counts.shape[1] < 2:
-        p_classes, differ = 1.0, 0.0
-    else:
-        p_classes = float(chi2_contingency(counts, correction=False).pvalue)
-        shares = counts / counts.sum(axis=1, keepdims=True)
-        differ = float(np.abs(shares[0] - shares[1]).sum() / 2)
-    sureness = ks_2samp(rows.max(axis=1), view.trusted.max(axis=1))
-    return min(1.0, 2 * min(p_classes, float(sureness.pvalue))), max(
-        differ, float(sureness.statistic)
+        return 1.0, 0.0
+    shares = counts / counts.sum(axis=1, keepdims=True)
+    p_value = float(chi2_contingency(counts, correction=False).pvalue)
+    return p_value, float(np.abs(shares[0] - shares[1]).sum() / 2)
+
+
+def _some(view: View, seed: int) -> Table:
+    count = min(len(view.rows), MOST_COMPARED)
+    chosen = np.random.default_rng(seed).choice(len(view.rows), count, replace=False)
+    return np.asarray(view.rows[np.sort(chosen)])
+
+
+def doubts_about_two(
+    given: Labels, second: Unseen, first_rate: Interval, second_rate: Interval, seed: int = 0
+) -> Doubts | None:
+    """Check whether a judgement by references and one by unseen views agree.
+
+    Parameters
+    ----------
+    given : int64 `[sampled rows]`
+    second : Unseen
+        Of these rows.
+    first_rate, second_rate : Interval
+        What either found.
+    seed : int
+        Of the draws behind the checks.
+
+    Returns
+    -------
+    None where the views say nothing: they are no better than guessing, rows and trusted samples are
+    not alike to them, or they hold most labels for wrong.
+    """
+    view = second.views[0]
+    # Not how sure they are: trusted samples are judged by probes of slightly fewer of their kind.
+    differ = classes_differ(view, seed)
+    alike = differ[0] >= UNLIKE or differ[1] < UNLIKE_BY
+    believed = second_rate.estimate <= MOST_BELIEVED
+    if not alike or not believed or usefulness(second, seed) <= USEFUL:
+        return None
+    low, high = min(first_rate.low, second_rate.low), max(first_rate.high, second_rate.high)
+    least = least_wrong(given, view, second.trusted_labels)
+    if least > 0:
+        return Doubts((_by_a_rule(least),), least, max(high, least))
+    if second_rate.low <= first_rate.high and first_rate.low <= second_rate.high:
+        return Doubts()
+    return Doubts(
+        (
+            f"two independent ways to judge disagree: {first_rate.low:.1%} to "
+            f"{first_rate.high:.1%} of the labels are wrong by what the model learned again, "
+            f"{second_rate.low:.1%} to {second_rate.high:.1%} by {view.name}",
+        ),
+        low,
+        high,
+    )
+
+
+def _by_a_rule(least: float) -> str:
+    return (
+        f"at least {least:.1%} of the given labels differ from what trusted samples say, and "
+        "in a way that can be learned, as if by a rule; how many more do cannot be told"
     )
 
 

@@ -10,12 +10,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dataaudit.flags.inputs import LabelledRows, References, Unseen
+from dataaudit.flags.inputs import LabelledRows, References, SecondOpinion, Unseen
 from dataaudit.flags.label_doubts import (
     FEWEST_TRUSTED,
     Doubts,
     doubts_about,
     doubts_about_references,
+    doubts_about_two,
     too_few,
 )
 from dataaudit.flags.label_errors import LabelJudgement, judge_labels, ranks
@@ -26,6 +27,7 @@ from dataaudit.flags.unseen_labels import judge_assumed, judge_unseen
 
 SMALLEST = 1e-12
 MOST_NAMED = 5
+REDRAWS_OF_SECOND = 20
 EVEN = 0.5
 """Probability of being wrong for each of two labels of the same content, at least."""
 
@@ -100,13 +102,30 @@ def _judged(
         judgement = judge_labels(
             rows.labels, rows.familiar, rows.mirrored, references, unseen=rows.unseen, **wishes
         )
-        return judgement, doubts_about_references(references, judgement.noise_rate)
+        doubts = doubts_about_references(references, judgement.noise_rate)
+        if rows.second_opinion is None or doubts.reasons:
+            return judgement, doubts
+        return _heard(judgement, rows.labels, rows.second_opinion, settings.seed)
     trusted = len(rows.crosswise.trusted_labels)
     if trusted < FEWEST_TRUSTED:
         judgement = judge_assumed(rows.labels, rows.crosswise.views[0].rows, **wishes)
         return judgement, too_few(trusted, FEWEST_TRUSTED)
     judgement = judge_unseen(rows.labels, rows.crosswise, **wishes)
     return judgement, doubts_about(rows.labels, rows.crosswise, judgement.noise_rate, settings.seed)
+
+
+def _heard(
+    judgement: LabelJudgement, labels: Labels, second: SecondOpinion, seed: int
+) -> tuple[LabelJudgement, Doubts]:
+    """Let the interval span what a second opinion holds possible; two that disagree are a doubt."""
+    given = labels[second.positions]
+    found = judge_unseen(given, second.unseen, repeats=REDRAWS_OF_SECOND, seed=seed).noise_rate
+    first = judgement.noise_rate
+    doubts = doubts_about_two(given, second.unseen, first, found, seed)
+    if doubts is None:
+        return judgement, Doubts()
+    spanned = Interval(first.estimate, first.low, max(first.high, found.high))
+    return replace(judgement, noise_rate=spanned), doubts
 
 
 def _with_facts(

@@ -20,6 +20,13 @@ def crosswalk() -> list[CrosswalkEntry]:
 _ENTRIES: list[tuple[str, str, str, list[str]]] = [
     (
         "EU AI Act",
+        "Article 10(2)(a), (d), (e)",
+        "Design choices; assumptions about what the data measure and represent; availability, "
+        "quantity and suitability of the data sets",
+        ["identity", "people", "composition"],
+    ),
+    (
+        "EU AI Act",
         "Article 10(2)(b)–(c)",
         "Data collection, origin, and preparation such as annotation and labelling",
         ["identity", "people"],
@@ -39,6 +46,13 @@ _ENTRIES: list[tuple[str, str, str, list[str]]] = [
     ),
     (
         "EU AI Act",
+        "Article 10(4)–(5)",
+        "The setting in which the system is used; special categories of personal data, where they "
+        "are processed to detect bias",
+        ["people", "composition", "limits"],
+    ),
+    (
+        "EU AI Act",
         "Annex IV, 2(d)",
         "Data sheets: provenance, scope, characteristics, labelling procedures, data cleaning",
         ["identity", "people", "composition", "labels", "remediation"],
@@ -46,8 +60,15 @@ _ENTRIES: list[tuple[str, str, str, list[str]]] = [
     (
         "ISO/IEC 5259",
         "Parts 2 and 3",
-        "Data quality measures (such as accuracy, completeness, balance) and their management",
+        "Data quality measures (such as accuracy, completeness, balance) and their management; "
+        "those that were measured stand with their values under composition",
         ["labels", "composition", "coverage", "method"],
+    ),
+    (
+        "ISO/IEC 42001",
+        "Annex A.7",
+        "Data for AI systems: acquisition, quality, provenance and preparation",
+        ["identity", "people", "labels", "remediation"],
     ),
     (
         "NIST AI RMF",
@@ -60,6 +81,12 @@ _ENTRIES: list[tuple[str, str, str, list[str]]] = [
         "MEASURE 2.1",
         "Test sets, metrics and details of the tools used are documented",
         ["identity", "leakage", "method"],
+    ),
+    (
+        "NIST AI 600-1",
+        "Pre-deployment testing; content provenance",
+        "Tests that are independent of the training data; where the data come from",
+        ["leakage", "people", "limits"],
     ),
     (
         "Datasheets for Datasets",

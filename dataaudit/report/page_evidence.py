@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from markupsafe import Markup
 from pydantic import JsonValue
 
 from dataaudit.report import formats
@@ -52,6 +53,7 @@ class EvidenceView:
     people: list[Fact]
     composition: Table
     composition_words: str
+    measures: Table
     method: list[Fact]
     thresholds: Table
     settings: list[Fact]
@@ -80,6 +82,7 @@ def view_evidence(report: AuditReport) -> EvidenceView:
         people=_people(report),
         composition=_composition(report),
         composition_words=_composition_words(report),
+        measures=_measures(report),
         method=_method(report),
         thresholds=Table(
             "Thresholds, and why they stand where they stand",
@@ -207,6 +210,33 @@ def _composition(report: AuditReport) -> Table:
         lines,
         frozenset(range(1, len(splits) + 1)),
     )
+
+
+def _measures(report: AuditReport) -> Table:
+    """Return what was measured of the kinds of quality that ISO/IEC 5259-2 names, with values."""
+    lines: list[list[str | Markup]] = []
+    rate = None if report.labels is None else report.labels.noise_rate
+    if rate is not None:
+        value = f"{formats.percent(1 - rate.estimate)} ({formats.percent(1 - rate.high)} to "
+        value += f"{formats.percent(1 - rate.low)})"
+        lines.append(["accuracy of labels", value, "estimated share of right labels, 95% interval"])
+    missing, rows = report.coverage.missing_values, report.counts.train
+    if missing is not None and rows:
+        least = max(missing.values(), default=0)
+        value = formats.percent(1 - least / rows)
+        lines.append(["completeness", value, "rows with a value, in the column with fewest"])
+    for split, ratio in report.composition.imbalance.items():
+        what = f"the smallest class against the largest, {ROLE_WORDS.get(split, split)}"
+        lines.append(["balance", f"{1 / ratio:.3g}" if ratio else "0", what])
+    for check in report.checks:
+        if check.name == "duplicates" and check.count is not None and rows:
+            value = formats.percent(check.count / rows)
+            lines.append(["similarity", value, "training rows in clusters of the same content"])
+    if report.leakage is not None and report.leakage.suspects:
+        share = report.leakage.suspects_flagged / report.leakage.suspects
+        what = "evaluation samples that are no training rows, as far as was found"
+        lines.append(["independence of test data", formats.percent(1 - share), what])
+    return Table("Measures of data quality", ["measure", "value", "what it is"], lines)
 
 
 def _composition_words(report: AuditReport) -> str:

@@ -1,9 +1,10 @@
 """The Ray engine: row blocks go to actors that hold the models, finished blocks come back.
 
-This process reads the rows and hands them out block by block; each actor preprocesses its block
-and runs the forward passes on it. Blocks are the same as the local engine's, batch by batch, so
-that the scores are too. When an actor dies, or its node, Ray starts another one and gives it the
-block again: nothing else is lost, because a block counts when it has come back.
+An actor that sees the files is told which rows to read; to others, and where rows are in memory,
+this process sends them. Each actor preprocesses its block and runs the forward passes on it. Blocks
+are the same as the local engine's, batch by batch, so that the scores are too. When an actor dies,
+or its node, Ray starts another one and gives it the block again: nothing else is lost, because a
+block counts when it has come back.
 """
 
 from __future__ import annotations
@@ -13,16 +14,16 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 
-from dataaudit.datasets.samples import Batch, Samples, Source
+from dataaudit.datasets.memory import Pairs
+from dataaudit.datasets.samples import Batch, Samples
 from dataaudit.errors import ConfigError, DataAuditError, EngineError, ModelError
 from dataaudit.models.numerics import EXACT, Numerics
 from dataaudit.models.trained import TrainedModel
@@ -30,6 +31,7 @@ from dataaudit.progress import count_rows, track
 from dataaudit.scoring.blocks import ScoreBlock
 from dataaudit.scoring.local import BatchScorer, block_length, joined
 from dataaudit.scoring.perturbation import Perturbation
+from dataaudit.scoring.stretches import Reader, Shares, Stretch, can_read, lies_in_files
 from dataaudit.tasks import Task
 
 BLOCKS_WAITING = 2
@@ -94,7 +96,7 @@ class RayEngine:
         import ray
 
         on_gpu = model.device.type == "cuda"
-        held = ray.put(_packed(model, task, _without_rows(samples), perturbations, self.numerics))
+        held = ray.put(_packed(model, task, _described(samples), perturbations, self.numerics))
         actor = ray.remote(_Scorer).options(
             num_cpus=1,
             num_gpus=1 if on_gpu else 0,
@@ -102,18 +104,20 @@ class RayEngine:
             max_task_retries=MOST_DEATHS,
         )
         device = "cuda" if on_gpu else "cpu"
-        actors = [actor.remote(held, device, self.batch_size) for _ in range(self.workers)]
-        pool = _Pool(actors)
-        blocks = _row_blocks(samples, self.batch_size, finished)
-        total = -(-len(samples) // block_length(self.batch_size)) - len(finished)
+        length = block_length(self.batch_size)
+        starts = [start for start in range(0, len(samples), length) if start not in finished]
+        workers = min(self.workers, len(starts))
+        actors = [actor.remote(held, device, self.batch_size, length) for _ in range(workers)]
+        pool = _Pool(actors, samples, length, starts)
         try:
-            for batch in track(blocks, f"scoring {samples.role}", total=total):
+            for _ in track(range(pool.blocks_left), f"scoring {samples.role}"):
                 while pool.is_full:
                     yield from _counted(pool.finished())
-                pool.hand_out(batch)
+                pool.hand_out()
             while pool.is_busy:
                 yield from _counted(pool.finished())
         finally:
+            pool.wait_for_starts()
             for each in actors:
                 ray.kill(each)
 
@@ -128,10 +132,22 @@ def _counted(blocks: Iterable[ScoreBlock]) -> Iterator[ScoreBlock]:
 class _Pool:
     """Hands blocks to actors that have started, and brings finished ones back."""
 
-    def __init__(self, actors: Sequence[Any]) -> None:
-        self._idle: list[Any] = []
-        self._starting = {actor.ready.remote(): actor for actor in actors}
-        self._running: dict[Any, Any] = {}
+    def __init__(
+        self, actors: Sequence[Any], samples: Samples, length: int, starts: Sequence[int]
+    ) -> None:
+        self._actors = list(actors)
+        self._samples, self._length = samples, length
+        self._shares = Shares(starts, len(actors))
+        self._reader = Reader(samples.source, length)
+        self._idle: list[int] = []
+        self._reads: set[int] = set()
+        self._starting = {actor.ready.remote(): place for place, actor in enumerate(actors)}
+        self._running: dict[Any, int] = {}
+
+    @property
+    def blocks_left(self) -> int:
+        """How many blocks nobody works on."""
+        return len(self._shares)
 
     @property
     def is_full(self) -> bool:
@@ -143,10 +159,23 @@ class _Pool:
         """Whether blocks are still out."""
         return bool(self._running)
 
-    def hand_out(self, batch: Batch) -> None:
-        """Give a block to an idle actor."""
-        actor = self._idle.pop(0)
-        self._running[actor.score.remote(batch)] = actor
+    def hand_out(self) -> None:
+        """Give a block to an idle actor, or say which rows it is to read."""
+        place = self._idle.pop(0)
+        start = self._shares.next_for(place)
+        stretch = Stretch.of(self._samples, start, self._length)
+        block = stretch if place in self._reads else self._reader.read(stretch)
+        self._running[self._actors[place].score.remote(block)] = place
+
+    def wait_for_starts(self) -> None:
+        """Wait until every actor has started: Ray ends this process when it is left in between."""
+        import ray
+
+        if self._starting:
+            waiting = list(self._starting)
+            with suppress(ray.exceptions.RayError, ConnectionError):
+                ray.wait(waiting, num_returns=len(waiting), timeout=SECONDS_TO_START)
+            self._starting.clear()
 
     def finished(self) -> Iterator[ScoreBlock]:
         """Wait until something happens; yield the block that has come back, if it is one."""
@@ -156,8 +185,10 @@ class _Pool:
         waiting = [*self._running, *self._starting]
         done, _ = ray.wait(waiting, num_returns=1, timeout=patience)
         if not done:
+            count = len(self._starting)
+            self._starting.clear()
             raise EngineError(
-                f"engine: none of {len(self._starting)} workers started within {patience} s; the "
+                f"engine: none of {count} workers started within {patience} s; the "
                 f"cluster offers {_resources(ray.cluster_resources())}, each worker needs 1 CPU, "
                 "or 1 GPU where the device is cuda"
             )
@@ -181,7 +212,10 @@ class _Pool:
                 f"engine: Ray was lost while rows were scored: {' '.join(str(error).split())[:300]}"
             ) from None
         if done[0] in self._starting:
-            self._idle += [self._starting.pop(done[0])] * BLOCKS_WAITING
+            place = self._starting.pop(done[0])
+            self._idle += [place] * BLOCKS_WAITING
+            if result:
+                self._reads.add(place)
         else:
             self._idle.append(self._running.pop(done[0]))
             yield result
@@ -208,39 +242,12 @@ def _connect(address: str, workers: int) -> None:
         raise ConfigError(f"engine.address: no Ray cluster at {address!r}: {found}") from None
 
 
-def _row_blocks(samples: Samples, batch_size: int, finished: Collection[int]) -> Iterator[Batch]:
-    for block in samples.batches(block_length(batch_size)):
-        if int(block.positions[0]) not in finished:
-            yield block
-
-
-def _without_rows(samples: Samples) -> Samples:
-    """Return what an actor must know of the samples: all but their rows, ids and labels."""
-    return replace(
-        samples,
-        source=_Described(samples.source.description),
-        ids=samples.ids[:0],
-        labels=samples.labels[:0],
-    )
-
-
-@dataclass(frozen=True)
-class _Described:
-    """A source without rows, for messages only."""
-
-    description: str
-
-    def __len__(self) -> int:
-        return 0
-
-    def frames(self, rows_per_frame: int) -> Iterator[pd.DataFrame]:
-        raise NotImplementedError
-
-    def take(self, positions: Sequence[int]) -> pd.DataFrame:
-        raise NotImplementedError
-
-    def quick_to_take(self, folder: Path) -> Source:
-        raise NotImplementedError
+def _described(samples: Samples) -> Samples:
+    """Return what an actor must know of the samples: all but ids, labels and rows in memory."""
+    source = samples.source
+    if not lies_in_files(source):
+        source = Pairs(source.description, [])
+    return replace(samples, source=source, ids=samples.ids[:0], labels=samples.labels[:0])
 
 
 def _packed(
@@ -291,7 +298,7 @@ def _module_of(part: Callable[..., Any]) -> ModuleType | None:
 class _Scorer:
     """What runs in an actor."""
 
-    def __init__(self, held: bytes, device: str, batch_size: int) -> None:
+    def __init__(self, held: bytes, device: str, batch_size: int, length: int) -> None:
         from ray import cloudpickle
 
         model, task, samples, perturbations, numerics = cloudpickle.loads(held)
@@ -299,16 +306,20 @@ class _Scorer:
         moved = [_moved(each, there) for each in perturbations]
         self._scorer = BatchScorer(model.to(there), task, samples, moved, numerics)
         self._batch_size = batch_size
+        self._samples = samples
+        self._reader = Reader(samples.source, length)
 
-    def ready(self) -> None:
-        """Return as soon as the actor has started."""
+    def ready(self) -> bool:
+        """Return as soon as the actor has started, and tell whether it can read the rows."""
+        return can_read(self._samples)
 
-    def score(self, block: Batch) -> ScoreBlock:
+    def score(self, block: Batch | Stretch) -> ScoreBlock:
         """Score the rows of a block, batch by batch as the local engine does."""
-        lines = np.arange(len(block))
+        rows = self._reader.read(block) if isinstance(block, Stretch) else block
+        lines = np.arange(len(rows))
         return joined(
             [
-                self._scorer.score(block.select(lines[start : start + self._batch_size]))
-                for start in range(0, len(block), self._batch_size)
+                self._scorer.score(rows.select(lines[start : start + self._batch_size]))
+                for start in range(0, len(rows), self._batch_size)
             ]
         )

@@ -59,6 +59,7 @@ from dataaudit.stages.probing import probed
 from dataaudit.stages.reporting import make_report
 from dataaudit.stages.scoring import ITSELF, Scores, score
 from dataaudit.stages.screening import table_of, with_unjudged_rows, with_unjudged_suspects
+from dataaudit.stages.second_opinion import second_opinion
 
 READ = frozenset(AuditConfig.model_fields) - {"trace"}
 """The sections of the settings that an audit reads."""
@@ -264,8 +265,11 @@ def _run(
     with clock.stage("score"):
         scores = score(seen, mirror, engine, steps)
         probes = probed(loaded, engine, steps, config.mirror.seed)
+        second = second_opinion(loaded, steps.folder, config.mirror.seed)
     with clock.stage("flag mislabels"):
-        mislabels = find_mislabels(loaded, mirror, scores, config, probes, crosswise, opinions)
+        mislabels = find_mislabels(
+            loaded, mirror, scores, config, probes, crosswise, opinions, second
+        )
         mislabels, known = knowing_decisions(mislabels, loaded.train, audits, config.flags.budget)
         directory.notes.extend(known)
     with clock.stage("flag contamination"):

@@ -15,7 +15,7 @@ from dataaudit.datasets.samples import Samples
 from dataaudit.datasets.words import is_list
 from dataaudit.flags.annotators import with_annotators
 from dataaudit.flags.by_kind import FLAGGERS
-from dataaudit.flags.inputs import LabelledRows, References, Unseen, View
+from dataaudit.flags.inputs import LabelledRows, References, SecondOpinion, Unseen, View
 from dataaudit.flags.results import MislabelFlags
 from dataaudit.flags.tables import FlagSettings
 from dataaudit.inputs import Loaded, Splits
@@ -47,6 +47,7 @@ def find_mislabels(
     probes: Judged | None = None,
     crosswise: Unseen | None = None,
     opinions: Sequence[View] = (),
+    second: SecondOpinion | None = None,
 ) -> MislabelFlags:
     """Flag training rows that are probably mislabeled.
 
@@ -59,6 +60,8 @@ def find_mislabels(
         What the estimator says that was fitted anew without the sample.
     opinions : sequence of View
         What other models say of rows and trusted samples.
+    second : SecondOpinion or None
+        What is thought of some rows by what no given label has touched.
     """
     train = loaded.train
     settings = FlagSettings(
@@ -98,6 +101,7 @@ def find_mislabels(
         None if unseen is None else unseen.rows,
         None if crosswise is None else replace(crosswise, views=[*crosswise.views, *opinions]),
         contradicted(train) if train.kind.probed else None,
+        second,
     )
     flags = FLAGGERS[config.task](rows, known, settings)
     method = (

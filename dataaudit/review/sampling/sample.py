@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from dataaudit.datasets.rewriting import refuse_existing
-from dataaudit.errors import ConfigError
+from dataaudit.errors import ConfigError, DataError
 from dataaudit.review.exports.choices import ExportFormat
 from dataaudit.review.exports.export import write_rows
 from dataaudit.review.sampling.design import draw, positions
@@ -47,6 +47,8 @@ def sample(
     if to is None:
         raise ConfigError(f"--out: found {out}, expected a file that ends in .csv or .json")
     audit = FinishedAudit.open(directory)
+    if audit.mislabels["probability"].isna().all():
+        raise DataError(f"{directory}: no label was judged in this audit, so none can be drawn")
     refuse_existing(out)
     if to is ExportFormat.label_studio:
         refuse_existing(out.with_suffix(".xml"))

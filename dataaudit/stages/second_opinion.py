@@ -1,0 +1,94 @@
+"""A second opinion about the labels of a network: by features that no label has touched.
+
+Linear probes on what the network would see with fresh weights, or with those that its training
+started from, are fitted crosswise. Rows and trusted samples are exchangeable to them, however deep
+the trained network has memorized its rows. They rank worse than a network that learned again, but
+what they say of the rate of wrong labels holds where that of the references may not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dataaudit.datasets.samples import Samples
+from dataaudit.errors import ModelError
+from dataaudit.flags.inputs import SecondOpinion, Unseen, View
+from dataaudit.flags.label_doubts import FEWEST_TRUSTED
+from dataaudit.inputs import Loaded
+from dataaudit.mirror.probes import probe
+from dataaudit.mirror.shrink import shrunk
+from dataaudit.models.initial import Initial
+from dataaudit.models.trained import TrainedModel
+from dataaudit.scoring.before_training import BeforeTraining
+from dataaudit.scoring.passes import Passes
+from dataaudit.scoring.perturbation import UNPERTURBED
+
+MOST_ROWS, MOST_TRUSTED = 3000, 2000
+"""Of the rows a sample is judged: a rate is asked for, not each label."""
+MOST_CLASSES = 100
+"""With more, fitting how labels go wrong takes longer than it is worth."""
+MOST_FEATURES = 128
+SAMPLES_PER_FORWARD = 250
+
+
+def second_opinion(loaded: Loaded, folder: Path, seed: int) -> SecondOpinion | None:
+    """Judge some rows and trusted samples by probes; None where these cannot be fitted.
+
+    An estimator needs none: it is fitted anew itself.
+
+    Parameters
+    ----------
+    loaded : Loaded
+    folder : Path
+        For what is said of the rows: a file without a name.
+    seed : int
+        Of the fresh weights, of the samples and of the folds.
+    """
+    train, trusted, model = loaded.train, loaded.held_out, loaded.model
+    if trusted is None or len(trusted) < FEWEST_TRUSTED:
+        return None
+    if model.estimator is not None or not train.kind.probed or len(train.classes) > MOST_CLASSES:
+        return None
+    initial = model.initial
+    if initial is None:
+        fresh = shrunk(model.module, UNPERTURBED, 0.0, "all", seed).tensors
+        if any(name not in fresh for name, _ in model.module.named_parameters()):
+            return None  # What is frozen may know the labels.
+        initial = Initial(fresh, ())
+    generator = np.random.default_rng(seed)
+    rows, known = (
+        np.sort(generator.permutation(len(samples))[:most])
+        for samples, most in ((train, MOST_ROWS), (trusted, MOST_TRUSTED))
+    )
+    try:
+        before = replace(model, module=BeforeTraining(model.module, initial))
+        features = _features(before, train, rows), _features(before, trusted, known)
+    except ModelError:
+        return None
+    if not all(np.isfinite(part).all() for part in features):
+        return None
+    right, classes = trusted.labels[known], len(train.classes)
+    said = probe(features[0], train.labels[rows], features[1], right, classes, folder, seed)
+    view = View("probes of what it saw before training", said.rows, said.trusted)
+    return SecondOpinion(rows, Unseen([view], right))
+
+
+def _features(
+    model: TrainedModel, samples: Samples, positions: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Return what a model's module gives for some samples, `[samples, MOST_FEATURES at most]`."""
+    passes, parts = Passes(model.module), []
+    for start in range(0, len(positions), SAMPLES_PER_FORWARD):
+        batch = samples.take(positions[start : start + SAMPLES_PER_FORWARD])
+        parts += [found.cpu().numpy() for found in passes.outputs(model.inputs(batch, samples))]
+    features = np.concatenate(parts)
+    width = features.shape[1]
+    if width <= MOST_FEATURES:
+        return features
+    # Distances hardly change (Johnson and Lindenstrauss 1984).
+    directions = np.random.default_rng(0).normal(size=(width, MOST_FEATURES))
+    return np.asarray(features @ directions / MOST_FEATURES**0.5, dtype=np.float32)
