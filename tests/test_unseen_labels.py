@@ -6,9 +6,18 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from dataaudit.flags.inputs import Unseen, View
+from dataaudit.flags.inputs import LabelledRows, Unseen, View
+from dataaudit.flags.judgement import judge_labels
 from dataaudit.flags.kinds_of_error import ByClass, ByDoubt
-from dataaudit.flags.label_doubts import doubts_about, least_wrong, too_few, unlikeness, usefulness
+from dataaudit.flags.label_doubts import (
+    doubts_about,
+    least_wrong,
+    may_be_wrong,
+    too_few,
+    unlikeness,
+    usefulness,
+)
+from dataaudit.flags.mislabels import flag_mislabels
 from dataaudit.flags.results import Interval
 from dataaudit.flags.right_classes import RightClasses, Scale, targets
 from dataaudit.flags.unseen_labels import judge_assumed, judge_unseen
@@ -179,6 +188,30 @@ def test_learned_errors_are_bounded_from_below() -> None:
     bound = least_wrong(given, View("learned", *tables), known)
     assert 0.1 < bound <= wrong
     assert least_wrong(right, View("learned", *tables), known) == 0.0
+
+
+@pytest.mark.parametrize("trusted", [50, 300])
+def test_errors_that_every_other_model_learns_are_never_clear(trusted: int) -> None:
+    generator = np.random.default_rng(3)
+    right = generator.integers(0, CLASSES, 2000)
+    known = generator.integers(0, CLASSES, trusted)
+    rule = (right == 0) & (generator.random(2000) < 0.3)
+    given = np.where(rule, 1, right)
+    learned = View(
+        "fitted without the row", seen(given, generator, 0.2), seen(known, generator, 0.2)
+    )
+    alone = View("trusted alone", seen(right, generator, 0.3), seen(known, generator, 0.3))
+    assert may_be_wrong(given, Unseen([learned], known)) == 0.0
+    unseen = Unseen([learned, alone], known)
+    assert 0.08 < may_be_wrong(given, unseen) < 0.16
+    assert may_be_wrong(right, unseen) < 0.05
+    rows = LabelledRows(
+        np.arange(2000), given, ["a", "b", "c"], lambda labels: labels,
+        learned.rows, learned.rows, learned.rows, crosswise=unseen,
+    )  # fmt: skip
+    flags = flag_mislabels(rows, None)
+    assert flags.noise_rate.high > rule.mean()
+    assert judge_labels(flags).outcome != "clear"
 
 
 def test_trusted_samples_of_another_kind_are_noticed() -> None:

@@ -136,6 +136,29 @@ def least_wrong(given: Labels, view: View, right: Labels) -> float:
     return max(0.0, float(low - high))
 
 
+def may_be_wrong(given: Labels, unseen: Unseen) -> float:
+    """Return the share of given labels that may be wrong by what has learned none of them, 0 to 1.
+
+    Were all labels right, a model fitted to trusted samples alone would agree with them as often
+    as it is right on trusted samples that it has not seen. What is missing may be wrong, and one
+    standard error more: errors that follow a rule are learned by every other model, and show here
+    alone.
+
+    Parameters
+    ----------
+    given : int64 `[rows]`
+    unseen : Unseen
+        Its last view, of several, is that of trusted samples alone; of one, nothing can be said.
+    """
+    if len(unseen.views) < 2:
+        return 0.0
+    view, right = unseen.views[-1], unseen.trusted_labels
+    agreed = float((view.rows.argmax(axis=1) == given).mean())
+    correct = float((view.trusted.argmax(axis=1) == right).mean())
+    error = np.sqrt(max(correct * (1 - correct), 1 / len(right)) / len(right))
+    return float(np.clip(correct - agreed + error, 0.0, 1.0))
+
+
 def usefulness(unseen: Unseen, seed: int = 0) -> float:
     """Return by how much views beat guessing by frequency on trusted samples, in standard errors.
 

@@ -17,6 +17,7 @@ from dataaudit.flags.label_doubts import (
     doubts_about,
     doubts_about_references,
     doubts_about_two,
+    may_be_wrong,
     too_few,
 )
 from dataaudit.flags.label_errors import LabelJudgement, judge_labels, ranks
@@ -111,6 +112,9 @@ def _judged(
         judgement = judge_assumed(rows.labels, rows.crosswise.views[0].rows, **wishes)
         return judgement, too_few(trusted, FEWEST_TRUSTED)
     judgement = judge_unseen(rows.labels, rows.crosswise, **wishes)
+    rate = judgement.noise_rate
+    high = max(rate.high, may_be_wrong(rows.labels, rows.crosswise))
+    judgement = replace(judgement, noise_rate=Interval(rate.estimate, rate.low, high))
     return judgement, doubts_about(rows.labels, rows.crosswise, judgement.noise_rate, settings.seed)
 
 
