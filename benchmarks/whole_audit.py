@@ -250,14 +250,17 @@ def folds(folder: Path) -> dict[str, Any]:
 
 def table(results: dict[str, Any]) -> str:
     """Return the results as a table in Markdown, in bare passes."""
-    stages = ["load", "mirror", "score", "flag mislabels", "flag contamination", "report"]
-    stages.append("publish")
+    stages = ["load", "mirror", "score", "flag mislabels", "flag contamination", "checks"]
+    stages += ["report", "publish"]
     heads = ["cell", "bare pass, s", "whole", "counted", *stages, "most memory, MiB", "5 folds"]
     lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     for cell, found in results.items():
         if (whole := found.get("audit")) is None:
             continue
-        passes = [f"{whole['seconds'][stage] / whole['bare']:.1f}" for stage in stages]
+        seconds = whole["seconds"]
+        passes = [
+            f"{seconds[stage] / whole['bare']:.1f}" if stage in seconds else "" for stage in stages
+        ]
         other = found.get("folds")
         values = [
             cell,

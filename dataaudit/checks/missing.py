@@ -53,7 +53,9 @@ def _issues(samples: Samples) -> Iterator[Issue]:
         # Labels, ids and groups are looked at where they are read.
         for column in [name for name in frame.columns if name not in samples.special_columns()]:
             name, values = str(column), frame[column]
-            gone = values.isna() | (values.astype(object).map(_is_blank))
+            gone = values.isna()
+            if not pd.api.types.is_numeric_dtype(values):
+                gone |= values.map(_is_blank).astype(bool)
             absent[name] = absent.get(name, 0) + int(gone.sum())
             known = values[~gone]
             if len(known) == 0 or name in varies:
