@@ -111,15 +111,22 @@ def _explain(problem: Any, settings: type[BaseModel]) -> str:
 
 def _known_keys(location: tuple[Any, ...], settings: type[BaseModel]) -> list[str]:
     section: Any = settings
-    for part in location:
+    for part in [name for name in location if isinstance(name, str)]:
         annotation = section.model_fields[part].annotation
-        options = [annotation, *getattr(annotation, "__args__", ())]
+        options = [annotation, *_inside(annotation)]
         section = next(
             option
             for option in options
             if isinstance(option, type) and issubclass(option, BaseModel)
         )
     return list(section.model_fields)
+
+
+def _inside(annotation: Any) -> Iterator[Any]:
+    """Yield the types that an annotation is made of, such as those of a list's items."""
+    for option in getattr(annotation, "__args__", ()):
+        yield option
+        yield from _inside(option)
 
 
 def _short(value: object) -> str:

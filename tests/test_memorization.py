@@ -202,7 +202,7 @@ def test_the_command(project: Project, command_line: CommandLine, tmp_path) -> N
     assert content["long_tail"][0]["row_id"] == first
     page = (out / "memorization.html").read_text(encoding="utf-8")
     assert outcome.out.splitlines()[0] in page
-    assert f"<td>{first}</td>" in page
+    assert f'<td class="name">{first}</td>' in page
     # One of two draws asks each row: there is no spread.
     assert rows["standard_error"].isna().all()
     assert content["long_tail"][0]["standard_error"] is None

@@ -19,10 +19,11 @@ SMALLEST = 1e-7
 ROWS_PER_BLOCK = 65_536
 
 
-def row_blocks(rows: int, per_block: int = ROWS_PER_BLOCK) -> Iterator[slice]:
+def row_blocks(rows: int, per_block: int | None = None) -> Iterator[slice]:
     """Yield consecutive slices of rows, so that no copy of a whole table has to be held."""
-    for start in range(0, rows, max(1, per_block)):
-        yield slice(start, min(start + max(1, per_block), rows))
+    length = max(1, ROWS_PER_BLOCK if per_block is None else per_block)
+    for start in range(0, rows, length):
+        yield slice(start, min(start + length, rows))
 
 
 def pick(table: Table, labels: Labels) -> Values:

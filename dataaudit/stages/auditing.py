@@ -265,7 +265,7 @@ def _run(
     with clock.stage("score"):
         scores = score(seen, mirror, engine, steps)
         probes = probed(loaded, engine, steps, config.mirror.seed)
-        second = second_opinion(loaded, steps.folder, config.mirror.seed)
+        second = second_opinion(loaded, probes, steps.folder, config.mirror.seed)
     with clock.stage("flag mislabels"):
         mislabels = find_mislabels(
             loaded, mirror, scores, config, probes, crosswise, opinions, second

@@ -19,7 +19,7 @@ from dataaudit.errors import ModelError
 from dataaudit.flags.inputs import SecondOpinion, Unseen, View
 from dataaudit.flags.label_doubts import FEWEST_TRUSTED
 from dataaudit.inputs import Loaded
-from dataaudit.mirror.probes import probe
+from dataaudit.mirror.probes import Judged, probe
 from dataaudit.mirror.shrink import shrunk
 from dataaudit.models.initial import Initial
 from dataaudit.models.trained import TrainedModel
@@ -32,10 +32,13 @@ MOST_ROWS, MOST_TRUSTED = 3000, 2000
 MOST_CLASSES = 100
 """With more, fitting how labels go wrong takes longer than it is worth."""
 MOST_FEATURES = 128
+NAME = "probes of what it saw before training"
 SAMPLES_PER_FORWARD = 250
 
 
-def second_opinion(loaded: Loaded, folder: Path, seed: int) -> SecondOpinion | None:
+def second_opinion(
+    loaded: Loaded, probes: Judged | None, folder: Path, seed: int
+) -> SecondOpinion | None:
     """Judge some rows and trusted samples by probes; None where these cannot be fitted.
 
     An estimator needs none: it is fitted anew itself.
@@ -43,6 +46,8 @@ def second_opinion(loaded: Loaded, folder: Path, seed: int) -> SecondOpinion | N
     Parameters
     ----------
     loaded : Loaded
+    probes : Judged or None
+        What probes said already of all rows, where the weights before training are known.
     folder : Path
         For what is said of the rows: a file without a name.
     seed : int
@@ -53,19 +58,19 @@ def second_opinion(loaded: Loaded, folder: Path, seed: int) -> SecondOpinion | N
         return None
     if model.estimator is not None or not train.kind.probed or len(train.classes) > MOST_CLASSES:
         return None
-    initial = model.initial
-    if initial is None:
-        fresh = shrunk(model.module, UNPERTURBED, 0.0, "all", seed).tensors
-        if any(name not in fresh for name, _ in model.module.named_parameters()):
-            return None  # What is frozen may know the labels.
-        initial = Initial(fresh, ())
     generator = np.random.default_rng(seed)
     rows, known = (
         np.sort(generator.permutation(len(samples))[:most])
         for samples, most in ((train, MOST_ROWS), (trusted, MOST_TRUSTED))
     )
+    if probes is not None:
+        view = View(NAME, np.asarray(probes.rows[rows]), probes.trusted)
+        return SecondOpinion(rows, Unseen([view], trusted.labels))
+    fresh = shrunk(model.module, UNPERTURBED, 0.0, "all", seed).tensors
+    if any(name not in fresh for name, _ in model.module.named_parameters()):
+        return None  # What is frozen may know the labels.
     try:
-        before = replace(model, module=BeforeTraining(model.module, initial))
+        before = replace(model, module=BeforeTraining(model.module, Initial(fresh, ())))
         features = _features(before, train, rows), _features(before, trusted, known)
     except ModelError:
         return None
@@ -73,8 +78,7 @@ def second_opinion(loaded: Loaded, folder: Path, seed: int) -> SecondOpinion | N
         return None
     right, classes = trusted.labels[known], len(train.classes)
     said = probe(features[0], train.labels[rows], features[1], right, classes, folder, seed)
-    view = View("probes of what it saw before training", said.rows, said.trusted)
-    return SecondOpinion(rows, Unseen([view], right))
+    return SecondOpinion(rows, Unseen([View(NAME, said.rows, said.trusted)], right))
 
 
 def _features(
