@@ -45,3 +45,11 @@ def test_an_audit_of_another_schema_version_is_refused():
     later = text.replace('"schema_version":"1.0"', '"schema_version":"2.0"')
     with pytest.raises(ValidationError, match=r"schema_version\s+Input should be '1\.0'"):
         AuditReport.model_validate_json(later)
+
+
+@pytest.mark.parametrize("day", ["xxxxxxxxxx", "2026-13-01", "", "29 November 2026"])
+def test_a_date_that_is_none_is_no_report(day: str) -> None:
+    content = example_report("text").model_dump()
+    content["identity"]["date"] = day
+    with pytest.raises(ValidationError, match="date"):
+        AuditReport.model_validate(content)

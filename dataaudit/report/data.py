@@ -7,12 +7,20 @@ page is rendered from this and nothing else, so it can be rendered again from `a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from datetime import date
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
 from dataaudit.about import About
 
+
+def _begins_with_a_day(text: str) -> str:
+    date.fromisoformat(text[:10])
+    return text
+
+
+Day = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}"), AfterValidator(_begins_with_a_day)]
 Label = str | int | float | bool
 SampleId = str | int
 Role = Literal["train", "held_out", "suspects"]
@@ -47,7 +55,7 @@ class Identity(Section):
 
     name: str
     task: str
-    date: str = Field(description="ISO 8601 date or time of the audit")
+    date: Day = Field(description="ISO 8601 date or time of the audit")
     splits: list[Split]
     about: About
 

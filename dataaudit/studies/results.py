@@ -16,7 +16,7 @@ from dataaudit.config import AuditConfig
 from dataaudit.datasets.samples import Samples
 from dataaudit.errors import ConfigError
 from dataaudit.inputs import Loaded
-from dataaudit.report.data import Section, Split
+from dataaudit.report.data import Day, Section, Split
 from dataaudit.run_directory.manifest import versions
 from dataaudit.run_directory.ownership import Kind
 from dataaudit.run_directory.store import Writer, table, text
@@ -29,7 +29,7 @@ class StudyReport(Section):
     schema_version: Literal["1.0"] = "1.0"
     name: str
     task: str
-    date: str = Field(description="ISO 8601")
+    date: Day = Field(description="ISO 8601")
     headline: str = Field(description="what was found, in a sentence")
     seed: int
     model: str
