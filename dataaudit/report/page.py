@@ -61,6 +61,7 @@ class Page:
     leakage: LeakageView | None
     tracing: TracingView | None
     checks: list[CheckView]
+    quiet_checks: list[CheckView]
     evidence: EvidenceView
     record: RecordView
     island: Markup
@@ -110,7 +111,8 @@ def build_page(report: AuditReport) -> Page:
         else None,
         leakage=view_leakage(report.leakage, report.samples) if report.leakage else None,
         tracing=view_tracing(report.tracing) if report.tracing else None,
-        checks=view_checks(report.checks),
+        checks=view_checks(report.checks, ("found", "cannot tell")),
+        quiet_checks=view_checks(report.checks, ("clear", "not run")),
         evidence=view_evidence(report),
         record=view_record(report, gates, key_figures, steps),
         island=island(page_data(report, stops)),

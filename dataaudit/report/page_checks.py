@@ -22,10 +22,10 @@ class CheckView:
     left_out: str
 
 
-def view_checks(checks: Sequence[CheckSection]) -> list[CheckView]:
-    """Return the sections, those first that found something."""
-    order = ["found", "cannot tell", "clear", "not run"]
-    return [_view(check) for check in sorted(checks, key=lambda item: order.index(item.outcome))]
+def view_checks(checks: Sequence[CheckSection], outcomes: Sequence[str]) -> list[CheckView]:
+    """Return the sections of checks with some outcomes, in the order of these."""
+    chosen = [check for check in checks if check.outcome in outcomes]
+    return [_view(check) for check in sorted(chosen, key=lambda item: outcomes.index(item.outcome))]
 
 
 def _view(check: CheckSection) -> CheckView:
