@@ -50,7 +50,8 @@ def fits_of(cell: Cell, rows: int, data: Path, cache: Path) -> Fits:
         part.rename(path)
     with np.load(path) as table:
         views = [
-            View(name, table[f"rows_{place}"], table[f"trusted_{place}"])
+            # The second, where there is one, is that of trusted samples alone.
+            View(name, table[f"rows_{place}"], table[f"trusted_{place}"], alone=place == 1)
             for place, name in enumerate(table["names"].tolist())
         ]
         unseen = Unseen(views, table["trusted_labels"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -200,11 +202,15 @@ def test_errors_that_every_other_model_learns_are_never_clear(trusted: int) -> N
     learned = View(
         "fitted without the row", seen(given, generator, 0.2), seen(known, generator, 0.2)
     )
-    alone = View("trusted alone", seen(right, generator, 0.3), seen(known, generator, 0.3))
+    tables = seen(right, generator, 0.3), seen(known, generator, 0.3)
+    alone = View("trusted alone", *tables, alone=True)
     assert may_be_wrong(given, Unseen([learned], known)) == 0.0
     unseen = Unseen([learned, alone], known)
     assert 0.08 < may_be_wrong(given, unseen) < 0.16
     assert may_be_wrong(right, unseen) < 0.05
+    # What a further opinion has learned from is not known.
+    unseen = replace(unseen, views=[*unseen.views, learned])
+    assert 0.08 < may_be_wrong(given, unseen) < 0.16
     rows = LabelledRows(
         np.arange(2000), given, ["a", "b", "c"], lambda labels: labels,
         learned.rows, learned.rows, learned.rows, crosswise=unseen,

@@ -28,11 +28,14 @@ class View:
         For the report.
     rows : `[rows, C]`
     trusted : `[trusted, C]`
+    alone : bool
+        Whether the models learned from trusted samples alone, and from no given label.
     """
 
     name: str
     rows: Table
     trusted: Table
+    alone: bool = False
 
 
 @dataclass(frozen=True)

@@ -148,11 +148,12 @@ def may_be_wrong(given: Labels, unseen: Unseen) -> float:
     ----------
     given : int64 `[rows]`
     unseen : Unseen
-        Its last view, of several, is that of trusted samples alone; of one, nothing can be said.
+        Without a view of trusted samples alone, nothing can be said: 0.
     """
-    if len(unseen.views) < 2:
+    view = next((view for view in unseen.views if view.alone), None)
+    if view is None:
         return 0.0
-    view, right = unseen.views[-1], unseen.trusted_labels
+    right = unseen.trusted_labels
     agreed = float((view.rows.argmax(axis=1) == given).mean())
     correct = float((view.trusted.argmax(axis=1) == right).mean())
     error = np.sqrt(max(correct * (1 - correct), 1 / len(right)) / len(right))

@@ -26,7 +26,7 @@ from dataaudit.likeness.identity import Identity, identity
 from dataaudit.report import formats
 from dataaudit.report.data import AuditReport
 from dataaudit.review.decisions.check import Decided
-from dataaudit.review.decisions.log import by_what, earlier_decisions, joined
+from dataaudit.review.decisions.log import with_earlier
 from dataaudit.review.decisions.read import read_decisions
 from dataaudit.review.relabel import changes_of, log_decisions
 from dataaudit.run_directory.finished import FinishedAudit, as_read_back
@@ -80,8 +80,7 @@ def fix(
     with amending(directory), as_read_back(directory):
         audit = FinishedAudit.open(directory)
         said = [] if decisions is None else read_decisions(decisions)
-        (new, new_leaks), (earlier, earlier_leaks) = by_what(audit, said), earlier_decisions(audit)
-        every, leaks = joined(earlier, new), joined(earlier_leaks, new_leaks)
+        every, leaks = with_earlier(audit, said)
         train = audit.training_rows(moved_to)
         evaluation = None
         if "suspects" in audit.manifest["inputs"]:

@@ -15,7 +15,7 @@ from dataaudit.report.data import AuditReport, Decision, Review
 from dataaudit.report.review_words import review_lines
 from dataaudit.report.steps import open_steps
 from dataaudit.review.decisions.check import Decided
-from dataaudit.review.decisions.log import as_logged, by_what, earlier_decisions, joined, write_log
+from dataaudit.review.decisions.log import as_logged, with_earlier, write_log
 from dataaudit.review.decisions.read import read_decisions
 from dataaudit.review.precision import measure
 from dataaudit.review.sampling.estimate import drawn_rows_speak
@@ -70,9 +70,7 @@ def _relabel(
     suspects_at: Path | None,
 ) -> list[str]:
     directory = audit.directory
-    new, new_leaks = by_what(audit, read_decisions(decisions))
-    earlier, earlier_leaks = earlier_decisions(audit)
-    every, leaks = joined(earlier, new), joined(earlier_leaks, new_leaks)
+    every, leaks = with_earlier(audit, read_decisions(decisions))
     samples = audit.training_rows(moved_to)
     refuse_unfit_target(samples, out)
     changes = changes_of(audit, samples, every)

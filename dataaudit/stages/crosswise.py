@@ -125,9 +125,11 @@ def _seen(
             if sample.any():
                 found = _predictions(model, _taken(trusted, sample), estimator)
                 of_trusted[place][sample] = found
-    names = ("fitted without the row", "fitted to trusted samples alone")[: 1 + alone]
-    views = [View(*parts) for parts in zip(names, of_rows, of_trusted, strict=False)]
-    return Unseen(views, right)
+    views = [
+        View("fitted without the row", of_rows[0], of_trusted[0]),
+        View("fitted to trusted samples alone", of_rows[1], of_trusted[1], alone=True),
+    ]
+    return Unseen(views[: 1 + alone], right)
 
 
 def _folds(labels: Labels, generator: np.random.Generator) -> NDArray[np.int64]:

@@ -14,9 +14,10 @@ from dataaudit.datasets.images import thumbnail
 from dataaudit.datasets.samples import Batch, Samples
 from dataaudit.datasets.words import text_of
 from dataaudit.flags.probabilities import Table
-from dataaudit.flags.results import MislabelFlags
+from dataaudit.flags.results import ContaminationFlags, MislabelFlags
 from dataaudit.report.data import NO_LABEL
 from dataaudit.report.evidence import Exhibit, RowEvidence
+from dataaudit.report.leakage import select_disagreeing, select_pairs
 from dataaudit.scoring.blocks import ScoreBlocks
 from dataaudit.stages.scoring import RELEARNED
 
@@ -98,9 +99,25 @@ def row_evidence(
     }
 
 
+Pairs = dict[tuple[str | int, str | int], tuple[Exhibit, Exhibit]]
+"""Both sides of pairs, by their ids."""
+
+
+def leak_evidence(
+    contamination: ContaminationFlags | None, train: Samples, suspects: Samples | None
+) -> tuple[Pairs, Pairs]:
+    """Collect both sides of the pairs that the page shows: leaks, and contradicting rows."""
+    if contamination is None or suspects is None:
+        return {}, {}
+    return (
+        pair_evidence(select_pairs(contamination), train, suspects),
+        contradiction_evidence(select_disagreeing(contamination), train),
+    )
+
+
 def pair_evidence(
     pairs: Sequence[tuple[str | int, str | int]], train: Samples, suspects: Samples
-) -> dict[tuple[str | int, str | int], tuple[Exhibit, Exhibit]]:
+) -> Pairs:
     """Collect both sides of (query id, row id) pairs."""
     notes = [""] * len(pairs)
     sides = [ROW_SIDE] * len(pairs)
@@ -109,9 +126,7 @@ def pair_evidence(
     return dict(zip(pairs, zip(left, right, strict=True), strict=True))
 
 
-def contradiction_evidence(
-    pairs: Sequence[tuple[str | int, str | int]], train: Samples
-) -> dict[tuple[str | int, str | int], tuple[Exhibit, Exhibit]]:
+def contradiction_evidence(pairs: Sequence[tuple[str | int, str | int]], train: Samples) -> Pairs:
     """Show both training rows of each pair of the same content with two labels."""
     sides = [ROW_SIDE] * (2 * len(pairs))
     positions = _positions_of(train, [row_id for pair in pairs for row_id in pair])

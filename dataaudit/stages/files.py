@@ -26,7 +26,6 @@ from dataaudit.labels.by_task import KINDS
 from dataaudit.report.build import build_report
 from dataaudit.report.data import AuditReport, Coverage, Method
 from dataaudit.report.evidence import Evidence
-from dataaudit.report.leakage import select_disagreeing, select_pairs
 from dataaudit.report.render import render
 from dataaudit.report.result import AuditResult
 from dataaudit.run_directory.fingerprint import Fingerprint
@@ -47,7 +46,7 @@ from dataaudit.run_directory.store import (
 from dataaudit.stages.checking import check_data, check_gates
 from dataaudit.stages.composition import composition
 from dataaudit.stages.coverage import missing_values
-from dataaudit.stages.evidence import contradiction_evidence, pair_evidence
+from dataaudit.stages.evidence import leak_evidence
 from dataaudit.stages.flagging import no_pairs
 from dataaudit.stages.leaks import find_contamination
 from dataaudit.stages.reporting import gates_of, splits_of
@@ -218,10 +217,7 @@ def _report(
     directory: RunDirectory,
     clock: Clock,
 ) -> AuditReport:
-    pairs, contradictions = {}, {}
-    if contamination is not None and files.suspects is not None:
-        pairs = pair_evidence(select_pairs(contamination), files.train, files.suspects)
-        contradictions = contradiction_evidence(select_disagreeing(contamination), files.train)
+    pairs, contradictions = leak_evidence(contamination, files.train, files.suspects)
     return build_report(
         name=config.name,
         task=config.task,

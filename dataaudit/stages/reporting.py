@@ -20,12 +20,11 @@ from dataaudit.report.data import AuditReport, CheckSection, Gate, Method, Split
 from dataaudit.report.evidence import Evidence
 from dataaudit.report.gates import counted, make_gate
 from dataaudit.report.label_findings import select_rows
-from dataaudit.report.leakage import select_disagreeing, select_pairs
 from dataaudit.run_directory.manifest import Clock, versions
 from dataaudit.stages.checking import check_gates
 from dataaudit.stages.composition import composition
 from dataaudit.stages.coverage import coverage
-from dataaudit.stages.evidence import contradiction_evidence, pair_evidence, row_evidence
+from dataaudit.stages.evidence import leak_evidence, row_evidence
 from dataaudit.stages.scoring import Scores
 
 
@@ -87,10 +86,7 @@ def _evidence(
     crosswise: Unseen | None,
 ) -> Evidence:
     held_out_features = np.zeros((0, 0)) if scores.held_out is None else scores.held_out.features()
-    pairs, contradictions = {}, {}
-    if contamination is not None and loaded.suspects is not None:
-        pairs = pair_evidence(select_pairs(contamination), loaded.train, loaded.suspects)
-        contradictions = contradiction_evidence(select_disagreeing(contamination), loaded.train)
+    pairs, contradictions = leak_evidence(contamination, loaded.train, loaded.suspects)
     rows = row_evidence(
         select_rows(mislabels),
         mislabels,

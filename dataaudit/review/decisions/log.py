@@ -47,6 +47,23 @@ def earlier_decisions(audit: FinishedAudit) -> tuple[list[Decided], list[Decided
     return by_what(audit, said)
 
 
+def with_earlier(audit: FinishedAudit, said: Sequence[Said]) -> tuple[list[Decided], list[Decided]]:
+    """Return new decisions, checked, with those that the log holds: about labels, about leaks.
+
+    Raises
+    ------
+    DataError
+        A new decision does not fit the audit, or contradicts another one.
+    RunDirectoryError
+        A line of the log is damaged.
+    """
+    labels, leaks = (
+        joined(earlier, new)
+        for earlier, new in zip(earlier_decisions(audit), by_what(audit, said), strict=True)
+    )
+    return labels, leaks
+
+
 def by_what(audit: FinishedAudit, said: Sequence[Said]) -> tuple[list[Decided], list[Decided]]:
     """Return the decisions checked: about labels, and about leaks.
 

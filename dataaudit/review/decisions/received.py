@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dataaudit.errors import DataAuditError, DataError, RunDirectoryError
 from dataaudit.review.decisions.csv import read_csv
-from dataaudit.review.decisions.log import by_what, earlier_decisions, joined
+from dataaudit.review.decisions.log import with_earlier
 from dataaudit.run_directory.atomic import write_atomically
 from dataaudit.run_directory.finished import FinishedAudit, as_read_back
 from dataaudit.run_directory.store import AUDIT, DECISIONS, amending
@@ -90,7 +90,4 @@ def version_of(content: bytes) -> str:
 
 def _check(audit: FinishedAudit, path: Path) -> None:
     """Refuse what `relabel` would refuse."""
-    labels, leaks = by_what(audit, read_csv(path))
-    earlier, earlier_leaks = earlier_decisions(audit)
-    joined(earlier, labels)
-    joined(earlier_leaks, leaks)
+    with_earlier(audit, read_csv(path))

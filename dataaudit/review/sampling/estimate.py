@@ -15,7 +15,7 @@ from dataaudit.report.data import AuditReport, BudgetEstimate, Estimate, Reviewe
 from dataaudit.report.review_words import sample_lines
 from dataaudit.report.reviewed import with_reviewed_sample
 from dataaudit.review.decisions.check import Decided
-from dataaudit.review.decisions.log import by_what, earlier_decisions, joined
+from dataaudit.review.decisions.log import with_earlier
 from dataaudit.review.decisions.read import read_decisions
 from dataaudit.review.sampling.inference import Counted, corrected_for_reviewers, share_wrong
 from dataaudit.review.sampling.recalibration import recalibrated
@@ -60,8 +60,7 @@ def estimate(directory: Path, decisions: Path) -> list[str]:
             f"{directory}: no rows were drawn from this audit; draw some with "
             f"`dataaudit sample {directory} --rows 60 --out sample.csv`, and decide them"
         )
-    earlier, _ = earlier_decisions(audit)
-    decided = joined(earlier, by_what(audit, read_decisions(decisions))[0])
+    decided, _ = with_earlier(audit, read_decisions(decisions))
     found = estimate_from(audit, draws, decided)
     if found is None:
         raise DataError(
