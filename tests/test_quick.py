@@ -139,6 +139,25 @@ def test_predicted_passes_grow_with_effort() -> None:
     assert all(cost.seconds > 0 for cost in found.values())
 
 
+@pytest.mark.parametrize("name", ["quick", "standard"])
+def test_no_more_passes_are_taken_than_were_predicted(name: str) -> None:
+    passed: list[int] = []
+    module = Network(0)
+    config = config_from_python("label", None, {"mirror": {"effort": name}})
+    splits: dict[Any, Any] = {"train": TRAIN, "held_out": HELD_OUT, "suspects": None}
+    inputs = load_objects(module, splits, None, config, trusting=True)
+    assert effort.second_opinion_of(inputs) == (ROWS, TRUSTED)
+    assert effort.second_opinion_of(loaded()) == (0, 0)
+    predicted = next(cost.passes for cost in costs(inputs, config) if cost.effort == name)
+    module.body.register_forward_hook(lambda part, given, output: passed.append(len(output)))
+    load_objects(module, splits, None, config, trusting=True)
+    # Loading looks at so many rows of each split, however many there are; so does the plan.
+    looks = sum(passed) + 2 * effort.ROWS_TIMED
+    passed.clear()
+    dataaudit.audit(module, TRAIN, HELD_OUT, mirror={"effort": name})
+    assert 0 < sum(passed) - looks <= predicted * ROWS
+
+
 def test_auto_is_standard_unless_that_takes_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
     config = config_from_python("label", None, {})
     assert chosen_effort(loaded(), config) == "standard"

@@ -10,6 +10,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from dataaudit.config import AuditConfig
+from dataaudit.flags.label_doubts import FEWEST_TRUSTED
 from dataaudit.inputs import Loaded
 from dataaudit.mirror.plan import FEWEST_REFERENCES, EffortName, Plan, make_plan
 from dataaudit.mirror.references import most_passes
@@ -22,6 +23,10 @@ not timed, so that the same audit takes the same effort whatever else the machin
 AFFORDABLE_OTHERWISE = 2e18
 """On an accelerator."""
 ROWS_TIMED = 64
+MOST_ROWS, MOST_TRUSTED = 3000, 2000
+"""That a second opinion is formed of: a rate is asked for, not each label."""
+MOST_CLASSES = 100
+"""With more, fitting how labels go wrong takes longer than a second opinion is worth."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,7 @@ def costs(loaded: Loaded, config: AuditConfig) -> list[Cost]:
     for effort in EFFORT_NAMES:
         if effort == "quick" or config.mirror.kind == "head":
             each = _scored(loaded, 1 + by_probes(loaded, config, effort))
+            each += sum(second_opinion_of(loaded)) / len(loaded.train)
         else:
             each = passes(loaded, make_plan(loaded, config, effort))
         found.append(Cost(effort, each, each * len(loaded.train) * seconds))
@@ -83,7 +89,22 @@ def passes(loaded: Loaded, plan: Plan) -> float:
     rows = len(loaded.train)
     familiar = most_passes(plan.batch_size, rows, len(plan.references))
     models = 2 + plan.mirrors * (1 + plan.flip) + (loaded.model.initial is not None)
-    return (plan.forward_passes + familiar) / rows + _scored(loaded, models)
+    steps = plan.forward_passes + familiar + sum(second_opinion_of(loaded))
+    return steps / rows + _scored(loaded, models)
+
+
+def second_opinion_of(loaded: Loaded) -> tuple[int, int]:
+    """Return how many rows and trusted samples are run once more, under fresh weights.
+
+    None where these are too few, the model is no network, the kind of label has no probes, or the
+    weights before training are known: then probes of these say it (`dataaudit.stages`).
+    """
+    train, trusted, model = loaded.train, loaded.held_out, loaded.model
+    if trusted is None or len(trusted) < FEWEST_TRUSTED or len(train.classes) > MOST_CLASSES:
+        return 0, 0
+    if model.estimator is not None or not train.kind.probed or model.initial is not None:
+        return 0, 0
+    return min(len(train), MOST_ROWS), min(len(trusted), MOST_TRUSTED)
 
 
 def _scored(loaded: Loaded, models: int) -> float:

@@ -19,6 +19,7 @@ from dataaudit.errors import ModelError
 from dataaudit.flags.inputs import SecondOpinion, Unseen, View
 from dataaudit.flags.label_doubts import FEWEST_TRUSTED
 from dataaudit.inputs import Loaded
+from dataaudit.mirror.effort import MOST_CLASSES, MOST_ROWS, second_opinion_of
 from dataaudit.mirror.probes import Judged, probe
 from dataaudit.mirror.shrink import shrunk
 from dataaudit.models.initial import Initial
@@ -27,10 +28,6 @@ from dataaudit.scoring.before_training import BeforeTraining
 from dataaudit.scoring.passes import Passes
 from dataaudit.scoring.perturbation import UNPERTURBED
 
-MOST_ROWS, MOST_TRUSTED = 3000, 2000
-"""Of the rows a sample is judged: a rate is asked for, not each label."""
-MOST_CLASSES = 100
-"""With more, fitting how labels go wrong takes longer than it is worth."""
 MOST_FEATURES = 128
 NAME = "probes of what it saw before training"
 SAMPLES_PER_FORWARD = 250
@@ -54,18 +51,20 @@ def second_opinion(
         Of the fresh weights, of the samples and of the folds.
     """
     train, trusted, model = loaded.train, loaded.held_out, loaded.model
-    if trusted is None or len(trusted) < FEWEST_TRUSTED:
-        return None
-    if model.estimator is not None or not train.kind.probed or len(train.classes) > MOST_CLASSES:
+    if trusted is None or len(trusted) < FEWEST_TRUSTED or len(train.classes) > MOST_CLASSES:
         return None
     generator = np.random.default_rng(seed)
-    rows, known = (
-        np.sort(generator.permutation(len(samples))[:most])
-        for samples, most in ((train, MOST_ROWS), (trusted, MOST_TRUSTED))
-    )
     if probes is not None:
+        rows = np.sort(generator.permutation(len(train))[:MOST_ROWS])
         view = View(NAME, np.asarray(probes.rows[rows]), probes.trusted)
         return SecondOpinion(rows, Unseen([view], trusted.labels))
+    counts = second_opinion_of(loaded)
+    if not sum(counts):
+        return None
+    rows, known = (
+        np.sort(generator.permutation(len(samples))[:most])
+        for samples, most in zip((train, trusted), counts, strict=True)
+    )
     fresh = shrunk(model.module, UNPERTURBED, 0.0, "all", seed).tensors
     if any(name not in fresh for name, _ in model.module.named_parameters()):
         return None  # What is frozen may know the labels.
