@@ -11,7 +11,6 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from dataaudit.checks.check import Check, Found, Issue
-from dataaudit.checks.columns import ROWS_PER_READ
 from dataaudit.checks.examined import Examined
 from dataaudit.datasets.samples import Samples
 from dataaudit.datasets.set_aside import Kept
@@ -20,7 +19,7 @@ from dataaudit.likeness.describing import RowSearch
 from dataaudit.likeness.descriptors import Descriptors, ImageDescriptors, TextDescriptors
 from dataaudit.likeness.images import ImageRows
 from dataaudit.likeness.near_pairs import near_pairs
-from dataaudit.likeness.repeats import content_columns, content_hashes
+from dataaudit.likeness.repeats import content_columns, row_hashes
 from dataaudit.likeness.texts import TextRows
 from dataaudit.report import formats
 
@@ -51,7 +50,7 @@ class Duplicates(Check):
     def look(self, data: Examined) -> Found:
         """Hash all rows; compare an even choice of texts or pictures."""
         train = data.train
-        exact = _equal(_hashes(train))
+        exact = _equal(row_hashes(train, content_columns(train)))
         if train.modality == "table" and len(exact) and _natural(train, len(exact), data.seed):
             return Found(
                 f"{formats.rows(len(exact))} repeat another one, and about as many would if the "
@@ -74,12 +73,6 @@ class Duplicates(Check):
             f"model look better than it is.{looked}",
             issues,
         )
-
-
-def _hashes(train: Samples) -> NDArray[np.uint64]:
-    columns = content_columns(train)
-    frames = train.source.frames(ROWS_PER_READ)
-    return np.concatenate([content_hashes(train, frame[columns]) for frame in frames])
 
 
 def _equal(keys: NDArray[np.uint64]) -> Pairs:

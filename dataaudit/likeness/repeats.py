@@ -31,9 +31,7 @@ def contradicted(train: Samples) -> NDArray[np.bool_]:
     train : Samples
         With one class for each row.
     """
-    columns = content_columns(train)
-    frames = train.source.frames(ROWS_PER_READ)
-    hashes = np.concatenate([content_hashes(train, frame[columns]) for frame in frames])
+    hashes = row_hashes(train, content_columns(train))
     groups, sizes = np.unique(hashes, return_inverse=True, return_counts=True)[1:]
     repeated = sizes[groups] > 1
     found = np.zeros(len(groups), dtype=bool)
@@ -65,6 +63,12 @@ def content_columns(samples: Samples) -> list[Any]:
         return [samples.content_column]
     special = samples.special_columns()
     return [name for name in samples.take([0]).frame.columns if name not in special]
+
+
+def row_hashes(samples: Samples, columns: list[Any]) -> NDArray[np.uint64]:
+    """Return `content_hashes` of all rows, which are read once, a block at a time."""
+    frames = samples.source.frames(ROWS_PER_READ)
+    return np.concatenate([content_hashes(samples, frame[columns]) for frame in frames])
 
 
 def content_hashes(samples: Samples, frame: pd.DataFrame) -> NDArray[np.uint64]:

@@ -5,7 +5,6 @@ Compared is the content alone (`dataaudit.likeness.repeats`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from dataaudit.datasets.frames import spread
 from dataaudit.datasets.samples import Samples
 from dataaudit.errors import DataError
-from dataaudit.likeness.repeats import ROWS_PER_READ, content_columns, content_hashes
+from dataaudit.likeness.repeats import ROWS_PER_READ, content_columns, content_hashes, row_hashes
 
 MOST_COSTLY_ROWS = 20_000
 """Training rows that are compared where a row is an image or a tensor, evenly spread where there
@@ -59,8 +58,8 @@ def repeated_rows(train: Samples, held_out: Samples) -> RepeatedRows:
     if not columns:
         return RepeatedRows(np.zeros(0, dtype=np.int64), 0.0, by_nature=False)
     try:
-        trusted = np.concatenate(list(_hashes(held_out, columns, len(held_out))))
-        known = np.concatenate(list(_hashes(train, columns, _most(train))))
+        trusted = row_hashes(held_out, columns)
+        known = _hashes(train, columns)
     except DataError:
         # What cannot be read is named later, where the rows are used.
         return RepeatedRows(np.zeros(0, dtype=np.int64), 0.0, by_nature=False)
@@ -71,10 +70,6 @@ def repeated_rows(train: Samples, held_out: Samples) -> RepeatedRows:
     return RepeatedRows(lines, repeats, by_nature)
 
 
-def _most(train: Samples) -> int:
-    return MOST_COSTLY_ROWS if train.modality in ("image", "tensor") else len(train)
-
-
 def _compared(train: Samples, held_out: Samples) -> list[Any]:
     if train.modality != held_out.modality:
         return []
@@ -83,12 +78,10 @@ def _compared(train: Samples, held_out: Samples) -> list[Any]:
     return columns if set(held_out.take([0]).frame.columns).issuperset(columns) else []
 
 
-def _hashes(samples: Samples, columns: list[Any], most: int) -> Iterator[NDArray[np.uint64]]:
-    if most >= len(samples):
-        for frame in samples.source.frames(ROWS_PER_READ):
-            yield content_hashes(samples, frame[columns])
-        return
-    positions = spread(len(samples), most)
-    for start in range(0, len(positions), ROWS_PER_READ):
-        frame = samples.source.take(positions[start : start + ROWS_PER_READ].tolist())
-        yield content_hashes(samples, frame[columns])
+def _hashes(train: Samples, columns: list[Any]) -> NDArray[np.uint64]:
+    if train.modality not in ("image", "tensor") or len(train) <= MOST_COSTLY_ROWS:
+        return row_hashes(train, columns)
+    positions = spread(len(train), MOST_COSTLY_ROWS)
+    parts = [positions[i : i + ROWS_PER_READ] for i in range(0, len(positions), ROWS_PER_READ)]
+    frames = (train.source.take(part.tolist()) for part in parts)
+    return np.concatenate([content_hashes(train, frame[columns]) for frame in frames])
