@@ -112,6 +112,31 @@ def test_no_audit_where_one_is_named(project: Project, command_line: CommandLine
     assert "nowhere" in outcome.err
 
 
+def test_a_decision_about_a_row_that_the_earlier_data_lack(
+    project: Project, command_line: CommandLine
+) -> None:
+    first = project.folder / "first"
+    assert command_line("run", project.yaml, "--out", first).code == 0
+    flagged = pd.read_parquet(first / "mislabels.parquet").query("flagged")["row_id"].iloc[0]
+    decide(project, command_line, first, f"{flagged},keep,")
+    # Somebody else's directory may say anything.
+    content = json.loads((first / "audit.json").read_text("utf-8"))
+    content["remediation"].append({**content["remediation"][0], "row_id": "fruit-new"})
+    (first / "audit.json").write_text(json.dumps(content), "utf-8")
+    new = pd.read_csv(project.folder / "train.csv").head(1).assign(row_id="fruit-new")
+    every = pd.concat([pd.read_csv(project.folder / "train.csv"), new])
+    every.to_csv(project.folder / "second.csv", index=False)
+    project.replace("audit.yaml", "path: train.csv", "path: second.csv")
+    with project.yaml.open("a", encoding="utf-8") as file:
+        file.write("earlier: [first]\n")
+    second = project.folder / "second"
+    outcome = command_line("run", project.yaml, "--out", second)
+    assert outcome.code == 0, outcome.err
+    after = pd.read_parquet(second / "mislabels.parquet").set_index("row_id")
+    assert after.loc[flagged, "probability"] == 0
+    assert after.loc["fruit-new", "probability"] > 0
+
+
 def test_sets_of_labels_have_no_earlier(project: Project, command_line: CommandLine) -> None:
     project.replace("audit.yaml", "task: classification", "task: multi-label\nearlier: first")
     outcome = command_line("run", project.yaml, "--out", project.folder / "audit")

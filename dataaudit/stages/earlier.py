@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from dataaudit.errors import ConfigError, DataAuditError
 from dataaudit.flags.results import MislabelFlags
 from dataaudit.flags.settled import without_settled
 from dataaudit.likeness.repeats import content_columns, content_hashes
-from dataaudit.run_directory.finished import FinishedAudit
+from dataaudit.run_directory.finished import FinishedAudit, as_read_back
 
 NAMED = 5
 """Rows that a note names."""
@@ -47,7 +46,10 @@ def earlier_audits(config: AuditConfig) -> list[FinishedAudit]:
     RunDirectoryError
         There is no finished audit in a directory, or it is damaged.
     """
-    audits = [FinishedAudit.open(Path(directory)) for directory in config.earlier]
+    audits = []
+    for directory in config.earlier:
+        with as_read_back(directory):
+            audits.append(FinishedAudit.open(directory))
     for audit in audits:
         if audit.task != config.task:
             raise ConfigError(
@@ -125,7 +127,7 @@ def _same_content(
         return np.zeros(len(here), dtype=bool)
     hashes = [
         content_hashes(samples, samples.take(places).frame[columns])
-        for samples, places in ((train, here), (before, there))
+        for samples, places in ((train, here), (before, there.clip(0)))
     ]
     return np.asarray((hashes[0] == hashes[1]) & (there >= 0))
 
