@@ -440,3 +440,25 @@ def text(content: str) -> Writer:
 def as_json(content: Any) -> Writer:
     """Return what writes a JSON file, indented, keys in the order given."""
     return text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def audit_results(
+    tables: Mapping[str, pd.DataFrame], report: str, page: str, manifest: Any
+) -> dict[str, Writer]:
+    """Return what writes all that an audit leaves.
+
+    Parameters
+    ----------
+    tables : mapping of file name to pandas.DataFrame
+    report : str
+        As JSON.
+    page : str
+        As HTML.
+    manifest : what JSON can hold
+    """
+    return {
+        **{name: table(content) for name, content in tables.items()},
+        AUDIT: text(report + "\n"),
+        REPORT: text(page),
+        MANIFEST: as_json(manifest),
+    }

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 
@@ -29,19 +30,15 @@ from dataaudit.run_directory.manifest import Clock, build_manifest
 from dataaudit.run_directory.steps import Steps
 from dataaudit.run_directory.store import (
     ANNOTATORS,
-    AUDIT,
     CONSENSUS,
     CONTAMINATION,
     ISSUES,
-    MANIFEST,
     MISLABELS,
     REPORT,
     SET_ASIDE,
     RunDirectory,
-    Writer,
-    as_json,
+    audit_results,
     opened,
-    table,
     text,
 )
 from dataaudit.scoring.choice import make_engine
@@ -297,18 +294,15 @@ def _run(
     if contamination is not None:
         pairs = with_unjudged_suspects(contamination.table, aside["suspects"])
     not_used = table_of(aside)
-    directory.publish(
-        {
-            MISLABELS: table(rows),
-            CONTAMINATION: table(pairs),
-            **({SET_ASIDE: table(not_used)} if len(not_used) or _may_set_aside(config) else {}),
-            ISSUES: table(checked.issues),
-            **_of_annotators(mislabels),
-            AUDIT: text(report.model_dump_json(indent=2) + "\n"),
-            REPORT: text(page),
-            MANIFEST: as_json(build_manifest(config, loaded, clock, made_from)),
-        }
-    )
+    tables = {
+        MISLABELS: rows,
+        CONTAMINATION: pairs,
+        **({SET_ASIDE: not_used} if len(not_used) or _may_set_aside(config) else {}),
+        ISSUES: checked.issues,
+        **_of_annotators(mislabels),
+    }
+    manifest = build_manifest(config, loaded, clock, made_from)
+    directory.publish(audit_results(tables, report.model_dump_json(indent=2), page, manifest))
     return AuditResult(rows, pairs, not_used, report, issues=checked.issues)
 
 
@@ -319,11 +313,11 @@ def _right(loaded: Loaded, scores: Scores) -> NDArray[np.float64] | None:
     return loaded.task.metric(scores.held_out.predictions(ITSELF), loaded.held_out.labels)
 
 
-def _of_annotators(flags: MislabelFlags) -> dict[str, Writer]:
+def _of_annotators(flags: MislabelFlags) -> dict[str, pd.DataFrame]:
     facts = flags.annotators
     if facts is None:
         return {}
-    return {ANNOTATORS: table(facts.annotators), CONSENSUS: table(facts.consensus)}
+    return {ANNOTATORS: facts.annotators, CONSENSUS: facts.consensus}
 
 
 def _work(plan: Plan, loaded: Loaded) -> dict[str, float]:

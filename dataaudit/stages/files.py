@@ -32,16 +32,11 @@ from dataaudit.run_directory.fingerprint import Fingerprint
 from dataaudit.run_directory.finished import read_again
 from dataaudit.run_directory.manifest import Clock, build_manifest, versions
 from dataaudit.run_directory.store import (
-    AUDIT,
     CONTAMINATION,
     ISSUES,
-    MANIFEST,
     MISLABELS,
-    REPORT,
     RunDirectory,
-    as_json,
-    table,
-    text,
+    audit_results,
 )
 from dataaudit.stages.checking import check_data, check_gates
 from dataaudit.stages.composition import composition
@@ -49,6 +44,7 @@ from dataaudit.stages.coverage import missing_values
 from dataaudit.stages.evidence import leak_evidence
 from dataaudit.stages.flagging import no_pairs
 from dataaudit.stages.leaks import find_contamination
+from dataaudit.stages.loading import read_settings
 from dataaudit.stages.reporting import gates_of, splits_of
 
 LABEL = DataConfig.model_fields["label"].default
@@ -102,19 +98,7 @@ def _as_texts(samples: Samples, columns: DataConfig) -> Samples:
 
 
 def _settings(config: AuditConfig, columns: DataConfig, role: Role) -> ReadSettings:
-    return ReadSettings(
-        role,
-        columns.label,
-        id_column=columns.id,
-        usual_id=config.train.id,
-        group_column=columns.group,
-        classes=config.classes,
-        task=config.task,
-        tolerate=True,
-        ignore=config.ignore_label,
-        separator=columns.separator,
-        annotators=columns.labels if role == "train" else None,
-    )
+    return read_settings(config, columns, role, config.classes, tolerate=True)
 
 
 def _open(path: Path, settings: ReadSettings) -> Samples:
@@ -175,16 +159,9 @@ def audit_files(
         page = render(report)
     rows = unjudged_rows(files.train)
     pairs = no_pairs(files) if contamination is None else contamination.table
-    directory.publish(
-        {
-            MISLABELS: table(rows),
-            CONTAMINATION: table(pairs),
-            ISSUES: table(checked.issues),
-            AUDIT: text(report.model_dump_json(indent=2) + "\n"),
-            REPORT: text(page),
-            MANIFEST: as_json(build_manifest(config, files, clock, made_from)),
-        }
-    )
+    tables = {MISLABELS: rows, CONTAMINATION: pairs, ISSUES: checked.issues}
+    manifest = build_manifest(config, files, clock, made_from)
+    directory.publish(audit_results(tables, report.model_dump_json(indent=2), page, manifest))
     nothing = pd.DataFrame({"row_id": [], "split": [], "reason": []}, dtype=str)
     return AuditResult(rows, pairs, nothing, report, issues=checked.issues)
 

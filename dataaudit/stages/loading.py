@@ -150,21 +150,9 @@ def assemble(
 
     def settings_of(role: Role, classes: Classes) -> ReadSettings:
         columns: DataConfig = getattr(config, role) or config.train
-        return ReadSettings(
-            role,
-            columns.label,
-            id_column=columns.id,
-            usual_id=config.train.id,
-            group_column=columns.group,
-            classes=classes,
-            task=config.task,
-            tolerate=config.bad_rows.asked,
-            ignore=config.ignore_label,
-            separator=columns.separator,
-            output_names=adapter.class_names,
-            annotators=columns.labels if role == "train" else None,
-            aside=[name for names in config.train.opinions.values() for name in names],
-        )
+        found = read_settings(config, columns, role, classes, tolerate=config.bad_rows.asked)
+        opinions = [name for names in config.train.opinions.values() for name in names]
+        return replace(found, output_names=adapter.class_names, aside=opinions)
 
     device = device_of(config.device)
     kind = KINDS[config.task]
@@ -228,6 +216,25 @@ def assemble(
             read_as = "its own probabilities"
         check = check_model(model, task, train, held_out, read_as, repeats)
     return Loaded(model, task, train, held_out, suspects, set_aside, learning_task, check)
+
+
+def read_settings(
+    config: AuditConfig, columns: DataConfig, role: Role, classes: Classes, *, tolerate: bool
+) -> ReadSettings:
+    """Return how a split is read, from the settings of all and those of its own columns."""
+    return ReadSettings(
+        role,
+        columns.label,
+        id_column=columns.id,
+        usual_id=config.train.id,
+        group_column=columns.group,
+        classes=classes,
+        task=config.task,
+        tolerate=tolerate,
+        ignore=config.ignore_label,
+        separator=columns.separator,
+        annotators=columns.labels if role == "train" else None,
+    )
 
 
 def _refuse_other_order(given: Classes, known: Classes) -> None:

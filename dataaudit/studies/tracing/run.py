@@ -15,15 +15,10 @@ from dataaudit.run_directory.fingerprint import Fingerprint
 from dataaudit.run_directory.finished import read_again
 from dataaudit.run_directory.manifest import Clock, build_manifest
 from dataaudit.run_directory.store import (
-    AUDIT,
     CONTAMINATION,
-    MANIFEST,
     MISLABELS,
-    REPORT,
     RunDirectory,
-    as_json,
-    table,
-    text,
+    audit_results,
 )
 from dataaudit.studies.tracing.loading import TraceInputs
 from dataaudit.studies.tracing.reporting import make_trace_report
@@ -62,15 +57,9 @@ def run_tracing(
     with clock.stage("report"):
         report = make_trace_report(inputs, config, asdict(settings), traces, directory.notes, clock)
         page = render(report)
-    directory.publish(
-        {
-            MISLABELS: table(rows),
-            CONTAMINATION: table(pairs),
-            AUDIT: text(report.model_dump_json(indent=2) + "\n"),
-            REPORT: text(page),
-            MANIFEST: as_json(build_manifest(config, inputs, clock, made_from)),
-        }
-    )
+    tables = {MISLABELS: rows, CONTAMINATION: pairs}
+    manifest = build_manifest(config, inputs, clock, made_from)
+    directory.publish(audit_results(tables, report.model_dump_json(indent=2), page, manifest))
     nothing = pd.DataFrame({"row_id": [], "split": [], "reason": []}, dtype=str)
     return AuditResult(rows, pairs, nothing, report)
 
