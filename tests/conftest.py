@@ -101,6 +101,22 @@ def browser():
         chromium.close()
 
 
+def go_to(page, fragment: str) -> None:
+    """Go to a place in the page that is open, and return when the page is there.
+
+    `page.goto` returns before the page hears of a new fragment: a key pressed then still goes to
+    what was shown before.
+    """
+    page.evaluate(
+        """fragment => new Promise((there) => {
+            if (location.hash === fragment) return there();
+            addEventListener("hashchange", () => there(), { once: true });
+            location.hash = fragment;
+        })""",
+        fragment,
+    )
+
+
 def check_against_schema(path: Path) -> None:
     """Hold every `audit.json` that a test's command leaves behind against the published schema."""
     try:

@@ -10,6 +10,7 @@ from importlib import resources
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import go_to
 from playwright.sync_api import expect
 from report_examples import (
     evidence_for,
@@ -235,7 +236,7 @@ def test_two_rows_of_the_same_content_take_one_key(visit):
     assert records["row-1"]["decision"] == "relabel"
     assert records["row-1"]["new_label"] == "coat"
     assert records["row-3"]["decision"] == "keep"
-    page.goto(page.url.split("#")[0] + "#read")
+    go_to(page, "#read")
     expect(page.locator('[data-step="twins"]')).to_contain_text("1 of 1 settled")
 
 
@@ -272,18 +273,18 @@ def test_arrows_move_and_a_note_is_written_down(visit):
 def test_an_address_opens_a_row_and_a_filter(visit):
     page = visit("text", "#decide")
     last = island(page)["rows"][-1][0]
-    page.goto(page.url.split("#")[0] + f"#row={last}")
+    go_to(page, f"#row={last}")
     expect(heading(page)).to_have_text(f"Row {last}")
     row = next(row for row in island(page)["rows"] if row[5])
     labels = island(page)["labels"]
     pair = f"{labels[row[1]][1]}:{labels[row[2]][1]}"
-    page.goto(page.url.split("#")[0] + "#read")
+    go_to(page, "#read")
     page.locator(f'.confusions a[href="#decide&pair={pair}"]').click()
     expect(heading(page)).to_have_text(f"Row {row[0]}")
     assert f"pair={pair}" in page.url
     shown = page.locator(".tile-change").all_inner_texts()
     assert set(shown) == {pair.replace(":", " → ")}
-    page.goto(page.url.split("#")[0] + "#row=nobody")
+    go_to(page, "#row=nobody")
     expect(page.locator("#said")).to_contain_text("Row nobody is not on this page")
 
 
@@ -294,7 +295,7 @@ def test_the_next_page_of_the_queue_begins_in_sight_and_keeps_the_focus(visit):
     expect(page.locator("#queue-place")).to_have_text("61 to 120 of 240")
     expect(page.locator(".tile[aria-current]")).to_be_in_viewport()
     expect(later).to_be_focused()
-    page.goto(page.url.split("#")[0] + "#read")
+    go_to(page, "#read")
     page.mouse.wheel(0, 2000)
     page.wait_for_timeout(300)
     expect(page.locator(".top")).to_be_in_viewport()
@@ -447,10 +448,10 @@ def test_decisions_that_were_logged_stand_everywhere(browser, tmp_path):
     expect(step).to_have_class(re.compile("done"))
     expect(step).to_contain_text("9 of 9 decided, 7 corrected")
     expect(page.locator("#progress")).to_contain_text("9 of 9 decided")
-    page.goto(path.as_uri() + "#decide")
+    go_to(page, "#decide")
     page.keyboard.press("a")
     expect(page.locator("#said")).to_contain_text("remediation.jsonl")
-    page.goto(path.as_uri() + "#record")
+    go_to(page, "#record")
     expect(page.locator("#record-progress")).to_contain_text("9 of 9 flagged rows decided")
     expect(page.locator("#record-reviewers")).to_have_text("Decided by Ada.")
     page.close()
@@ -528,11 +529,11 @@ def test_no_text_from_the_data_runs(visit, name):
     page = visit(name, "#decide")
     press(page, "a" * 6)
     page.get_by_label("Search").fill("<script>")
-    page.goto(page.url.split("#")[0] + "#decide&what=leak")
+    go_to(page, "#decide&what=leak")
     expect(heading(page)).to_contain_text("Evaluation sample")
     press(page, "c" * 4)
     assert len(downloaded(page)) == 10
-    page.goto(page.url.split("#")[0] + "#record")
+    go_to(page, "#record")
     assert page.evaluate("window.pwned") is None
     assert page.locator("main script, main iframe").count() == 0
     assert page.locator("img[src=x]").count() == 0
@@ -588,7 +589,7 @@ def violations(page):
 def test_axe_finds_no_violation(visit, name, options):
     page = visit(name, **options)
     for mode in modes_of(name):
-        page.goto(page.url.split("#")[0] + mode)
+        go_to(page, mode)
         page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
         assert violations(page) == [], mode
 
@@ -599,7 +600,7 @@ def test_no_width_scrolls_sideways_and_chart_text_can_be_read(visit, width):
     for name in (*wide, *SISTERS):
         page = visit(name, viewport={"width": width, "height": 844})
         for mode in modes_of(name):
-            page.goto(page.url.split("#")[0] + mode)
+            go_to(page, mode)
             assert page.evaluate("document.documentElement.scrollWidth") <= width, (name, mode)
             sizes = page.locator("svg.chart:visible").evaluate_all(
                 """charts => charts.flatMap((chart) => {
@@ -621,7 +622,7 @@ EVERY_PAGE = [
 def test_internals_are_words_for_engineers_only(visit, name):
     page = visit(name)
     for mode in modes_of(name):
-        page.goto(page.url.split("#")[0] + mode)
+        go_to(page, mode)
         text = page.evaluate(
             """() => {
                 const copy = document.querySelector("main").cloneNode(true);

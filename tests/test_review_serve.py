@@ -12,7 +12,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from conftest import CommandLine
+from conftest import CommandLine, go_to
 from playwright.sync_api import expect
 from review_examples import audit_to_decide, audited, write_decisions
 
@@ -213,7 +213,7 @@ def test_the_page_saves_each_decision_and_shows_conflicts_of_a_second_window(
     second = window()
     expect(second.locator("#progress")).to_contain_text("2 of 99 decided")
     # The second window settles what the first was unsure about, and goes on.
-    second.goto(f"{server.address}#row={ids[1]}")
+    go_to(second, f"#row={ids[1]}")
     for key in "kx":
         second.keyboard.press(key)
     expect(second.locator("#kept")).to_contain_text("Saved in the audit's directory")
@@ -222,7 +222,7 @@ def test_the_page_saves_each_decision_and_shows_conflicts_of_a_second_window(
     expect(first.locator("#said")).to_contain_text("1 row was decided otherwise in another window")
     expect(first.locator("#progress")).to_contain_text("3 of 99 decided")
     assert decided(audit.directory) == {ids[0]: "relabel", ids[1]: "keep", ids[2]: "drop"}
-    first.goto(f"{server.address}#row={ids[2]}")
+    go_to(first, f"#row={ids[2]}")
     expect(first.locator(".conflict")).to_contain_text("another window says dropped")
     first.get_by_role("button", name="Keep mine").click()
     expect(first.locator("#kept")).to_contain_text("Saved in the audit's directory")
@@ -257,7 +257,7 @@ def test_relabel_takes_the_downloaded_file_as_it_is(browser, tmp_path, command_l
     expect(page.locator("#progress")).to_contain_text("99 of 99 decided")
     # With the one that reloads.
     assert len(rows) + 1 <= 104
-    page.goto(page.url.split("#")[0] + "#decide&what=leak")
+    go_to(page, "#decide&what=leak")
     leaks = "c" * 20 + "zc" + "s" * 9 + "u"
     for key in leaks:
         page.keyboard.press(key)

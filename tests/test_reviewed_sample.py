@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import CommandLine
+from conftest import CommandLine, go_to
 from playwright.sync_api import expect
 from report_examples import example_report
 from review_examples import Audited, audit_to_decide, audited
@@ -336,7 +336,7 @@ def test_the_drawn_rows_are_decided_in_the_page_and_stand_beside_what_was_claime
     foot = page.locator("#foot-words")
     expect(foot).to_contain_text("40 of 40 rows drawn at random decided, 30 wrong")
     said = foot.inner_text()
-    page.goto(page.url.split("#")[0] + "#read")
+    go_to(page, "#read")
     expect(page.locator('[data-step="sample"]')).to_contain_text("40 of 40 decided")
     with page.expect_download() as download:
         page.get_by_role("button", name="Download decisions").click()
