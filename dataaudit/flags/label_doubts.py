@@ -20,7 +20,9 @@ UNLIKE = 1e-4
 UNLIKE_BY = 0.05
 """Share of the samples by which they must differ, too: in large sets trifles are significant."""
 WIDE = 0.1
-"""An interval is too wide to be told where it is wider than this and than the estimate."""
+"""An interval is too wide to be told where it is wider than this and than the estimate, and its ends
+are more than `APART` times apart: "6 to 18 %" says that labels are wrong, and of what order."""
+APART = 3.0
 MOST_BELIEVED = 0.5
 """Share of wrong labels above which it is more likely that the trusted samples are off."""
 CONTRADICTED = (
@@ -104,7 +106,8 @@ def doubts_about(given: Labels, unseen: Unseen, rate: Interval, seed: int = 0) -
             f"differs by {differ[1]:.0%})"
         )
     width = rate.high - rate.low
-    if not reasons and width > max(WIDE, rate.estimate):
+    apart = rate.high > APART * rate.low
+    if not reasons and width > max(WIDE, rate.estimate) and apart:
         reason = (
             f"the rows do not tell how their labels go wrong: anything from {rate.low:.1%} to "
             f"{rate.high:.1%} of them may be wrong"
