@@ -18,6 +18,7 @@ from dataaudit.flags.label_doubts import (
     doubts_about_references,
     doubts_about_two,
     may_be_wrong,
+    not_excluded,
     too_few,
 )
 from dataaudit.flags.label_errors import LabelJudgement, judge_labels, ranks
@@ -126,10 +127,12 @@ def _heard(
     found = judge_unseen(given, second.unseen, repeats=REDRAWS_OF_SECOND, seed=seed).noise_rate
     first = judgement.noise_rate
     doubts = doubts_about_two(given, second.unseen, first, found, seed)
-    if doubts is None:
-        return judgement, Doubts()
-    spanned = Interval(first.estimate, first.low, max(first.high, found.high))
-    return replace(judgement, noise_rate=spanned), doubts
+    views, right = second.unseen.views, second.unseen.trusted_labels
+    high = max(first.high, *(not_excluded(given, view, right) for view in views))
+    if doubts is not None:
+        high = max(high, found.high)
+    spanned = Interval(first.estimate, first.low, high)
+    return replace(judgement, noise_rate=spanned), doubts or Doubts()
 
 
 def _with_facts(
