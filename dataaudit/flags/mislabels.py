@@ -165,7 +165,7 @@ def _with_facts(
 
 def _method(unseen: Unseen, judgement: LabelJudgement) -> str:
     """Return the paragraph of the report that says how labels were judged."""
-    views = " and ".join(view.name for view in unseen.views)
+    views = "; ".join(view.name for view in unseen.views)
     basis = (
         f"{judgement.reference_rows} trusted samples, treated just as the rows, set how far each "
         "view is believed; how labels go wrong (alike for all classes, by class, or where the "

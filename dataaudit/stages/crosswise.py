@@ -115,7 +115,7 @@ def with_plain_views(
     # What an estimator copes with, gaps or words, the plain one may not: it is a help, no need.
     except Exception:
         return found
-    views = [replace(view, name=f"a plain linear model {view.name}") for view in more.views]
+    views = [replace(view, name=f"a plain linear model, {view.name}") for view in more.views]
     return replace(found, views=[*found.views, *views])
 
 
