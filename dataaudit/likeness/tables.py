@@ -223,9 +223,9 @@ class TableScheme:
         """Return what a changed value has in common with the row's, `[pairs]` nats; else 0."""
         wording, nats = self.wordings[column], np.zeros(len(others))
         if wording is not None:
-            values, own = (np.broadcast_to(part, len(others)) for part in (values, own))
-            pairs = np.flatnonzero((values != others) & (values != "") & (others != ""))
-            nats[pairs] = wording.nats(values[pairs], others[pairs], own[pairs])
+            ones, itself = np.broadcast_to(values, len(others)), np.broadcast_to(own, len(others))
+            pairs = np.flatnonzero((ones != others) & (ones != "") & (others != ""))
+            nats[pairs] = wording.nats(ones[pairs], others[pairs], itself[pairs])
         return nats
 
     def _share(self, holding: ArrayLike) -> NDArray[np.float64]:

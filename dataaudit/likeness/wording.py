@@ -25,8 +25,6 @@ LEAST_DIFFERENT = 0.2
 SAMPLED = 512
 """Rows, evenly spread, among which it is counted how many are as alike."""
 
-Grams = sparse.csr_matrix
-
 
 class Wording:
     """The values of one column of the training rows, as 3-grams."""
@@ -41,7 +39,7 @@ class Wording:
         self.sample = values[chosen]
         self.sampled = self.grams_of(self.sample).T.tocsr()
 
-    def grams_of(self, values: NDArray[np.object_]) -> Grams:
+    def grams_of(self, values: NDArray[np.object_]) -> sparse.csr_matrix:
         """Return weighted 3-grams of values, `[values, features]`, each of unit length or empty."""
         place = self.known.get_indexer(values)
         new = np.flatnonzero(place < 0)
@@ -78,7 +76,7 @@ class Wording:
             shares[here] = (1 + above - itself[here]) / (1 + by_chance.shape[1])
         return np.asarray(-cosine * np.log(shares))
 
-    def _unit(self, counts: Grams) -> Grams:
+    def _unit(self, counts: sparse.csr_matrix) -> sparse.csr_matrix:
         counts.data = (1 + np.log(counts.data)) * self.weights[counts.indices]
         row = np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))
         length = np.sqrt(np.bincount(row, counts.data**2, counts.shape[0]))
@@ -94,7 +92,7 @@ def are_worded(values: NDArray[np.object_]) -> bool:
     return float(np.mean([value.count(" ") + 1 for value in given])) >= FEWEST_WORDS
 
 
-def _counts(values: NDArray[np.object_]) -> Grams:
+def _counts(values: NDArray[np.object_]) -> sparse.csr_matrix:
     return sparse.csr_matrix(_vectorizer().transform([value[:LONGEST] for value in values]))
 
 
