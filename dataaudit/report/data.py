@@ -10,7 +10,15 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    PlainSerializer,
+    model_validator,
+)
 
 from dataaudit.about import About
 
@@ -24,7 +32,20 @@ Day = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}"), AfterValidator(_begin
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Label = str | int | float | bool
-SampleId = str | int
+
+LARGEST_EXACT = 2**53 - 1
+"""JavaScript's numbers hold whole numbers up to here exactly."""
+
+
+def exact_id(sample_id: str | int) -> str | int:
+    """Return an id as readers of JSON can hold it: large numbers as text."""
+    if isinstance(sample_id, int) and abs(sample_id) > LARGEST_EXACT:
+        return str(sample_id)
+    return sample_id
+
+
+SampleId = Annotated[str | int, PlainSerializer(exact_id, when_used="json")]
+"""Read back from JSON, a large number is text: ids are joined as text."""
 Role = Literal["train", "held_out", "suspects"]
 Kind = Literal["exact", "near", "near, no influence seen", "influence only", "none"]
 
