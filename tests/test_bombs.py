@@ -1,5 +1,6 @@
 """Small files that would grow beyond all bounds are refused before they do."""
 
+import contextlib
 import resource
 import struct
 import zipfile
@@ -16,6 +17,7 @@ from torch import nn
 
 from dataaudit.datasets import files
 from dataaudit.datasets.arrow_column import decoded_bytes
+from dataaudit.datasets.arrow_ipc import ArrowFiles
 from dataaudit.datasets.images import decode
 from dataaudit.datasets.load import open_samples
 from dataaudit.datasets.read_settings import ReadSettings
@@ -162,6 +164,47 @@ def test_a_long_value_that_is_said_once_for_all_rows(
             open_samples(path, ReadSettings("train", "label", task="classification"))
     finally:
         resource.setrlimit(resource.RLIMIT_AS, most)
+
+
+@pytest.mark.parametrize("codec", ["lz4", "zstd"])
+@pytest.mark.parametrize("kind", ["file", "stream", "categories", "parquet"])
+def test_packed_values_are_bounded_before_they_are_unpacked(
+    tmp_path: Path, codec: str, kind: str
+) -> None:
+    path = tmp_path / ("bomb.parquet" if kind == "parquet" else "bomb.arrow")
+    column = pa.array([first + "x" * 40_000_000 for first in "ab"])
+    if kind == "categories":
+        column = pa.DictionaryArray.from_arrays(pa.array([0, 1], pa.int32()), column)
+    table = pa.table({"label": column})
+    if kind == "parquet":
+        pyarrow.parquet.write_table(table, path, compression=codec, use_dictionary=False)
+    else:
+        new = pa.ipc.new_stream if kind == "stream" else pa.ipc.new_file
+        options = pa.ipc.IpcWriteOptions(compression=codec)
+        with pa.OSFile(str(path), "wb") as sink, new(sink, table.schema, options=options) as writer:
+            writer.write_table(table)
+    assert path.stat().st_size < 500_000
+    before = pa.default_memory_pool().total_bytes_allocated()
+    with pytest.raises(DataError, match="holds more than 100 bytes for each of its own"):
+        open_samples(path, ReadSettings("train", "label", task="classification"))
+    assert pa.default_memory_pool().total_bytes_allocated() - before < 1_000_000
+
+
+@pytest.mark.parametrize("kind", ["file", "stream"])
+def test_packed_arrow_files_with_damaged_headers(tmp_path: Path, kind: str) -> None:
+    path, table = tmp_path / "rows.arrow", pa.table({"label": ["ab", "c"] * 20})
+    new = pa.ipc.new_stream if kind == "stream" else pa.ipc.new_file
+    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    with pa.OSFile(str(path), "wb") as sink, new(sink, table.schema, options=options) as writer:
+        writer.write_table(table)
+    assert len(ArrowFiles.open([path], "rows")) == 40
+    content = path.read_bytes()
+    for place in range(0, len(content), 3):
+        damaged = bytearray(content)
+        damaged[place] ^= 0xFF
+        path.write_bytes(damaged)
+        with contextlib.suppress(DataError):
+            ArrowFiles.open([path], "rows")
 
 
 def test_bytes_of_a_column_are_counted_as_if_they_were_decoded() -> None:

@@ -16,9 +16,15 @@ from dataaudit.datasets.samples import Samples
 from dataaudit.datasets.set_aside import Kept
 from dataaudit.likeness.alignment import aligned_similarity
 from dataaudit.likeness.describing import RowSearch
-from dataaudit.likeness.descriptors import Descriptors, ImageDescriptors, TextDescriptors
+from dataaudit.likeness.descriptors import (
+    Descriptors,
+    FloatArray,
+    ImageDescriptors,
+    TextDescriptors,
+)
 from dataaudit.likeness.images import ImageRows
 from dataaudit.likeness.near_pairs import near_pairs
+from dataaudit.likeness.parts import in_parts
 from dataaudit.likeness.repeats import content_columns, row_hashes
 from dataaudit.likeness.texts import TextRows
 from dataaudit.report import formats
@@ -31,6 +37,7 @@ NEAR_TEXT = 0.85
 """Of the weight of words, the share that two texts have in common, both ways."""
 NEAR_PICTURE = 0.92
 """Correlation of two pictures laid over each other in the best way."""
+PAIRS_PER_STEP = 16
 BY_NATURE = 0.5
 """Where so many repeats are left once every column has been shuffled, they are natural."""
 
@@ -122,14 +129,17 @@ def _close(rows: Descriptors, seed: int) -> Pairs:
         both = [min(alike(folded[a], folded[b]), alike(folded[b], folded[a])) for a, b in pairs]
         return pairs[np.array(both, dtype=np.float64) >= NEAR_TEXT]
     if isinstance(rows, ImageDescriptors):
-        pictures = ImageRows(rows, rows.thumbnails.shape[3])
-        vectors = pictures.vectors(slice(None))[:, 0]
+        vectors = ImageRows(rows, rows.thumbnails.shape[3]).vectors(slice(None))[:, 0]
         pairs = near_pairs(vectors, SEARCHED_PICTURE, seed)
-        found = [
-            aligned_similarity(rows.thumbnails[a : a + 1], rows.thumbnails[b : b + 1])[0]
-            for a, b in pairs
-        ]
-        return pairs[np.array(found, dtype=np.float64) >= NEAR_PICTURE]
+        pictures = rows.thumbnails
+
+        def correlation(part: slice) -> FloatArray:
+            first, second = pairs[part].T
+            there = np.ones((len(first), 1), bool)
+            return aligned_similarity(pictures[first], pictures[second][:, None], there)[:, 0]
+
+        correlations = in_parts(correlation, len(pairs), PAIRS_PER_STEP, "comparing training rows")
+        return pairs[np.concatenate([np.empty(0, np.float32), *correlations]) >= NEAR_PICTURE]
     return np.empty((0, 2), np.int64)
 
 

@@ -99,10 +99,14 @@ class Parquet(ColumnSource):
                         f"{description}: {path.name} has other columns or types than "
                         f"{paths[0].name}"
                     )
+                unpacked = 0
                 for group in range(file.metadata.num_row_groups):
                     groups.append((number, group))
                     counts.append(file.metadata.row_group(group).num_rows)
+                    unpacked += file.metadata.row_group(group).total_byte_size
                 refuse_rows_without_end(sum(counts), paths, description)
+                if unpacked > most_bytes([path]):
+                    raise too_many_bytes(description)
                 if path.stat().st_size < SMALL_BYTES:
                     _refuse_repeated_values(path, description)
                 fields = [schema.field(name) for name in names]
