@@ -138,6 +138,26 @@ def repeated(kind: str) -> pa.Table:
     return pa.table({"label": column})
 
 
+def test_values_that_say_only_in_what_they_differ(tmp_path: Path) -> None:
+    def written(values: list[str]) -> Path:
+        path = tmp_path / "rows.parquet"
+        table = pa.table({"label": values, "number": range(len(values))})
+        encodings = {"label": "DELTA_BYTE_ARRAY", "number": "PLAIN"}
+        pyarrow.parquet.write_table(
+            table, path, use_dictionary=False, column_encoding=encodings, compression="zstd"
+        )
+        return path
+
+    settings = ReadSettings("train", "label", task="classification", classes=["aa", "ab"])
+    assert open_samples(written(["aa", "ab", "ab"] * 700), settings).labels.sum() == 1400
+    path = written([LONG] * 1500)
+    assert path.stat().st_size < 20_000
+    before = pa.default_memory_pool().total_bytes_allocated()
+    with pytest.raises(DataError, match="holds more than 100 bytes for each of its own"):
+        open_samples(path, settings)
+    assert pa.default_memory_pool().total_bytes_allocated() - before < 800_000_000
+
+
 @pytest.mark.parametrize(
     ("kind", "ending"),
     [

@@ -4,28 +4,21 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
-from decimal import Decimal
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from scipy import sparse
-from sklearn.calibration import CalibratedClassifierCV
-from sklearn.ensemble import HistGradientBoostingClassifier, VotingClassifier
-from sklearn.linear_model import LinearRegression, LogisticRegression, SGDClassifier
-from sklearn.model_selection import GridSearchCV
+from sklearn.ensemble import VotingClassifier
+from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.naive_bayes import GaussianNB
-from sklearn.neighbors import KNeighborsClassifier
-from sklearn.svm import LinearSVC
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Subset, TensorDataset
 
 import dataaudit
 
 NAMES = ["f0", "f1", "f2", "f3"]
-ROWS, TRUSTED, SUSPECTS, COPIES = 160, 80, 40, 4
+ROWS, TRUSTED, SUSPECTS, COPIES, WRONG = 160, 80, 40, 4, 12
 
 
 def blobs(rows: int, seed: int, wrong: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -38,11 +31,10 @@ def blobs(rows: int, seed: int, wrong: int = 0) -> tuple[np.ndarray, np.ndarray]
     return inputs, labels
 
 
-X, Y = blobs(ROWS, 0, wrong=12)
+X, Y = blobs(ROWS, 0, wrong=WRONG)
 XH, YH = blobs(TRUSTED, 1)
 XS, YS = blobs(SUSPECTS, 2)
 XS[:COPIES], YS[:COPIES] = X[-COPIES:], Y[-COPIES:]
-WORDS = np.array(["low", "mid", "high"])
 
 
 def frame(inputs: np.ndarray, labels: Any) -> pd.DataFrame:
@@ -71,17 +63,6 @@ def _trained() -> nn.Sequential:
 NET = _trained()
 
 
-class Told(nn.Module):
-    """The same model, which says what it knows in another way."""
-
-    def __init__(self, tell: Callable[[Tensor, Tensor], Any]) -> None:
-        super().__init__()
-        self.net, self.tell = NET, tell
-
-    def forward(self, inputs: Tensor) -> Any:
-        return self.tell(inputs, self.net(inputs))
-
-
 def audited(*splits: Any, model: Any = NET, **options: Any) -> dataaudit.AuditResult:
     frames = all(isinstance(split, pd.DataFrame) for split in splits)
     given = {"mirror": {"steps": 20}, "preprocess": numbers if frames else None}
@@ -89,9 +70,9 @@ def audited(*splits: Any, model: Any = NET, **options: Any) -> dataaudit.AuditRe
 
 
 def right(result: dataaudit.AuditResult) -> bool:
-    """Whether most of the wrong labels were flagged, and few others."""
-    flagged = np.flatnonzero(result.mislabels["flagged"])
-    return (flagged < 12).sum() >= 8 and (flagged >= 12).sum() <= 4
+    """Whether most of the rows that are ranked first are those whose labels are wrong."""
+    first = result.mislabels.sort_values("rank").index[:WRONG]
+    return bool((first < WRONG).sum() >= 0.7 * WRONG)
 
 
 @pytest.fixture(autouse=True)
@@ -105,76 +86,11 @@ def silent(capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
     assert capfd.readouterr().err == ""
 
 
-OUTPUTS: dict[str, Callable[[Tensor, Tensor], Any]] = {
-    "logits": lambda x, z: z,
-    "log-probabilities": lambda x, z: z.log_softmax(1),
-    "probabilities": lambda x, z: z.softmax(1),
-    "one more dimension": lambda x, z: z[:, None],
-    "a dictionary": lambda x, z: {"features": x, "out": z},
-    "a temperature": lambda x, z: z / 5,
-    "double": lambda x, z: z.double(),
-    "half": lambda x, z: z.half(),
-}
-
-
-@pytest.mark.parametrize("kind", OUTPUTS)
-def test_what_outputs_are_makes_no_difference(kind: str) -> None:
-    assert right(audited(TRAIN, HELD_OUT, model=Told(OUTPUTS[kind])))
-
-
-LABELS: dict[str, Callable[[np.ndarray], Any]] = {
-    "ordered categories": lambda y: pd.Categorical(WORDS[y], categories=WORDS, ordered=True),
-    "numpy strings": lambda y: WORDS[y],
-    "decimals": lambda y: [Decimal(int(each)) for each in y],
-    "pyarrow": lambda y: pd.Series(y).astype("int64[pyarrow]"),
-}
-
-
-@pytest.mark.parametrize("kind", LABELS)
-def test_types_of_labels(kind: str) -> None:
-    classes = {"classes": WORDS.tolist()} if kind in ("ordered categories", "numpy strings") else {}
-    result = audited(frame(X, LABELS[kind](Y)), frame(XH, LABELS[kind](YH)), **classes)
-    assert right(result)
-    assert [str(each) for each in result.mislabels["given_label"]] == [
-        str(WORDS[each] if classes else each) for each in Y
-    ]
-
-
-def tensors(inputs: np.ndarray, labels: np.ndarray) -> TensorDataset:
-    return TensorDataset(torch.tensor(inputs), torch.tensor(labels))
-
-
-SPLITS: dict[str, Callable[[], Any]] = {
-    "list of pairs": lambda: list(zip(X, Y, strict=True)),
-    "tensor data set": lambda: tensors(X, Y),
-    "subset": lambda: Subset(tensors(X, Y), range(ROWS)),
-    "loader": lambda: DataLoader(tensors(X, Y), batch_size=16),
-    "shuffling loader": lambda: DataLoader(tensors(X, Y), batch_size=16, shuffle=True),
-    "sparse": lambda: (sparse.csr_matrix(X), Y),
-}
-
-
-@pytest.mark.parametrize("kind", SPLITS)
-def test_kinds_of_splits(kind: str) -> None:
-    assert right(audited(SPLITS[kind](), (XH, YH)))
-
-
-ESTIMATORS: dict[str, Callable[[], Any]] = {
-    "naive Bayes": GaussianNB,
-    "neighbours": KNeighborsClassifier,
-    "calibrated": lambda: CalibratedClassifierCV(LinearSVC(), cv=3),
-    "margins": LinearSVC,
-    "descent": lambda: SGDClassifier(random_state=0),
-    "search": lambda: GridSearchCV(LogisticRegression(), {"C": [1, 2]}, cv=2),
-    "trees": lambda: HistGradientBoostingClassifier(max_iter=5),
-    "votes": lambda: VotingClassifier([("a", LogisticRegression()), ("b", GaussianNB())]),
-}
-
-
-@pytest.mark.parametrize("kind", ESTIMATORS)
-def test_kinds_of_estimators(kind: str) -> None:
-    model = ESTIMATORS[kind]().fit(TRAIN[NAMES], Y)
-    assert right(dataaudit.audit(model, TRAIN, HELD_OUT))
+def test_an_estimator_of_others_on_a_frame_of_another_backend() -> None:
+    votes = [("a", LogisticRegression()), ("b", GaussianNB())]
+    splits = [each.convert_dtypes(dtype_backend="pyarrow") for each in (TRAIN, HELD_OUT)]
+    model = VotingClassifier(votes, voting="soft").fit(TRAIN[NAMES], Y)
+    assert right(dataaudit.audit(model, *splits))
 
 
 def test_a_fit_that_does_not_converge_is_no_foreign_word() -> None:
@@ -186,23 +102,10 @@ def test_a_fit_that_does_not_converge_is_no_foreign_word() -> None:
     dataaudit.audit(model, *splits)
 
 
-@pytest.mark.parametrize("backend", ["numpy_nullable", "pyarrow"])
-def test_frames_of_other_backends(backend: Any) -> None:
-    model = LogisticRegression().fit(TRAIN[NAMES], Y)
-    splits = [each.convert_dtypes(dtype_backend=backend) for each in (TRAIN, HELD_OUT)]
-    assert right(dataaudit.audit(model, *splits))
-
-
 ODD: dict[str, Callable[[], Any]] = {
     "one trusted sample": lambda: audited(TRAIN, HELD_OUT[:1]),
-    "one row": lambda: audited(TRAIN[-1:], HELD_OUT),
-    "rows of one class": lambda: audited(TRAIN[TRAIN.label == 0], HELD_OUT),
     "features that say nothing": lambda: audited(
-        *(each.assign(**dict.fromkeys(NAMES, 1.0)) for each in (TRAIN, HELD_OUT, TEST)),
-        model=Told(lambda x, z: z + torch.tensor([0.0, 1.0, 2.0])),
-    ),
-    "weights that differ much": lambda: audited(
-        TRAIN, HELD_OUT, loss={"class_weights": [1e30, 1.0, 1.0]}
+        *(each.assign(**dict.fromkeys(NAMES, 1.0)) for each in (TRAIN, HELD_OUT, TEST))
     ),
 }
 
@@ -222,22 +125,15 @@ def test_values_near_the_end_of_what_floats_hold() -> None:
     assert len(result.mislabels) == ROWS
 
 
-def test_suspects_alone_and_in_other_types() -> None:
-    alone = audited((X, Y), (XH, YH), XS)
-    assert alone.report.leakage is not None
-    assert alone.report.leakage.exact_copies == COPIES
-    told = TRAIN.assign(f0=TRAIN["f0"] > 0), HELD_OUT.assign(f0=HELD_OUT["f0"] > 0)
-    counted = TEST.assign(f0=(TEST["f0"] > 0).astype(int))
-    typed = audited(*told, counted).report.leakage
-    assert typed is not None
-    assert typed.exact_copies == COPIES
-
-
-def test_rows_are_found_again_by_their_index() -> None:
+def test_suspects_alone_of_another_type_and_rows_named_by_their_index() -> None:
     shuffled = TRAIN.sample(frac=1, random_state=3)
-    found = audited(shuffled, HELD_OUT).mislabels
-    assert found["row_id"].tolist() == shuffled.index.tolist()
-    assert found["given_label"].tolist() == shuffled["label"].tolist()
+    model = LogisticRegression().fit(TRAIN[NAMES] > 0, Y)
+    told = [(each[NAMES] > 0).assign(label=each["label"]) for each in (shuffled, HELD_OUT)]
+    result = dataaudit.audit(model, *told, (TEST[NAMES] > 0).astype(int))
+    assert result.report.leakage is not None
+    assert result.report.leakage.exact_copies >= COPIES
+    assert result.mislabels["row_id"].tolist() == shuffled.index.tolist()
+    assert result.mislabels["given_label"].tolist() == shuffled["label"].tolist()
 
 
 REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
