@@ -43,6 +43,7 @@ from dataaudit.datasets.frames import (
     rechunk,
 )
 from dataaudit.datasets.mapped_rows import SHARE_OF_FREE_DISK, MappedRows, NoRoomError
+from dataaudit.datasets.parquet_pages import page_bytes
 from dataaudit.datasets.samples import Samples
 from dataaudit.datasets.shard_paths import shard_paths
 from dataaudit.datasets.sources import ColumnSource, Format
@@ -101,13 +102,11 @@ class Parquet(ColumnSource):
                         f"{description}: {path.name} has other columns or types than "
                         f"{paths[0].name}"
                     )
-                unpacked = 0
                 for group in range(file.metadata.num_row_groups):
                     groups.append((number, group))
                     counts.append(file.metadata.row_group(group).num_rows)
-                    unpacked += file.metadata.row_group(group).total_byte_size
                 refuse_rows_without_end(sum(counts), paths, description)
-                if unpacked > most_bytes([path]):
+                if sum(page_bytes(path, file.metadata)) > most_bytes([path]):
                     raise too_many_bytes(description)
                 if path.stat().st_size < SMALL_BYTES:
                     _refuse_repeated_values(path, description)
