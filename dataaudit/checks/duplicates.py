@@ -64,8 +64,8 @@ class Duplicates(Check):
                 "values of each column were dealt at random: the columns have few values, so this "
                 "says nothing."
             )
-        near = _near(train, data.seed) if train.modality in ("text", "image") else np.empty((0, 2))
-        issues = _clusters(train, exact, near.astype(np.int64))
+        near = _near(data) if train.modality in ("text", "image") else np.empty((0, 2), np.int64)
+        issues = _clusters(train, exact, near)
         looked = (
             f" Near duplicates were looked for among {formats.rows(MOST_ROWS)}."
             if train.modality in ("text", "image") and len(train) > MOST_ROWS
@@ -103,20 +103,21 @@ def _natural(train: Samples, repeats: int, seed: int) -> bool:
     return by_chance >= BY_NATURE * repeats
 
 
-def _near(train: Samples, seed: int) -> Pairs:
+def _near(data: Examined) -> Pairs:
     """Return pairs of nearly the same content, positions `[pairs, 2]`."""
-    count = len(train)
+    train, count = data.train, len(data.train)
     chosen = np.unique(np.linspace(0, count - 1, min(MOST_ROWS, count)).astype(np.int64))
-    samples = train
-    if len(chosen) < count:
-        samples = replace(
-            train,
-            source=Kept(train.source, chosen),
-            ids=train.ids[chosen],
-            labels=train.labels[chosen],
-        )
-    rows = RowSearch.over(Examined(samples)).rows
-    return chosen[_close(rows, seed)]
+    if data.suspects is not None:
+        # The search for leaks needs all rows described; once is enough.
+        rows = data.search.rows.take(chosen)
+    else:
+        source = Kept(train.source, chosen) if len(chosen) < count else train.source
+        rows = RowSearch.over(
+            Examined(
+                replace(train, source=source, ids=train.ids[chosen], labels=train.labels[chosen])
+            )
+        ).rows
+    return chosen[_close(rows, data.seed)]
 
 
 def _close(rows: Descriptors, seed: int) -> Pairs:

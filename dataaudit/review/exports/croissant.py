@@ -145,6 +145,7 @@ def _responsible(report: AuditReport) -> dict[str, str]:
     return {
         "rai:dataCollection": about.collection,
         "rai:dataCollectionRawData": about.provenance,
+        "rai:dataCollectionTimeframe": about.collection_dates,
         "rai:dataCollectionMissingData": "; ".join(missing),
         "rai:dataAnnotationProtocol": about.labelling_protocol,
         "rai:dataAnnotationAnalysis": " ".join(_label_quality(report)),
