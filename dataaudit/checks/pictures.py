@@ -49,13 +49,12 @@ def _facts(image: Image.Image, parts: bool) -> list[float]:
     grey = image.convert("L")
     grey.thumbnail((SIDE, SIDE))
     pixels = np.asarray(grey, np.float64) / 255
-    shares = np.bincount(np.asarray(grey).ravel(), minlength=256) / pixels.size
-    seen = shares[shares > 0]
-    darkest, brightest = np.percentile(pixels, [1, 99])
+    counts = np.bincount(np.asarray(grey).ravel(), minlength=256)
+    seen = counts[counts > 0] / pixels.size
     found = [
-        float(darkest),
+        _percentile(counts, 1),
         float(pixels.mean()),
-        float(brightest),
+        _percentile(counts, 99),
         float(np.log(_laplacian(pixels).std() + 1e-6)),
         float(-(seen * np.log2(seen)).sum()),
         float(height),
@@ -65,6 +64,15 @@ def _facts(image: Image.Image, parts: bool) -> list[float]:
         small = grey.resize((PARTS, PARTS), Image.Resampling.BOX)
         found += (np.asarray(small, np.float64) / 255).ravel().tolist()
     return found
+
+
+def _percentile(counts: NDArray[np.int64], percent: float) -> float:
+    """Return `np.percentile` of the grey values counted, from 0 to 1; sorting takes far longer."""
+    below = np.cumsum(counts)
+    place = percent / 100 * (int(below[-1]) - 1)
+    first, part = int(place), place % 1
+    low, high = np.searchsorted(below, [first, min(first + 1, int(below[-1]) - 1)], side="right")
+    return float(low + part * (high - low)) / 255
 
 
 def _laplacian(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
