@@ -162,7 +162,8 @@ def _responsible(report: AuditReport) -> dict[str, str]:
 
 def _origin(report: AuditReport) -> dict[str, Any]:
     """Return what 1.1 added, where somebody said it: what the data were made from, and by whom."""
-    about, said = report.identity.about, {}
+    about = report.identity.about
+    said: dict[str, Any] = {}
     if about.lineage != NOT_PROVIDED:
         said["prov:wasDerivedFrom"] = {
             "@type": "prov:Entity",
