@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from dataaudit.checks.pictures import _percentile
+from dataaudit.checks.pictures import _percentiles
 from dataaudit.likeness import parts
 from dataaudit.likeness.alignment import (
     FLIP_PENALTY,
@@ -126,4 +126,4 @@ def test_percentiles_from_counts_are_those_of_the_values(size: int) -> None:
     counts = np.bincount(values, minlength=256)
     for percent in (1, 99):
         expected = np.percentile(values / 255, percent)
-        assert _percentile(counts, percent) == pytest.approx(expected, abs=1e-12)
+        assert _percentiles(counts[None], percent) == pytest.approx(expected, abs=1e-12)
