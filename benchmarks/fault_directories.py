@@ -173,11 +173,11 @@ def altered(count: int, seed: int) -> int:
         ended = call(["run", str(places["yaml"]), "--out", str(places["whole"])])
         if ended.code != 0:
             raise SystemExit(f"the audit to alter: exit code {ended.code}: {ended.message}")
-        call(["certify", str(places["whole"])])
         sampled = folder / "sampled.csv"
         call(["sample", str(places["whole"]), "--rows", "12", "--out", str(sampled)])
         rows = pd.read_csv(sampled, dtype=str, keep_default_na=False)
         rows.assign(decision="keep").to_csv(sampled, index=False)
+        call(["certify", str(places["whole"])])
         for number in range(count):
             case = folder / "case"
             shutil.copytree(places["whole"], case / "audit")

@@ -284,7 +284,6 @@ class Case:
         ended = call(["run", str(case / "project" / "audit.yaml"), "--out", str(audit)])
         if ended.code != 0 and ended.code != 1:
             raise SystemExit(f"{self.task}, {self.form}: {ended.code}: {ended.message}")
-        call(["certify", str(audit)])
         labels = audit / "mislabels.parquet"
         if labels.is_file():
             found = pd.read_parquet(labels).head(12).astype(object)
@@ -297,6 +296,7 @@ class Case:
         if (case / "sample.csv").is_file():
             sample = pd.read_csv(case / "sample.csv", dtype=str, keep_default_na=False)
             sample.assign(decision="keep").to_csv(case / "sample.csv", index=False)
+        call(["certify", str(audit)])
         shutil.move(case, whole)
 
     def _checked(
