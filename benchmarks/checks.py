@@ -1,14 +1,19 @@
 """Further checks: what is planted is found, and clean data raises nothing. Rivals beside it.
 
-    python benchmarks/checks.py [--only NAME] [--clean 100] [--planted 20] [--no-rival] [--out FILE]
+    python benchmarks/checks.py --audits FILE [--only NAME] [--clean 100] [--planted 20]
+        [--minutes 5] [--data FOLDER]
+
+FILE takes a line of JSON for each audit that is done; a second call goes on from there. With all
+of them done, or after so many minutes, the tables of what is done are printed.
 
 Each case draws training rows and trusted samples, plants one thing, and runs one check; clean data
 are the same without it. An audit counts as a false alarm if any check at all reports anything. The
-rival is cleanlab's Datalab at its defaults, given the same rows of a table as numbers, for
-duplicates, outliers, imbalance, missing values and order; it knows nothing of the others.
+rival is cleanlab's Datalab at its defaults, given the same rows as numbers (of texts, 64 numbers
+by TF-IDF and SVD; of pictures, 8 x 8 thumbnails), for duplicates, outliers, imbalance, missing
+values and order; it knows nothing of the others.
 
-Real data, where `../shared/data` is there: census rows dealt at random, so that what is said to
-differ between splits or by place is false.
+Real data, where `--data` has them: census rows, messages and pictures dealt at random, so that
+what is said to differ between splits or by place is false.
 
 Nothing was tuned on the kinds marked with a star.
 """
@@ -20,6 +25,8 @@ import contextlib
 import io
 import json
 import sys
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +35,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from PIL import Image
+from sklearn.decomposition import TruncatedSVD
+from sklearn.feature_extraction.text import TfidfVectorizer
 
 from dataaudit.checks.examined import Examined
 from dataaudit.checks.registry import CHECKS
@@ -278,6 +287,17 @@ def hits(name: str, found: Any, wanted: set[Any]) -> int:
     return len(wanted & seen)
 
 
+def as_numbers(frame: Frame) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Return rows as the numbers that the rival is given, `[rows, numbers]`."""
+    if "text" in frame:
+        found = TfidfVectorizer(sublinear_tf=True).fit_transform(frame["text"])
+        return TruncatedSVD(64, random_state=0).fit_transform(found)
+    if "image" in frame:
+        small = [Image.open(io.BytesIO(content)).resize((8, 8)) for content in frame["image"]]
+        return np.stack([np.asarray(picture, np.float64).ravel() for picture in small])
+    return pd.get_dummies(frame.drop(columns=["label", "code"])).to_numpy(np.float64)
+
+
 def datalab_flags(name: str, case: Case) -> set[int] | bool | None:
     """Return the rows that Datalab flags, or whether it raises a data-wide issue; None: not run."""
     kinds = {
@@ -291,10 +311,7 @@ def datalab_flags(name: str, case: Case) -> set[int] | bool | None:
         return None
     from cleanlab import Datalab
 
-    numbers_of = pd.get_dummies(case.train.drop(columns=["label", "code"], errors="ignore"))
-    if case.train.columns[0] in ("text", "image"):
-        return None
-    values = numbers_of.to_numpy(np.float64)
+    values = as_numbers(case.train)
     spread = np.nanstd(values, axis=0)
     scaled = (values - np.nanmean(values, axis=0)) / np.where(spread > 0, spread, 1)
     lab = Datalab({"label": case.train["label"].tolist()}, label_name="label", verbosity=0)
@@ -306,40 +323,31 @@ def datalab_flags(name: str, case: Case) -> set[int] | bool | None:
     return bool(flagged) if name in ("order", "imbalance") else flagged
 
 
-def planted(only: str, times: int, *, compare: bool) -> Iterator[dict[str, Any]]:
-    for title, (name, make, plant) in PLANTED.items():
-        if only not in title and only != name:
-            continue
-        found, wanted, others, rival, rival_others = 0, 0, 0, 0, 0
-        compared = False
-        for seed in range(times):
-            generator = np.random.default_rng([seed, 1])
-            case = plant(make(ROWS, generator), make(TRUSTED, generator), generator)
-            result = BY_NAME[name].look(examined(case))
-            wanted += len(case.wanted)
-            hit = hits(name, result, case.wanted)
-            found += hit
-            others += max(len(result.issues) - hit, 0)
-            flagged = datalab_flags(name, case) if compare else None
-            if flagged is None:
-                continue
-            compared = True
-            if isinstance(flagged, bool):
-                rival += flagged * len(case.wanted)
-            elif name == "missing_values":
-                rival += bool(flagged)
-            else:
-                rival += len(flagged & case.wanted)
-                rival_others += len(flagged - case.wanted)
-        yield {
-            "planted": title,
-            "check": name,
-            "audits": times,
-            "recall": found / max(wanted, 1),
-            "other issues an audit": others / max(times, 1),
-            "Datalab recall": rival / max(wanted, 1) if compared else None,
-            "Datalab other rows an audit": rival_others / max(times, 1) if compared else None,
+def planted_audit(title: str, seed: int) -> dict[str, Any]:
+    """Return what was planted, found and said besides, by the check and by the rival."""
+    name, make, plant = PLANTED[title]
+    generator = np.random.default_rng([seed, 1])
+    case = plant(make(ROWS, generator), make(TRUSTED, generator), generator)
+    result = BY_NAME[name].look(examined(case))
+    hit = hits(name, result, case.wanted)
+    flagged = datalab_flags(name, case)
+    rival: dict[str, Any] = {}
+    if isinstance(flagged, bool):
+        rival = {"rival_found": flagged * len(case.wanted), "rival_others": 0}
+    elif flagged is not None and name == "missing_values":
+        rival = {"rival_found": int(bool(flagged)), "rival_others": 0}
+    elif flagged is not None:
+        rival = {
+            "rival_found": len(flagged & case.wanted),
+            "rival_others": len(flagged - case.wanted),
         }
+    others = sum(
+        issue.row_id not in case.wanted and issue.column not in case.wanted
+        for issue in result.issues
+    )
+    if name == "slices":
+        others = len(result.issues) - hit
+    return {"check": name, "wanted": len(case.wanted), "found": hit, "others": others, **rival}
 
 
 CLEAN: dict[str, Callable[[int, Generator], Frame]] = {
@@ -348,81 +356,152 @@ CLEAN: dict[str, Callable[[int, Generator], Frame]] = {
     "texts": texts,
     "pictures *": pictures,
 }
+RIVAL_KINDS = ("duplicates", "outliers", "imbalance", "missing_values", "order")
+RIVAL_AUDITS = 20
+"""Clean audits of tables that Datalab is given, too."""
 
 
-def clean(times: int, *, compare: bool) -> Iterator[dict[str, Any]]:
-    for title, make in CLEAN.items():
-        raised: dict[str, int] = {}
-        alarms = rival = 0
-        for seed in range(times):
-            generator = np.random.default_rng([seed, 2])
-            case = Case(make(ROWS, generator), make(TRUSTED, generator), set())
-            case.right = (generator.random(len(case.trusted)) < 0.85).astype(float)
-            data = examined(case)
-            reporting = [
-                check.name
-                for check in CHECKS
-                if check.lacking(data) is None and check.look(data).issues
-            ]
-            for name in reporting:
-                raised[name] = raised.get(name, 0) + 1
-            alarms += bool(reporting)
-            if compare and title == "mixed table" and seed < 20:
-                kinds = ("duplicates", "outliers", "imbalance", "missing_values", "order")
-                rival += any(bool(datalab_flags(name, case)) for name in kinds)
-        yield {
-            "clean": title,
-            "audits": times,
-            "audits that raise one": alarms,
-            "by": raised,
-            "Datalab, of 20": rival if compare and title == "mixed table" else None,
-        }
+def clean_audit(title: str, seed: int) -> dict[str, Any]:
+    """Return which checks, all of them run, report something on data without any fault."""
+    generator = np.random.default_rng([seed, 2])
+    case = Case(CLEAN[title](ROWS, generator), CLEAN[title](TRUSTED, generator), set())
+    case.right = (generator.random(len(case.trusted)) < 0.85).astype(float)
+    done: dict[str, Any] = {"raised": raised(examined(case), [*BY_NAME])}
+    if title == "mixed table" and seed < RIVAL_AUDITS:
+        done["rival_raised"] = [name for name in RIVAL_KINDS if datalab_flags(name, case)]
+    return done
 
 
-def real(times: int) -> Iterator[dict[str, Any]]:
-    """Census rows dealt at random: what is reported between splits of one population is false."""
-    path = DATA / "adult.parquet"
-    if not path.exists():
-        print(f"{path}: not there; real data was left out", file=sys.stderr)
+def raised(data: Examined, names: list[str]) -> list[str]:
+    """Return the checks of those named that can run and report something."""
+    checks = [BY_NAME[name] for name in names]
+    return [check.name for check in checks if not check.lacking(data) and check.look(data).issues]
+
+
+def census(folder: Path) -> Frame:
+    adult = pd.read_parquet(folder / "adult.parquet").rename(columns={"income": "label"})
+    return adult.assign(label=(adult["label"] == ">50K").astype(int))
+
+
+def messages(folder: Path) -> Frame:
+    sms = pd.read_parquet(folder / "sms_spam.parquet")
+    return sms.assign(label=(sms["label"] == "spam").astype(int))
+
+
+def photographs(folder: Path) -> Frame:
+    test = pd.read_parquet(folder / "cifar10_test.parquet", columns=["image", "label"])
+    return test.assign(label=test["label"].astype("category").cat.codes.astype(int))
+
+
+REAL: dict[str, tuple[str, Callable[[Path], Frame], int, int]] = {
+    "census rows dealt at random *": ("adult.parquet", census, 3000, 1500),
+    "messages dealt at random *": ("sms_spam.parquet", messages, 3000, 1500),
+    "photographs dealt at random *": ("cifar10_test.parquet", photographs, 1000, 500),
+}
+BY_SPLIT = ["drift", "shortcuts", "order", "slices", "target_leak"]
+"""Checks whose findings are false where rows are dealt at random."""
+
+
+def real_audit(title: str, seed: int, folder: Path) -> dict[str, Any]:
+    """Return which checks by split report something where real rows are dealt at random."""
+    _, read, rows, trusted = REAL[title]
+    frame, generator = read(folder), np.random.default_rng([seed, 3])
+    order = generator.permutation(len(frame))[: rows + trusted]
+    parts = (frame.iloc[part].reset_index(drop=True) for part in np.split(order, [rows]))
+    right = (generator.random(trusted) < 0.85).astype(float)
+    return {"raised": raised(examined(Case(*parts, set(), right=right)), BY_SPLIT)}
+
+
+Job = tuple[str, str, int, Callable[[], dict[str, Any]]]
+
+
+def jobs(given: argparse.Namespace) -> Iterator[Job]:
+    """Yield every audit that was asked for: its part, case, seed, and what runs it."""
+    for title, (name, _, _) in PLANTED.items():
+        if given.only in title or given.only == name:
+            for seed in range(given.planted):
+                yield "planted", title, seed, lambda t=title, s=seed: planted_audit(t, s)
+    if given.only:
         return
-    adult = pd.read_parquet(path).rename(columns={"income": "label"})
-    adult["label"] = (adult["label"] == ">50K").astype(int)
-    raised: dict[str, int] = {}
-    split = ("drift", "shortcuts", "order", "slices", "target_leak")
-    for seed in range(times):
-        generator = np.random.default_rng([seed, 3])
-        order = generator.permutation(len(adult))
-        train, trusted = (
-            adult.iloc[order[:3000]].reset_index(drop=True),
-            adult.iloc[order[3000:4500]].reset_index(drop=True),
-        )
-        case = Case(train, trusted, set(), right=(generator.random(1500) < 0.85).astype(float))
-        data = examined(case)
-        for name in split:
-            if BY_NAME[name].look(data).issues:
-                raised[name] = raised.get(name, 0) + 1
-    yield {"clean": "census rows *", "audits": times, "checks": split, "raised": raised}
+    for title in CLEAN:
+        for seed in range(given.clean):
+            yield "clean", title, seed, lambda t=title, s=seed: clean_audit(t, s)
+    for title, (file, *_) in REAL.items():
+        if not (given.data / file).exists():
+            print(f"{given.data / file}: not there; left out", file=sys.stderr)
+            continue
+        for seed in range(given.clean):
+            yield "real", title, seed, lambda t=title, s=seed: real_audit(t, s, given.data)
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Return the audits that are done, and drop a line that was cut off."""
+    if not path.exists():
+        return []
+    text = path.read_text(encoding="utf-8")
+    whole = text[: text.rfind("\n") + 1]
+    path.write_text(whole, encoding="utf-8")
+    return [json.loads(line) for line in whole.splitlines()]
+
+
+def tables(done: list[dict[str, Any]]) -> Iterator[str]:
+    """Yield the lines of the tables, in Markdown."""
+    by_case: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for audit in done:
+        by_case.setdefault((audit["part"], audit["case"]), []).append(audit)
+    yield "| planted | check | audits | recall | other issues an audit | Datalab | its other rows |"
+    yield "|---|---|---|---|---|---|---|"
+    for (part, title), audits in by_case.items():
+        if part == "planted":
+            total = Counter[str]()
+            for audit in audits:
+                total.update({k: v for k, v in audit.items() if isinstance(v, int)})
+            rival = "has none | "
+            if "rival_found" in total:
+                others = total["rival_others"] / len(audits)
+                rival = f"{total['rival_found'] / total['wanted']:.2f} | {others:.1f}"
+            yield (
+                f"| {title} | `{audits[0]['check']}` | {len(audits)} "
+                f"| {total['found'] / total['wanted']:.2f} | {total['others'] / len(audits):.1f} "
+                f"| {rival} |"
+            )
+    yield ""
+    yield "| clean | audits | raise anything | by | Datalab |"
+    yield "|---|---|---|---|---|"
+    for (part, title), audits in by_case.items():
+        if part != "planted":
+            by = Counter(name for audit in audits for name in audit["raised"])
+            alarms = sum(bool(audit["raised"]) for audit in audits)
+            rival = [audit["rival_raised"] for audit in audits if "rival_raised" in audit]
+            said = f"{sum(map(bool, rival))} of {len(rival)}" if rival else ""
+            who = ", ".join(f"`{name}` {times}" for name, times in by.items())
+            yield f"| {title} | {len(audits)} | {alarms} | {who} | {said} |"
 
 
 def main() -> None:
-    """Run what was asked for, and print a line of JSON for each row of the tables."""
+    """Run what is not done yet, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--audits", type=Path, required=True)
     parser.add_argument("--only", default="")
     parser.add_argument("--clean", type=int, default=100)
     parser.add_argument("--planted", type=int, default=20)
-    parser.add_argument("--rival", action=argparse.BooleanOptionalAction, default=True)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--minutes", type=float, default=float("inf"))
+    parser.add_argument("--data", type=Path, default=DATA)
     given = parser.parse_args()
-    lines = []
-    parts = [planted(given.only, given.planted, compare=given.rival)]
-    if not given.only:
-        parts += [clean(given.clean, compare=given.rival), real(given.clean)]
-    for part in parts:
-        for line in part:
-            lines.append(line)
-            print(json.dumps(line), flush=True)
-    if given.out is not None:
-        given.out.write_text(json.dumps(lines, indent=2) + "\n", encoding="utf-8")
+    done = read_lines(given.audits)
+    known = {(audit["part"], audit["case"], audit["seed"]) for audit in done}
+    end = time.monotonic() + 60 * given.minutes
+    with given.audits.open("a", encoding="utf-8") as file:
+        for part, title, seed, run in jobs(given):
+            if (part, title, seed) in known:
+                continue
+            if time.monotonic() > end:
+                print("not all audits are done; call again", file=sys.stderr)
+                break
+            done.append({"part": part, "case": title, "seed": seed, **run()})
+            file.write(json.dumps(done[-1]) + "\n")
+            file.flush()
+    print("\n".join(tables(done)))
 
 
 if __name__ == "__main__":

@@ -9,8 +9,9 @@ run on it in this process. It survives when the command ends with exit code 0, o
 with 2 and one message of at most 2,000 characters, when nothing outside of what it was told to
 write has changed, and within a minute. Prints how many were drawn of each kind, survived and lost.
 
-`killed`: a command that writes is killed (SIGKILL) at a random moment in a process of its own, and
-given again; it survives when it ends with 0 and what it wrote is what an undisturbed one writes.
+`killed`: each command that writes is killed (SIGKILL) in a process of its own, at one of the
+moments at which it opens a file to write, renames, removes or makes a folder, or shortly after, and
+is given again; it survives when it ends with 0 and wrote what an undisturbed one writes.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import shutil
 import signal
 import sys
 import tempfile
-import time
+import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -48,6 +49,10 @@ COMMANDS: dict[str, list[str]] = {
     "relabel": ["relabel", "{audit}", "--decisions", "{decisions}", "--out", "{made}/new.csv"],
     "compare": ["compare", "{whole}", "{audit}", "--out", "{made}/compared"],
     "compare old": ["compare", "{audit}", "{whole}"],
+    "export sarif": ["export", "{audit}", "--to", "sarif", "--out", "{made}/r.sarif"],
+    "fix": ["fix", "{audit}", "--decisions", "{decisions}", "--out", "{made}/fixed"],
+    "certify": ["certify", "{audit}"],
+    "certify --check": ["certify", "{audit}", "--check"],
     "sample": ["sample", "{audit}", "--rows", "5", "--out", "{made}/sample.csv"],
     "estimate": ["estimate", "{audit}", "--decisions", "{sampled}"],
     "review": ["review", "{audit}"],
@@ -172,6 +177,7 @@ def altered(count: int, seed: int) -> int:
         call(["sample", str(places["whole"]), "--rows", "12", "--out", str(sampled)])
         rows = pd.read_csv(sampled, dtype=str, keep_default_na=False)
         rows.assign(decision="keep").to_csv(sampled, index=False)
+        call(["certify", str(places["whole"])])
         for number in range(count):
             case = folder / "case"
             shutil.copytree(places["whole"], case / "audit")
@@ -237,7 +243,10 @@ WRITINGS = {
     "export csv": Writing(COMMANDS["export csv"], "{made}/rows.csv", whole=True),
     "export label-studio": Writing(COMMANDS["export label-studio"], "{made}/r.json", whole=True),
     "export croissant": Writing(COMMANDS["export croissant"], "{made}/r.json", whole=True),
+    "export sarif": Writing(COMMANDS["export sarif"], "{made}/r.sarif", whole=True),
     "relabel": Writing(COMMANDS["relabel"], "{made}/new.csv", whole=True),
+    "fix": Writing(COMMANDS["fix"], "{made}/fixed/train.csv", whole=True),
+    "certify": Writing(COMMANDS["certify"], "{audit}/certificate.json"),
     "compare": Writing([*COMMANDS["compare"], "--overwrite"], "{made}/compared/compare.json"),
     "sample": Writing(COMMANDS["sample"], "{made}/sample.csv", whole=True),
     "estimate": Writing(["estimate", "{audit}", "--decisions", "{sample}"],
@@ -276,10 +285,12 @@ def killed(count: int, seed: int) -> int:
                 shutil.copytree(here["whole"], folder / "plain")
         rows = pd.read_csv(here["sample"], dtype=str, keep_default_na=False)
         rows.assign(decision="keep").to_csv(here["sample"], index=False)
-        expected: dict[str, tuple[float, bytes]] = {}
+        expected: dict[str, tuple[int, bytes]] = {}
+        moments = Moments(case)
+        sys.addaudithook(moments.see)
         tried = 0
         while tried < count:
-            command = chance.choice(list(WRITINGS))
+            command = list(WRITINGS)[tried % len(WRITINGS)]
             writing = WRITINGS[command]
             places = {**here, "yaml": folder / writing.task / "audit.yaml"}
             words = [word.format(**places) for word in writing.words]
@@ -290,12 +301,12 @@ def killed(count: int, seed: int) -> int:
             shutil.copytree(folder / "classification", case / "bare")
             (case / "bare" / "audit.yaml").unlink()
             if command not in expected:
-                start = time.monotonic()
+                moments.count = 0
                 ended = call(words)
                 if ended.code != 0:
                     raise SystemExit(f"{command}: exit code {ended.code}: {ended.message}")
-                expected[command] = time.monotonic() - start, settled(target)
-            elif dies(words, chance.uniform(0, 1) * expected[command][0]):
+                expected[command] = moments.count, settled(target)
+            elif dies(words, moments, chance.randint(1, expected[command][0]), chance):
                 tried += 1
                 drawn[command] += 1
                 done = writing.whole and target.exists()
@@ -314,21 +325,42 @@ def settled(path: Path) -> bytes:
     return re.sub(rb'"date": "[^"]*"', b"", path.read_bytes()) if path.is_file() else b""
 
 
-def dies(words: list[str], seconds: float) -> bool:
-    """Run a command in a forked process, killed after `seconds`; return whether it was."""
+@dataclass
+class Moments:
+    """The moments at which this process writes inside a folder, and the one at which it dies."""
+
+    folder: Path
+    count: int = 0
+    last: int = 0
+    """Of a process that is killed, the moment; 0 where none is."""
+    later: float = 0.0
+    """Seconds from then to the kill."""
+
+    def see(self, event: str, arguments: tuple[Any, ...]) -> None:
+        """Count what Python's audit events tell (`sys.addaudithook`), and end this process."""
+        writes = event in ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate")
+        if event == "open" and isinstance(arguments[2], int):
+            writes = bool(arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
+        if writes and str(self.folder) in str(arguments[0]):
+            self.count += 1
+            if self.count == self.last:
+                if self.later:
+                    threading.Timer(self.later, os.kill, (os.getpid(), signal.SIGKILL)).start()
+                else:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def dies(words: list[str], moments: Moments, last: int, chance: random.Random) -> bool:
+    """Run a command in a forked process, killed at a moment; return whether it was."""
+    later = chance.choice([0.0, 0.0, 0.001, 0.1])
     child = os.fork()
     if child == 0:
+        moments.count, moments.last, moments.later = 0, last, later
         with contextlib.suppress(BaseException):
             call(words)
         os._exit(0)
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if os.waitpid(child, os.WNOHANG)[0]:
-            return False
-        time.sleep(0.002)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return True
+    _, status = os.waitpid(child, 0)
+    return os.WIFSIGNALED(status)
 
 
 def tree(folder: Path, case: Path) -> dict[str, bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import linecache
 import os
 import signal
 import sys
@@ -66,6 +67,8 @@ def call(arguments: list[str]) -> Ending:
     """Run a command in this process."""
     out, err = io.StringIO(), io.StringIO()
     before, folder = sys.argv, Path.cwd()
+    # Cases follow each other in one place: warnings would show lines of the last one.
+    linecache.clearcache()
     signal.alarm(LONGEST_SECONDS)
     try:
         sys.argv = ["dataaudit", *arguments]

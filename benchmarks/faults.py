@@ -117,6 +117,12 @@ AFTERWARDS = {
                             "{made}/r.json"),
     "export croissant": (["export", "{audit}", "--to", "croissant", "--out", "{made}/c.json"],
                          "{made}/c.json"),
+    "export sarif": (["export", "{audit}", "--to", "sarif", "--out", "{made}/r.sarif"],
+                     "{made}/r.sarif"),
+    "fix": (["fix", "{audit}", "--decisions", "{decisions}", "--out", "{made}/fixed"],
+            "{made}/fixed/changes.jsonl"),
+    "certify": (["certify", "{audit}"], "{audit}/certificate.json"),
+    "certify --check": (["certify", "{audit}", "--check"], None),
     "relabel": (["relabel", "{audit}", "--decisions", "{decisions}", "--out", "{made}/{new}"],
                 "{made}/{new}"),
     "compare": (["compare", "{whole}", "{audit}", "--out", "{made}/compared"],
@@ -203,8 +209,8 @@ class Case:
         for _ in range(chance.choice([0, *[1] * 12, *[2] * 5, 3, 3])):
             if self.command in AUDITS or self.command == "trace" or chance.random() < 0.3:
                 spoiled.add(spoil(project, self.form, chance))
-            elif self.command in ("relabel", "estimate") and chance.random() < 0.5:
-                name = "decisions.csv" if self.command == "relabel" else "sample.csv"
+            elif self.command in ("relabel", "fix", "estimate") and chance.random() < 0.5:
+                name = "sample.csv" if self.command == "estimate" else "decisions.csv"
                 # Of a generative model nothing is decided, and there is no such file; and where an
                 # earlier fault left nothing to read, that fault is enough.
                 with contextlib.suppress(OSError, ValueError):
@@ -240,9 +246,9 @@ class Case:
         if self.command == "init":
             return True
         # Packed rows are not written; names of pictures are relative to their own folder.
-        if (
-            self.form in ("shards", "parts", "csv.gz", "json", "paths")
-            and self.command == "relabel"
+        if self.form in ("shards", "parts", "csv.gz", "json", "paths") and self.command in (
+            "relabel",
+            "fix",
         ):
             return False
         if self.task == "causal-lm":
@@ -290,6 +296,7 @@ class Case:
         if (case / "sample.csv").is_file():
             sample = pd.read_csv(case / "sample.csv", dtype=str, keep_default_na=False)
             sample.assign(decision="keep").to_csv(case / "sample.csv", index=False)
+        call(["certify", str(audit)])
         shutil.move(case, whole)
 
     def _checked(

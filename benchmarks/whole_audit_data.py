@@ -68,10 +68,16 @@ def pixels(frame: pd.DataFrame) -> Tensor:
     return torch.tensor(np.stack(images)).permute(0, 3, 1, 2).float() / 255 - 0.5
 
 
-def tables(count: int, generator: np.random.Generator, truth: NDArray[np.int64]) -> dict[str, Any]:
+def tables(spread: float) -> Callable[..., dict[str, Any]]:
     centres = np.random.default_rng(7).normal(size=(CLASSES, COLUMNS))
-    values = centres[truth] + generator.normal(scale=1.2, size=(count, COLUMNS))
-    return {f"x{number}": values[:, number].astype(np.float32) for number in range(COLUMNS)}
+
+    def columns(
+        count: int, generator: np.random.Generator, truth: NDArray[np.int64]
+    ) -> dict[str, Any]:
+        values = centres[truth] + generator.normal(scale=spread, size=(count, COLUMNS))
+        return {f"x{number}": values[:, number].astype(np.float32) for number in range(COLUMNS)}
+
+    return columns
 
 
 def texts(count: int, generator: np.random.Generator, truth: NDArray[np.int64]) -> dict[str, Any]:
@@ -110,8 +116,9 @@ class Kind:
 
 
 KINDS = {
-    "table": Kind(tables, numbers, lambda: perceptron(COLUMNS, 64)),
-    "wide": Kind(tables, numbers, lambda: perceptron(COLUMNS, 512, 192)),
+    "table": Kind(tables(1.2), numbers, lambda: perceptron(COLUMNS, 64)),
+    "overlapping": Kind(tables(2.4), numbers, lambda: perceptron(COLUMNS, 64)),
+    "wide": Kind(tables(1.2), numbers, lambda: perceptron(COLUMNS, 512, 192)),
     "text": Kind(texts, tokens, Texts),
     "picture": Kind(jpegs(32), pixels, convolutions),
     "photo": Kind(jpegs(224), pixels, convolutions),
@@ -121,7 +128,7 @@ KINDS = {
 def rows(
     kind: str, count: int, seed: int, noise: float = 0.0, step: int = 10_000
 ) -> Iterator[pd.DataFrame]:
-    """Yield labelled rows, `step` at a time."""
+    """Yield labelled rows, `step` at a time, with the true labels as `truth`."""
     generator = np.random.default_rng(seed)
     for start in range(0, count, step):
         size = min(step, count - start)
@@ -129,7 +136,7 @@ def rows(
         frame = pd.DataFrame(KINDS[kind].draw(size, generator, truth))
         again = generator.random(size) < noise
         label = np.where(again, generator.integers(CLASSES, size=size), truth)
-        yield frame.assign(label=label)
+        yield frame.assign(label=label, truth=truth)
 
 
 def _named() -> str:

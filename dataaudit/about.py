@@ -31,10 +31,16 @@ class About(BaseModel):
     purpose: Supplied = NOT_PROVIDED
     auditor: Supplied = NOT_PROVIDED
     provenance: Supplied = NOT_PROVIDED
+    lineage: Supplied = NOT_PROVIDED
     collection: Supplied = NOT_PROVIDED
+    collection_dates: Supplied = NOT_PROVIDED
+    geography: Supplied = NOT_PROVIDED
+    synthetic_share: Supplied = NOT_PROVIDED
     labelling_protocol: Supplied = NOT_PROVIDED
     annotators: Supplied = NOT_PROVIDED
+    annotator_agreement: Supplied = NOT_PROVIDED
     personal_data: Supplied = NOT_PROVIDED
+    legal_basis: Supplied = NOT_PROVIDED
     known_biases: Supplied = NOT_PROVIDED
     known_limits: Supplied = NOT_PROVIDED
     residual_risk: Supplied = NOT_PROVIDED

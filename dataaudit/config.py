@@ -54,7 +54,16 @@ Number = Annotated[float, BeforeValidator(_no_truth_value)]
 Count = Annotated[int, BeforeValidator(_no_truth_value), Field(ge=1, lt=2**31)]
 Rate = Annotated[Number, Field(gt=0, le=1000)]
 """A learning rate: far beyond any that learns, and far below what overflows."""
-Weight = Annotated[Number, Field(gt=0)]
+
+
+def _of_possible_size(weight: float) -> float:
+    if not 1e-6 <= weight <= 1e6:
+        # Beyond that, sums of losses are no longer finite, or 0, in single precision.
+        raise ValueError("expected a weight between 0.000001 and 1,000,000")
+    return weight
+
+
+Weight = Annotated[Number, Field(gt=0), AfterValidator(_of_possible_size)]
 
 
 def _of_possible_names(value: Path) -> Path:

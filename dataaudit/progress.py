@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from typing import TypeVar
@@ -62,6 +63,8 @@ class Whole:
         self._rows = 0
         self._rows_before = 0
         self._share = 0.0
+        self._doing = ""
+        self._writing = threading.Lock()
 
     def expect(self, work: Mapping[str, float], rows: int) -> None:
         """Say what some stages take, once it is known better.
@@ -80,11 +83,15 @@ class Whole:
     def stage(self, name: str) -> Iterator[None]:
         """Take what runs inside for the stage `name`."""
         self._stage, self._share, self._rows_before = name, 0.0, rows_run()
+        self._doing = ""
         _audits.append(self)
+        over = threading.Event()
+        threading.Thread(target=self._remind, args=(over,), name="progress", daemon=True).start()
         try:
-            self.say("")
+            self.say(begins=True)
             yield
         finally:
+            over.set()
             _audits.remove(self)
         self._finished += self._work.get(name, 0.0)
 
@@ -109,24 +116,33 @@ class Whole:
         """Take note of a step of a loop, and write a line where it is time for one."""
         if total:
             self._share = done / total
-        self.say(f": {description}, {done:,}{f' of {total:,}' if total else ''}")
+        self._doing = f": {description}, {done:,}{f' of {total:,}' if total else ''}"
+        self.say()
 
-    def say(self, what: str) -> None:
-        """Write a line: of the stage that begins (`what` is empty), or where the last is old."""
-        now = time.monotonic()
-        if _console.is_terminal or now - self._began < SECONDS_APART:
-            return
-        # Every stage has a line of its own; within one they keep their distance.
-        if what and now - self._written < SECONDS_APART:
-            return
-        self._written = now
-        stages = list(self._work)
-        place = ""
-        if self._stage in stages:
-            place = f" ({stages.index(self._stage) + 1} of {len(stages)})"
-        left = self.left()
-        line = f"{_words(now - self._began)}: {self._stage}{place}{what}{left and '; '}{left}"
-        _console.print(line, highlight=False, markup=False, soft_wrap=True)
+    def _remind(self, over: threading.Event) -> None:
+        """Write a line every so often, also where one step or none takes longer than that."""
+        while not over.wait(min(max(SECONDS_APART, 1.0), threading.TIMEOUT_MAX)):
+            self.say()
+
+    def say(self, begins: bool = False) -> None:
+        """Write a line: of the stage that begins, or of what goes on where the last line is old."""
+        with self._writing:
+            now = time.monotonic()
+            if _console.is_terminal or now - self._began < SECONDS_APART:
+                return
+            # Every stage has a line of its own; within one they keep their distance.
+            if not begins and now - self._written < SECONDS_APART:
+                return
+            self._written = now
+            stages = list(self._work)
+            place = ""
+            if self._stage in stages:
+                place = f" ({stages.index(self._stage) + 1} of {len(stages)})"
+            left = self.left()
+            line = f"{_words(now - self._began)}: {self._stage}{place}{self._doing}"
+            _console.print(
+                f"{line}{left and '; '}{left}", highlight=False, markup=False, soft_wrap=True
+            )
 
 
 _steps = 0
@@ -192,9 +208,9 @@ def track(items: Iterable[Item], description: str, total: int | None = None) -> 
             task = progress.add_task(description, total=total, left="")
             for done, item in enumerate(_counted(items), start=1):
                 yield item
-                progress.update(task, advance=1, left="" if audit is None else audit.left())
                 if audit is not None:
                     audit.step(description, done, total)
+                progress.update(task, advance=1, left="" if audit is None else audit.left())
     finally:
         _shown.discard(description)
 

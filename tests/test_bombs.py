@@ -1,10 +1,12 @@
 """Small files that would grow beyond all bounds are refused before they do."""
 
+import contextlib
 import resource
 import struct
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,8 +18,11 @@ from torch import nn
 
 from dataaudit.datasets import files
 from dataaudit.datasets.arrow_column import decoded_bytes
+from dataaudit.datasets.arrow_ipc import ArrowFiles
 from dataaudit.datasets.images import decode
 from dataaudit.datasets.load import open_samples
+from dataaudit.datasets.parquet import Parquet
+from dataaudit.datasets.parquet_pages import page_bytes
 from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.errors import DataError, ModelError
 from dataaudit.models.loading import load_weights
@@ -136,6 +141,26 @@ def repeated(kind: str) -> pa.Table:
     return pa.table({"label": column})
 
 
+def test_values_that_say_only_in_what_they_differ(tmp_path: Path) -> None:
+    def written(values: list[str]) -> Path:
+        path = tmp_path / "rows.parquet"
+        table = pa.table({"label": values, "number": range(len(values))})
+        encodings = {"label": "DELTA_BYTE_ARRAY", "number": "PLAIN"}
+        pyarrow.parquet.write_table(
+            table, path, use_dictionary=False, column_encoding=encodings, compression="zstd"
+        )
+        return path
+
+    settings = ReadSettings("train", "label", task="classification", classes=["aa", "ab"])
+    assert open_samples(written(["aa", "ab", "ab"] * 700), settings).labels.sum() == 1400
+    path = written([LONG] * 1500)
+    assert path.stat().st_size < 20_000
+    before = pa.default_memory_pool().total_bytes_allocated()
+    with pytest.raises(DataError, match="holds more than 100 bytes for each of its own"):
+        open_samples(path, settings)
+    assert pa.default_memory_pool().total_bytes_allocated() - before < 800_000_000
+
+
 @pytest.mark.parametrize(
     ("kind", "ending"),
     [
@@ -162,6 +187,88 @@ def test_a_long_value_that_is_said_once_for_all_rows(
             open_samples(path, ReadSettings("train", "label", task="classification"))
     finally:
         resource.setrlimit(resource.RLIMIT_AS, most)
+
+
+def with_less_in_the_footer(path: Path) -> bytes:
+    """Return a Parquet file whose footer says that its column takes 1 byte; its pages do not."""
+    content = path.read_bytes()
+    size = pyarrow.parquet.ParquetFile(path).metadata.row_group(0).column(0).total_uncompressed_size
+    written = bytearray()
+    number = 2 * size
+    while number:
+        written.append(number & 127 | 128 * (number > 127))
+        number >>= 7
+    assert content.count(written) >= 1
+    return content.replace(written, b"\x82" + b"\x80" * (len(written) - 2) + b"\x00")
+
+
+@pytest.mark.parametrize("codec", ["lz4", "zstd"])
+@pytest.mark.parametrize("kind", ["file", "stream", "categories", "parquet", "parquet that lies"])
+def test_packed_values_are_bounded_before_they_are_unpacked(
+    tmp_path: Path, codec: str, kind: str
+) -> None:
+    path = tmp_path / ("bomb.parquet" if kind.startswith("parquet") else "bomb.arrow")
+    column = pa.array([first + "x" * 40_000_000 for first in "ab"])
+    if kind == "categories":
+        column = pa.DictionaryArray.from_arrays(pa.array([0, 1], pa.int32()), column)
+    table = pa.table({"label": column})
+    if kind.startswith("parquet"):
+        pyarrow.parquet.write_table(table, path, compression=codec, use_dictionary=False)
+        if kind == "parquet that lies":
+            path.write_bytes(with_less_in_the_footer(path))
+    else:
+        new = pa.ipc.new_stream if kind == "stream" else pa.ipc.new_file
+        options = pa.ipc.IpcWriteOptions(compression=codec)
+        with pa.OSFile(str(path), "wb") as sink, new(sink, table.schema, options=options) as writer:
+            writer.write_table(table)
+    assert path.stat().st_size < 500_000
+    before = pa.default_memory_pool().total_bytes_allocated()
+    with pytest.raises(DataError, match="holds more than 100 bytes for each of its own"):
+        open_samples(path, ReadSettings("train", "label", task="classification"))
+    assert pa.default_memory_pool().total_bytes_allocated() - before < 1_000_000
+
+
+@pytest.mark.parametrize("version", ["1.0", "2.0"])
+@pytest.mark.parametrize("dictionary", [True, False])
+def test_pages_announce_what_they_hold(tmp_path: Path, version: Any, dictionary: bool) -> None:
+    path = tmp_path / "rows.parquet"
+    lists = [[number, number + 1] for number in range(3000)]
+    table = pa.table(
+        {"t": [f"{n % 50} words" for n in range(3000)], "l": lists, "z": pa.nulls(3000)}
+    )
+    pyarrow.parquet.write_table(
+        table, path, row_group_size=900, data_page_size=500, data_page_version=version,
+        use_dictionary=dictionary, compression="zstd", write_page_index=True,
+    )  # fmt: skip
+    metadata = pyarrow.parquet.ParquetFile(path).metadata
+    pages = list(page_bytes(path, metadata))
+    groups = range(metadata.num_row_groups)
+    # The footer counts the headers of the pages, too.
+    assert 0.9 < sum(pages) / sum(metadata.row_group(g).total_byte_size for g in groups) < 1
+    content = path.read_bytes()
+    for place in range(4, len(content) - 8, 97):
+        damaged = bytearray(content)
+        damaged[place] ^= 0xFF
+        path.write_bytes(damaged)
+        with contextlib.suppress(DataError):
+            Parquet.open([path], "rows")
+
+
+@pytest.mark.parametrize("kind", ["file", "stream"])
+def test_packed_arrow_files_with_damaged_headers(tmp_path: Path, kind: str) -> None:
+    path, table = tmp_path / "rows.arrow", pa.table({"label": ["ab", "c"] * 20})
+    new = pa.ipc.new_stream if kind == "stream" else pa.ipc.new_file
+    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    with pa.OSFile(str(path), "wb") as sink, new(sink, table.schema, options=options) as writer:
+        writer.write_table(table)
+    assert len(ArrowFiles.open([path], "rows")) == 40
+    content = path.read_bytes()
+    for place in range(0, len(content), 3):
+        damaged = bytearray(content)
+        damaged[place] ^= 0xFF
+        path.write_bytes(damaged)
+        with contextlib.suppress(DataError):
+            ArrowFiles.open([path], "rows")
 
 
 def test_bytes_of_a_column_are_counted_as_if_they_were_decoded() -> None:

@@ -87,8 +87,18 @@ def test_the_depth_is_as_large_as_planted_copies_need(
     rows: ImageRows, cells: Cells, copies: tuple[np.ndarray, ImageDescriptors]
 ) -> None:
     sources, suspects = copies
-    depth = enough(cells, views_of(rows, suspects), sources, all_rows(rows, suspects))
+    by_all = (all_rows(rows, suspects) == sources[:, None]).any(axis=1)
+    asked: list[int] = []
+
+    def found_by_all(some: np.ndarray) -> np.ndarray:
+        asked.extend(some.tolist())
+        return by_all[some]
+
+    depth = enough(cells, views_of(rows, suspects), sources, COUNT, found_by_all)
     assert depth.planted == COPIES
+    # Asked once each, and only of those that the cells missed.
+    assert len(asked) == len(set(asked)) < COPIES
+    assert depth.found_by_all >= by_all.sum()
     assert depth.found >= depth.found_by_all - 0.005 * COPIES
     assert depth.cells <= len(cells)
     assert f"{depth.cells} cells" in str(depth)

@@ -206,6 +206,11 @@ def test_outliers_of_one_column_and_of_all() -> None:
     train.loc[5, "size"] *= 1000
     found = Outliers().look(examined(train))
     assert [(issue.row_id, issue.column) for issue in found.issues] == [(5, "size")]
+    mixed_up = table(600, 0)
+    mixed_up.loc[:4, "size"] *= 100
+    assert rows(Outliers().look(examined(mixed_up))) == {0, 1, 2, 3, 4}
+    rare = table(600, 0).assign(flag=[*[1] * 5, *[0] * 595])
+    assert Outliers().look(examined(rare)).issues == ()
     generator = np.random.default_rng(0)
     common = generator.normal(size=600)
     near = {f"x{i}": common + generator.normal(0, 0.01, 600) for i in range(4)}

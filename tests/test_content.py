@@ -18,6 +18,7 @@ from dataaudit.likeness.search import nearest
 from dataaudit.likeness.small_images import are_small, describe_small_images
 from dataaudit.likeness.tables import TableScheme, describe_table
 from dataaudit.likeness.texts import describe_texts
+from dataaudit.likeness.wording import Wording, are_worded
 
 
 @pytest.fixture(scope="module")
@@ -335,3 +336,56 @@ def test_search_in_many_blocks_equals_one_sort():
             )
         values = np.take_along_axis(products, found, axis=1)
         assert (values == np.take_along_axis(products, expected, axis=1)).all()
+
+
+def records(rows: int) -> pd.DataFrame:
+    """Return people with names, streets and years."""
+    generator = np.random.default_rng(5)
+    syllables = ["ka", "ro", "mi", "ten", "bur", "lo", "sa", "vin", "de", "gal"]
+
+    def words(count: int) -> str:
+        return " ".join("".join(generator.choice(syllables, 3)) for _ in range(count))
+
+    return pd.DataFrame(
+        {
+            "name": [words(2) for _ in range(rows)],
+            "street": [f"{words(1)} street {number}" for number in range(rows)],
+            "year": generator.integers(1950, 2000, rows),
+        }
+    )
+
+
+def test_records_that_another_source_typed_again_find_their_original():
+    rows = records(300)
+    # No cell of words is the same; the third name has an accent in HTML.
+    again = rows.head(40).assign(
+        name=lambda t: [" ".join(reversed(name.split())).title() for name in t["name"]],
+        street=lambda t: t["street"].str.replace("street", "str."),
+    )
+    again.loc[2, "name"] = again.loc[2, "name"].replace("a", "&aacute;")
+    described = describe_table(rows)
+    found = match(describe_table(again, like=rows), described, keep=1)
+    assert found.rows[:, 0].tolist() == list(range(40))
+    own = np.arange(300)
+    clean = match(described, described, keep=1, exclude=own)
+    assert found.score[:, 0].min() > np.quantile(clean.score[:, 0], 0.95)
+
+
+def test_likeness_of_texts_does_not_depend_on_the_other_pairs():
+    values = records(300)["name"].to_numpy(object)
+    wording, own = Wording(values), np.zeros(300, np.int64)
+    together = wording.nats(values, np.roll(values, 1), own)
+    single = [
+        wording.nats(values[[i]], np.roll(values, 1)[[i]], own[[i]])[0] for i in range(0, 300, 50)
+    ]
+    np.testing.assert_allclose(together[::50], single, rtol=1e-6)
+    assert (together >= 0).all()
+    # Nearly the same name is worth most of what counting in 300 rows can show.
+    [near] = wording.nats(np.array([values[0] + "s"], object), values[:1], own[:1])
+    assert 0.7 * np.log(301) < near <= np.log(301)
+
+
+def test_codes_and_categories_are_no_texts(people):
+    assert not are_worded(people["job"].fillna("").to_numpy(object))
+    assert not are_worded(np.array([f"K{number}" for number in range(100)], object))
+    assert are_worded(records(50)["street"].to_numpy(object))

@@ -128,6 +128,25 @@ def test_prints_of_a_users_code_stay_off_stdout(
     assert outcome.out.splitlines()[-1].startswith("report: ")
 
 
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_users_code_cannot_close_where_errors_are_told(
+    project: Project, command_line: CommandLine, stream: str
+) -> None:
+    file = project.folder / "fruit_model.py"
+    source = file.read_text(encoding="utf-8")
+    closing = f"    import sys\n\n    with sys.{stream}:\n        sys.{stream}.close()\n"
+    source = source.replace("def build():\n", f"def build():\n{closing}")
+    file.write_text(source, encoding="utf-8")
+    good = command_line("plan", project.yaml)
+    assert (good.code, good.err) == (0, "")
+    assert good.out
+    file.write_text(source.replace(closing, f"{closing}    raise ValueError('after')\n"))
+    sys.modules.pop("fruit_model", None)
+    bad = command_line("plan", project.yaml)
+    assert bad.code == 2
+    assert "build() failed: ValueError: after" in bad.err
+
+
 def test_a_finished_audit_is_not_done_again(project: Project, command_line: CommandLine) -> None:
     with project.yaml.open("a", encoding="utf-8") as file:
         file.write("gates: {contaminated: 0, mislabel_rate: 0.0001}\n")

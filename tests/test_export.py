@@ -3,16 +3,27 @@
 import csv
 import json
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 
 import pandas as pd
 import pytest
 from conftest import CommandLine
 from hypothesis import given
 from hypothesis import strategies as st
-from review_examples import CLASSES, FORMATS, TEXTS, audited, with_suspects, write_images
+from review_examples import (
+    CLASSES,
+    FORMATS,
+    TEXTS,
+    audited,
+    frame,
+    with_suspects,
+    write_images,
+)
 
+from dataaudit.errors import ConfigError
 from dataaudit.inert import as_it_was, printable, without_formulas
 from dataaudit.labels.targets import TARGETS
+from dataaudit.review.exports.label_studio import labelling_configuration
 
 
 def test_csv_holds_the_flagged_rows_and_runs_nothing(tmp_path, command_line: CommandLine) -> None:
@@ -250,3 +261,49 @@ def test_a_negative_target_is_the_same_after_it_was_exported() -> None:
     assert TARGETS.same(exported, "-0.5")
     assert TARGETS.same("151", "151.0")
     assert not TARGETS.same("'0.5", "-0.5")
+
+
+def write_large_ids(folder: Path) -> Path:
+    """Write six rows whose ids no number of JavaScript holds, all near each other."""
+    path = folder / "train.csv"
+    frame().assign(key=LARGE).to_csv(path, index=False)
+    return path
+
+
+LARGE = [2**60 + number for number in range(6)]
+
+
+def test_ids_that_javascript_would_round_are_text_wherever_it_reads_them(
+    tmp_path: Path, command_line: CommandLine
+) -> None:
+    audit = audited(tmp_path, write_large_ids)
+    command_line("export", audit.directory, "--to", "label-studio")
+    tasks = json.loads((tmp_path / "audit-flagged.json").read_text(encoding="utf-8"))
+    assert [task["data"]["row_id"] for task in tasks] == [str(LARGE[1]), str(LARGE[4])]
+    # As JavaScript reads and writes it, and back.
+    answer = {"type": "choices", "from_name": "label", "value": {"choices": ["dog"]}}
+    rounded = json.loads(json.dumps(tasks[0]), parse_int=lambda text: int(float(text)))
+    exported = [{**rounded, "annotations": [{"result": [answer], "completed_by": {"email": "r"}}]}]
+    (tmp_path / "done.json").write_text(json.dumps(exported))
+    outcome = command_line(
+        "relabel", audit.directory, "--decisions", tmp_path / "done.json",
+        "--out", tmp_path / "new.csv",
+    )  # fmt: skip
+    assert (outcome.code, outcome.err) == (0, "")
+    assert pd.read_csv(tmp_path / "new.csv")["label"].tolist()[:2] == ["cat", "dog"]
+    logged = json.loads((audit.directory / "remediation.jsonl").read_text(encoding="utf-8"))
+    assert logged["row_id"] == str(LARGE[1])
+    report = json.loads((audit.directory / "audit.json").read_text(encoding="utf-8"))
+    assert report["remediation"][0]["row_id"] == str(LARGE[1])
+    flagged = audit.report.labels.rows[0].model_copy(update={"row_id": LARGE[1]})
+    assert flagged.model_dump(mode="json")["row_id"] == str(LARGE[1])
+    assert flagged.model_dump()["row_id"] == LARGE[1]
+
+
+@pytest.mark.parametrize("character", ["\x00", "\x1b", "\ufffe"])
+def test_a_class_that_xml_cannot_hold_is_refused(character: str) -> None:
+    with pytest.raises(ConfigError, match="has a control character, which no configuration"):
+        labelling_configuration("text", ["a", f"b{character}"], [])
+    named = ["a\tb", "\u202e", "<&\"'>", "\r\n"]
+    view = ElementTree.fromstring(labelling_configuration("text", named, []))
+    assert [element.get("value") for element in view.iter("Choice")] == named

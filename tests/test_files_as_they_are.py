@@ -3,6 +3,7 @@
 import gc
 import gzip
 import hashlib
+import json
 import unicodedata
 from pathlib import Path
 from typing import Any
@@ -223,6 +224,48 @@ def test_letters_composed_otherwise_and_blanks(tmp_path: Path) -> None:
         FRAME.assign(label=labels).to_csv(path, index=False)
         samples = open_samples(path, ReadSettings("train", "label", classes=classes))
         assert samples.labels.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])
+@pytest.mark.parametrize("ending", ["csv", "tsv", "jsonl", "json"])
+def test_text_in_utf_16_that_says_so(tmp_path: Path, encoding: str, ending: str) -> None:
+    path = tmp_path / f"t.{ending}"
+    text = NUMBERS.to_json(orient="records", lines=ending == "jsonl")
+    if ending in ("csv", "tsv"):
+        text = NUMBERS.to_csv(index=False, sep="\t" if ending == "tsv" else ";")
+    path.write_bytes(("\ufeff" * (encoding == "utf-16-be") + text).encode(encoding))
+    samples = opened(path)
+    pd.testing.assert_frame_equal(samples.take(range(4)).frame, NUMBERS, check_index_type=False)
+    reason = samples.source.why_not_rewritten()
+    assert reason is not None
+    assert "save it as UTF-8" in reason
+    path.write_bytes(path.read_bytes()[:-1])
+    assert "cannot be read as text in UTF-16: " in refused(path)
+
+
+@pytest.mark.parametrize(
+    ("orient", "said"),
+    [
+        ("columns", "holds one object, with rows in 'x'"),
+        ("split", "holds one object, with rows in 'data'"),
+        ("table", "holds one object, with rows in 'schema'"),
+        ("pretty", "line 1: not JSON: "),
+        ("values", "line 1: expected a JSON object {…}, found a list"),
+    ],
+)
+def test_json_of_other_shapes_is_refused_with_what_to_write(
+    tmp_path: Path, orient: Any, said: str
+) -> None:
+    path = tmp_path / "t.json"
+    if orient == "pretty":
+        path.write_text(json.dumps({"data": NUMBERS.to_dict("records")}, indent=2))
+    else:
+        NUMBERS.to_json(path, orient=orient)
+    message = refused(path)
+    assert said in message
+    assert "orient='records'" in message or orient == "values"
+    NUMBERS[:1].to_json(path, orient="records", lines=True)
+    assert len(opened(path)) == 1
 
 
 def test_the_class_none_beside_numbers(tmp_path: Path) -> None:

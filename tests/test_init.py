@@ -39,6 +39,28 @@ def test_labels_that_are_no_classes(tmp_path: Path, command_line: CommandLine) -
     assert "cannot be written with the names in the data" in outcome.err
 
 
+def test_a_column_of_words_that_are_all_different_names_the_rows(
+    tmp_path: Path, command_line: CommandLine
+) -> None:
+    table = pd.DataFrame(
+        {
+            "town": ["Bonn", "Ulm"] * 15,
+            "patient": [f"P-{number:03}" for number in range(30)],
+            "age": range(30),
+            "label": ["ill", "well", "ill"] * 10,
+        }
+    )
+    table.to_csv(tmp_path / "train.csv", index=False)
+    table[:10].to_csv(tmp_path / "test.csv", index=False)
+    outcome = command_line("init", tmp_path)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert "labels in 'label', 2 classes; ids in 'patient')" in outcome.out
+    assert (
+        "test.csv (10 rows, table; labels in 'label', 2 classes; ids are positions)" in outcome.out
+    )
+    assert "'patient'" not in (tmp_path / "my_model.py").read_text(encoding="utf-8")
+
+
 def fill(folder: Path, function: str, code: str) -> None:
     path = folder / "my_model.py"
     text = path.read_text(encoding="utf-8")

@@ -13,6 +13,7 @@ from torch import nn
 
 from dataaudit.config import config_from_python
 from dataaudit.flags.judgement import judge_leaks
+from dataaudit.stages.checking import examined
 from dataaudit.stages.leaks import find_contamination
 from dataaudit.stages.loading import load_objects
 
@@ -47,7 +48,7 @@ def search(train, held_out, suspects, preprocess=numbers_of_columns, **settings)
     loaded = load_objects(model, splits, preprocess, config)
     predictions = np.eye(3)[np.zeros(len(loaded.suspects), int)]
     scores = SimpleNamespace(suspects=SimpleNamespace(predictions=lambda models: predictions))
-    return find_contamination(loaded, scores, config)
+    return find_contamination(loaded, scores, config, examined(loaded, config))
 
 
 def flagged(flags) -> set:

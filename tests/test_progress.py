@@ -1,6 +1,7 @@
 """Progress bars: one on the screen at a time, items as they are."""
 
 import io
+import threading
 
 from rich.console import Console
 
@@ -67,3 +68,36 @@ def test_nothing_is_said_of_the_time_left_where_nothing_is_known(monkeypatch) ->
     with whole.stage("trace"):
         assert whole.seconds_left() is None
     assert screen.getvalue() == "0 s: trace\n"
+
+
+def test_a_terminal_shows_the_time_left_for_the_whole_audit(monkeypatch) -> None:
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=200)
+    monkeypatch.setattr(progress, "_console", console)
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    whole = progress.Whole({"mirror": 1, "report": 2})
+    with whole.stage("mirror"):
+        for _ in progress.track(range(2), "learning"):
+            now[0] += 20
+    # A third of the work took 40 seconds.
+    assert "audit: about 80 s left" in screen.getvalue()
+
+
+def test_a_stage_without_steps_has_its_lines_too(monkeypatch) -> None:
+    screen, written = io.StringIO(), threading.Event()
+    now = [0.0]
+    monkeypatch.setattr(progress, "_console", Console(file=screen, force_terminal=False))
+    monkeypatch.setattr(progress, "SECONDS_APART", 30.0)
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    whole = progress.Whole({"load": 1})
+
+    class Over:
+        def wait(self, seconds: float) -> bool:
+            now[0] += seconds
+            if now[0] > 60:
+                written.set()
+            return written.is_set()
+
+    whole._remind(Over())
+    assert screen.getvalue().splitlines() == ["30 s: ", "60 s: "]

@@ -193,7 +193,7 @@ def test_the_findings_in_words():
         "Decide 23 leaks, and take the copies out of the evaluation set; without them accuracy is "
         "89.6%.",
         "Look at the labelling instructions for “shirt” and “coat”.",
-        "Say what is missing: 11 of 14 facts.",
+        "Say what is missing: 17 of 20 facts.",
         "Correct, retrain, and audit again with the same settings.",
     ]
 

@@ -12,9 +12,8 @@ from sister_examples import traced
 
 from dataaudit.flags.results import Interval
 from dataaudit.report import formats, render
-from dataaudit.report.data import AuditReport, Decision
+from dataaudit.report.data import LARGEST_EXACT, AuditReport, Decision
 from dataaudit.report.gates import counted, make_gate
-from dataaudit.report.page_data import LARGEST_EXACT
 from dataaudit.report.page_tracing import view_tracing
 from dataaudit.report.steps import open_steps
 

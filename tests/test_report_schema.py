@@ -53,3 +53,40 @@ def test_a_date_that_is_none_is_no_report(day: str) -> None:
     content["identity"]["date"] = day
     with pytest.raises(ValidationError, match="date"):
         AuditReport.model_validate(content)
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("counts", "train"), -1),
+        (("counts", "train"), 2**63),
+        (("composition", "counts", 0, "share"), 1.5),
+        (("leakage", "false_discovery_rate"), -0.1),
+        (("labels", "histograms", 0, "edges"), [0.0]),
+        (("labels", "histograms", 0, "kept"), [-1]),
+    ],
+)
+def test_what_the_code_relies_on_stands_in_the_schema(
+    place: tuple[str | int, ...], value: object
+) -> None:
+    content = json.loads(example_report("text").model_dump_json())
+    schema = json.loads(SCHEMA_PATH.read_text(encoding="utf-8"))
+    inside = content
+    for key in place[:-1]:
+        inside = inside[key]
+    inside[place[-1]] = value
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(content, schema)
+    with pytest.raises(ValidationError):
+        AuditReport.model_validate(content)
+
+
+def test_lists_that_belong_together_are_of_one_length() -> None:
+    content = example_report("text").model_dump()
+    content["labels"]["histograms"][0]["kept"].append(1)
+    with pytest.raises(ValidationError, match="expected one number for each bin"):
+        AuditReport.model_validate(content)
+    content = example_report("text").model_dump()
+    content["labels"]["noise_table"]["rows"].pop()
+    with pytest.raises(ValidationError, match="expected a line for each of `given`"):
+        AuditReport.model_validate(content)

@@ -60,11 +60,12 @@ def test_an_audit_of_files_never_seen_before(project: Project, command_line: Com
     assert read is None or read > 0
 
 
-def test_the_same_seed_gives_identical_tables_and_batch_size_hardly_matters(
+def test_the_same_seed_gives_identical_tables_whatever_the_workers_and_nearly_so_the_batches(
     project: Project, command_line: CommandLine
 ) -> None:
     tables = {}
-    for name, line in (("first", ""), ("second", ""), ("third", "batch_size: 7\n")):
+    workers = "engine: {workers: 3}\n"
+    for name, line in (("first", ""), ("second", workers), ("third", "batch_size: 7\n")):
         with project.yaml.open("a", encoding="utf-8") as file:
             file.write(line)
         out = project.folder / name

@@ -16,9 +16,15 @@ from dataaudit.datasets.samples import Samples
 from dataaudit.datasets.set_aside import Kept
 from dataaudit.likeness.alignment import aligned_similarity
 from dataaudit.likeness.describing import RowSearch
-from dataaudit.likeness.descriptors import Descriptors, ImageDescriptors, TextDescriptors
+from dataaudit.likeness.descriptors import (
+    Descriptors,
+    FloatArray,
+    ImageDescriptors,
+    TextDescriptors,
+)
 from dataaudit.likeness.images import ImageRows
 from dataaudit.likeness.near_pairs import near_pairs
+from dataaudit.likeness.parts import in_parts
 from dataaudit.likeness.repeats import content_columns, row_hashes
 from dataaudit.likeness.texts import TextRows
 from dataaudit.report import formats
@@ -31,6 +37,7 @@ NEAR_TEXT = 0.85
 """Of the weight of words, the share that two texts have in common, both ways."""
 NEAR_PICTURE = 0.92
 """Correlation of two pictures laid over each other in the best way."""
+PAIRS_PER_STEP = 16
 BY_NATURE = 0.5
 """Where so many repeats are left once every column has been shuffled, they are natural."""
 
@@ -57,8 +64,8 @@ class Duplicates(Check):
                 "values of each column were dealt at random: the columns have few values, so this "
                 "says nothing."
             )
-        near = _near(train, data.seed) if train.modality in ("text", "image") else np.empty((0, 2))
-        issues = _clusters(train, exact, near.astype(np.int64))
+        near = _near(data) if train.modality in ("text", "image") else np.empty((0, 2), np.int64)
+        issues = _clusters(train, exact, near)
         looked = (
             f" Near duplicates were looked for among {formats.rows(MOST_ROWS)}."
             if train.modality in ("text", "image") and len(train) > MOST_ROWS
@@ -96,20 +103,21 @@ def _natural(train: Samples, repeats: int, seed: int) -> bool:
     return by_chance >= BY_NATURE * repeats
 
 
-def _near(train: Samples, seed: int) -> Pairs:
+def _near(data: Examined) -> Pairs:
     """Return pairs of nearly the same content, positions `[pairs, 2]`."""
-    count = len(train)
+    train, count = data.train, len(data.train)
     chosen = np.unique(np.linspace(0, count - 1, min(MOST_ROWS, count)).astype(np.int64))
-    samples = train
-    if len(chosen) < count:
-        samples = replace(
-            train,
-            source=Kept(train.source, chosen),
-            ids=train.ids[chosen],
-            labels=train.labels[chosen],
-        )
-    rows = RowSearch.over(Examined(samples)).rows
-    return chosen[_close(rows, seed)]
+    if data.suspects is not None:
+        # The search for leaks needs all rows described; once is enough.
+        rows = data.search.rows.take(chosen)
+    else:
+        source = Kept(train.source, chosen) if len(chosen) < count else train.source
+        rows = RowSearch.over(
+            Examined(
+                replace(train, source=source, ids=train.ids[chosen], labels=train.labels[chosen])
+            )
+        ).rows
+    return chosen[_close(rows, data.seed)]
 
 
 def _close(rows: Descriptors, seed: int) -> Pairs:
@@ -121,14 +129,17 @@ def _close(rows: Descriptors, seed: int) -> Pairs:
         both = [min(alike(folded[a], folded[b]), alike(folded[b], folded[a])) for a, b in pairs]
         return pairs[np.array(both, dtype=np.float64) >= NEAR_TEXT]
     if isinstance(rows, ImageDescriptors):
-        pictures = ImageRows(rows, rows.thumbnails.shape[3])
-        vectors = pictures.vectors(slice(None))[:, 0]
+        vectors = ImageRows(rows, rows.thumbnails.shape[3]).vectors(slice(None))[:, 0]
         pairs = near_pairs(vectors, SEARCHED_PICTURE, seed)
-        found = [
-            aligned_similarity(rows.thumbnails[a : a + 1], rows.thumbnails[b : b + 1])[0]
-            for a, b in pairs
-        ]
-        return pairs[np.array(found, dtype=np.float64) >= NEAR_PICTURE]
+        pictures = rows.thumbnails
+
+        def correlation(part: slice) -> FloatArray:
+            first, second = pairs[part].T
+            there = np.ones((len(first), 1), bool)
+            return aligned_similarity(pictures[first], pictures[second][:, None], there)[:, 0]
+
+        correlations = in_parts(correlation, len(pairs), PAIRS_PER_STEP, "comparing training rows")
+        return pairs[np.concatenate([np.empty(0, np.float32), *correlations]) >= NEAR_PICTURE]
     return np.empty((0, 2), np.int64)
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from dataaudit.checks.columns import Columns, columns_of
 from dataaudit.datasets.samples import Role, Samples
+from dataaudit.likeness.describing import RowSearch
 
 MOST_ROWS = 20_000
 MOST_PICTURES = 4_000
@@ -59,6 +60,11 @@ class Examined:
         """The splits that are held against the training rows."""
         given: dict[Role, Samples | None] = {"held_out": self.held_out, "suspects": self.suspects}
         return {role: samples for role, samples in given.items() if samples is not None}
+
+    @cached_property
+    def search(self) -> RowSearch:
+        """The training rows, described so that rows alike to them can be searched for."""
+        return RowSearch.over(self)
 
     @cached_property
     def columns(self) -> Columns:

@@ -13,8 +13,12 @@ from dataaudit.report import formats
 NEIGHBOURS = 3
 """So many rows may lie together and still be far from all others."""
 FAR_VALUE = 2.3
-"""A value is far if, on a logarithmic scale of its distance from the median, it lies so far from
-all but two others: about ten times further out."""
+"""Values are far if, on a logarithmic scale of the distance from the median, no other lies between
+them and so much nearer: about ten times further out."""
+MOST_FAR = 0.01
+"""More than this share of the rows are no slip, but another kind of rows."""
+FEWEST_VALUES = 20
+"""Different values of a column, or its largest are a rare category."""
 FAR_ROW = 5.0
 """A row is far if the distance to its third neighbour is so many times the 99th percentile."""
 FEWEST_ROWS = 50
@@ -78,20 +82,15 @@ def _scaled(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _gaps(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the distance to the third nearest value, `[rows]`."""
+    """Return the widest gap between a far value and those nearer to the median; 0 for others."""
     order = np.argsort(values, kind="stable")
-    ordered = np.pad(values[order], NEIGHBOURS, constant_values=np.nan)
-    count = len(values)
-    middle = ordered[NEIGHBOURS : NEIGHBOURS + count]
-    apart = np.stack(
-        [
-            np.abs(middle - ordered[shift : shift + count])
-            for shift in range(2 * NEIGHBOURS + 1)
-            if shift != NEIGHBOURS
-        ]
-    )
-    gaps = np.empty(count)
-    gaps[order] = np.sort(np.nan_to_num(apart, nan=np.inf), axis=0)[NEIGHBOURS - 1]
+    steps, gaps = np.diff(values[order]), np.zeros(len(values))
+    if np.count_nonzero(steps) < FEWEST_VALUES:
+        return gaps
+    most = max(NEIGHBOURS, int(MOST_FAR * len(values)))
+    # From the inside outwards: a value is as far as the widest gap before it.
+    gaps[order[-most:]] = np.maximum.accumulate(steps[-most:])
+    gaps[order[:most]] = np.maximum.accumulate(steps[:most][::-1])[::-1]
     return gaps
 
 

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
-from typing import TextIO
+from typing import Any, TextIO
 
 from dataaudit import progress
 from dataaudit.errors import is_users
@@ -21,6 +21,28 @@ _own: list[TextIO] = []
 """What stdout was before prints of others were sent elsewhere."""
 
 
+class _KeptOpen:
+    """A stream to which others may write, and which they cannot close: errors are told there."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def __enter__(self) -> _KeptOpen:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def write(self, text: str) -> int:
+        return self._stream.write(text)
+
+    def close(self) -> None:
+        self._stream.flush()
+
+
 def own_stdout() -> TextIO:
     """Return where dataaudit itself prints its results."""
     return _own[-1] if _own else sys.stdout
@@ -30,7 +52,7 @@ def own_stdout() -> TextIO:
 def watched() -> Iterator[None]:
     """Say on stderr after a minute without progress where it stands; stdout stays dataaudit's own.
 
-    Whatever the user's code prints goes to stderr.
+    Whatever the user's code prints goes to stderr, and nothing that it closes is closed.
     """
     done = threading.Event()
     watcher = threading.Thread(
@@ -39,7 +61,8 @@ def watched() -> Iterator[None]:
     watcher.start()
     _own.append(sys.stdout)
     try:
-        with contextlib.redirect_stdout(sys.stderr):
+        others = _KeptOpen(sys.stderr)
+        with contextlib.redirect_stdout(others), contextlib.redirect_stderr(others):
             yield
     finally:
         _own.pop()

@@ -23,6 +23,7 @@ from dataaudit.datasets.arrow_column import (
     stored_categories,
     with_labels,
 )
+from dataaudit.datasets.arrow_packed import FILE_MAGIC, unpacked_bytes
 from dataaudit.datasets.changes import Changes
 from dataaudit.datasets.files import (
     most_bytes,
@@ -43,7 +44,6 @@ from dataaudit.datasets.samples import Samples
 from dataaudit.datasets.sources import ColumnSource, Format
 from dataaudit.errors import DataError
 
-_FILE_MAGIC = b"ARROW1"
 _ROWS_PER_FRAME = 1024
 
 
@@ -83,6 +83,8 @@ class ArrowFiles(ColumnSource):
         decoded = 0
         with readable(description, "an Arrow file or stream"):
             for number, path in enumerate(paths):
+                if sum(unpacked_bytes(path)) > most_bytes([path]):
+                    raise too_many_bytes(description)
                 with opened(path) as reader:
                     if schema is None:
                         schema = reader.schema
@@ -217,7 +219,7 @@ def opened(
 ) -> Iterator[pyarrow.ipc.RecordBatchFileReader | pyarrow.ipc.RecordBatchStreamReader]:
     """Open an Arrow file or stream, mapped into memory, whichever of the two it is."""
     with path.open("rb") as file:
-        is_file = file.read(len(_FILE_MAGIC)) == _FILE_MAGIC
+        is_file = file.read(len(FILE_MAGIC)) == FILE_MAGIC
     open_reader = pyarrow.ipc.open_file if is_file else pyarrow.ipc.open_stream
     # Mapped, so that batches that are passed over are not read.
     with pa.memory_map(str(path)) as mapped, open_reader(mapped) as reader:

@@ -25,6 +25,7 @@ FORMATS = (
     shards.FORMAT,
     parquet.FOLDER,
     image_folder.FORMAT,
+    unpacked.UTF16,
     comma_separated.FORMAT,
     parquet.FORMAT,
     json_lines.FORMAT,

@@ -43,6 +43,7 @@ from dataaudit.datasets.frames import (
     rechunk,
 )
 from dataaudit.datasets.mapped_rows import SHARE_OF_FREE_DISK, MappedRows, NoRoomError
+from dataaudit.datasets.parquet_pages import page_bytes
 from dataaudit.datasets.samples import Samples
 from dataaudit.datasets.shard_paths import shard_paths
 from dataaudit.datasets.sources import ColumnSource, Format
@@ -55,6 +56,8 @@ _ROWS_PER_READ = 1024
 NUMBERED = re.compile(r"(.*)-(\d{5})-of-(\d{5})\.parquet")
 # Read pages as they are needed; otherwise a whole column of a row group is held.
 _BUFFER_BYTES = 1024 * 1024
+_BYTES_AT_ONCE = 256 * 1024 * 1024
+"""At most so many are decoded where a few bytes may stand for a long value."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,8 @@ class Parquet(ColumnSource):
                     groups.append((number, group))
                     counts.append(file.metadata.row_group(group).num_rows)
                 refuse_rows_without_end(sum(counts), paths, description)
+                if sum(page_bytes(path, file.metadata)) > most_bytes([path]):
+                    raise too_many_bytes(description)
                 if path.stat().st_size < SMALL_BYTES:
                     _refuse_repeated_values(path, description)
                 fields = [schema.field(name) for name in names]
@@ -328,20 +333,42 @@ def _file(path: Path) -> pyarrow.parquet.ParquetFile:
 def _refuse_repeated_values(path: Path, description: str) -> None:
     """Raise a `DataError` where few long values, each said once, would fill the memory.
 
-    Read as dictionaries, values that the file says once are held once, whatever their rows. Files
-    of many megabytes are not read twice for it.
+    Read as dictionaries, values that the file says once are held once, whatever their rows; where
+    values only say in what they differ from the last, few rows are read at a time. Files of many
+    megabytes are not read twice for it.
     """
     with _file(path) as file:
         paths = [file.schema.column(place).path for place in range(len(file.schema))]
+        differing, longest = _differing(file.metadata)
     allowed = most_bytes([path])
+    few = max(1, min(_ROWS_PER_READ, _BYTES_AT_ONCE // longest))
     with pyarrow.parquet.ParquetFile(
-        path, buffer_size=_BUFFER_BYTES, pre_buffer=False, read_dictionary=paths
+        path,
+        buffer_size=_BUFFER_BYTES,
+        pre_buffer=False,
+        read_dictionary=[name for name in paths if name not in differing],
     ) as file:
         decoded = 0
-        for batch in file.iter_batches(_ROWS_PER_READ):
-            decoded += sum(map(decoded_bytes, batch.columns))
-            if decoded > allowed:
-                raise too_many_bytes(description)
+        for names, rows in (
+            ([n for n in paths if n not in differing], _ROWS_PER_READ),
+            ([n for n in paths if n in differing], few),
+        ):
+            for batch in file.iter_batches(rows, columns=names) if names else ():
+                decoded += sum(map(decoded_bytes, batch.columns))
+                if decoded > allowed:
+                    raise too_many_bytes(description)
+
+
+def _differing(metadata: pyarrow.parquet.FileMetaData) -> tuple[set[str], int]:
+    """Return the columns that Arrow cannot read as dictionaries, and how long a value may be."""
+    names, longest = set(), 1
+    for group in range(metadata.num_row_groups):
+        for place in range(metadata.num_columns):
+            column = metadata.row_group(group).column(place)
+            if "DELTA_BYTE_ARRAY" in column.encodings:
+                names.add(column.path_in_schema)
+                longest = max(longest, column.total_uncompressed_size)
+    return names, longest
 
 
 def _with_missing(file: pyarrow.parquet.ParquetFile, columns: Sequence[str]) -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""Text files that are unpacked before they are read: gzip, and JSON that is one list of objects.
+"""Text that is unpacked before it is read: gzip, UTF-16, and JSON that is one list of objects.
 
 What is unpacked lies in a file of its own, because rows are read at random; it is removed when
 nothing reads it any more. How much that may be is bounded before and while it is written.
@@ -6,6 +6,7 @@ nothing reads it any more. How much that may be is bounded before and while it i
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import json
 import os
@@ -31,6 +32,11 @@ from dataaudit.errors import DataError
 _PIECE = 1024 * 1024
 _BETWEEN = re.compile(r"[ \t\r\n]*")
 _DECODER = json.JSONDecoder()
+_NESTED = (dict, list)
+_AS_ROWS = (
+    "expected a list of objects or an object a line, a row each (pandas writes one with "
+    "to_json(path, orient='records'))"
+)
 
 
 @dataclass(frozen=True)
@@ -73,8 +79,8 @@ class Unpacked(ColumnSource):
     def why_not_rewritten(self) -> str:
         """Return that corrections go into a file that is not packed."""
         return (
-            "corrections are written into files that are not packed; unpack it to .csv or .jsonl, "
-            "and audit that"
+            "corrections are written into files that are not packed; save it as UTF-8 in .csv or "
+            ".jsonl, and audit that"
         )
 
 
@@ -111,7 +117,7 @@ def _open_json(path: Path, description: str) -> ColumnSource:
     with readable(description, "a JSON file"), path.open("rb") as file:
         start = file.read(_PIECE).decode("utf-8-sig", "replace").lstrip()
     if not start.startswith("["):
-        return json_lines.JsonLines.open(path, description)
+        return _open_json_objects(path, description)
     place = _Place(".jsonl")
     with (
         readable(description, "a JSON list of objects"),
@@ -121,6 +127,49 @@ def _open_json(path: Path, description: str) -> ColumnSource:
         _write(objects, place.path, path, description)
     rows = json_lines.JsonLines.open(place.path, f"{description} (each object a line)")
     return Unpacked(description, path, rows, place)
+
+
+def _open_json_objects(path: Path, description: str) -> ColumnSource:
+    """Open JSON that has an object a line; refuse one object that holds all rows or columns."""
+    try:
+        rows = json_lines.JsonLines.open(path, description)
+    except DataError as error:
+        if f"{description}: line 1: " not in str(error):
+            raise
+        raise DataError(f"{error}; {_AS_ROWS}") from error
+    if len(rows) == 1:
+        for name, value in rows.take([0]).iloc[0].items():
+            inner = value[0] if isinstance(value, list) and value else value
+            if isinstance(value, dict) or (isinstance(value, list) and isinstance(inner, _NESTED)):
+                raise DataError(
+                    f"{description}: holds one object, with rows in {name!r}; {_AS_ROWS}"
+                )
+    return rows
+
+
+def _open_utf16(path: Path, description: str) -> ColumnSource:
+    """Open text in UTF-16, which it says by its first two bytes, as spreadsheets save it."""
+    place = _Place(path.suffix.lower())
+    with (
+        readable(description, "text in UTF-16"),
+        path.open(encoding="utf-16", newline="") as file,
+    ):
+        _write(
+            (piece.encode() for piece in iter(lambda: file.read(_PIECE), "")),
+            place.path,
+            path,
+            description,
+        )
+    return Unpacked(
+        description, path, _OPENERS[path.suffix.lower()](place.path, description), place
+    )
+
+
+def _is_utf16(path: Path) -> bool:
+    if not (path.is_file() and path.suffix.lower() in _OPENERS):
+        return False
+    with path.open("rb") as file:
+        return file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 def _pieces(file: BinaryIO | gzip.GzipFile) -> Iterator[bytes]:
@@ -201,4 +250,5 @@ _OPENERS: dict[str, Callable[[Path, str], ColumnSource]] = {
     ".json": _open_json,
 }
 GZIP = Format.of_files(_open_packed, *(f"{ending}.gz" for ending in _OPENERS))
+UTF16 = Format(_is_utf16, lambda path, _: _open_utf16(path, str(path)))
 JSON = Format.of_files(_open_json, ".json")

@@ -17,19 +17,23 @@ from sklearn.cluster import MiniBatchKMeans
 from sklearn.decomposition import TruncatedSVD
 
 from dataaudit.likeness.descriptors import FloatArray, IndexArray
+from dataaudit.likeness.parts import in_parts
 from dataaudit.likeness.search import WHOLE_VIEWS, largest_products
 
 DIRECTIONS = 64
 SAMPLED_ROWS = 50_000
-ROWS_PER_STEP = 8192
-SUSPECTS_PER_STEP = 2048
+ROWS_PER_STEP = 4096
+SUSPECTS_PER_STEP = 1024
+LARGEST_PRODUCT = 2**23
+"""Vectors times centres, of which as many are in memory as there are threads."""
 CELLS_PER_ROOT = 4
 """Cells for each square root of the number of rows."""
 FIRST_ROWS = 2**14
 """Rows that every suspect is compared with, so that little of what follows is kept."""
 LEAST_DEPTH = 8
-MOST_LOST = 0.005
-"""Of the planted copies, beside what a search through all rows finds."""
+MOST_LOST = 0.0025
+"""Of the planted copies, beside what a search through all rows finds: one of 400, so that of many
+suspects hardly more than .005 are lost."""
 MOST_KEPT = 2**21
 """Pairs that are kept before only the best of each suspect are."""
 
@@ -61,7 +65,10 @@ class Cells:
         width = min(DIRECTIONS, some.shape[1])
         self._directions = _directions(some, width, seed)
         centres = min(max(1, round(CELLS_PER_ROOT * rows**0.5)), len(some))
-        clusters = MiniBatchKMeans(centres, n_init=1, random_state=seed, batch_size=4096)
+        # Chosen at random, centres end where those of k-means++ do, which takes most of the time.
+        clusters = MiniBatchKMeans(
+            centres, init="random", n_init=1, random_state=seed, batch_size=4096
+        )
         self._centres = clusters.fit(some @ self._directions).cluster_centers_.astype(np.float32)
         self._first = vectors(slice(0, min(FIRST_ROWS, rows)))[:, :1] @ self._directions
         self._wholes, self._parts = self._sorted(vectors, rows)
@@ -71,14 +78,18 @@ class Cells:
         return len(self._centres)
 
     def _sorted(self, vectors: Callable[[slice], FloatArray], rows: int) -> tuple[_Part, _Part]:
-        codes, cells = [], []
-        for start in range(0, rows, ROWS_PER_STEP):
-            found = vectors(slice(start, min(start + ROWS_PER_STEP, rows))) @ self._directions
-            codes.append(found.astype(np.float16))
+        versions = vectors(slice(0, 1)).shape[1]
+        codes = np.empty((rows, versions, self._directions.shape[1]), np.float16)
+        cells = np.empty((rows, versions), np.int64)
+
+        def place(part: slice) -> None:
+            found = vectors(part) @ self._directions
+            codes[part] = found
             flat = found.reshape(-1, found.shape[2])
-            cells.append(self._nearest_cells(flat, 1).reshape(found.shape[:2]))
-        code, cell = np.concatenate(codes), np.concatenate(cells)
-        return self._part(code[:, :1], cell[:, :1]), self._part(code[:, 1:], cell[:, 1:])
+            cells[part] = self._nearest_cells(flat, 1).reshape(found.shape[:2])
+
+        in_parts(place, rows, ROWS_PER_STEP, "sorting pictures into cells")
+        return self._part(codes[:, :1], cells[:, :1]), self._part(codes[:, 1:], cells[:, 1:])
 
     def _part(self, codes: NDArray[np.float16], cells: IndexArray) -> _Part:
         flat = cells.ravel()
@@ -89,11 +100,16 @@ class Cells:
 
     def _nearest_cells(self, vectors: FloatArray, depth: int) -> IndexArray:
         """Return the `depth` nearest cells of each vector, `[vectors, depth]`, in no order."""
-        near = vectors @ self._centres.T - (self._centres**2).sum(axis=1) / 2
-        if depth == 1:
-            return near.argmax(axis=1)[:, None]
-        depth = min(depth, len(self))
-        return np.argpartition(-near, depth - 1, axis=1)[:, :depth]
+        depth, step = min(depth, len(self)), max(1, LARGEST_PRODUCT // len(self))
+        found = np.empty((len(vectors), depth), np.int64)
+        lengths = (self._centres**2).sum(axis=1) / 2
+        for start in range(0, len(vectors), step):
+            far = lengths - vectors[start : start + step] @ self._centres.T
+            if depth == 1:
+                found[start : start + step, 0] = far.argmin(axis=1)
+            else:
+                found[start : start + step] = np.argpartition(far, depth - 1, axis=1)[:, :depth]
+        return found
 
     def nearest(
         self,
@@ -118,12 +134,13 @@ class Cells:
         int64 `[suspects, count]`
             Positions of rows, best first; -1 for none.
         """
-        found = np.full((suspects, count), -1, np.int64)
-        for start in range(0, suspects, SUSPECTS_PER_STEP):
-            here = slice(start, min(start + SUSPECTS_PER_STEP, suspects))
+
+        def some(here: slice) -> IndexArray:
             own = None if exclude is None else exclude[here]
-            found[here] = self._nearest(views(here) @ self._directions, count, own, depth)
-        return found
+            return self._nearest(views(here) @ self._directions, count, own, depth)
+
+        found = in_parts(some, suspects, SUSPECTS_PER_STEP, "searching the cells")
+        return np.concatenate([np.empty((0, count), np.int64), *found])
 
     def _nearest(
         self, views: FloatArray, count: int, exclude: IndexArray | None, depth: int
@@ -141,10 +158,7 @@ class Cells:
     ) -> Iterator[tuple[IndexArray, FloatArray, IndexArray]]:
         """Yield suspects, products `[suspects, rows]` and rows of each cell."""
         flat = queries.reshape(-1, queries.shape[2])
-        steps = range(0, len(flat), ROWS_PER_STEP)
-        cells = np.concatenate(
-            [self._nearest_cells(flat[i : i + ROWS_PER_STEP], depth) for i in steps]
-        )
+        cells = self._nearest_cells(flat, depth)
         order = np.argsort(cells.ravel(), kind="stable")
         starts = np.searchsorted(cells.ravel()[order], np.arange(len(self) + 1))
         for cell in range(len(self)):
@@ -252,7 +266,8 @@ def enough(
     cells: Cells,
     views: Callable[[slice], FloatArray],
     sources: IndexArray,
-    by_all: IndexArray,
+    count: int,
+    found_by_all: Callable[[IndexArray], NDArray[np.bool_]],
 ) -> Depth:
     """Find the smallest depth that loses at most `MOST_LOST` of planted copies.
 
@@ -262,15 +277,23 @@ def enough(
     views : callable, slice of copies -> float32 `[copies, views, width]`
     sources : int64 `[copies]`
         The row that each is a copy of.
-    by_all : int64 `[copies, count]`
-        Candidates found among all rows.
+    count : int
+        Candidates for each copy.
+    found_by_all : callable, int64 positions of copies -> bool
+        Whether their row is among the candidates of a search through all rows; only asked of
+        copies that the cells miss, since it takes long.
     """
-    planted, count = by_all.shape
-    possible = int((by_all == sources[:, None]).any(axis=1).sum())
+    planted = len(sources)
+    asked, reachable = np.zeros(planted, bool), np.zeros(planted, bool)
     depth = min(LEAST_DEPTH, len(cells))
     while True:
         near = cells.nearest(views, planted, count, None, depth)
-        found = int((near == sources[:, None]).any(axis=1).sum())
-        if found >= possible - MOST_LOST * planted or depth == len(cells):
-            return Depth(depth, planted, found, possible)
+        found = (near == sources[:, None]).any(axis=1)
+        unknown = np.flatnonzero(~found & ~asked)
+        if len(unknown):
+            reachable[unknown] = found_by_all(unknown)
+            asked[unknown] = True
+        possible = int((found | reachable).sum())
+        if found.sum() >= possible - MOST_LOST * planted or depth == len(cells):
+            return Depth(depth, planted, int(found.sum()), possible)
         depth = min(2 * depth, len(cells))

@@ -20,6 +20,8 @@ from dataaudit.likeness.meaning import picture_key
 Keys = NDArray[np.bytes_]
 """`[items]` of 16 bytes."""
 
+ITEMS_PER_STEP = 2**16
+"""Table rows whose keys are made at once: several copies of them are in memory meanwhile."""
 _MULTIPLIERS = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F))
 """Odd numbers whose bits are spread evenly, one for each half of a key."""
 
@@ -116,13 +118,24 @@ def _single_precision(rows: Descriptors, suspects: Descriptors) -> NDArray[np.bo
 
 
 def _is_single(numbers: NDArray[np.float64]) -> NDArray[np.bool_]:
-    with np.errstate(over="ignore"):
-        rounded = numbers.astype(np.float32)
-    return np.asarray(((rounded == numbers) | np.isnan(numbers)).all(axis=0))
+    # Column by column: whole tables at single precision, and what they are compared by, are large.
+    single = []
+    for column in numbers.T:
+        with np.errstate(over="ignore"):
+            rounded = column.astype(np.float32)
+        single.append(bool(((rounded == column) | np.isnan(column)).all()))
+    return np.array(single, bool)
 
 
 def _row_keys(items: TableDescriptors, single: NDArray[np.bool_] | None) -> Keys:
     """Return `[items]`: two independent 64-bit hashes of all fields."""
+    places = np.arange(len(items))
+    steps = range(0, len(items), ITEMS_PER_STEP)
+    parts = [_keys_of(items.take(places[i : i + ITEMS_PER_STEP]), single) for i in steps]
+    return np.concatenate([np.empty(0, "S16"), *parts])
+
+
+def _keys_of(items: TableDescriptors, single: NDArray[np.bool_] | None) -> Keys:
     # Adding zero turns -0.0 into 0.0; all missing values get one bit pattern.
     numbers = items.numbers + 0.0
     if single is not None and single.any():

@@ -8,19 +8,27 @@ Kept are thumbnails of 32 × 32 pixels. Candidates are found by the correlation 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from dataaudit.likeness.alignment import THUMBNAIL_SIDE, aligned_similarity, shrink
+from dataaudit.likeness.alignment import (
+    THUMBNAIL_SIDE,
+    aligned_similarity,
+    averaged,
+    channels_first,
+)
 from dataaudit.likeness.descriptors import FloatArray, ImageDescriptors, IndexArray
 from dataaudit.likeness.meaning import picture_key
-from dataaudit.likeness.search import Compared, compare_each, unit
+from dataaudit.likeness.parts import in_parts
+from dataaudit.likeness.search import Compared, unit
 
 SEARCH_SIDE = 8
 CROPPED_SIDE = 27
 IMAGES_PER_STEP = 2048
+COMPARED_PER_STEP = 8
 COPY_NOISE = 6.0
 """Standard deviation of the noise on planted copies, in grey levels of 0..255."""
 
@@ -101,17 +109,15 @@ class ImageRows:
         thumbnails = self.rows.thumbnails[part]
         steps = range(0, len(thumbnails), IMAGES_PER_STEP)
         return np.concatenate(
-            [_image_versions(ImageDescriptors(thumbnails[i : i + IMAGES_PER_STEP])) for i in steps]
+            [_versions(channels_first(thumbnails[i : i + IMAGES_PER_STEP])) for i in steps]
         )
 
     def views(self, suspects: ImageDescriptors) -> FloatArray:
         """Return unit vectors of suspects to search with, `[suspects, views, width]`."""
-        suspects = _with_channels(suspects, self.channels)
-        mirrored = ImageDescriptors(suspects.thumbnails[:, :, ::-1])
-        own, mirror = _image_versions(suspects), _image_versions(mirrored)
-        whole_first = np.stack([own[:, 0], mirror[:, 0]], 1)
-        parts = (own[:, 1:], mirror[:, 1:], _shifted(suspects), _shifted(mirrored))
-        return np.concatenate([whole_first, *parts], 1)
+        images = channels_first(_with_channels(suspects, self.channels).thumbnails)
+        own, mirror = _versions(images), _versions(images[..., ::-1])
+        parts = (own[:, 1:], mirror[:, 1:], _shifted(images), _shifted(images[..., ::-1]))
+        return np.concatenate([own[:, :1], mirror[:, :1], *parts], 1)
 
     def copies(self, rows: IndexArray, generator: np.random.Generator) -> ImageDescriptors:
         """Return edited copies of some rows: cropped, half of them mirrored, lighter, noisy."""
@@ -131,15 +137,19 @@ class ImageRows:
         self, suspects: ImageDescriptors, candidates: IndexArray, exclude: IndexArray | None
     ) -> Compared:
         """Align suspects with some rows in the best way."""
-        suspects, rows = _with_channels(suspects, self.channels), self.rows
+        own, rows = _with_channels(suspects, self.channels).thumbnails, self.rows.thumbnails
+        if len(rows) == 0:
+            nothing = np.full(candidates.shape, -np.inf, np.float32)
+            return nothing, nothing
 
-        def compare_one(position: int, row_positions: IndexArray) -> Compared:
-            similarity = aligned_similarity(
-                suspects.thumbnails[position : position + 1], rows.thumbnails[row_positions]
-            )
-            return similarity, np.arctanh(similarity.clip(-0.995, 0.995))
+        def compare_some(part: slice) -> FloatArray:
+            chosen = candidates[part]
+            return aligned_similarity(own[part], rows[chosen.clip(0)], chosen >= 0)
 
-        return compare_each(compare_one, candidates)
+        parts = in_parts(compare_some, len(own), COMPARED_PER_STEP, "comparing with training rows")
+        similarity = np.concatenate([np.empty(candidates[:0].shape, np.float32), *parts])
+        score = np.arctanh(similarity.clip(-0.995, 0.995))
+        return similarity, np.where(np.isneginf(similarity), similarity, score)
 
 
 def _with_channels(images: ImageDescriptors, channels: int) -> ImageDescriptors:
@@ -147,35 +157,44 @@ def _with_channels(images: ImageDescriptors, channels: int) -> ImageDescriptors:
     return ImageDescriptors(np.broadcast_to(images.thumbnails, shape))
 
 
-def _centred(images: FloatArray) -> FloatArray:
-    return unit(images - images.mean((1, 2), keepdims=True))
+def _versions(images: FloatArray) -> FloatArray:
+    """Return small thumbnails of `[items, channels, 32, 32]`: whole, four corners, middle.
+
+    `[items, 6, width]`, each of mean 0 in each channel, and of length 1.
+    """
+    smaller = _smaller()
+    found = np.asarray((smaller @ images) @ smaller.T, np.float32)
+    pairs = found.reshape(*images.shape[:2], len(smaller) // SEARCH_SIDE, SEARCH_SIDE, -1)
+    pairs = pairs.reshape(*pairs.shape[:4], -1, SEARCH_SIDE)
+    whole, start, middle, end = range(4)
+    down = [whole, start, start, end, end, middle]
+    right = [whole, start, end, start, end, middle]
+    return _centred(pairs[:, :, down, :, right].swapaxes(0, 1))
 
 
-def _image_versions(images: ImageDescriptors) -> FloatArray:
-    """Return [items, 6, width]: small thumbnails, unit length: whole, four corners, middle."""
-    spare = THUMBNAIL_SIDE - CROPPED_SIDE
-    versions = [_centred(shrink(images.thumbnails, SEARCH_SIDE))]
-    pixels = images.thumbnails.astype(np.float32)
-    corners = ((0, 0), (0, spare), (spare, 0), (spare, spare), (spare // 2, spare // 2))
-    for top, left in corners:
-        rows, columns = _cropping(top), _cropping(left)
-        cropped = np.einsum("ij,njkc,lk->nilc", rows, pixels, columns, optimize=True)
-        versions.append(_centred(cropped))
-    return np.stack(versions, 1)
-
-
-def _shifted(images: ImageDescriptors) -> FloatArray:
+def _shifted(images: FloatArray) -> FloatArray:
     """Return [items, 4, width]: small thumbnails shifted by one cell up, down, left, right."""
-    small = shrink(images.thumbnails, SEARCH_SIDE)
-    small = small - small.mean((1, 2), keepdims=True)
-    row, column = np.zeros_like(small[:, :1]), np.zeros_like(small[:, :, :1])
-    moved = (
-        np.concatenate([small[:, 1:], row], 1),
-        np.concatenate([row, small[:, :-1]], 1),
-        np.concatenate([small[:, :, 1:], column], 2),
-        np.concatenate([column, small[:, :, :-1]], 2),
-    )
-    return np.stack([unit(image) for image in moved], 1)
+    small = averaged(images, SEARCH_SIDE)
+    padded = np.pad(small - small.mean((2, 3), keepdims=True), ((0, 0), (0, 0), (1, 1), (1, 1)))
+    inner, before, after = slice(1, -1), slice(0, -2), slice(2, None)
+    moves = ((after, inner), (before, inner), (inner, after), (inner, before))
+    return np.stack([unit(padded[:, :, down, right]) for down, right in moves], 1)
+
+
+def _centred(images: FloatArray) -> FloatArray:
+    """Return `[items, versions, channels, side, side]` flat, of mean 0, and of length 1."""
+    centred = images - images.mean((3, 4), keepdims=True)
+    return unit(centred.reshape(-1, *images.shape[2:])).reshape(*images.shape[:2], -1)
+
+
+@lru_cache(maxsize=1)
+def _smaller() -> FloatArray:
+    """Return what averages a line of 32 pixels into 8: all, and parts from start, middle, end."""
+    spare = THUMBNAIL_SIDE - CROPPED_SIDE
+    whole = np.kron(np.eye(SEARCH_SIDE), np.full(THUMBNAIL_SIDE // SEARCH_SIDE, 1.0))
+    parts = [_cropping(start) for start in (0, spare // 2, spare)]
+    whole = whole * (SEARCH_SIDE / THUMBNAIL_SIDE)
+    return np.concatenate([whole.astype(np.float32), *parts])
 
 
 def _cropping(start: int) -> FloatArray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dataaudit.likeness.cells import Cells, Depth, enough
 from dataaudit.likeness.descriptors import (
@@ -162,10 +163,19 @@ class Matcher:
             def views(part: slice) -> FloatArray:
                 return prepared.views(copies.take(np.arange(PLANTED_COPIES)[part]))
 
-            by_all = nearest(
-                views, PLANTED_COPIES, prepared.vectors, len(prepared), count, None, BLOCK_BYTES
-            )
-            depth = enough(cells, views, sources, by_all)
+            def found_by_all(some: IndexArray) -> NDArray[np.bool_]:
+                near = nearest(
+                    lambda part: prepared.views(copies.take(some[part])),
+                    len(some),
+                    prepared.vectors,
+                    len(prepared),
+                    count,
+                    None,
+                    BLOCK_BYTES,
+                )
+                return np.asarray((near == sources[some, None]).any(axis=1))
+
+            depth = enough(cells, views, sources, count, found_by_all)
             self._cells[prepared.channels] = cells, depth
             self.notes.append(str(depth))
         return self._cells[prepared.channels]

@@ -124,10 +124,22 @@ def picture_key(picture: NDArray[Any]) -> bytes:
     if pixels.ndim == 3 and pixels.shape[2] in (2, 4):
         seen = pixels[..., -1:]
         pixels = pixels[..., :-1] if (seen == 255).all() else np.where(seen > 0, pixels, 0)
-    if pixels.ndim == 3 and pixels.shape[2] == 3 and (pixels == pixels[..., :1]).all():
-        pixels = pixels[..., :1]
+    if pixels.ndim == 3 and pixels.shape[2] == 3:
+        first, second, third = np.moveaxis(pixels, 2, 0)
+        if np.array_equal(first, second) and np.array_equal(first, third):
+            pixels = first
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[..., 0]
-    # Adding zero turns -0.0 into 0.0.
-    values = np.ascontiguousarray(pixels, np.float32) + np.float32(0)
+    values = np.ascontiguousarray(_smallest(pixels))
     return blake2b(repr(values.shape).encode() + values.tobytes(), digest_size=16).digest()
+
+
+def _smallest(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Return pixels as bytes where these hold them exactly, else as numbers of single precision."""
+    if pixels.dtype == np.uint8:
+        return pixels
+    # Adding zero turns -0.0 into 0.0.
+    values = pixels.astype(np.float32) + np.float32(0)
+    with np.errstate(invalid="ignore"):
+        whole = values.astype(np.uint8)
+    return whole if np.array_equal(whole, values) else values

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from html import unescape
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from dataaudit.likeness.descriptors import (
 from dataaudit.likeness.meaning import cell_of, cells_of, fold_text, numbers_of
 from dataaudit.likeness.pixel_tables import describe_pixel_table, is_number_column, pixel_grid
 from dataaudit.likeness.search import HASHED_FEATURES, Compared, sketch, sketch_projection
+from dataaudit.likeness.wording import Wording, are_worded
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class CopyModel:
 
 PLAIN_COPY = CopyModel(same=0.95, rounded=0.01, changed=0.03, changed_category=0.03)
 ROUNDED_COPY = CopyModel(same=0.50, rounded=0.49, changed=0.005, changed_category=0.005)
+TYPED_AGAIN = CopyModel(same=0.80, rounded=0.10, changed=0.10, changed_category=0.50)
+"""By another source, which writes every second name, title or category in another way."""
 SUSPECTS_PER_STEP = 256
 ITEMS_PER_SKETCH = 8192
 """Each takes some kilobytes until it is sketched."""
@@ -166,14 +170,20 @@ class TableScheme:
         self.frequencies = [
             pd.Series(column).value_counts().to_dict() for column in rows.categories.T
         ]
+        self.wordings = [
+            Wording(column) if are_worded(column) else None for column in rows.categories.T
+        ]
+        self.copies = [PLAIN_COPY, ROUNDED_COPY]
+        if any(wording is not None for wording in self.wordings):
+            self.copies.append(TYPED_AGAIN)
 
     def log_likelihood_ratio(
         self, ones: TableDescriptors, rows: TableDescriptors, own: ArrayLike = 0
     ) -> NDArray[np.float64]:
         """Return [pairs] nats for "`ones` was copied from this row" against chance.
 
-        A copy is either a plain one, in which a field may have been changed, or a rounded one;
-        both are equally likely beforehand.
+        A copy is either a plain one, in which a field may have been changed, or a rounded one, or,
+        in a table with names or titles, typed again; all are equally likely beforehand.
 
         Parameters
         ----------
@@ -183,25 +193,40 @@ class TableScheme:
         """
         itself = np.asarray(own, np.int64)
         length = max(len(ones), len(rows)) if len(ones) and len(rows) else 0
-        plain, rounded = np.zeros(length), np.zeros(length)
+        totals = np.zeros((len(self.copies), length))
         for column, known in enumerate(self.sorted_numbers):
-            evidence = self._number_evidence(
+            totals += self._number_evidence(
                 known, ones.numbers[:, column], rows.numbers[:, column], itself
             )
-            plain += evidence[0]
-            rounded += evidence[1]
         for column, frequency in enumerate(self.frequencies):
             values = ones.categories[:, column]
             held = np.array([frequency.get(value, 0) for value in values], np.int64)
             share = self._share(held - itself)
             same = rows.categories[:, column] == values
-            for total, edit in ((plain, PLAIN_COPY), (rounded, ROUNDED_COPY)):
-                total += np.where(
-                    same,
-                    np.log((1 - edit.changed_category) / share),
-                    np.log(edit.changed_category / np.maximum(1 - share, edit.changed_category)),
+            alike = self._alike(column, values, rows.categories[:, column], itself)
+            for total, edit in zip(totals, self.copies, strict=True):
+                changed = np.log(
+                    edit.changed_category / np.maximum(1 - share, edit.changed_category)
                 )
-        return np.asarray(np.logaddexp(plain, rounded) - np.log(2))
+                if edit is TYPED_AGAIN:
+                    changed = changed + alike
+                total += np.where(same, np.log((1 - edit.changed_category) / share), changed)
+        return np.asarray(np.logaddexp.reduce(totals) - np.log(len(totals)))
+
+    def _alike(
+        self,
+        column: int,
+        values: NDArray[np.object_],
+        others: NDArray[np.object_],
+        own: NDArray[np.int64],
+    ) -> NDArray[np.float64]:
+        """Return what a changed value has in common with the row's, `[pairs]` nats; else 0."""
+        wording, nats = self.wordings[column], np.zeros(len(others))
+        if wording is not None:
+            ones, itself = np.broadcast_to(values, len(others)), np.broadcast_to(own, len(others))
+            pairs = np.flatnonzero((ones != others) & (ones != "") & (others != ""))
+            nats[pairs] = wording.nats(ones[pairs], others[pairs], itself[pairs])
+        return nats
 
     def _share(self, holding: ArrayLike) -> NDArray[np.float64]:
         # A row whose field was left out is not among the rows that lack it.
@@ -214,10 +239,10 @@ class TableScheme:
         value: NDArray[np.float64],
         other: NDArray[np.float64],
         own: NDArray[np.int64],
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    ) -> NDArray[np.float64]:
         """Nats for copying against the chance that a random row is at least as near to `value`.
 
-        Of a plain copy and of a rounded one, both [pairs].
+        Of each kind of copy, `[kinds, pairs]`.
         """
         missing = np.isnan(value)
         none = self._share(self.rows - len(known) - own)
@@ -241,7 +266,7 @@ class TableScheme:
             apart = np.log(edit.changed / np.maximum(1 - none, 0.01))
             return np.where(missing, np.where(np.isnan(other), alike, apart), found)
 
-        return nats(PLAIN_COPY), nats(ROUNDED_COPY)
+        return np.stack([nats(edit) for edit in self.copies])
 
     def tokens(self, items: TableDescriptors) -> sparse.csr_matrix:
         """Return [items, features] hashed values and number ranges, weighted by their rarity."""
@@ -259,7 +284,12 @@ class TableScheme:
         data = np.sqrt(np.maximum(np.stack([nats for _, nats in parts], 1), 0)).astype(np.float32)
         starts = np.arange(len(items) + 1) * len(parts)
         shape = (len(items), HASHED_FEATURES)
-        return sparse.csr_matrix((data.ravel(), columns.ravel(), starts), shape=shape)
+        found = sparse.csr_matrix((data.ravel(), columns.ravel(), starts), shape=shape)
+        for column, wording in enumerate(self.wordings):
+            if wording is not None:
+                grams = wording.grams_of(items.categories[:, column])
+                found += grams * np.float32(np.sqrt(np.log(self.rows + 1)))
+        return found
 
     def _number_tokens(
         self, values: NDArray[np.float64], known: NDArray[np.float64], column: int
@@ -289,6 +319,6 @@ def _hashed(codes: NDArray[np.uint64], name: str) -> NDArray[np.int64]:
 
 
 def _folded_cell(value: Any) -> str:
-    """Return a cell without case and punctuation; one of nothing else keeps it."""
-    cell = cell_of(value)
+    """Return a cell without case, punctuation and codes of HTML; one of nothing else keeps it."""
+    cell = unescape(cell_of(value))
     return fold_text(cell) or cell

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -63,7 +64,10 @@ class Estimator:
         }
         estimator.set_params(**open_seeds)
         classes = getattr(self.fitted, "classes_", None)
-        estimator.fit(inputs, labels if classes is None else np.asarray(classes)[labels])
+        with warnings.catch_warnings():
+            # What its own fit warned of, its maker has seen.
+            warnings.simplefilter("ignore")
+            estimator.fit(inputs, labels if classes is None else np.asarray(classes)[labels])
         return replace(self, fitted=estimator)
 
 

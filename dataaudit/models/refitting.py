@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from typing import Any
 
 from torch import Tensor, nn
@@ -32,5 +33,7 @@ def refitted(estimator: Any, inputs: Tensor, labels: Tensor) -> nn.Module:
     # From the fitted weights it takes few steps. Differences between fits are small: what the
     # default tolerance leaves would drown them.
     final.set_params(warm_start=True, tol=1e-10, max_iter=20_000)
-    final.fit(inputs.cpu().numpy(), final.classes_[labels.cpu().numpy()])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        final.fit(inputs.cpu().numpy(), final.classes_[labels.cpu().numpy()])
     return exact_module(final).eval().to(labels.device)

@@ -85,7 +85,7 @@ class TrainedModel:
                 f"{where}: preprocess failed on rows {_span(batch)}: "
                 f"{type(error).__name__}: {error}"
             ) from error
-        inputs = map_tensors(lambda value: self._placed(value, where), raw)
+        inputs = map_tensors(lambda value: self._tensor(value, where), raw)
         for name, tensor in named_tensors(inputs):
             if tensor.ndim == 0 or len(tensor) != len(batch):
                 raise DataError(
@@ -101,9 +101,16 @@ class TrainedModel:
                         f"preprocess returned NaN or infinite values in {name}"
                         f"{_missing_columns(batch.frame.iloc[bad])}; expected finite numbers"
                     )
-        return inputs
+        # Last, so that no check waits for the device.
+        return map_tensors(self._placed, inputs)
 
-    def _placed(self, value: Any, where: str) -> Tensor:
+    def _placed(self, tensor: Tensor) -> Tensor:
+        if self.device.type == "cuda" and tensor.device.type == "cpu":
+            # Pinned memory is copied while the device computes.
+            return tensor.pin_memory().to(self.device, non_blocking=True)
+        return tensor.to(self.device)
+
+    def _tensor(self, value: Any, where: str) -> Tensor:
         try:
             if isinstance(value, (pd.DataFrame, pd.Series)):
                 value = value.to_numpy()
@@ -116,7 +123,7 @@ class TrainedModel:
             ) from None
         if tensor.is_floating_point():
             tensor = tensor.to(self._floating_type())
-        return tensor.detach().to(self.device)
+        return tensor.detach()
 
     def _floating_type(self) -> torch.dtype:
         for parameter in self.module.parameters():

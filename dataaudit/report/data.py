@@ -10,7 +10,15 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    PlainSerializer,
+    model_validator,
+)
 
 from dataaudit.about import About
 
@@ -21,8 +29,23 @@ def _begins_with_a_day(text: str) -> str:
 
 
 Day = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}"), AfterValidator(_begins_with_a_day)]
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+Share = Annotated[float, Field(ge=0, le=1)]
 Label = str | int | float | bool
-SampleId = str | int
+
+LARGEST_EXACT = 2**53 - 1
+"""JavaScript's numbers hold whole numbers up to here exactly."""
+
+
+def exact_id(sample_id: str | int) -> str | int:
+    """Return an id as readers of JSON can hold it: large numbers as text."""
+    if isinstance(sample_id, int) and abs(sample_id) > LARGEST_EXACT:
+        return str(sample_id)
+    return sample_id
+
+
+SampleId = Annotated[str | int, PlainSerializer(exact_id, when_used="json")]
+"""Read back from JSON, a large number is text: ids are joined as text."""
 Role = Literal["train", "held_out", "suspects"]
 Kind = Literal["exact", "near", "near, no influence seen", "influence only", "none"]
 
@@ -44,7 +67,7 @@ class Split(Section):
 
     role: Role
     source: str
-    rows: int
+    rows: Count
     sha256: str
     id_column: str | None
     label_column: str | None
@@ -100,11 +123,11 @@ class Finding(Section):
 class Counts(Section):
     """How many rows went in and how many were flagged."""
 
-    train: int
-    held_out: int
-    suspects: int
-    rows_flagged: int | None
-    suspects_flagged: int | None
+    train: Count
+    held_out: Count
+    suspects: Count
+    rows_flagged: Count | None
+    suspects_flagged: Count | None
 
 
 class ClassCount(Section):
@@ -112,8 +135,8 @@ class ClassCount(Section):
 
     split: str
     label: Label
-    rows: int
-    share: float
+    rows: Count
+    share: Share
 
 
 class Composition(Section):
@@ -169,7 +192,7 @@ class FlaggedRow(Section):
     score: float
     probability: float
     flagged: bool
-    rank: int
+    rank: Count
     signals: dict[str, SignalValue]
     sample: str | None = Field(description="key in `samples`; null where left out for size")
     against: list[Reference]
@@ -186,8 +209,8 @@ class ClassNoise(Section):
     """The estimated share of wrong labels among the rows of one given class."""
 
     label: Label
-    rows: int
-    flagged: int
+    rows: Count
+    flagged: Count
     noise_rate: Estimate | None
 
 
@@ -196,8 +219,14 @@ class NoiseTable(Section):
 
     given: list[Label]
     true: list[Label]
-    rows: list[list[float]]
-    classes_left_out: int
+    rows: list[list[float]] = Field(description="a line for each of `given`, a cell for `true`")
+    classes_left_out: Count
+
+    @model_validator(mode="after")
+    def _one_number_a_cell(self) -> NoiseTable:
+        if len(self.rows) != len(self.given) or {*map(len, self.rows)} - {len(self.true)}:
+            raise ValueError("expected a line for each of `given` and a cell for each of `true`")
+        return self
 
 
 class Confusion(Section):
@@ -219,7 +248,7 @@ class TargetPoint(Section):
 class BudgetPoint(Section):
     """What reviewing the first `budget` rows is expected to find."""
 
-    budget: int
+    budget: Count
     expected_found: float
     expected_precision: float
 
@@ -228,17 +257,23 @@ class Histogram(Section):
     """Rows per bin of one score, flagged and kept apart; the outer bins hold all beyond them."""
 
     name: str
-    edges: list[float]
-    kept: list[int]
-    flagged: list[int]
+    edges: list[float] = Field(min_length=2, description="ascending, one more than there are bins")
+    kept: list[Count]
+    flagged: list[Count]
     threshold: float | None
+
+    @model_validator(mode="after")
+    def _one_number_a_bin(self) -> Histogram:
+        if not len(self.edges) - 1 == len(self.kept) == len(self.flagged):
+            raise ValueError("expected one number for each bin")
+        return self
 
 
 class Annotator(Section):
     """Somebody who gave labels."""
 
     name: str
-    labels: int = Field(description="that they gave")
+    labels: Count = Field(description="that they gave")
     quality: float = Field(description="expected share of their labels that is right")
     agreement: float | None = Field(description="share of their labels that is the consensus")
 
@@ -249,7 +284,7 @@ class Annotators(Section):
     alpha: float | None = Field(description="Krippendorff's; null where nothing can be compared")
     believed: float = Field(description="exponent on what the models say; 0 = not believed")
     annotators: list[Annotator] = Field(description="the worst first")
-    left_out: int = Field(description="annotators that only annotators.parquet holds")
+    left_out: Count = Field(description="annotators that only annotators.parquet holds")
     once_more: list[SampleId] = Field(description="the rows whose consensus is the least sure")
 
 
@@ -258,8 +293,8 @@ class LabelFindings(Section):
 
     outcome: Literal["found", "clear", "cannot tell"]
     reasons: list[str] = Field(description="why the outcome is what it is")
-    rows_scored: int
-    rows_flagged: int
+    rows_scored: Count
+    rows_flagged: Count
     noise_rate: Estimate | None
     expected_wrong_rows: float | None
     probability_threshold: float
@@ -275,8 +310,8 @@ class LabelFindings(Section):
         description="of a regression: flagged rows and an even choice of the others"
     )
     rows: list[FlaggedRow]
-    rows_left_out: int = Field(description="flagged rows that only mislabels.parquet holds")
-    rows_without_evidence: int
+    rows_left_out: Count = Field(description="flagged rows that only mislabels.parquet holds")
+    rows_without_evidence: Count
     method: str
     annotators: Annotators | None = Field(description="null where no annotators are named")
 
@@ -286,7 +321,7 @@ class LeakPair(Section):
 
     query_id: SampleId
     row_id: SampleId
-    rank: int
+    rank: Count
     score: float
     p_value: float | None
     kind: Kind
@@ -300,15 +335,15 @@ class KindCount(Section):
     """Flagged suspects whose best match is of one kind."""
 
     kind: Kind
-    suspects: int
+    suspects: Count
 
 
 class ClassHits(Section):
     """Flagged suspects of one class."""
 
     label: Label
-    suspects: int
-    flagged: int
+    suspects: Count
+    flagged: Count
 
 
 class DisagreeingRows(Section):
@@ -327,8 +362,8 @@ class SharedGroup(Section):
     """A group (patient, user, document) that stands on both sides."""
 
     group: str
-    suspects: int
-    rows: int
+    suspects: Count
+    rows: Count
 
 
 class Leakage(Section):
@@ -336,9 +371,9 @@ class Leakage(Section):
 
     outcome: Literal["found", "clear", "cannot tell"]
     reasons: list[str] = Field(description="why the outcome is what it is")
-    suspects: int
-    suspects_flagged: int
-    false_discovery_rate: float
+    suspects: Count
+    suspects_flagged: Count
+    false_discovery_rate: Share
     kinds: list[KindCount]
     metric_name: str
     metric_all: Estimate | None
@@ -346,18 +381,18 @@ class Leakage(Section):
     metric_difference: Estimate | None
     hits_per_class: list[ClassHits]
     pairs: list[LeakPair]
-    pairs_left_out: int = Field(description="flagged pairs that only contamination.parquet holds")
-    exact_copies: int = Field(description="suspects identical to a training row; all are flagged")
-    rows_repeated: int = Field(
+    pairs_left_out: Count = Field(description="flagged pairs that only contamination.parquet holds")
+    exact_copies: Count = Field(description="suspects identical to a training row; all are flagged")
+    rows_repeated: Count = Field(
         description="training rows identical to another one: repeats by nature"
     )
     disagreeing_rows: list[DisagreeingRows]
-    disagreeing_rows_left_out: int
+    disagreeing_rows_left_out: Count
     shared_groups: list[SharedGroup] | None = Field(
         description="largest first; null where no group column is named"
     )
-    shared_groups_left_out: int
-    suspects_in_shared_groups: int
+    shared_groups_left_out: Count
+    suspects_in_shared_groups: Count
     method: str
 
 
@@ -368,7 +403,7 @@ class CheckSection(Section):
     title: str
     outcome: Literal["found", "clear", "cannot tell", "not run"]
     text: str
-    count: int | None = Field(description="lines in issues.parquet; null where it cannot tell")
+    count: Count | None = Field(description="lines in issues.parquet; null where it cannot tell")
     serious: bool = Field(description="whether what it finds leads the findings")
     header: list[str]
     lines: list[list[str]] = Field(description="the first lines; issues.parquet has all")
@@ -398,7 +433,7 @@ class TracedSample(Section):
 class TracedRow(Section):
     """A training row behind a query."""
 
-    rank: int
+    rank: Count
     score: float = Field(
         description="standard deviations of the row's own background, or the change itself"
     )
@@ -419,11 +454,11 @@ class Tracing(Section):
     """Which training rows are behind generated samples."""
 
     direction: Literal["learn", "unlearn"]
-    queries: int
-    queries_flagged: int
-    false_discovery_rate: float
+    queries: Count
+    queries_flagged: Count
+    false_discovery_rate: Share
     shown: list[TracedQuery]
-    queries_left_out: int = Field(description="queries that only contamination.parquet holds")
+    queries_left_out: Count = Field(description="queries that only contamination.parquet holds")
     method: str
 
 
@@ -450,11 +485,11 @@ class Method(Section):
 class Coverage(Section):
     """What the audit did not look at."""
 
-    rows_not_scored: int
-    suspects_not_scored: int
+    rows_not_scored: Count
+    suspects_not_scored: Count
     sampling: str | None = Field(description="null where nothing is known of it")
     truncation: str | None = Field(description="null where nobody looked")
-    missing_values: dict[str, int] | None = Field(
+    missing_values: dict[str, Count] | None = Field(
         description="per column: training rows without a value; null: not counted"
     )
     notes: list[str]
@@ -476,26 +511,26 @@ class Decision(Section):
 class Review(Section):
     """What reviewers found, against what the audit had claimed."""
 
-    flagged_reviewed: int = Field(description="flagged rows decided about, those unsure left out")
-    flagged_wrong: int
+    flagged_reviewed: Count = Field(description="flagged rows decided about, those unsure left out")
+    flagged_wrong: Count
     precision: Estimate | None = Field(
         description="share of reviewed flagged rows that were wrong, with Wilson's 95% interval"
     )
     precision_claimed: float | None = Field(
         description="mean probability that the audit gave these rows"
     )
-    suggestions_right: int = Field(
+    suggestions_right: Count = Field(
         description="relabeled flagged rows whose new label is the suggested one"
     )
-    kept_reviewed: int = Field(description="rows decided about that were not flagged")
-    kept_wrong: int
-    unsure: int
+    kept_reviewed: Count = Field(description="rows decided about that were not flagged")
+    kept_wrong: Count
+    unsure: Count
 
 
 class BudgetEstimate(Section):
     """The precision of the first `budget` rows, from reviewed rows alone."""
 
-    budget: int
+    budget: Count
     precision: Estimate
 
 
@@ -506,10 +541,10 @@ class ReviewedSample(Section):
     """
 
     seed: int = Field(description="of the draw")
-    drawn: int = Field(description="rows drawn")
-    reviewed: int = Field(description="of these, rows decided about for sure")
-    unsure: int = Field(description="of these, rows that reviewers could not decide")
-    wrong: int = Field(description="of the reviewed ones")
+    drawn: Count = Field(description="rows drawn")
+    reviewed: Count = Field(description="of these, rows decided about for sure")
+    unsure: Count = Field(description="of these, rows that reviewers could not decide")
+    wrong: Count = Field(description="of the reviewed ones")
     noise_rate: Estimate = Field(description="share of wrong labels among all rows")
     noise_rate_claimed: Estimate | None = Field(description="before the review, by the model")
     precision_flagged: Estimate | None = Field(
@@ -527,7 +562,7 @@ class DrawnPart(Section):
     """Rows of neighbouring ranks, and which of them were drawn at random."""
 
     flagged: bool
-    rows: int
+    rows: Count
     drawn: list[SampleId]
 
 
@@ -537,7 +572,7 @@ class Drawn(Section):
     seed: int
     parts: list[DrawnPart]
     shown: list[FlaggedRow] = Field(description="of the drawn rows, those not in `labels.rows`")
-    left_out: int = Field(description="drawn rows that only the file of the draw holds")
+    left_out: Count = Field(description="drawn rows that only the file of the draw holds")
 
 
 class CrosswalkEntry(Section):

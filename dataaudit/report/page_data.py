@@ -26,6 +26,7 @@ from dataaudit.report.data import (
     Reference,
     Sample,
     SampleId,
+    exact_id,
 )
 from dataaudit.report.differences import Piece, text_pieces
 from dataaudit.report.page_words import difference_note, kind_title, reason_of
@@ -33,8 +34,6 @@ from dataaudit.report.page_words import difference_note, kind_title, reason_of
 Item = TypeVar("Item", bound=Hashable)
 Stop = tuple[BudgetPoint, tuple[float, float]]
 
-LARGEST_EXACT = 2**53 - 1
-"""JavaScript's numbers hold whole numbers up to here exactly."""
 ESCAPES = {
     "<": "\\u003c",
     ">": "\\u003e",
@@ -50,13 +49,6 @@ def island(data: object) -> Markup:
     for character, escape in ESCAPES.items():
         text = text.replace(character, escape)
     return Markup(text)
-
-
-def exact_id(sample_id: SampleId) -> SampleId:
-    """Return an id as the script can hold it: large numbers as text."""
-    if isinstance(sample_id, int) and abs(sample_id) > LARGEST_EXACT:
-        return str(sample_id)
-    return sample_id
 
 
 def page_data(report: AuditReport, stops: Sequence[Stop]) -> dict[str, object]:

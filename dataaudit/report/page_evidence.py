@@ -171,10 +171,16 @@ def _people(report: AuditReport) -> list[Fact]:
     about = report.identity.about
     return [
         supplied("Provenance", about.provenance),
+        supplied("Made from other data", about.lineage),
         supplied("Collection", about.collection),
+        supplied("Collected when", about.collection_dates),
+        supplied("Collected where", about.geography),
+        supplied("Share of synthetic data", about.synthetic_share),
         supplied("Labelling protocol", about.labelling_protocol),
         supplied("Annotators", about.annotators),
+        supplied("Agreement of annotators", about.annotator_agreement),
         supplied("Personal data", about.personal_data),
+        supplied("Legal basis or consent", about.legal_basis),
         supplied("Known biases", about.known_biases),
         supplied("Known limits", about.known_limits),
     ]

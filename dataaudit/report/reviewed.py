@@ -22,7 +22,6 @@ from dataaudit.report.data import (
 from dataaudit.report.findings import build_findings, build_verdict
 from dataaudit.report.gates import make_gate
 from dataaudit.report.label_findings import noise_of_table, plain_label
-from dataaudit.report.samples import plain_id
 from dataaudit.report.steps import open_steps
 
 
@@ -117,10 +116,10 @@ def _corrected(rows: Sequence[FlaggedRow], table: pd.DataFrame) -> list[FlaggedR
         strict=True,
     )  # fmt: skip
     now = {
-        plain_id(row_id): {"probability": float(probability), "flagged": bool(is_flagged)}
+        str(row_id): {"probability": float(probability), "flagged": bool(is_flagged)}
         for row_id, probability, is_flagged in lines
     }
-    return [row.model_copy(update=now.get(row.row_id, {})) for row in rows]
+    return [row.model_copy(update=now.get(str(row.row_id), {})) for row in rows]
 
 
 def _outcome(sample: ReviewedSample, flagged: int) -> Literal["found", "clear", "cannot tell"]:

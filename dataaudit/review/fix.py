@@ -85,10 +85,8 @@ def fix(
         evaluation = None
         if "suspects" in audit.manifest["inputs"]:
             evaluation = _evaluation(train, audit.suspects(suspects_at), leaks)
-        lines = _write(audit, train, every, evaluation, out)
-        if decisions is not None:
-            log_decisions(audit, every, leaks)
-    return lines
+        new = None if decisions is None else leaks
+        return _write(audit, train, every, evaluation, out, new)
 
 
 def _evaluation(train: Samples, suspects: Samples, leaks: Sequence[Decided]) -> _Evaluation:
@@ -111,6 +109,7 @@ def _write(
     every: Sequence[Decided],
     evaluation: _Evaluation | None,
     out: Path,
+    new_leaks: Sequence[Decided] | None,
 ) -> list[str]:
     refuse_existing(out)
     # Random, so that nobody can lay a link in its place.
@@ -129,6 +128,9 @@ def _write(
             split.to_csv(folder / SPLIT, index=False, lineterminator="\n")
             text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in log)
             (folder / CHANGES).write_text(text, encoding="utf-8")
+            # Before the folder is there: finished data means that all is logged.
+            if new_leaks is not None:
+                log_decisions(audit, every, new_leaks)
             folder.rename(out)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

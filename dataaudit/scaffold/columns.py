@@ -26,6 +26,8 @@ ID_NAMES = (
     "item_id", "image_id", "index", "idx",
 )  # fmt: skip
 MOST_CLASSES = 200
+_ROWS_THAT_TELL = 20
+"""So many different words are no chance."""
 """A column of more different values is no column of labels, unless its name says so."""
 
 
@@ -93,6 +95,9 @@ def guess(path: Path, label: str | None = None, class_names: Collection[str] = (
     features = [name for name in names if name not in (label, id_column)]
     folder = path if path.is_dir() else path.parent
     modality, content = modality_of(first, features, folder)
+    if id_column is None and modality == "table":
+        id_column = _telling_column(source, first[features])
+        features = [name for name in features if name != id_column]
     is_grey = False
     if content is not None and modality == "image":
         image = decode(first[content].iloc[0], where=str(path), folder=folder)
@@ -151,6 +156,17 @@ def _id_column(source: ColumnSource, label: str) -> str | None:
         name = by_lower_case.get(known)
         if name is not None and _is_unique(source, name):
             return name
+    return None
+
+
+def _telling_column(source: ColumnSource, first: pd.DataFrame) -> str | None:
+    """Return the first column of words that is different in each row; of few rows none is."""
+    if len(source) < _ROWS_THAT_TELL:
+        return None
+    for name, values in first.items():
+        words = all(isinstance(value, str) and len(value.split()) == 1 for value in values)
+        if words and _is_unique(source, str(name)):
+            return str(name)
     return None
 
 

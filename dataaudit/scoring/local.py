@@ -110,8 +110,7 @@ class BatchScorer:
             outputs = [*self._watched.outputs(inputs)]
         features = tap.features(len(batch), padding_mask(inputs))
         outputs += self._passes.outputs(inputs, self.perturbations)
-        for output in outputs:
-            self._refuse_infinite(output, batch)
+        self._refuse_infinite(outputs, batch)
         losses = [self.task.losses(output, labels) for output in outputs]
         predictions = [self.task.predictions(output) for output in outputs]
         return ScoreBlock(
@@ -121,9 +120,11 @@ class BatchScorer:
             features=features,
         )
 
-    def _refuse_infinite(self, outputs: Tensor, batch: Batch) -> None:
-        if not bool(torch.isfinite(outputs).all()):
-            finite = torch.isfinite(outputs).reshape(len(batch), -1).all(dim=1)
+    def _refuse_infinite(self, outputs: Sequence[Tensor], batch: Batch) -> None:
+        # Asked once for all models: each question waits for the device.
+        rows = [torch.isfinite(output).reshape(len(batch), -1).all(dim=1) for output in outputs]
+        finite = torch.stack(rows).all(dim=0)
+        if not bool(finite.all()):
             bad = int((~finite).nonzero()[0])
             raise ModelError(
                 f"{self.samples.role} ({self.samples.source.description}): row "

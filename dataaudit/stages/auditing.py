@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from dataaudit.checks.running import run_checks
 from dataaudit.config import EVERYWHERE, GENERATIVE, AuditConfig, config_from_python, load_config
 from dataaudit.config_errors import refuse_unread
 from dataaudit.datasets.samples import Role
@@ -42,7 +43,7 @@ from dataaudit.run_directory.store import (
     text,
 )
 from dataaudit.scoring.choice import make_engine
-from dataaudit.stages.checking import check_data, refuse_unknown_checks
+from dataaudit.stages.checking import examined, refuse_unknown_checks
 from dataaudit.stages.crosswise import seen_crosswise
 from dataaudit.stages.earlier import earlier_audits, knowing_decisions
 from dataaudit.stages.files import audit_files, open_files
@@ -270,9 +271,10 @@ def _run(
         mislabels, known = knowing_decisions(mislabels, loaded.train, audits, config.flags.budget)
         directory.notes.extend(known)
     with clock.stage("flag contamination"):
-        contamination = find_contamination(loaded, scores, config)
+        data = examined(loaded, config, _right(loaded, scores))
+        contamination = find_contamination(loaded, scores, config, data)
     with clock.stage("checks"):
-        checked = check_data(loaded, config, _right(loaded, scores))
+        checked = run_checks(data, config.checks)
     with clock.stage("report"):
         report = make_report(
             loaded,

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataaudit.checks.examined import Examined
-from dataaudit.checks.running import Checked, refuse_unknown, run_checks
+from dataaudit.checks.running import refuse_unknown
 from dataaudit.config import AuditConfig
 from dataaudit.datasets.samples import Role
 from dataaudit.inputs import AuditInputs
@@ -28,10 +28,10 @@ def refuse_unknown_checks(config: AuditConfig) -> None:
     refuse_unknown(config.gates.checks, "gates.checks")
 
 
-def check_data(
+def examined(
     inputs: AuditInputs, config: AuditConfig, right: NDArray[np.float64] | None = None
-) -> Checked:
-    """Run the checks.
+) -> Examined:
+    """Return what checks look at.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def check_data(
     """
     roles: tuple[Role, ...] = ("train", "held_out", "suspects")
     times = {role: getattr(config, role).time for role in roles if getattr(config, role)}
-    data = Examined(
+    return Examined(
         inputs.train,
         inputs.held_out,
         inputs.suspects,
@@ -51,7 +51,6 @@ def check_data(
         right,
         getattr(inputs, "benchmarks", {}),
     )
-    return run_checks(data, config.checks)
 
 
 def check_gates(config: AuditConfig, sections: Sequence[CheckSection]) -> list[Gate]:

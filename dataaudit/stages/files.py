@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dataaudit.checks.running import Checked
+from dataaudit.checks.running import Checked, run_checks
 from dataaudit.config import AuditConfig, DataConfig
 from dataaudit.datasets.column_samples import column_samples
 from dataaudit.datasets.distinct_labels import are_indices, distinct_labels
@@ -38,7 +38,7 @@ from dataaudit.run_directory.store import (
     RunDirectory,
     audit_results,
 )
-from dataaudit.stages.checking import check_data, check_gates
+from dataaudit.stages.checking import check_gates, examined
 from dataaudit.stages.composition import composition
 from dataaudit.stages.coverage import missing_values
 from dataaudit.stages.evidence import leak_evidence
@@ -150,10 +150,11 @@ def audit_files(
         return read_again(directory.path, made_from)
     steps = directory.begin(fingerprint)
     quick = files.quick_to_take(steps.folder)
+    data = examined(quick, config)
     with clock.stage("checks"):
-        checked = check_data(quick, config)
+        checked = run_checks(data, config.checks)
     with clock.stage("flag contamination"):
-        contamination = find_contamination(quick, None, config)
+        contamination = find_contamination(quick, None, config, data)
     with clock.stage("report"):
         report = _report(config, quick, contamination, checked, directory, clock)
         page = render(report)

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from dataaudit.checks.examined import Examined
 from dataaudit.config import AuditConfig
 from dataaudit.datasets.samples import Samples
 from dataaudit.errors import DataAuditError, RunDirectoryError
@@ -56,7 +57,7 @@ FloatArray = NDArray[np.float64]
 
 
 def find_contamination(
-    loaded: Loaded | Files, scores: Scores | None, config: AuditConfig
+    loaded: Loaded | Files, scores: Scores | None, config: AuditConfig, data: Examined
 ) -> ContaminationFlags | None:
     """Flag suspects that are probably copies of training rows; None where none are given.
 
@@ -70,11 +71,13 @@ def find_contamination(
     scores : Scores or None
         The suspects' own predictions are read from it, for the consequence; None without a model.
     config : AuditConfig
+    data : Examined
+        The same splits; its training rows are described once for checks and leaks.
     """
     if loaded.suspects is None:
         return None
     try:
-        search = RowSearch.over(loaded)
+        search = data.search
         suspects = search.describe(loaded.suspects)
         same = identity(search.rows, suspects)
     except _PASSED_ON:

@@ -8,7 +8,6 @@ from typing import Any
 
 import pandas as pd
 
-from dataaudit.report.data import SampleId
 from dataaudit.report.label_findings import plain_label
 from dataaudit.report.render import render_template
 from dataaudit.report.samples import plain_id
@@ -167,19 +166,19 @@ def _rows(
     ]
 
 
-def _kept_by_reviewers(audit: FinishedAudit) -> frozenset[SampleId]:
+def _kept_by_reviewers(audit: FinishedAudit) -> frozenset[str]:
     """Return the rows whose label a reviewer of this audit found right."""
     decisions = audit.report.remediation
-    return frozenset(item.row_id for item in decisions if item.decision == "keep")
+    return frozenset(str(item.row_id) for item in decisions if item.decision == "keep")
 
 
-def _how_gone(kept: frozenset[SampleId]) -> Callable[[dict[str, Any]], RowChange]:
+def _how_gone(kept: frozenset[str]) -> Callable[[dict[str, Any]], RowChange]:
     def how(line: dict[str, Any]) -> RowChange:
         if pd.isna(line["row_id_new"]):
             return "removed"
         if str(line["given_label_old"]) != str(line["given_label_new"]):
             return "relabeled"
-        by_a_reviewer = plain_id(line["row_id_old"]) in kept
+        by_a_reviewer = str(line["row_id_old"]) in kept
         return "kept by a reviewer" if by_a_reviewer else "no longer flagged"
 
     return how

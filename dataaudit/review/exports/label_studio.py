@@ -7,14 +7,17 @@ given label, the scores) stands in each task's `data`.
 from __future__ import annotations
 
 import json
+import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from dataaudit.datasets.samples import Modality
+from dataaudit.errors import ConfigError
 from dataaudit.labels.by_task import KINDS
 from dataaudit.labels.sets import NO_LABEL, SEPARATOR
 from dataaudit.report import formats
+from dataaudit.report.data import exact_id
 from dataaudit.review.exports.rows import ExportRow, as_text
 from dataaudit.review.exports.spool import write_by_rank, write_file
 
@@ -22,6 +25,7 @@ LABEL = "label"
 LABEL_SET = "labels"
 COMMENT = "comment"
 SAMPLE = "sample"
+_NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 
 
 def write_label_studio(
@@ -74,7 +78,18 @@ def labelling_configuration(
     columns: Sequence[str],
     task: str = "classification",
 ) -> str:
-    """Return the XML that Label Studio wants as "Labeling Interface"."""
+    """Return the XML that Label Studio wants as "Labeling Interface".
+
+    Raises
+    ------
+    ConfigError
+        A class has a character that XML cannot hold, escaped or not.
+    """
+    if unfit := next(filter(_NOT_IN_XML.search, classes), None):
+        raise ConfigError(
+            f"--to: class {unfit!r} has a control character, which no configuration of Label "
+            "Studio can hold; export to csv or jsonl"
+        )
     view = ElementTree.Element("View")
     ElementTree.SubElement(view, "Header", {"value": "$review"})
     if modality == "image":
@@ -107,7 +122,7 @@ def labelling_configuration(
 
 def _task(row: ExportRow, model_version: str, task: str) -> bytes:
     data = {
-        "row_id": row.row_id,
+        "row_id": exact_id(row.row_id),
         "given_label": row.given_label,
         "suggested_label": row.suggested_label,
         "probability": row.probability,

@@ -19,6 +19,7 @@ import pandas as pd
 from dataaudit.datasets.files import readable
 from dataaudit.datasets.samples import Modality, Samples
 from dataaudit.errors import ConfigError, DataError, RunDirectoryError
+from dataaudit.report.data import exact_id
 from dataaudit.report.samples import plain_id
 from dataaudit.review.exports.choices import ExportFormat
 from dataaudit.review.exports.csv import csv_line
@@ -185,7 +186,8 @@ def _json(content: object) -> bytes:
 
 
 def _task(leak: ExportLeak) -> bytes:
-    data = {name: getattr(leak, name) for name in _FOUND}
+    ids = {"row_id": exact_id(leak.row_id), "match_row_id": exact_id(leak.match_row_id)}
+    data = {name: getattr(leak, name) for name in _FOUND} | ids
     data["review"] = f"Evaluation sample {leak.row_id} and training row {leak.match_row_id}"
     for side, content in zip(SIDES, (leak.suspect, leak.match), strict=True):
         data[side] = (
