@@ -19,15 +19,21 @@ from sklearn.linear_model import (
 from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.tree import DecisionTreeRegressor
 from torch import nn
 
+import dataaudit
+from dataaudit.checks.examined import Examined
 from dataaudit.datasets.load import samples_from_object
 from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Samples
 from dataaudit.errors import ModelError
+from dataaudit.inputs import Loaded
+from dataaudit.models import distillation
 from dataaudit.models.rescaled import Rescaled, rescaled
 from dataaudit.models.scikit_learn_regressors import trained_regressor
 from dataaudit.models.trained import TrainedModel, forward
+from dataaudit.stages import auditing, checking
 
 generator = np.random.default_rng(0)
 FEATURES = pd.DataFrame(generator.normal(100, [1, 50, 0.01], (300, 3)), columns=["a", "b", "c"])
@@ -106,3 +112,21 @@ def test_rescaling_changes_the_copy_only() -> None:
     assert new is not model
     assert torch.equal(module.weight, before)
     np.testing.assert_allclose(outputs(new), outputs(model), rtol=1e-9)
+
+
+def test_how_right_a_regressor_is_comes_from_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = FEATURES.assign(price=TARGETS)
+    train, held_out = table[:200], table[200:]
+    model = DecisionTreeRegressor(random_state=0).fit(train[["a", "b", "c"]], train["price"])
+    given = []
+
+    def examined(loaded: Loaded, config: Any, right: Any) -> Examined:
+        given.append((loaded.task, right))
+        return checking.examined(loaded, config, right)
+
+    monkeypatch.setattr(distillation, "_SURROGATE_STEPS", 5)
+    monkeypatch.setattr(auditing, "examined", examined)
+    dataaudit.audit(model, train, held_out, label="price", task="regression")
+    ((task, right),) = given
+    own = model.predict(held_out[["a", "b", "c"]])[:, None]
+    assert right == pytest.approx(task.metric(own, held_out["price"].to_numpy()))

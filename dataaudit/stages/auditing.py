@@ -310,9 +310,13 @@ def _run(
 
 def _right(loaded: Loaded, scores: Scores) -> NDArray[np.float64] | None:
     """Return how right the model is on each trusted sample; None where there are none."""
-    if scores.held_out is None or loaded.held_out is None:
+    held_out, estimator = loaded.held_out, loaded.model.estimator
+    if scores.held_out is None or held_out is None:
         return None
-    return loaded.task.metric(scores.held_out.predictions(ITSELF), loaded.held_out.labels)
+    if estimator is not None:
+        # Not the network that stands in for a regressor.
+        return loaded.task.metric(estimator.probabilities(held_out), held_out.labels)
+    return loaded.task.metric(scores.held_out.predictions(ITSELF), held_out.labels)
 
 
 def _of_annotators(flags: MislabelFlags) -> dict[str, pd.DataFrame]:
