@@ -107,7 +107,10 @@ def of_records(source: str, path: Path) -> str:
     rows, suspects = describe(left, left), describe(right, left)
     match = flagged_rows(rows, suspects)
     hit = match[pairs[:, 1]] == pairs[:, 0]
-    texts = [frame.astype(str).agg(" ".join, axis=1).tolist() for frame in (left, right)]
+    texts = [
+        [" ".join(map(str, row)) for row in frame.astype(object).fillna("").to_numpy()]
+        for frame in (left, right)
+    ]
     rival = by_hindsight(texts[0], texts[1], pairs, same, FALSE_RECORDS)
     gone = partner_gone(rows, suspects, pairs[same])
     return (

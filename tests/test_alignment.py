@@ -1,4 +1,4 @@
-"""Pictures laid over each other: against one alignment after the other, and against old values."""
+"""Pictures laid over each other, one alignment after the other; their keys and percentiles."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
+from dataaudit.checks.pictures import _percentiles
 from dataaudit.likeness import parts
 from dataaudit.likeness.alignment import (
     FLIP_PENALTY,
@@ -15,6 +16,7 @@ from dataaudit.likeness.alignment import (
     aligned_similarity,
     zoom_matrix,
 )
+from dataaudit.likeness.meaning import picture_key
 from dataaudit.likeness.parts import in_parts
 
 ZOOMS = (0.8, 1.0, 1.25)
@@ -103,3 +105,25 @@ def test_parts_come_in_their_order(threads: int, monkeypatch: pytest.MonkeyPatch
     assert in_parts(lambda part: part, 0, 3, "counting") == []
     with pytest.raises(ZeroDivisionError):
         in_parts(lambda part: 1 // part.start, 10, 3, "dividing")
+
+
+def test_a_picture_has_one_key_in_whatever_type_its_values_stand() -> None:
+    colour = np.random.default_rng(4).integers(0, 256, (6, 6, 3)).astype(np.uint8)
+    opaque = np.concatenate([colour, np.full((6, 6, 1), 255, np.uint8)], axis=2)
+    for same in (colour / 255, colour.astype(np.int64), colour.astype(np.float32), opaque):
+        assert picture_key(same) == picture_key(colour)
+    grey = colour[..., :1]
+    for same in (grey[..., 0], np.repeat(grey, 3, axis=2), grey[..., 0] / 255):
+        assert picture_key(same) == picture_key(grey)
+    assert picture_key(-np.zeros((4, 4))) == picture_key(np.zeros((4, 4)))
+    keys = {picture_key(other) for other in (colour, grey, colour + 256.0, colour + 0.5)}
+    assert len(keys) == 4
+
+
+@pytest.mark.parametrize("size", [1, 2, 99, 1024])
+def test_percentiles_from_counts_are_those_of_the_values(size: int) -> None:
+    values = np.random.default_rng(size).integers(0, 256, size)
+    counts = np.bincount(values, minlength=256)
+    for percent in (1, 99):
+        expected = np.percentile(values / 255, percent)
+        assert _percentiles(counts[None], percent) == pytest.approx(expected, abs=1e-12)
