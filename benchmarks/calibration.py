@@ -51,6 +51,7 @@ def measured(cell: Cell, fits: Fits) -> dict[str, Any]:
     looked_at = {str(b): order[:b] for b in BUDGETS if b <= len(wrong) // 2}
     if flagged.any():
         looked_at["flagged"] = np.flatnonzero(flagged)
+    alone = next((view for view in found.views if view.alone), None)
     of_given = np.arange(len(wrong)), given
     rate, judgement = flags.noise_rate, judge_labels(flags)
     return {
@@ -68,9 +69,7 @@ def measured(cell: Cell, fits: Fits) -> dict[str, Any]:
         },
         "average_precision": _precision(wrong, table["score"].to_numpy()),
         "five_folds": _five_folds(fits, wrong),
-        "trusted_only": _precision(wrong, -found.views[-1].rows[of_given])
-        if len(found.views) > 1
-        else None,
+        "trusted_only": _precision(wrong, -alone.rows[of_given]) if alone else None,
         "seconds": time.perf_counter() - start,
     }
 

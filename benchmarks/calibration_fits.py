@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from dataaudit.flags.inputs import Unseen, View
 from dataaudit.models.distillation import probabilities
 from dataaudit.models.estimator import Estimator
-from dataaudit.stages.crosswise import judged_crosswise
+from dataaudit.stages.crosswise import judged_crosswise, with_plain_views
 
 NONE_TRUSTED = np.zeros(0, dtype=np.int64)
 
@@ -50,9 +50,8 @@ def fits_of(cell: Cell, rows: int, data: Path, cache: Path) -> Fits:
         part.rename(path)
     with np.load(path) as table:
         views = [
-            # The second, where there is one, is that of trusted samples alone.
-            View(name, table[f"rows_{place}"], table[f"trusted_{place}"], alone=place == 1)
-            for place, name in enumerate(table["names"].tolist())
+            View(name, table[f"rows_{place}"], table[f"trusted_{place}"], alone=bool(alone))
+            for place, (name, alone) in enumerate(zip(table["names"], table["alone"], strict=True))
         ]
         unseen = Unseen(views, table["trusted_labels"])
         return Fits(table["given"], table["right"], unseen, table["five_folds"])
@@ -62,20 +61,16 @@ def _fitted(cell: Cell, rows: int, data: Path) -> dict[str, Any]:
     problem = make_problem(cell, rows, data)
     fitted = problem.model.fit(problem.rows, problem.given)
     estimator = Estimator(fitted, lambda frame: frame, probabilities)
-    found = judged_crosswise(
-        estimator,
-        problem.rows,
-        problem.given,
-        problem.trusted if cell.trusted else None,
-        problem.trusted_labels,
-        cell.seed,
-    )
+    trusted = problem.trusted if cell.trusted else None
+    asked = (estimator, problem.rows, problem.given, trusted, problem.trusted_labels, cell.seed)
+    found = with_plain_views(judged_crosswise(*asked), *asked)
     alone = judged_crosswise(estimator, problem.rows, problem.given, None, NONE_TRUSTED, cell.seed)
     return {
         "given": problem.given,
         "right": problem.right,
         "trusted_labels": problem.trusted_labels,
         "names": [view.name for view in found.views],
+        "alone": [view.alone for view in found.views],
         "five_folds": alone.views[0].rows,
         **{f"rows_{place}": view.rows for place, view in enumerate(found.views)},
         **{f"trusted_{place}": view.trusted for place, view in enumerate(found.views)},

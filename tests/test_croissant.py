@@ -17,6 +17,8 @@ ABOUT = {
     "provenance": "a park", "collection": "by hand", "labelling_protocol": "two looked at each",
     "annotators": "two keepers", "personal_data": "none", "known_biases": "few owls",
     "known_limits": "one season", "residual_risk": "look-alikes",
+    "lineage": "last year's pictures", "collection_dates": "2026", "geography": "Spain",
+    "synthetic_share": "none",
 }  # fmt: skip
 
 
@@ -53,7 +55,7 @@ def test_the_structure_is_that_of_the_specification(
     content = json.loads(exported(command_line, audit).read_text(encoding="utf-8"))
     assert content["@type"] == "sc:Dataset"
     assert content["conformsTo"] == [
-        "http://mlcommons.org/croissant/1.0", "http://mlcommons.org/croissant/RAI/1.0",
+        "http://mlcommons.org/croissant/1.1", "http://mlcommons.org/croissant/RAI/1.0",
     ]  # fmt: skip
     [data] = content["distribution"]
     if audit.data.is_file():
@@ -84,6 +86,8 @@ def test_what_people_and_the_audit_say_stands_in_the_rai_fields(
     assert said == {
         "dataCollection": "by hand",
         "dataCollectionRawData": "a park",
+        "dataCollectionTimeframe": "2026",
+        "hasSyntheticData": False,
         "dataCollectionMissingData": "price: 12 rows",
         "dataAnnotationProtocol": "two looked at each",
         "annotatorDemographics": "two keepers",
@@ -94,6 +98,8 @@ def test_what_people_and_the_audit_say_stands_in_the_rai_fields(
     assert "of the labels are estimated to be wrong (95% interval " in analysis
     assert limits.startswith("one season look-alikes ")
     assert (content["version"], content["license"]) == ("3.0.0", "CC BY 4.0")
+    assert content["spatialCoverage"] == "Spain"
+    assert content["prov:wasDerivedFrom"]["description"] == "last year's pictures"
 
 
 def test_what_nobody_supplied_is_left_out(tmp_path: Path, command_line: CommandLine) -> None:
@@ -103,6 +109,7 @@ def test_what_nobody_supplied_is_left_out(tmp_path: Path, command_line: CommandL
     assert "not provided" not in json.dumps(content)
     assert "license" not in content
     assert "rai:dataBiases" not in content
+    assert "rai:hasSyntheticData" not in content
 
 
 @pytest.mark.parametrize("name", FORMATS)

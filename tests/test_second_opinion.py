@@ -100,6 +100,14 @@ def test_errors_by_a_rule_that_the_network_has_learned_are_not_cleared():
     assert labels.noise_rate.high >= (given != right).mean()
 
 
+def test_a_rule_that_few_trusted_samples_cannot_exclude_is_not_cleared():
+    values, right = drawn(1200, 1)
+    given = np.where((right == 1) & (values[:, 0] > 2.3), 0, right)
+    labels = audited(given, values, *drawn(60, 2))
+    assert labels.outcome != "clear"
+    assert labels.noise_rate.high >= (given != right).mean()
+
+
 def test_clean_labels_are_still_cleared():
     values, right = drawn(1200, 1)
     trusted, trusted_labels = drawn(400, 2)

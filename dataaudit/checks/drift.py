@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import chi2_contingency, ks_2samp
 
@@ -74,7 +75,7 @@ def _pairs(train: Columns, other: Columns, role: str, *, labelled: bool) -> list
             pairs.append((role, name, here[~np.isnan(here)], there[~np.isnan(there)]))
     for name, words in train.words.items():
         if name in other.words:
-            pairs.append((role, name, words.astype(str), other.words[name].astype(str)))
+            pairs.append((role, name, words, other.words[name]))
     if labelled:
         labels = train.labels[judged(train)], other.labels[judged(other)]
         kept = labels if labels[0].dtype.kind == "f" else tuple(map(_as_words, labels))
@@ -93,7 +94,7 @@ def _difference(here: NDArray[np.generic], there: NDArray[np.generic]) -> tuple[
     if here.dtype.kind == "f":
         found = ks_2samp(here, there, method="asymp")
         return float(found.statistic), float(found.pvalue)
-    values, place = np.unique(np.concatenate([here, there]), return_inverse=True)
+    place, values = pd.factorize(np.concatenate([here, there]), sort=True)
     counts = np.stack(
         [
             np.bincount(part, minlength=len(values))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
@@ -52,7 +53,7 @@ class OneColumn:
             tree = maker(max_leaf_nodes=MOST_LEAVES, min_samples_leaf=leaf, random_state=0)
             tree.fit(values[:, None], target, sample_weight=weight)
             return cls(None, tree, usual, has_classes)
-        known, place = np.unique(values.astype(str), return_inverse=True)
+        place, known = pd.factorize(values, sort=True)
         if has_classes:
             counts = np.zeros((len(known), int(target.max()) + 1))
             np.add.at(counts, (place, target), 1)
@@ -76,9 +77,8 @@ class OneColumn:
         if self.known is None:
             said = self.said.predict(values[:, None]).astype(np.float64)
         else:
-            words = values.astype(str)
-            place = np.searchsorted(self.known, words).clip(max=len(self.known) - 1)
-            said = self.said[np.where(self.known[place] == words, place, len(self.known))]
+            # A value that was not there is at -1, the last: the usual one is said of it.
+            said = self.said[pd.Index(self.known).get_indexer(values)]
         if self.has_classes:
             classes, own, counts = np.unique(target, return_inverse=True, return_counts=True)
             by_chance = 1 / len(classes)
@@ -99,7 +99,6 @@ def judged(columns: Columns) -> NDArray[np.bool_]:
 
 
 def every_column(columns: Columns) -> Iterator[tuple[str, NDArray[Any]]]:
-    """Yield the name and the values of every column, words as text."""
+    """Yield the name and the values of every column, numbers first."""
     yield from columns.numbers.items()
-    for name, values in columns.words.items():
-        yield name, values.astype(str)
+    yield from columns.words.items()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import chi2_contingency, kruskal
 
@@ -58,8 +59,7 @@ class Order(Check):
 def _columns(data: Examined) -> Iterator[tuple[str, NDArray[np.generic]]]:
     columns = data.columns
     yield from columns.numbers.items()
-    for name, words in columns.words.items():
-        yield name, words.astype(str)
+    yield from columns.words.items()
     if data.labelled:
         usable, labels = judged(columns), columns.labels
         if labels.dtype.kind == "f":
@@ -82,8 +82,8 @@ def _explained(values: NDArray[np.generic], part: NDArray[np.int64]) -> tuple[fl
         # Epsilon squared, less what chance gives.
         effect = (found.statistic - len(groups) + 1) / max(rows - len(groups), 1)
         return float(effect), float(found.pvalue)
-    names, place, counts = np.unique(values, return_inverse=True, return_counts=True)
-    common = np.argsort(-counts, kind="stable")[:MOST_VALUES]
+    place, names = pd.factorize(values, sort=True)
+    common = np.argsort(-np.bincount(place), kind="stable")[:MOST_VALUES]
     column = np.full(len(names), len(common))
     column[common] = np.arange(len(common))
     table = np.zeros((BLOCKS, len(common) + 1))

@@ -4,6 +4,7 @@ the other."""
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import norm
 from sklearn.tree import DecisionTreeRegressor
@@ -88,8 +89,9 @@ def _table(columns: Columns) -> tuple[list[str], NDArray[np.float64]]:
     """Return the columns as numbers, and what each means; words as one column for each value."""
     names, parts = [*columns.numbers], [*columns.numbers.values()]
     for name, words in columns.words.items():
-        values, counts = np.unique(words.astype(str), return_counts=True)
-        for value in values[np.argsort(-counts, kind="stable")[:MOST_VALUES]]:
+        place, values = pd.factorize(words, sort=True)
+        common = np.argsort(-np.bincount(place), kind="stable")[:MOST_VALUES]
+        for value in values[common]:
             names.append(f"{name} = {value}")
             parts.append((words == value).astype(np.float64))
     return names, np.column_stack(parts) if parts else np.empty((len(columns.positions), 0))

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from dataaudit.checks.check import Check, Found, Issue
@@ -77,6 +78,11 @@ def _views(values: NDArray[Any]) -> Iterator[tuple[str, NDArray[Any]]]:
         if whole.all() and len(np.unique(values)) > 10:
             yield "its last digit", (values.astype(np.int64) % 10).astype(str)
         return
-    longest = min(LONGEST_PREFIX, max((len(value) for value in values), default=0) - 1)
-    for length in range(1, longest + 1):
-        yield f"its first {formats.rows(length, 'letter')}", values.astype(f"<U{length}")
+    place, known = pd.factorize(values)
+    told_apart = 1
+    for length in range(1, LONGEST_PREFIX + 1):
+        code, prefixes = pd.factorize(np.array([value[:length] for value in known], object))
+        # Letters that tell no more values apart say nothing new, nor do those that tell all apart.
+        if told_apart < len(prefixes) < len(known):
+            told_apart = len(prefixes)
+            yield f"its first {formats.rows(length, 'letter')}", prefixes[code[place]]

@@ -20,7 +20,9 @@ UNLIKE = 1e-4
 UNLIKE_BY = 0.05
 """Share of the samples by which they must differ, too: in large sets trifles are significant."""
 WIDE = 0.1
-"""An interval is too wide to be told where it is wider than this and than the estimate."""
+"""An interval is too wide to be told where it is wider than this and than the estimate, and its
+ends are more than `APART` times apart: "6 to 18 %" says that some are wrong, and of what order."""
+APART = 3.0
 MOST_BELIEVED = 0.5
 """Share of wrong labels above which it is more likely that the trusted samples are off."""
 CONTRADICTED = (
@@ -104,7 +106,8 @@ def doubts_about(given: Labels, unseen: Unseen, rate: Interval, seed: int = 0) -
             f"differs by {differ[1]:.0%})"
         )
     width = rate.high - rate.low
-    if not reasons and width > max(WIDE, rate.estimate):
+    apart = rate.high > APART * rate.low
+    if not reasons and width > max(WIDE, rate.estimate) and apart:
         reason = (
             f"the rows do not tell how their labels go wrong: anything from {rate.low:.1%} to "
             f"{rate.high:.1%} of them may be wrong"
@@ -139,10 +142,7 @@ def least_wrong(given: Labels, view: View, right: Labels) -> float:
 def may_be_wrong(given: Labels, unseen: Unseen) -> float:
     """Return the share of given labels that may be wrong by what has learned none of them, 0 to 1.
 
-    Were all labels right, a model fitted to trusted samples alone would agree with them as often
-    as it is right on trusted samples that it has not seen. What is missing may be wrong, and one
-    standard error more: errors that follow a rule are learned by every other model, and show here
-    alone.
+    Errors that follow a rule are learned by every other model, and show here alone.
 
     Parameters
     ----------
@@ -150,14 +150,28 @@ def may_be_wrong(given: Labels, unseen: Unseen) -> float:
     unseen : Unseen
         Without a view of trusted samples alone, nothing can be said: 0.
     """
-    view = next((view for view in unseen.views if view.alone), None)
-    if view is None:
-        return 0.0
-    right = unseen.trusted_labels
+    alone = next((view for view in unseen.views if view.alone), None)
+    return 0.0 if alone is None else not_excluded(given, alone, unseen.trusted_labels)
+
+
+def not_excluded(given: Labels, view: View, right: Labels) -> float:
+    """Return the share of given labels of which a view cannot say that they are right, 0 to 1.
+
+    Were all labels right, a model that has not seen them would agree with them as often as it is
+    right on trusted samples that it has not seen. It agrees less where labels are wrong, and more
+    where they err by a rule that it has learned from others. What differs may be wrong, and one
+    standard error more.
+
+    Parameters
+    ----------
+    given : int64 `[rows]`
+    view : View
+    right : int64 `[trusted]`
+    """
     agreed = float((view.rows.argmax(axis=1) == given).mean())
     correct = float((view.trusted.argmax(axis=1) == right).mean())
     error = np.sqrt(max(correct * (1 - correct), 1 / len(right)) / len(right))
-    return float(np.clip(correct - agreed + error, 0.0, 1.0))
+    return float(min(1.0, abs(correct - agreed) + error))
 
 
 def usefulness(unseen: Unseen, seed: int = 0) -> float:

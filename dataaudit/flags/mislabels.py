@@ -18,6 +18,7 @@ from dataaudit.flags.label_doubts import (
     doubts_about_references,
     doubts_about_two,
     may_be_wrong,
+    not_excluded,
     too_few,
 )
 from dataaudit.flags.label_errors import LabelJudgement, judge_labels, ranks
@@ -126,10 +127,12 @@ def _heard(
     found = judge_unseen(given, second.unseen, repeats=REDRAWS_OF_SECOND, seed=seed).noise_rate
     first = judgement.noise_rate
     doubts = doubts_about_two(given, second.unseen, first, found, seed)
-    if doubts is None:
-        return judgement, Doubts()
-    spanned = Interval(first.estimate, first.low, max(first.high, found.high))
-    return replace(judgement, noise_rate=spanned), doubts
+    views, right = second.unseen.views, second.unseen.trusted_labels
+    high = max(first.high, *(not_excluded(given, view, right) for view in views))
+    if doubts is not None:
+        high = max(high, found.high)
+    spanned = Interval(first.estimate, first.low, high)
+    return replace(judgement, noise_rate=spanned), doubts or Doubts()
 
 
 def _with_facts(
@@ -162,7 +165,7 @@ def _with_facts(
 
 def _method(unseen: Unseen, judgement: LabelJudgement) -> str:
     """Return the paragraph of the report that says how labels were judged."""
-    views = " and ".join(view.name for view in unseen.views)
+    views = "; ".join(view.name for view in unseen.views)
     basis = (
         f"{judgement.reference_rows} trusted samples, treated just as the rows, set how far each "
         "view is believed; how labels go wrong (alike for all classes, by class, or where the "

@@ -92,21 +92,25 @@ class RightClasses:
         start : RightClasses or None
             Where the search starts; None: at the mean of the views.
         """
-        shape, classes = logs.shape[:2], logs.shape[3]
+        shape, (samples, classes) = logs.shape[:2], logs.shape[2:]
         number = shape[0] * shape[1]
         even = 1 / number
-        times = np.ones(len(right)) if times is None else times
+        # Class by class: sums over a short last axis would take most of the time.
+        flat = logs.reshape(number, samples, classes).transpose(0, 2, 1).reshape(number, -1)
+        weighted = np.ascontiguousarray(right.T if times is None else right.T * times)
+        total = weighted.sum(axis=0)
 
         def loss(parameters: Values) -> tuple[float, Values]:
-            weights, preferences = parameters[:number].reshape(shape), parameters[number:]
-            found = softmax(np.tensordot(weights, logs, 2) + preferences)
-            off = times[:, None] * (found - right)
-            value = -(times[:, None] * right * np.log(found)).sum()
+            weights, preferences = parameters[:number], parameters[number:]
+            logits = (weights @ flat).reshape(classes, samples) + preferences[:, None]
+            logits -= logits.max(axis=0)
+            found = np.exp(logits)
+            sums = found.sum(axis=0)
+            off = found * (total / sums) - weighted
+            value = float(total @ np.log(sums) - np.vdot(weighted, logits))
             value += RIDGE / 2 * (number * ((weights - even) ** 2).sum() + (preferences**2).sum())
-            slopes = np.tensordot(logs, off, 2) + RIDGE * number * (weights - even)
-            return float(value), np.concatenate(
-                [slopes.ravel(), off.sum(axis=0) + RIDGE * preferences]
-            )
+            slopes = flat @ off.ravel() + RIDGE * number * (weights - even)
+            return value, np.concatenate([slopes, off.sum(axis=1) + RIDGE * preferences])
 
         first = cls(np.full(shape, even), np.zeros(classes)) if start is None else start
         found = minimize(

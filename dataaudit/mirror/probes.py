@@ -37,10 +37,18 @@ Inputs = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Judged:
-    """What probes say of samples that they were fitted without, `[rows, C]` and `[trusted, C]`."""
+    """What probes say of samples that they were fitted without, `[rows, C]` and `[trusted, C]`.
+
+    Attributes
+    ----------
+    rows, trusted
+    alone : Judged or None
+        The same of the probes that were fitted to trusted samples alone.
+    """
 
     rows: Table
     trusted: Table
+    alone: Judged | None = None
 
 
 @dataclass(frozen=True)
@@ -85,15 +93,17 @@ def fitted(inputs: Inputs, targets: Inputs, ridge: float, start: Any = None) -> 
     shape = (inputs.shape[1], targets.shape[1])
     penalty = np.full((shape[0], 1), ridge)
     penalty[-1] = 0.0
+    # Class by class: sums over a short last axis would take most of the time.
+    across, wanted = np.ascontiguousarray(inputs.T), np.ascontiguousarray(targets.T)
 
     def loss(flat: Values) -> tuple[float, Values]:
         weights = flat.reshape(shape)
-        logits = inputs @ weights.astype(np.float32)
-        logits -= logits.max(axis=1, keepdims=True)
+        logits = weights.T.astype(np.float32) @ across
+        logits -= logits.max(axis=0)
         found = np.exp(logits)
-        total = found.sum(axis=1, keepdims=True)
-        value = float(np.log(total, dtype=np.float64).sum() - np.vdot(targets, logits))
-        slopes = (inputs.T @ (found / total - targets)).astype(np.float64) + penalty * weights
+        total = found.sum(axis=0)
+        value = float(np.log(total, dtype=np.float64).sum() - np.vdot(wanted, logits))
+        slopes = (across @ (found / total - wanted).T).astype(np.float64) + penalty * weights
         return value + float((penalty * weights**2).sum()) / 2, slopes.ravel()
 
     begin = np.zeros(shape) if start is None else start
@@ -131,7 +141,7 @@ def probe(
     right : int64 `[trusted]`
     classes : int
     folder : Path
-        For what is said of the rows: a file without a name.
+        For what is said of the rows: files without a name.
     seed : int
         Of the folds.
     """
@@ -147,15 +157,25 @@ def probe(
     both = rounds.best(classes, alone, said_alone)
     logs = np.stack([_of_fold(known, trusted_folds, both), said_alone])
     weights = _believed(logs, right)
-    with tempfile.TemporaryFile(dir=folder) as file:
+    with (
+        tempfile.TemporaryFile(dir=folder) as joined_file,
+        tempfile.TemporaryFile(dir=folder) as alone_file,
+    ):
         for rows in row_blocks(len(given)):
             inputs = scale.applied(features[rows])
             logs_of_rows = [_of_fold(inputs, row_folds[rows], both), _logs(inputs, alone)]
             said = softmax(np.tensordot(weights, np.stack(logs_of_rows), 1))
-            file.write(said.astype(np.float32).data)
-        file.flush()
-        table = np.memmap(file, dtype=np.float32, mode="r").reshape(-1, classes)
-    return Judged(table, softmax(np.tensordot(weights, logs, 1)))
+            joined_file.write(said.astype(np.float32).data)
+            alone_file.write(np.exp(logs_of_rows[1]).astype(np.float32).data)
+        tables = []
+        for file in (joined_file, alone_file):
+            file.flush()
+            tables.append(np.memmap(file, dtype=np.float32, mode="r").reshape(-1, classes))
+    return Judged(
+        tables[0],
+        softmax(np.tensordot(weights, logs, 1)),
+        Judged(tables[1], np.exp(said_alone)),
+    )
 
 
 @dataclass(frozen=True)

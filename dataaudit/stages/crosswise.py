@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from dataaudit.flags.inputs import Unseen, View
 from dataaudit.inputs import Loaded
 from dataaudit.models.estimator import Estimator, joined
+from dataaudit.models.plain import plain_classifier
 from dataaudit.tasks.regression import NORMAL_MEDIAN
 
 FOLDS = 5
@@ -30,8 +32,9 @@ def may_be_seen_crosswise(loaded: Loaded) -> bool:
 def seen_crosswise(loaded: Loaded, seed: int) -> Unseen | None:
     """Return what an audit's estimator says of samples that it was fitted anew without, or None.
 
-    None where the model is no estimator, where labels are neither classes nor targets, and where it
-    cannot be fitted anew: an ensemble of models that were fitted before, say.
+    A plain linear classifier is asked as well. None where the model is no estimator, where labels
+    are neither classes nor targets, and where it cannot be fitted anew: an ensemble of models that
+    were fitted before, say.
     """
     estimator, train, held_out = loaded.model.estimator, loaded.train, loaded.held_out
     if estimator is None or not may_be_seen_crosswise(loaded):
@@ -40,8 +43,10 @@ def seen_crosswise(loaded: Loaded, seed: int) -> Unseen | None:
     if held_out is not None and len(held_out):
         trusted, right = estimator.inputs(held_out), held_out.labels
     try:
-        return judged_crosswise(
-            estimator, estimator.inputs(train), train.labels, trusted, right, seed
+        rows = estimator.inputs(train)
+        return with_plain_views(
+            judged_crosswise(estimator, rows, train.labels, trusted, right, seed),
+            *(estimator, rows, train.labels, trusted, right, seed),
         )
     # Anything may be wrong with a user's estimator, and the audit does not depend on it.
     except Exception:
@@ -76,6 +81,42 @@ def judged_crosswise(
     if hasattr(estimator.fitted, "classes_"):
         return seen
     return _seen(estimator, rows, given, trusted, right, seed, _near(given, seen))
+
+
+def with_plain_views(
+    found: Unseen,
+    estimator: Estimator,
+    rows: Any,
+    given: Labels,
+    trusted: Any,
+    right: Labels,
+    seed: int,
+) -> Unseen:
+    """Add what a plain linear classifier says that is fitted crosswise, too.
+
+    Parameters
+    ----------
+    found : Unseen
+        What `judged_crosswise` made of the others.
+    estimator, rows, given, trusted, right, seed
+        As there.
+
+    Returns
+    -------
+    Unseen, as it was where labels are targets or nothing can be fitted to the estimator's inputs
+    """
+    if not hasattr(estimator.fitted, "classes_"):
+        return found
+    try:
+        plain = plain_classifier(estimator, rows, given)
+        if plain is None:
+            return found
+        more = judged_crosswise(plain, rows, given, trusted, right, seed)
+    # What an estimator copes with, gaps or words, the plain one may not: it is a help, no need.
+    except Exception:
+        return found
+    views = [replace(view, name=f"a plain linear model, {view.name}") for view in more.views]
+    return replace(found, views=[*found.views, *views])
 
 
 def _near(targets: Labels, seen: Unseen) -> NDArray[np.bool_]:

@@ -64,8 +64,9 @@ def cost_lines(loaded: Loaded, config: AuditConfig) -> list[str]:
     """
     if may_be_seen_crosswise(loaded):
         return [
-            f"the estimator is fitted anew, crosswise ({2 * FOLDS} fits at most), and nothing "
-            "learns again; where it cannot be fitted, a network that imitates it learns again"
+            f"the estimator is fitted anew, crosswise ({2 * FOLDS} fits at most), a plain linear "
+            "model beside it, and nothing learns again; where it cannot be fitted, a network that "
+            "imitates it learns again"
         ]
     chosen = chosen_effort(loaded, config)
     lines = []

@@ -30,6 +30,7 @@ from dataaudit.scoring.perturbation import UNPERTURBED
 
 MOST_FEATURES = 128
 NAME = "probes of what it saw before training"
+ALONE = "such probes, fitted to trusted samples alone"
 SAMPLES_PER_FORWARD = 250
 
 
@@ -56,8 +57,7 @@ def second_opinion(
     generator = np.random.default_rng(seed)
     if probes is not None:
         rows = np.sort(generator.permutation(len(train))[:MOST_ROWS])
-        view = View(NAME, np.asarray(probes.rows[rows]), probes.trusted)
-        return SecondOpinion(rows, Unseen([view], trusted.labels))
+        return SecondOpinion(rows, Unseen(_views(probes, rows), trusted.labels))
     counts = second_opinion_of(loaded)
     if not sum(counts):
         return None
@@ -77,7 +77,15 @@ def second_opinion(
         return None
     right, classes = trusted.labels[known], len(train.classes)
     said = probe(features[0], train.labels[rows], features[1], right, classes, folder, seed)
-    return SecondOpinion(rows, Unseen([View(NAME, said.rows, said.trusted)], right))
+    return SecondOpinion(rows, Unseen(_views(said, slice(None)), right))
+
+
+def _views(probes: Judged, rows: slice | NDArray[np.int64]) -> list[View]:
+    views = [View(NAME, np.asarray(probes.rows[rows]), probes.trusted)]
+    if probes.alone is not None:
+        said = np.asarray(probes.alone.rows[rows])
+        views.append(View(ALONE, said, probes.alone.trusted, alone=True))
+    return views
 
 
 def _features(

@@ -1,6 +1,6 @@
 """The audited training data as Croissant metadata with the RAI vocabulary.
 
-Croissant 1.0 (https://docs.mlcommons.org/croissant/docs/croissant-spec.html) and its vocabulary
+Croissant 1.1 (https://docs.mlcommons.org/croissant/docs/croissant-spec-1.1.html) and its vocabulary
 for responsible AI (https://docs.mlcommons.org/croissant/docs/croissant-rai-spec.html). What
 nobody supplied is left out: an empty statement would be one.
 """
@@ -27,7 +27,7 @@ from dataaudit.report.samples import clean_text
 from dataaudit.review.exports.spool import write_file
 from dataaudit.run_directory.finished import FinishedAudit
 
-CONFORMS_TO = ["http://mlcommons.org/croissant/1.0", "http://mlcommons.org/croissant/RAI/1.0"]
+CONFORMS_TO = ["http://mlcommons.org/croissant/1.1", "http://mlcommons.org/croissant/RAI/1.0"]
 MEDIA_TYPES = {
     ".csv": "text/csv",
     ".parquet": "application/x-parquet",
@@ -76,6 +76,7 @@ CONTEXT: dict[str, Any] = {
     "md5": "cr:md5",
     "parentField": "cr:parentField",
     "path": "cr:path",
+    "prov": "http://www.w3.org/ns/prov#",
     "recordSet": "cr:recordSet",
     "references": "cr:references",
     "regex": "cr:regex",
@@ -114,6 +115,7 @@ def croissant(report: AuditReport, samples: Samples, folder: Path) -> dict[str, 
     known = {
         "description": about.purpose,
         "license": about.licence,
+        "spatialCoverage": about.geography,
         "version": about.version,
     }
     return {
@@ -124,6 +126,7 @@ def croissant(report: AuditReport, samples: Samples, folder: Path) -> dict[str, 
         "datePublished": report.identity.date[:10],
         **_supplied(known),
         **_supplied(_responsible(report)),
+        **_origin(report),
         "distribution": _distribution(samples, folder),
         "recordSet": _record_sets(samples),
     }
@@ -155,6 +158,21 @@ def _responsible(report: AuditReport) -> dict[str, str]:
         "rai:dataLimitations": " ".join([*limits, *_leaks(report), *report.limits]),
         "rai:personalSensitiveInformation": about.personal_data,
     }
+
+
+def _origin(report: AuditReport) -> dict[str, Any]:
+    """Return what 1.1 added, where somebody said it: what the data were made from, and by whom."""
+    about = report.identity.about
+    said: dict[str, Any] = {}
+    if about.lineage != NOT_PROVIDED:
+        said["prov:wasDerivedFrom"] = {
+            "@type": "prov:Entity",
+            "description": clean_text(about.lineage),
+        }
+    if about.synthetic_share != NOT_PROVIDED:
+        none = about.synthetic_share.strip(" .%").casefold() in ("0", "0.0", "none", "no", "false")
+        said["rai:hasSyntheticData"] = not none
+    return said
 
 
 def _label_quality(report: AuditReport) -> list[str]:
