@@ -225,6 +225,10 @@ class Writing:
 
 
 WRITINGS = {
+    "relabel": Writing(COMMANDS["relabel"], "{made}/new.csv", whole=True),
+    "fix": Writing(COMMANDS["fix"], "{made}/fixed/train.csv", whole=True),
+    "certify": Writing(COMMANDS["certify"], "{audit}/certificate.json"),
+    "compare": Writing([*COMMANDS["compare"], "--overwrite"], "{made}/compared/compare.json"),
     "run": Writing(["run", "{yaml}", "--out", "{plain}", "--overwrite"],
                    "{plain}/mislabels.parquet"),
     "run --resume": Writing(["run", "{yaml}", "--out", "{made}/audit", "--resume"],
@@ -244,10 +248,6 @@ WRITINGS = {
     "export label-studio": Writing(COMMANDS["export label-studio"], "{made}/r.json", whole=True),
     "export croissant": Writing(COMMANDS["export croissant"], "{made}/r.json", whole=True),
     "export sarif": Writing(COMMANDS["export sarif"], "{made}/r.sarif", whole=True),
-    "relabel": Writing(COMMANDS["relabel"], "{made}/new.csv", whole=True),
-    "fix": Writing(COMMANDS["fix"], "{made}/fixed/train.csv", whole=True),
-    "certify": Writing(COMMANDS["certify"], "{audit}/certificate.json"),
-    "compare": Writing([*COMMANDS["compare"], "--overwrite"], "{made}/compared/compare.json"),
     "sample": Writing(COMMANDS["sample"], "{made}/sample.csv", whole=True),
     "estimate": Writing(["estimate", "{audit}", "--decisions", "{sample}"],
                         "{audit}/estimate.json"),

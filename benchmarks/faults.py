@@ -213,11 +213,11 @@ class Case:
                 name = "sample.csv" if self.command == "estimate" else "decisions.csv"
                 # Of a generative model nothing is decided, and there is no such file; and where an
                 # earlier fault left nothing to read, that fault is enough.
-                with contextlib.suppress(OSError, ValueError):
+                with contextlib.suppress(OSError, ValueError, LookupError):
                     spoil_decisions(case / name, chance)
                 spoiled.add("decisions")
             else:
-                with contextlib.suppress(OSError, ValueError, KeyError):
+                with contextlib.suppress(OSError, ValueError, LookupError):
                     chance.choice(CHANGES)(audit, chance)
                 spoiled.add("run directory")
         if self.command in AFTERWARDS:

@@ -20,6 +20,8 @@ from torch import Tensor, nn
 CLASSES = 5
 COLUMNS = 20
 WORDS, TOKENS = 4096, 24
+OVERLAP = 2.4
+"""Standard deviation of each column about its class's centre, where classes overlap."""
 NOISE = 0.05
 """Share of the training rows whose label is drawn anew."""
 
@@ -80,6 +82,17 @@ def tables(spread: float) -> Callable[..., dict[str, Any]]:
     return columns
 
 
+def overlapping_odds(frame: pd.DataFrame) -> NDArray[np.float64]:
+    """Return how likely each row is of its label's class, by how the rows were drawn, `[rows]`."""
+    values = numbers(frame).double().numpy()
+    centres = np.random.default_rng(7).normal(size=(CLASSES, COLUMNS))
+    distance = ((values[:, None] - centres) ** 2).sum(axis=2)
+    nats = -distance / (2 * OVERLAP**2)
+    odds = np.exp(nats - nats.max(axis=1, keepdims=True))
+    given = odds[np.arange(len(frame)), frame["label"]]
+    return np.asarray(given / odds.sum(axis=1))
+
+
 def texts(count: int, generator: np.random.Generator, truth: NDArray[np.int64]) -> dict[str, Any]:
     drawn = generator.zipf(1.3, size=(count, TOKENS)) % 3000
     # A quarter of the words tell the class.
@@ -117,7 +130,7 @@ class Kind:
 
 KINDS = {
     "table": Kind(tables(1.2), numbers, lambda: perceptron(COLUMNS, 64)),
-    "overlapping": Kind(tables(2.4), numbers, lambda: perceptron(COLUMNS, 64)),
+    "overlapping": Kind(tables(OVERLAP), numbers, lambda: perceptron(COLUMNS, 64)),
     "wide": Kind(tables(1.2), numbers, lambda: perceptron(COLUMNS, 512, 192)),
     "text": Kind(texts, tokens, Texts),
     "picture": Kind(jpegs(32), pixels, convolutions),

@@ -355,7 +355,7 @@ class AuditConfig(_Section):
     ] = "classification"
     """What the model was trained for."""
     model: ModelConfig | None = None
-    """The trained model. Left out: `dataaudit run` looks at the data alone, in seconds."""
+    """The trained model. Left out: `dataaudit run` looks at the data alone."""
     preprocess: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")] | None = None
     """`module:function`, from a data frame of rows to the model's input; your own code."""
     images: ImagesConfig = ImagesConfig()

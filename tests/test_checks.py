@@ -28,6 +28,7 @@ from dataaudit.checks.target_leak import TargetLeak
 from dataaudit.datasets.load import samples_from_object
 from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Samples
+from dataaudit.likeness.near_pairs import EXHAUSTIVE, near_pairs
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 WORDS = np.array([f"word{number}" for number in range(400)])
@@ -143,6 +144,20 @@ def test_duplicates_of_pictures_that_were_compressed_again() -> None:
     Image.fromarray(smooth).save(file, "JPEG", quality=60)
     train.loc[3, "image"], train.loc[70, "image"] = encoded(smooth), file.getvalue()
     assert rows(Duplicates().look(examined(train))) == {3, 70}
+
+
+def test_near_pairs_among_more_rows_than_are_all_compared() -> None:
+    """Nearly all of those that comparing everything finds, and nothing else."""
+    generator = np.random.default_rng(0)
+    vectors = generator.normal(size=(EXHAUSTIVE + 500, 64))
+    vectors[-200:] = vectors[:200] + generator.normal(0, 0.4, (200, 64))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    found = near_pairs(vectors.astype(np.float32), 0.8, 0)
+    every = np.argwhere(np.triu(vectors @ vectors.T, 1) >= 0.8)
+    right = {tuple(pair) for pair in every.tolist()}
+    pairs = {tuple(pair) for pair in found.tolist()}
+    assert pairs <= right
+    assert len(pairs) >= 0.95 * len(right) > 150
 
 
 def test_repeats_by_nature_are_no_duplicates() -> None:

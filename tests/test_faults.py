@@ -57,6 +57,12 @@ def test_altered_run_directories_end_with_one_message() -> None:
     assert result.stdout.startswith("altered: tried 12, survived 12, lost 0")
 
 
+def test_what_is_killed_while_it_writes_can_be_done_again() -> None:
+    result = faults("killed", 2, "--seed", 7, script="fault_directories")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.stdout.startswith("killed: tried 2, survived 2, lost 0; {'relabel': 1, 'fix': 1}")
+
+
 def emptied(content: bytes) -> bytes:
     return b""
 

@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 
 from dataaudit.config import load_config
 from dataaudit.resources import resource_folder
+from dataaudit.scaffold.columns import guess
 from dataaudit.scaffold.find import role_of
 
 UNFILLED = 'raise NotImplementedError("fill in {}() in my_model.py")'
@@ -59,6 +60,15 @@ def test_a_column_of_words_that_are_all_different_names_the_rows(
         "test.csv (10 rows, table; labels in 'label', 2 classes; ids are positions)" in outcome.out
     )
     assert "'patient'" not in (tmp_path / "my_model.py").read_text(encoding="utf-8")
+
+
+def test_how_rows_are_cut_into_parts_decides_nothing(tmp_path: Path) -> None:
+    table = pd.DataFrame({"x": range(40), "kind": [f"class {n % 20}" for n in range(40)]})
+    folder = tmp_path / "train"
+    folder.mkdir()
+    for number, part in enumerate((table[:20], table[20:])):
+        part.to_parquet(folder / f"train-{number:05}-of-00002.parquet", index=False)
+    assert guess(folder).label == "kind"
 
 
 def fill(folder: Path, function: str, code: str) -> None:

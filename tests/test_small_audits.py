@@ -83,7 +83,9 @@ def silent(capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
             warnings.simplefilter("always", kind)
         yield
     assert [f"{each.category.__name__}: {each.message}" for each in said] == []
-    assert capfd.readouterr().err == ""
+    # On a slow machine an audit says how far it is.
+    words = capfd.readouterr().err.splitlines()
+    assert [line for line in words if not line.endswith(" left")] == []
 
 
 def test_an_estimator_of_others_on_a_frame_of_another_backend() -> None:

@@ -24,8 +24,8 @@ DIRECTIONS = 64
 SAMPLED_ROWS = 50_000
 ROWS_PER_STEP = 4096
 SUSPECTS_PER_STEP = 1024
-LARGEST_PRODUCT = 2**23
-"""Vectors times centres, of which as many are in memory as there are threads."""
+LARGEST_PRODUCT = 2**21
+"""Vectors times centres at once: few enough to stay near the processor."""
 CELLS_PER_ROOT = 4
 """Cells for each square root of the number of rows."""
 FIRST_ROWS = 2**14
@@ -104,11 +104,13 @@ class Cells:
         found = np.empty((len(vectors), depth), np.int64)
         lengths = (self._centres**2).sum(axis=1) / 2
         for start in range(0, len(vectors), step):
-            far = lengths - vectors[start : start + step] @ self._centres.T
+            near = vectors[start : start + step] @ self._centres.T
+            near -= lengths
             if depth == 1:
-                found[start : start + step, 0] = far.argmin(axis=1)
+                found[start : start + step, 0] = near.argmax(axis=1)
             else:
-                found[start : start + step] = np.argpartition(far, depth - 1, axis=1)[:, :depth]
+                best = np.argpartition(near, len(self) - depth, axis=1)[:, -depth:]
+                found[start : start + step] = best
         return found
 
     def nearest(

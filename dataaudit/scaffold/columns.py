@@ -86,7 +86,8 @@ def guess(path: Path, label: str | None = None, class_names: Collection[str] = (
     source = open_source(path)
     if len(source) == 0:
         raise DataError(f"{path}: there are no rows")
-    first = next(iter(source.stream())).head(ROWS_SEEN)
+    # Across parts and blocks: how the rows are cut must not decide.
+    first = next(source.frames(ROWS_SEEN))
     names = source.columns()
     others: list[str] = []
     if label is None or (label and label not in names):
