@@ -83,6 +83,15 @@ def _gappy(count: int, generator: Generator) -> pd.DataFrame:
     return table.mask(generator.random(table.shape) < 0.6)
 
 
+def _addresses(count: int, generator: Generator) -> pd.DataFrame:
+    first, last, street = generator.choice(SYLLABLES, (3, count, 3))
+    names = [f"{''.join(a)} {''.join(b)}".title() for a, b in zip(first, last, strict=True)]
+    streets = [f"{generator.integers(1, 200)} {''.join(name)} street" for name in street]
+    years = generator.integers(1950, 2000, count)
+    return pd.DataFrame({"name": names, "street": streets, "year": years})
+
+
+SYLLABLES = np.array(["ka", "ro", "mi", "ten", "bur", "lo", "sa", "vin", "de", "gal"])
 WORDS = np.array([f"word{number}" for number in range(4000)])
 
 
@@ -121,6 +130,7 @@ KINDS: dict[str, tuple[Callable[..., Items], Callable[..., Items]]] = {
     "table: four numbers *": (_numbers(4), _numbers(4)),
     "table: people": (_people, _people),
     "table: people, suspects with gaps *": (_people, _gappy),
+    "table: names and streets *": (_addresses, _addresses),
     "table: thirty numbers *": (_numbers(30), _numbers(30)),
     "text: 12 words": (_texts(12), _texts(12)),
     "text: 4 words *": (_texts(4), _texts(4)),
@@ -153,10 +163,14 @@ def _taken(items: Items, positions: np.ndarray) -> Items:
 
 
 def typed_again(items: Items) -> Items:
-    """Return copies as people make them: rounded, a word short, darker."""
+    """Return copies as people make them: rounded, written otherwise, a word short, darker."""
     if isinstance(items, pd.DataFrame):
         numbers = items.select_dtypes("number").columns
-        return items.assign(**{name: items[name].astype(float).round(2) for name in numbers})
+        rounded = {name: items[name].astype(float).round(2) for name in numbers}
+        if "street" in items:
+            turned = [" ".join(reversed(name.split())) for name in items["name"]]
+            rounded |= {"name": turned, "street": items["street"].str.replace("street", "str.")}
+        return items.assign(**rounded)
     if isinstance(items[0], str):
         return [" ".join(text.split()[:-1]) or text for text in items]
     return [(picture * 0.8).astype(np.uint8) for picture in items]

@@ -69,7 +69,12 @@ class Slices(Check):
             # The spread of all: a slice in which the model is always wrong has none of its own.
             error = spread * np.sqrt(1 / len(inside) + 1 / len(rest))
             difference = float(rest.mean() - inside.mean())
-            if difference >= LEAST * spread and difference / error >= norm.isf(LEVEL / len(worse)):
+            level = LEVEL / len(worse)
+            if (
+                difference >= LEAST * spread
+                and difference / error >= norm.isf(level)
+                and _by_chance(inside, right[second], level, data.seed) <= level
+            ):
                 what = (
                     f"{_words(tree, int(leaf), names)}: {formats.number(inside.mean())} against "
                     f"{formats.number(rest.mean())} elsewhere ({formats.rows(len(inside))} of the "
@@ -83,6 +88,22 @@ class Slices(Check):
             f"confirmed on the other, in which the model is clearly worse.",
             sorted(issues, key=lambda issue: -issue.score),
         )
+
+
+def _by_chance(
+    inside: NDArray[np.float64], every: NDArray[np.float64], level: float, seed: int
+) -> float:
+    """Return the share of slices of this size, drawn at random, in which the model is as bad.
+
+    Right or wrong is far from normal in a small slice: the z-test alone is passed too often.
+    """
+    generator, draws = np.random.default_rng(seed), int(10 / level)
+    bound = inside.sum() + 1e-9
+    as_bad = sum(
+        generator.choice(every, len(inside), replace=False, shuffle=False).sum() <= bound
+        for _ in range(draws)
+    )
+    return float((1 + as_bad) / (1 + draws))
 
 
 def _table(columns: Columns) -> tuple[list[str], NDArray[np.float64]]:
