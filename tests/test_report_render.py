@@ -196,7 +196,7 @@ def test_the_report_is_made_without_torch():
 
 def test_facts_nobody_supplied_read_not_provided():
     html = render(example_report("text", 30, 3))
-    assert html.count('<dd class="missing">not provided</dd>') == 11
+    assert html.count('<dd class="missing">not provided</dd>') == 17
 
 
 def test_a_name_the_page_lacks_is_an_error_not_a_gap():
