@@ -104,7 +104,43 @@ def test_raw_units_and_a_fit_that_does_not_converge() -> None:
     assert right(dataaudit.audit(model, *splits))
 
 
+class Tagger(nn.Module):
+    """A tag for each of eight words, whatever stands beside it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = nn.Embedding.from_pretrained(4 * torch.eye(8, 3), freeze=False)
+
+    def forward(self, words: Tensor) -> Tensor:
+        found: Tensor = self.words(words)
+        return found
+
+
+def tagged(rows: int, seed: int) -> pd.DataFrame:
+    words = np.random.default_rng(seed).integers(0, 8, (rows, 5))
+    tags = np.where(words < 3, words, 0)
+    return pd.DataFrame(
+        {
+            "words": [[f"w{word}" for word in row] for row in words],
+            "tags": [["ABC"[tag] for tag in row] for row in tags],
+        }
+    )
+
+
+def word_numbers(rows: pd.DataFrame) -> Tensor:
+    return torch.tensor([[int(word[1:]) for word in words] for words in rows["words"]])
+
+
 ODD: dict[str, Callable[[], Any]] = {
+    "one row": lambda: audited(TRAIN[:1], HELD_OUT, TEST),
+    "a few tagged rows": lambda: audited(
+        *(tagged(rows, seed) for seed, rows in enumerate((22, 12, 10))),
+        model=Tagger(),
+        preprocess=word_numbers,
+        task="token-classification",
+        label="tags",
+        classes=["A", "B", "C"],
+    ),
     "one trusted sample": lambda: audited(TRAIN, HELD_OUT[:1]),
     "features that say nothing": lambda: audited(
         *(each.assign(**dict.fromkeys(NAMES, 1.0)) for each in (TRAIN, HELD_OUT, TEST))
