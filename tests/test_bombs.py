@@ -281,3 +281,27 @@ def test_bytes_of_a_column_are_counted_as_if_they_were_decoded() -> None:
     assert decoded_bytes(words.cast(pa.string_view())) == 4
     numbers = pa.array([1, 2, 3])
     assert decoded_bytes(numbers) == numbers.nbytes
+
+
+def test_no_damage_to_a_footer_ends_the_process(tmp_path: Path) -> None:
+    """Arrow aborts where a column is asked for whose counts of levels are too many, say."""
+    rows = pa.table({"text": [f"row {number}" for number in range(40)], "label": [0, 1] * 20})
+    pyarrow.parquet.write_table(rows, tmp_path / "whole.parquet", row_group_size=8)
+    whole, path = (tmp_path / "whole.parquet").read_bytes(), tmp_path / "damaged.parquet"
+    generator = np.random.default_rng(0)
+    refused = 0
+    for _ in range(1500):
+        damaged = bytearray(whole)
+        place = int(generator.integers(len(whole) * 3 // 5, len(whole)))
+        damaged[place] ^= 1 << int(generator.integers(8))
+        path.write_bytes(damaged)
+        try:
+            metadata = pyarrow.parquet.ParquetFile(path).metadata
+            list(page_bytes(path, metadata))
+        except (ValueError, IndexError, OSError, pa.ArrowException):
+            refused += 1
+            continue
+        for group in range(metadata.num_row_groups):
+            for column in range(metadata.num_columns):
+                metadata.row_group(group).column(column)
+    assert refused > 100

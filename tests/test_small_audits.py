@@ -199,6 +199,19 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "not fitted": (lambda: dataaudit.audit(LogisticRegression(), TRAIN, HELD_OUT), "fit"),
     "a class of models": (lambda: audited(TRAIN, HELD_OUT, model=nn.Linear), "expected"),
     "weights": (lambda: audited(TRAIN, HELD_OUT, model=NET.state_dict()), "expected"),
+    "a module that was not begun": (
+        lambda: audited(TRAIN, HELD_OUT, model=object.__new__(Tagger)),
+        r"weights of Tagger cannot be read.*super\(\).__init__\(\)",
+    ),
+    "a target whose square is infinite": (
+        lambda: dataaudit.audit(
+            LinearRegression().fit(X, Y),
+            (X, np.where(np.arange(ROWS), Y, 1e200)),
+            (XH, YH * 1.0),
+            task="regression",
+        ),
+        r"target 1e\+200; expected a finite number in every row, 1e\+100 at most in size",
+    ),
     "a function": (lambda: audited(TRAIN, HELD_OUT, model=lambda rows: rows), "expected"),
     "a regressor": (
         lambda: dataaudit.audit(LinearRegression().fit(X, Y), (X, Y), (XH, YH)),

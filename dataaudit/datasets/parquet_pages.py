@@ -12,6 +12,7 @@ import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet
 
@@ -19,6 +20,12 @@ _WHOLE_NUMBERS = (4, 5, 6)
 _TRUE, _FALSE, _BYTE, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _STRUCT = 1, 2, 3, 7, 8, 9, 10, 11, 12
 _UNPACKED, _PACKED = 2, 3
 """Fields of a page's header: its bytes before and after compression."""
+_ROW_GROUPS, _CHUNKS, _DESCRIPTION = 4, 1, 3
+"""Fields of the footer, of a row group, of a column there."""
+_COLUMN_BYTES, _DATA_PAGE, _DICTIONARY_PAGE, _SIZES = 7, 9, 11, 16
+_HISTOGRAMS = (2, 3)
+"""Fields of a column's sizes: of repetition and of definition levels."""
+_DEEPEST = 20
 _MOST_BYTES_READ = 10_000
 """Of one header; its texts are passed over."""
 
@@ -26,24 +33,57 @@ _MOST_BYTES_READ = 10_000
 def page_bytes(path: Path, metadata: pyarrow.parquet.FileMetaData) -> Iterator[int]:
     """Yield how many bytes each page holds once it is unpacked.
 
+    Where the footer describes a column in a way that Arrow does not expect, Arrow ends the process
+    when it is asked for the column. So the footer is read here.
+
     Raises
     ------
     ValueError, IndexError
-        A header is damaged.
+        The footer or a header is damaged.
     """
-    columns = [
-        metadata.row_group(group).column(place)
-        for group in range(metadata.num_row_groups)
-        for place in range(metadata.num_columns)
-    ]
-    if sum(column.total_compressed_size for column in columns) > path.stat().st_size:
-        raise ValueError("its columns lie over each other, or beyond its end")
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        columns = list(_columns(content, metadata))
+        if sum(column[_COLUMN_BYTES] for column in columns) > len(content):
+            raise ValueError("its columns lie over each other, or beyond its end")
         for column in columns:
             # 0 or missing where there is no such page.
-            places = (column.data_page_offset, column.dictionary_page_offset)
+            places = (_field(column, _DATA_PAGE, 0), _field(column, _DICTIONARY_PAGE, 0))
             start = min(filter(None, places), default=0)
-            yield from _pages(content, start, start + column.total_compressed_size)
+            yield from _pages(content, start, start + column[_COLUMN_BYTES])
+
+
+def _columns(
+    content: mmap.mmap, metadata: pyarrow.parquet.FileMetaData
+) -> Iterator[dict[int, Any]]:
+    """Yield what the footer says of each column of each row group, by the ids of fields."""
+    length = int.from_bytes(content[-8:-4], "little")
+    footer = _Reader(content, len(content) - 8 - length, most=length).value(_STRUCT)
+    levels = [metadata.schema.column(place) for place in range(metadata.num_columns)]
+    for group in _field(footer, _ROW_GROUPS, []):
+        chunks = _field(group, _CHUNKS, [])
+        if len(chunks) != len(levels):
+            raise ValueError(f"a row group has {len(chunks)} columns, not {len(levels)}")
+        for chunk, level in zip(chunks, levels, strict=True):
+            column = _field(chunk, _DESCRIPTION, {})
+            if _field(column, _COLUMN_BYTES, -1) < 0:
+                raise ValueError("a column has no size")
+            sizes = _field(column, _SIZES, {})
+            for counts, most in zip(_HISTOGRAMS, _most_levels(level), strict=True):
+                if len(_field(sizes, counts, [])) not in (0, most + 1):
+                    raise ValueError("a column counts levels that it does not have")
+            yield column
+
+
+def _field(values: Any, field: int, default: Any) -> Any:
+    """Return a struct's field, of the type that the default has."""
+    found = values.get(field, default) if isinstance(values, dict) else None
+    if not isinstance(found, type(default)):
+        raise ValueError(f"field {field} of its footer is damaged")
+    return found
+
+
+def _most_levels(column: pyarrow.parquet.ColumnSchema) -> tuple[int, int]:
+    return column.max_repetition_level, column.max_definition_level
 
 
 def _pages(content: mmap.mmap, place: int, end: int) -> Iterator[int]:
@@ -63,7 +103,9 @@ class _Reader:
 
     content: mmap.mmap
     place: int
+    most: int = _MOST_BYTES_READ
     read: int = 0
+    depth: int = 0
 
     def struct(self) -> dict[int, int]:
         """Return the fields that are whole numbers by their ids."""
@@ -76,6 +118,29 @@ class _Reader:
                 found[field] = self.number()
             elif kind not in (_TRUE, _FALSE):
                 self.skip(kind)
+        return found
+
+    def value(self, kind: int) -> Any:
+        """Return a value: a whole number, a list, a struct by its fields' ids; None for others."""
+        if kind in _WHOLE_NUMBERS:
+            return self.number()
+        if kind in (_LIST, _SET):
+            first = self.byte()
+            count = first >> 4 if first >> 4 < 15 else self.unsigned()
+            return [self.value(first & 15) for _ in range(count)]
+        if kind != _STRUCT:
+            self.skip(kind)
+            return None
+        self.depth += 1
+        if self.depth > _DEEPEST:
+            raise ValueError("its footer is nested too deep")
+        found: dict[int, Any] = {}
+        field = 0
+        while kind := self.byte():
+            field = field + (kind >> 4) if kind >> 4 else self.number()
+            kind &= 15
+            found[field] = None if kind in (_TRUE, _FALSE) else self.value(kind)
+        self.depth -= 1
         return found
 
     def skip(self, kind: int) -> None:
@@ -108,8 +173,8 @@ class _Reader:
     def byte(self) -> int:
         self.place += 1
         self.read += 1
-        if self.read > _MOST_BYTES_READ:
-            raise ValueError("a page's header has no end")
+        if self.read > self.most:
+            raise ValueError("a header has no end")
         return self.content[self.place - 1]
 
     def unsigned(self) -> int:

@@ -23,6 +23,8 @@ from dataaudit.labels.values import (
     such_rows,
 )
 
+LARGEST = 1e100
+"""Of a target's size: squares and their sums stay finite."""
 RANGES = 4
 """Ranges that targets are counted in, with equally many training rows each."""
 
@@ -43,25 +45,27 @@ def targets(values: pd.Series, ids: NDArray[Any], where: str, reading: Reading) 
     Raises
     ------
     DataError
-        When a target is missing, is not a number, or is infinite.
+        When a target is missing, is not a number, is infinite or beyond 1e100.
     """
     try:
         numeric = pd.to_numeric(values.astype(object), errors="coerce")
-        result = np.array(numeric, dtype=np.float64)
+        read = np.array(numeric, dtype=np.float64)
     except (TypeError, ValueError, OverflowError) as error:
         raise DataError(f"{where}: expected a finite number in every row: {error}") from error
-    result[~np.isfinite(result)] = np.nan
+    result = np.where(np.abs(read) <= LARGEST, read, np.nan)
     if reading.ignore is not None:
         named = [is_ignored(plain(value), reading.ignore) for value in values]
         result[np.array(named, dtype=bool)] = -np.inf
     wrong = np.flatnonzero(np.isnan(result))
     if len(wrong) and (not reading.tolerate or len(wrong) == len(result)):
         row = int(wrong[0])
-        found = plain(values.iloc[row])
+        found, bounds = plain(values.iloc[row]), ""
         what = "the target is missing" if is_missing(found, None) else f"target {found!r}"
+        if np.isfinite(read[row]):
+            what, bounds = f"target {read[row]:g}", f", {LARGEST:g} at most in size"
         raise DataError(
             f"{where}: {named_row(row, ids)}: {what}; expected a finite number in every row"
-            f" ({such_rows(len(wrong))})"
+            f"{bounds} ({such_rows(len(wrong))})"
         )
     return result, []
 
@@ -89,8 +93,8 @@ def typed(text: str, classes: Sequence[str], given: str) -> str:
         value = float(as_it_was(text))
     except ValueError:
         value = math.nan
-    if not math.isfinite(value):
-        raise ValueError(f"{text!r} is no finite number, as a target has to be")
+    if not abs(value) <= LARGEST:
+        raise ValueError(f"{text!r} is no finite number, as a target has to be, or beyond 1e100")
     return str(value)
 
 
@@ -101,7 +105,7 @@ def corrected(after: str, before: str, value: Any, classes: Sequence[str]) -> fl
 
 def reason(value: Any) -> str:
     """Say why a value is no target."""
-    return f"the target {short(value)} is no finite number"
+    return f"the target {short(value)} is no finite number, or beyond 1e100"
 
 
 def same(written: str, label: str) -> bool:

@@ -103,6 +103,17 @@ def build(factory: Callable[..., Any], reference: str) -> Any:
         ) from error
 
 
+def refuse_half_made(module: nn.Module) -> None:
+    """Raise a `ModelError` where a module cannot even name its weights."""
+    try:
+        module.state_dict()
+    except Exception as error:
+        raise ModelError(
+            f"model: the weights of {type(module).__name__} cannot be read: "
+            f"{type(error).__name__}: {error}; does its __init__ begin with super().__init__()?"
+        ) from error
+
+
 def load_weights(module: nn.Module, path: Path) -> None:
     """Load weights into `module`, in place; every parameter and buffer must be matched.
 
@@ -121,6 +132,7 @@ def load_weights(module: nn.Module, path: Path) -> None:
     ModelError
         The file is missing, damaged, holds pickled objects, or does not fit the module.
     """
+    refuse_half_made(module)
     module = unwrapped(module)
     expected = module.state_dict()
     state = _of_the_module(read_state(path, "model.weights", expected), expected, path)

@@ -16,7 +16,12 @@ from torch import nn
 from dataaudit.config import ImagesConfig, ModelConfig
 from dataaudit.errors import ConfigError, ModelError
 from dataaudit.models.adapter import ModelAdapter
-from dataaudit.models.loading import build, load_function, load_weights
+from dataaudit.models.loading import (
+    build,
+    load_function,
+    load_weights,
+    refuse_half_made,
+)
 from dataaudit.models.torch_module import TorchModel
 
 _PICKLES = (".joblib", ".pkl", ".pickle", ".skops")
@@ -83,6 +88,7 @@ def from_object(built: Any, images: ImagesConfig, tokenizer: Any = None) -> Mode
 
         return TransformersModel.of(built, tokenizer)
     if isinstance(built, nn.Module):
+        refuse_half_made(built)
         return TorchModel(built, images)
     if isinstance(built, torch.export.ExportedProgram):
         from dataaudit.models.exported import module_of
