@@ -44,37 +44,43 @@ def measured(cell: Cell, fits: Fits) -> dict[str, Any]:
         unseen, unseen, unseen, crosswise=found,
     )  # fmt: skip
     flags = flag_mislabels(rows, None)
-    table = flags.table
-    flagged = table["flagged"].to_numpy()
-    order = np.argsort(table["rank"].to_numpy())
-    claimed = table["probability"].to_numpy()
-    looked_at = {str(b): order[:b] for b in BUDGETS if b <= len(wrong) // 2}
-    if flagged.any():
-        looked_at["flagged"] = np.flatnonzero(flagged)
     alone = next((view for view in found.views if view.alone), None)
     of_given = np.arange(len(wrong)), given
     rate, judgement = flags.noise_rate, judge_labels(flags)
     return {
-        "rows": len(wrong),
+        **claimed_and_true(flags.table, wrong),
         "trusted": len(found.trusted_labels),
-        "wrong": float(wrong.mean()),
         "rate": [rate.estimate, rate.low, rate.high],
         "outcome": judgement.outcome,
         "reasons": list(judgement.reasons),
+        "five_folds": _five_folds(fits, wrong),
+        "trusted_only": precision(wrong, -alone.rows[of_given]) if alone else None,
+        "seconds": time.perf_counter() - start,
+    }
+
+
+def claimed_and_true(table: Any, wrong: Any) -> dict[str, Any]:
+    """Return what a table of flags claims beside what is true, bool `[rows]`."""
+    flagged, claimed = table["flagged"].to_numpy(), table["probability"].to_numpy()
+    order = np.argsort(table["rank"].to_numpy())
+    looked_at = {str(b): order[:b] for b in BUDGETS if b <= len(wrong) // 2}
+    if flagged.any():
+        looked_at["flagged"] = np.flatnonzero(flagged)
+    return {
+        "rows": len(wrong),
+        "wrong": float(wrong.mean()),
         "flagged": int(flagged.sum()),
         "flagged_right": int((flagged & wrong).sum()),
         "claims": {
             name: [float(claimed[places].mean()), float(wrong[places].mean())]
             for name, places in looked_at.items()
         },
-        "average_precision": _precision(wrong, table["score"].to_numpy()),
-        "five_folds": _five_folds(fits, wrong),
-        "trusted_only": _precision(wrong, -alone.rows[of_given]) if alone else None,
-        "seconds": time.perf_counter() - start,
+        "average_precision": precision(wrong, table["score"].to_numpy()),
     }
 
 
-def _precision(wrong: Any, score: Any) -> float | None:
+def precision(wrong: Any, score: Any) -> float | None:
+    """Return the average precision of a ranking; None where nothing is wrong."""
     return float(average_precision_score(wrong, score)) if wrong.any() else None
 
 
@@ -84,7 +90,7 @@ def _five_folds(fits: Fits, wrong: Any) -> float | None:
 
     table = np.maximum(fits.five_folds.astype(np.float64), 1e-9)
     table /= table.sum(axis=1, keepdims=True)
-    return _precision(wrong, 1 - get_label_quality_scores(fits.given, table))
+    return precision(wrong, 1 - get_label_quality_scores(fits.given, table))
 
 
 def summary(results: dict[str, dict[str, Any]]) -> dict[str, Any]:

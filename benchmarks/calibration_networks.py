@@ -22,16 +22,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from calibration import as_line, summary
+from calibration import as_line, claimed_and_true, precision, summary
 from calibration_cells import Cell, make_problem
-from sklearn.metrics import average_precision_score
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
 import dataaudit
 
 HERE = Path(__file__).parent
-BUDGETS = (100, 300)
 WORDS, LENGTH = 2000, 32
 MANY, FEW = 60, 4
 """Rounds through the rows: known by heart, and stopped early."""
@@ -109,33 +107,19 @@ def measured(cell: Cell, rows: int, data: Path) -> dict[str, Any]:
             mirror={"seed": cell.seed},
             out=Path(folder) / "audit",
         )
-    labels, table = result.report.labels, result.mislabels
-    wrong = problem.given != problem.right
-    flagged, claimed = table["flagged"].to_numpy(), table["probability"].to_numpy()
-    order = np.argsort(table["rank"].to_numpy())
-    looked_at = {str(b): order[:b] for b in BUDGETS if b <= len(wrong) // 2}
-    if flagged.any():
-        looked_at["flagged"] = np.flatnonzero(flagged)
+    labels, wrong = result.report.labels, problem.given != problem.right
     with torch.no_grad():
         logits = model(prepare(frames[0]))
     loss = nn.functional.cross_entropy(logits, torch.tensor(problem.given), reduction="none")
     rate = labels.noise_rate
     return {
-        "rows": len(wrong),
+        **claimed_and_true(result.mislabels, wrong),
         "trusted": cell.trusted,
-        "wrong": float(wrong.mean()),
         "rate": [rate.estimate, rate.low, rate.high],
         "outcome": labels.outcome,
         "reasons": list(labels.reasons),
-        "flagged": int(flagged.sum()),
-        "flagged_right": int((flagged & wrong).sum()),
-        "claims": {
-            name: [float(claimed[places].mean()), float(wrong[places].mean())]
-            for name, places in looked_at.items()
-        },
-        "average_precision": _precision(wrong, table["score"].to_numpy()),
         # In the place of five folds of training: the model's own loss.
-        "five_folds": _precision(wrong, loss.numpy()),
+        "five_folds": precision(wrong, loss.numpy()),
         "trusted_only": None,
         "seconds": time.perf_counter() - start,
     }
@@ -181,10 +165,6 @@ def trained(cell: Cell, inputs: Tensor, labels: Tensor, classes: int) -> nn.Modu
             nn.functional.cross_entropy(model(inputs[batch]), labels[batch]).backward()
             optimizer.step()
     return model.eval()
-
-
-def _precision(wrong: Any, score: Any) -> float | None:
-    return float(average_precision_score(wrong, score)) if wrong.any() else None
 
 
 def main() -> None:
