@@ -162,6 +162,8 @@ class DataConfig(_Section):
     """Training rows only: other models, each with its columns of probabilities in the order of the
     classes. Held-out samples need the same columns: there they are weighed, and never believed
     outright."""
+    images: Place | None = None
+    """The folder that paths of pictures are relative to; default: the folder of the file."""
     id: str | None = None
     """The column of row ids; without one, rows are known by their position or file name."""
     group: str | None = None
@@ -350,6 +352,7 @@ class AuditConfig(_Section):
         "regression",
         "multi-label",
         "token-classification",
+        "boxes",
         "causal-lm",
         "diffusion",
     ] = "classification"
@@ -483,6 +486,16 @@ class AuditConfig(_Section):
         KINDS[task].check_classes(value)
         return value
 
+    @model_validator(mode="after")
+    def _learning_of_the_whole_model(self) -> AuditConfig:
+        short = self.mirror.kind == "head" or self.mirror.effort == "quick"
+        if short and KINDS[self.task].own_loss:
+            raise ValueError(
+                f"mirror: kind head and effort quick let the last layer learn alone, which task "
+                f"{self.task} cannot; use standard"
+            )
+        return self
+
     @field_validator("loss")
     @classmethod
     def _loss_of_the_task(cls, value: LossConfig, known: ValidationInfo) -> LossConfig:
@@ -494,7 +507,7 @@ class AuditConfig(_Section):
                 f"kind is for task regression; task {task} has the cross-entropy, with "
                 "class_weights and label_smoothing"
             )
-        if value.weighs and KINDS[task].form == "number":
+        if value.weighs and (KINDS[task].form == "number" or KINDS[task].own_loss):
             raise ValueError(f"class_weights and label_smoothing are not for task {task}")
         return value
 
@@ -593,6 +606,8 @@ def _with_absolute_paths(config: AuditConfig, folder: Path) -> AuditConfig:
             places: dict[str, Path] = {"path": folder / split.path}
             if isinstance(split.labels, Path):
                 places["labels"] = folder / split.labels
+            if split.images is not None:
+                places["images"] = folder / split.images
             updates[role] = split.model_copy(update=places)
     updates["earlier"] = [folder / directory for directory in config.earlier]
     updates["benchmarks"] = [

@@ -54,6 +54,8 @@ class ReadSettings:
         `annotator`, `label`. The label column need not be there then.
     aside : sequence of str
         Columns that are no features either: what other models say.
+    images : Path or None
+        What paths of pictures are relative to; None: the folder of the file.
     """
 
     role: Role
@@ -69,6 +71,7 @@ class ReadSettings:
     output_names: Sequence[str] | None = None
     annotators: Sequence[str] | Path | None = None
     aside: Sequence[str] = ()
+    images: Path | None = None
 
     @property
     def label_columns(self) -> list[str]:

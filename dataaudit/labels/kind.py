@@ -105,6 +105,9 @@ class Kind:
         Raises a `ValueError` where the user's classes cannot be told apart or are too few.
     alike : callable
         Labels of several splits -> the same, all of one width.
+    amended : callable or None
+        (labels, what is meant instead as text, classes) -> labels `[n, ...]`, where a text only
+        says what changes; None where it says the whole label.
     form : "one choice", "several choices", "number" or "text"
         How a person is asked for one.
     several : bool
@@ -124,6 +127,10 @@ class Kind:
     has_classes : bool
     ordered : bool
         Whether the order of the classes means something, so that the user has to say it.
+    own_loss : bool
+        Whether the model computes its loss itself, so that labels are among its inputs.
+    nothing : int
+        What a label that says nothing is filled with.
     """
 
     read: Callable[[pd.Series, NDArray[Any], str, Reading], Labels]
@@ -137,6 +144,7 @@ class Kind:
     same: Callable[[str, str], bool] = _same
     check_classes: Callable[[Names], None] = _any_classes
     alike: Callable[[Sequence[NDArray[Any]]], list[NDArray[Any]]] = _as_they_are
+    amended: Callable[[NDArray[Any], Sequence[str], Names], NDArray[Any]] | None = None
     form: Form = "one choice"
     several: bool = False
     one_class: bool = False
@@ -147,6 +155,8 @@ class Kind:
     repeats: bool = True
     has_classes: bool = True
     ordered: bool = False
+    own_loss: bool = False
+    nothing: int = 0
 
 
 def counted(classes: Names, rows: Iterable[Any]) -> list[tuple[str, int]]:

@@ -52,7 +52,7 @@ def chosen_effort(loaded: Loaded, config: AuditConfig) -> EffortName:
     asked = config.mirror.effort
     if asked != "auto":
         return asked
-    if config.mirror.kind == "head":
+    if config.mirror.kind == "head" or loaded.train.kind.own_loss:
         return "standard"
     spent = passes(loaded, make_plan(loaded, config)) * len(loaded.train) * operations(loaded)
     affordable = AFFORDABLE.get(loaded.model.device.type, AFFORDABLE_OTHERWISE)

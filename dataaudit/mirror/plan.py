@@ -155,10 +155,13 @@ def make_plan(loaded: Loaded, config: AuditConfig, effort_name: EffortName = "st
     augment = are_images(sample[0])
     batch_size = min(mirror.batch_size or BATCH_SIZE, len(rows))
     effort = EFFORTS[effort_name]
+    # What a detector finds is no number for each row, so that two of them have no mean.
+    alone = augment or loaded.train.kind.own_loss
     passes, keep, mirrors = (
-        (effort.image_passes, 0.5, 1) if augment else (PASSES, 0.25, effort.mirrors)
+        (effort.image_passes, 0.5, 1) if alone else (PASSES, 0.25, effort.mirrors)
     )
-    fewest = FEWEST_STEPS_FOR_SETS if loaded.train.kind.several else FEWEST_STEPS
+    several = loaded.train.kind.several and not alone
+    fewest = FEWEST_STEPS_FOR_SETS if several else FEWEST_STEPS
     steps = mirror.steps or int(
         np.clip(round(passes * len(rows) / batch_size), fewest, effort.most_steps)
     )

@@ -192,6 +192,6 @@ def _outputs(
     passes = Passes(module)
     for start in range(0, len(pool), SAMPLES_PER_FORWARD):
         part = slice(start, start + SAMPLES_PER_FORWARD)
-        batch = pool.samples.take(pool.positions[part])
-        for outputs in passes.outputs(model.inputs(batch, pool.samples), [perturbation]):
+        inputs = model.inputs(pool.take(part), pool.samples)
+        for outputs in passes.outputs(inputs, [perturbation]):
             yield part, outputs

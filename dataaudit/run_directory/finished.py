@@ -220,6 +220,7 @@ class FinishedAudit:
                 tolerate=self.tolerates_bad_rows,
                 ignore=settings.get("ignore_label"),
                 separator=content.get("separator", SEPARATOR),
+                images=None if content.get("images") is None else Path(content["images"]),
                 annotators=_annotators(content.get("labels")),
             ),
         )

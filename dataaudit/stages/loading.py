@@ -233,6 +233,7 @@ def read_settings(
         tolerate=tolerate,
         ignore=config.ignore_label,
         separator=columns.separator,
+        images=columns.images,
         annotators=columns.labels if role == "train" else None,
     )
 
