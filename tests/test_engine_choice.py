@@ -23,7 +23,13 @@ class FakeEngine:
     asked: list[tuple[str, list[int]]]
 
     def score(
-        self, model: Any, task: Any, samples: Any, perturbations: Any, finished: Collection[int]
+        self,
+        model: Any,
+        task: Any,
+        samples: Any,
+        perturbations: Any,
+        finished: Collection[int] = (),
+        into: Any = None,
     ) -> Iterator[ScoreBlock]:
         self.asked.append((samples.role, sorted(finished)))
         models = 1 + len(perturbations)

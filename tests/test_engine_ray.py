@@ -19,8 +19,11 @@ from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Samples
 from dataaudit.errors import ConfigError, DataError
 from dataaudit.models.trained import TrainedModel
+from dataaudit.progress import rows_run
+from dataaudit.run_directory.shared import Token
+from dataaudit.run_directory.steps import Steps
 from dataaudit.scoring import local
-from dataaudit.scoring.blocks import ScoreBlock
+from dataaudit.scoring.blocks import ScoreBlock, ScoreBlocks
 from dataaudit.scoring.local import LocalEngine
 from dataaudit.scoring.perturbation import Perturbation
 from dataaudit.scoring.ray import RayEngine
@@ -129,6 +132,45 @@ def test_workers_that_see_the_file_read_it_themselves(
     assert_same(list(ENGINE.score(*arguments, finished={64})), [
         block for block in expected if block.start != 64
     ])  # fmt: skip
+
+
+def test_workers_that_see_the_run_directory_write_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained, samples = model(), rows()
+    arguments = (trained, Classification(4), samples, perturbations(trained))
+    expected = ScoreBlocks(Steps(tmp_path / "local", tie="both"))
+    for block in LocalEngine(16).score(*arguments):
+        expected.write(block)
+    found = ScoreBlocks(Steps(tmp_path / "ray", tie="both"))
+    before = rows_run()
+    assert list(ENGINE.score(*arguments, finished={64}, into=found)) == []
+    assert rows_run() - before == 3 * (1000 - 32)
+    (tmp_path / "local" / f"{64:012d}.step").unlink()
+    assert_same(list(found), list(expected))
+    # Nothing else is left there, such as the token.
+    names = [path.name for path in (tmp_path / "local").iterdir()]
+    assert sorted(path.name for path in (tmp_path / "ray").iterdir()) == sorted(names)
+
+    # Another folder of the same name, on another machine, say.
+    monkeypatch.setattr(Token, "is_answered", lambda self, answer: False)
+    elsewhere = ScoreBlocks(Steps(tmp_path / "elsewhere", tie="both"))
+    blocks = list(ENGINE.score(*arguments, finished={64}, into=elsewhere))
+    assert_same(blocks, list(expected))
+    assert list(elsewhere) == []
+
+
+def test_a_token_is_seen_only_where_it_lies(tmp_path: Path) -> None:
+    token = Token.lay(tmp_path / "here")
+    answer = token.answer()
+    assert answer is not None
+    assert token.is_answered(answer)
+    assert not token.is_answered(answer)
+    other = Token(tmp_path / "there" / token.path.name, token.content)
+    assert (other.is_here(), other.answer()) == (False, None)
+    other.path.parent.mkdir()
+    other.path.write_text("another one", encoding="ascii")
+    assert (other.is_here(), other.answer()) == (False, None)
 
 
 def test_rows_are_sent_to_workers_that_do_not_see_the_file(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from dataaudit.models.numerics import EXACT, Numerics
 from dataaudit.models.parameters import last_linear
 from dataaudit.models.trained import Inputs, TrainedModel
 from dataaudit.progress import track
-from dataaudit.scoring.blocks import ScoreBlock
+from dataaudit.scoring.blocks import ScoreBlock, ScoreBlocks
 from dataaudit.scoring.passes import Passes
 from dataaudit.scoring.perturbation import Perturbation
 from dataaudit.scoring.prefetch import made_ahead
@@ -45,8 +45,9 @@ class LocalEngine:
         samples: Samples,
         perturbations: Sequence[Perturbation],
         finished: Collection[int] = (),
+        into: ScoreBlocks | None = None,
     ) -> Iterator[ScoreBlock]:
-        """Score all rows, block after block; see `Engine`."""
+        """Score all rows, and yield block after block; see `Engine`."""
         rows_per_block = block_length(self.batch_size)
         parts: list[ScoreBlock] = []
         scorer = BatchScorer(model, task, samples, perturbations, self.numerics)

@@ -1,10 +1,11 @@
-"""The Ray engine: row blocks go to actors that hold the models, finished blocks come back.
+"""The Ray engine: actors that hold the models score blocks of rows.
 
 An actor that sees the files is told which rows to read; to others, and where rows are in memory,
-this process sends them. Each actor preprocesses its block and runs the forward passes on it. Blocks
+this process sends them. Each actor preprocesses its block and runs the forward passes on it. One
+that sees the run directory writes the block there and says so; from others it comes back. Blocks
 are the same as the local engine's, batch by batch, so that the scores are too. When an actor dies,
 or its node, Ray starts another one and gives it the block again: nothing else is lost, because a
-block counts when it has come back.
+block counts when it has come back, or lies whole in the run directory.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ import copy
 import os
 import socket
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -24,11 +26,12 @@ import torch
 
 from dataaudit.datasets.memory import Pairs
 from dataaudit.datasets.samples import Batch, Samples
-from dataaudit.errors import ConfigError, DataAuditError, EngineError, ModelError
+from dataaudit.errors import ConfigError, DataAuditError, EngineError, ModelError, writing
 from dataaudit.models.numerics import EXACT, Numerics
 from dataaudit.models.trained import TrainedModel
 from dataaudit.progress import count_rows, track
-from dataaudit.scoring.blocks import ScoreBlock
+from dataaudit.run_directory.shared import Token
+from dataaudit.scoring.blocks import ScoreBlock, ScoreBlocks
 from dataaudit.scoring.local import BatchScorer, block_length, joined
 from dataaudit.scoring.perturbation import Perturbation
 from dataaudit.scoring.stretches import Reader, Shares, Stretch, can_read, lies_in_files
@@ -72,6 +75,7 @@ class RayEngine:
         samples: Samples,
         perturbations: Sequence[Perturbation],
         finished: Collection[int] = (),
+        into: ScoreBlocks | None = None,
     ) -> Iterator[ScoreBlock]:
         """Score all rows; blocks come in the order in which they are finished. See `Engine`."""
         import ray
@@ -80,7 +84,7 @@ class RayEngine:
         if started_here:
             _connect(self.address, self.workers)
         try:
-            yield from self._score(model, task, samples, perturbations, finished)
+            yield from self._score(model, task, samples, perturbations, finished, into)
         finally:
             if started_here:
                 ray.shutdown()
@@ -92,11 +96,13 @@ class RayEngine:
         samples: Samples,
         perturbations: Sequence[Perturbation],
         finished: Collection[int],
+        into: ScoreBlocks | None,
     ) -> Iterator[ScoreBlock]:
         import ray
 
         on_gpu = model.device.type == "cuda"
-        held = ray.put(_packed(model, task, _described(samples), perturbations, self.numerics))
+        packed = _packed(model, task, _described(samples), perturbations, self.numerics, into)
+        held = ray.put(packed)
         actor = ray.remote(_Scorer).options(
             num_cpus=1,
             num_gpus=1 if on_gpu else 0,
@@ -108,32 +114,46 @@ class RayEngine:
         starts = [start for start in range(0, len(samples), length) if start not in finished]
         workers = min(self.workers, len(starts))
         actors = [actor.remote(held, device, self.batch_size, length) for _ in range(workers)]
-        pool = _Pool(actors, samples, length, starts)
+        pool = _Pool(actors, samples, length, starts, into)
         try:
             for _ in track(range(pool.blocks_left), f"scoring {samples.role}"):
                 while pool.is_full:
-                    yield from _counted(pool.finished())
+                    yield from pool.finished()
                 pool.hand_out()
             while pool.is_busy:
-                yield from _counted(pool.finished())
+                yield from pool.finished()
         finally:
-            pool.wait_for_starts()
+            pool.close()
             for each in actors:
                 ray.kill(each)
 
 
-def _counted(blocks: Iterable[ScoreBlock]) -> Iterator[ScoreBlock]:
-    """Count what the actors ran: they are other processes."""
-    for block in blocks:
-        count_rows(block.losses.size)
-        yield block
+@dataclass(frozen=True)
+class _Sees:
+    """What an actor sees: the rows, and the run directory, where it laid an answer to a token."""
+
+    rows: bool
+    answer: Path | None
+
+
+@dataclass(frozen=True)
+class _Written:
+    """A block that an actor wrote: where it starts, and the rows that it ran through a model."""
+
+    start: int
+    rows: int
 
 
 class _Pool:
     """Hands blocks to actors that have started, and brings finished ones back."""
 
     def __init__(
-        self, actors: Sequence[Any], samples: Samples, length: int, starts: Sequence[int]
+        self,
+        actors: Sequence[Any],
+        samples: Samples,
+        length: int,
+        starts: Sequence[int],
+        into: ScoreBlocks | None,
     ) -> None:
         self._actors = list(actors)
         self._samples, self._length = samples, length
@@ -141,7 +161,12 @@ class _Pool:
         self._reader = Reader(samples.source, length)
         self._idle: list[int] = []
         self._reads: set[int] = set()
-        self._starting = {actor.ready.remote(): place for place, actor in enumerate(actors)}
+        self._writes: set[int] = set()
+        self._into = into
+        self._token = None if into is None else _token(into)
+        self._starting = {
+            actor.ready.remote(self._token): place for place, actor in enumerate(actors)
+        }
         self._running: dict[Any, int] = {}
 
     @property
@@ -165,12 +190,15 @@ class _Pool:
         start = self._shares.next_for(place)
         stretch = Stretch.of(self._samples, start, self._length)
         block = stretch if place in self._reads else self._reader.read(stretch)
-        self._running[self._actors[place].score.remote(block)] = place
+        token = self._token if place in self._writes else None
+        self._running[self._actors[place].score.remote(block, token)] = place
 
-    def wait_for_starts(self) -> None:
+    def close(self) -> None:
         """Wait until every actor has started: Ray ends this process when it is left in between."""
         import ray
 
+        if self._token is not None:
+            self._token.remove()
         if self._starting:
             waiting = list(self._starting)
             with suppress(ray.exceptions.RayError, ConnectionError):
@@ -178,7 +206,7 @@ class _Pool:
             self._starting.clear()
 
     def finished(self) -> Iterator[ScoreBlock]:
-        """Wait until something happens; yield the block that has come back, if it is one."""
+        """Wait until something happens; yield the block that has come back, if one has."""
         import ray
 
         patience = None if self._running else SECONDS_TO_START
@@ -212,13 +240,36 @@ class _Pool:
                 f"engine: Ray was lost while rows were scored: {' '.join(str(error).split())[:300]}"
             ) from None
         if done[0] in self._starting:
-            place = self._starting.pop(done[0])
-            self._idle += [place] * BLOCKS_WAITING
-            if result:
-                self._reads.add(place)
+            self._has_started(self._starting.pop(done[0]), result)
+            return
+        self._idle.append(self._running.pop(done[0]))
+        # The actors are other processes, which count for themselves.
+        if isinstance(result, _Written):
+            self._refuse_missing(result)
+            count_rows(result.rows)
         else:
-            self._idle.append(self._running.pop(done[0]))
+            count_rows(result.losses.size)
             yield result
+
+    def _has_started(self, place: int, sees: _Sees) -> None:
+        self._idle += [place] * BLOCKS_WAITING
+        if sees.rows:
+            self._reads.add(place)
+        if self._token is not None and self._token.is_answered(sees.answer):
+            self._writes.add(place)
+
+    def _refuse_missing(self, block: _Written) -> None:
+        assert self._into is not None
+        if not self._into.holds(block.start):
+            raise EngineError(
+                f"engine: a worker has written the rows from {block.start} on, but they are not in "
+                f"{self._into.folder}; is it the same folder on every machine, and does it stay?"
+            )
+
+
+def _token(into: ScoreBlocks) -> Token:
+    with writing(into.folder):
+        return Token.lay(into.folder)
 
 
 def _resources(found: dict[str, float]) -> str:
@@ -247,7 +298,10 @@ def _described(samples: Samples) -> Samples:
     source = samples.source
     if not lies_in_files(source):
         source = Pairs(source.description, [])
-    return replace(samples, source=source, ids=samples.ids[:0], labels=samples.labels[:0])
+    nothing = slice(0)
+    return replace(
+        samples, source=source, ids=samples.ids[nothing], labels=samples.labels[nothing], votes=None
+    )
 
 
 def _packed(
@@ -256,6 +310,7 @@ def _packed(
     samples: Samples,
     perturbations: Sequence[Perturbation],
     numerics: Numerics,
+    into: ScoreBlocks | None,
 ) -> bytes:
     """Pickle what the actors hold, on the CPU, with the code of the user's own modules.
 
@@ -267,7 +322,8 @@ def _packed(
     cpu = torch.device("cpu")
     # Copied, because a module moves in place.
     there = replace(model, module=copy.deepcopy(model.module), estimator=None).to(cpu)
-    held = (there, task, samples, [_moved(each, cpu) for each in perturbations], numerics)
+    moved = [_moved(each, cpu) for each in perturbations]
+    held = (there, task, samples, moved, numerics, into)
     modules = {module for part in _parts_of(model) if (module := _module_of(part)) is not None}
     for module in modules:
         cloudpickle.register_pickle_by_value(module)
@@ -301,7 +357,7 @@ class _Scorer:
     def __init__(self, held: bytes, device: str, batch_size: int, length: int) -> None:
         from ray import cloudpickle
 
-        model, task, samples, perturbations, numerics = cloudpickle.loads(held)
+        model, task, samples, perturbations, numerics, self._into = cloudpickle.loads(held)
         there = torch.device(device)
         moved = [_moved(each, there) for each in perturbations]
         self._scorer = BatchScorer(model.to(there), task, samples, moved, numerics)
@@ -309,17 +365,25 @@ class _Scorer:
         self._samples = samples
         self._reader = Reader(samples.source, length)
 
-    def ready(self) -> bool:
-        """Return as soon as the actor has started, and tell whether it can read the rows."""
-        return can_read(self._samples)
+    def ready(self, token: Token | None) -> _Sees:
+        """Return as soon as the actor has started, and tell what it sees."""
+        return _Sees(can_read(self._samples), None if token is None else token.answer())
 
-    def score(self, block: Batch | Stretch) -> ScoreBlock:
-        """Score the rows of a block, batch by batch as the local engine does."""
+    def score(self, block: Batch | Stretch, token: Token | None) -> ScoreBlock | _Written:
+        """Score the rows of a block, batch by batch as the local engine does.
+
+        The block is written where the token is seen: an actor that took the place of a dead one
+        may run on a machine that does not see the run directory.
+        """
         rows = self._reader.read(block) if isinstance(block, Stretch) else block
         lines = np.arange(len(rows))
-        return joined(
+        scored = joined(
             [
                 self._scorer.score(rows.select(lines[start : start + self._batch_size]))
                 for start in range(0, len(rows), self._batch_size)
             ]
         )
+        if token is None or not token.is_here():
+            return scored
+        self._into.write(scored)
+        return _Written(scored.start, scored.losses.size)
