@@ -28,6 +28,7 @@ from dataaudit.run_directory.atomic import write_atomically
 from dataaudit.run_directory.fingerprint import Fingerprint
 from dataaudit.run_directory.finished import as_read_back, read_again, read_report
 from dataaudit.run_directory.manifest import Clock, build_manifest
+from dataaudit.run_directory.on_store import worked_in_here
 from dataaudit.run_directory.steps import Steps
 from dataaudit.run_directory.store import (
     ANNOTATORS,
@@ -42,7 +43,8 @@ from dataaudit.run_directory.store import (
     opened,
     text,
 )
-from dataaudit.scoring.choice import make_engine
+from dataaudit.scoring.choice import make_engine, on_cluster
+from dataaudit.scoring.cluster import Cluster
 from dataaudit.stages.checking import examined, refuse_unknown_checks
 from dataaudit.stages.crosswise import seen_crosswise
 from dataaudit.stages.earlier import earlier_audits, knowing_decisions
@@ -91,7 +93,7 @@ def run_file(
     ----------
     audit_yaml : Path
     out : Path
-        The run directory; created where it is missing.
+        The run directory, here or on a store (`s3://…`); created where it is missing.
     overwrite : bool
         Whether a finished audit in `out` may be replaced, and an unfinished one thrown away.
     resume : bool
@@ -105,6 +107,13 @@ def run_file(
     """
     config = load_config(audit_yaml)
     _refuse_generative(config)
+    with worked_in_here(out) as here:
+        return _run_config(audit_yaml, config, here, overwrite=overwrite, resume=resume)
+
+
+def _run_config(
+    audit_yaml: Path, config: AuditConfig, out: Path, *, overwrite: bool, resume: bool
+) -> AuditResult:
     folder = audit_yaml.resolve().parent
     refuse_unknown_checks(config)
     if config.model is None:
@@ -117,7 +126,8 @@ def run_file(
             loaded = load(config, folder, trusting=True)
         if is_watched():
             announce(cost_lines(loaded, config))
-        return _run(loaded, config, directory, folder, clock)
+        with on_cluster(config) as cluster:
+            return _run(loaded, config, directory, folder, clock, cluster)
 
 
 @outlives_exits
@@ -199,7 +209,8 @@ def audit(
         clock = Clock(whole=Whole(WORK))
         with clock.stage("load"):
             loaded = load_objects(model, splits, preprocess, config, initial, trusting=True)
-        return _run(loaded, config, directory, None, clock)
+        with on_cluster(config) as cluster:
+            return _run(loaded, config, directory, None, clock, cluster)
 
 
 def _run_without_model(
@@ -239,13 +250,14 @@ def _run(
     directory: RunDirectory,
     folder: Path | None,
     clock: Clock,
+    cluster: Cluster | None,
 ) -> AuditResult:
     fingerprint = Fingerprint.of(config, loaded, folder)
     made_from = fingerprint.of_inputs(config)
     if directory.finished_before:
         return read_again(directory.path, made_from)
     audits = earlier_audits(config)
-    steps, engine = directory.begin(fingerprint), make_engine(config)
+    steps, engine = directory.begin(fingerprint), make_engine(config, cluster)
     # After the directory has said whether this is the audit that was interrupted there.
     refuse_worse_than_chance(loaded)
     opinions = opinions_of(loaded, config)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from dataaudit.checks.examined import Examined
 from dataaudit.config import AuditConfig
 from dataaudit.datasets.samples import Samples
-from dataaudit.errors import DataAuditError, RunDirectoryError
+from dataaudit.errors import DataAuditError, EngineError, RunDirectoryError
 from dataaudit.flags.clean_null import FEWEST_SCORES, clean_null
 from dataaudit.flags.consequence import (
     NO_METRIC,
@@ -100,8 +100,8 @@ def find_contamination(
     return _conclude(loaded, scores, config, found)
 
 
-_PASSED_ON = (OSError, MemoryError, RunDirectoryError)
-"""Errors that are not about the suspects: a full disk, say."""
+_PASSED_ON = (OSError, MemoryError, RunDirectoryError, EngineError)
+"""Errors that are not about the suspects: a full disk, say, or a lost cluster."""
 
 
 def _in_words(error: Exception) -> str:
