@@ -38,7 +38,7 @@ from dataaudit.run_directory.store import (
     RunDirectory,
     audit_results,
 )
-from dataaudit.stages.checking import check_gates, examined
+from dataaudit.stages.checking import check_gates, examined, turned_off
 from dataaudit.stages.composition import composition
 from dataaudit.stages.coverage import missing_values
 from dataaudit.stages.evidence import leak_evidence
@@ -151,10 +151,11 @@ def audit_files(
     steps = directory.begin(fingerprint)
     quick = files.quick_to_take(steps.folder)
     data = examined(quick, config)
-    with clock.stage("checks"):
-        checked = run_checks(data, config.checks)
+    directory.notes.extend(turned_off(config))
     with clock.stage("flag contamination"):
         contamination = find_contamination(quick, None, config, data)
+    with clock.stage("checks"):
+        checked = run_checks(data.with_flags(None, contamination), config.checks)
     with clock.stage("report"):
         report = _report(config, quick, contamination, checked, directory, clock)
         page = render(report)
@@ -204,7 +205,7 @@ def _report(
         mislabels=None,
         contamination=contamination,
         evidence=Evidence({}, pairs, composition(files), contradictions),
-        gates=[*gates_of(config, None, contamination), *check_gates(config, checked.sections)],
+        gates=[*gates_of(config, None, contamination), *check_gates(config, checked)],
         about=config.about,
         method=Method(
             model_sha256=None,
