@@ -171,9 +171,14 @@ class DataConfig(_Section):
     text: str = "text"
     """For language models: the column of documents."""
     prompt: str = "prompt"
-    """For language models, suspects: the column of prompts; there need not be one."""
+    """The column of prompts, of pairs of answers and, for language models, of suspects; there need
+    not be one."""
     completion: str = "completion"
     """For language models, suspects: the column of completions; without it, `text` is traced."""
+    chosen: str = "chosen"
+    """Task preference: the column of the answers that are given as the better ones."""
+    rejected: str = "rejected"
+    """Task preference: the column of the others."""
 
 
 class BenchmarkConfig(DataConfig):
@@ -350,6 +355,7 @@ class AuditConfig(_Section):
         "regression",
         "multi-label",
         "token-classification",
+        "preference",
         "causal-lm",
         "diffusion",
     ] = "classification"
@@ -494,6 +500,8 @@ class AuditConfig(_Section):
                 f"kind is for task regression; task {task} has the cross-entropy, with "
                 "class_weights and label_smoothing"
             )
+        if value.class_weights is not None and KINDS[task].form == "pair":
+            raise ValueError(f"class_weights are not for task {task}: its labels are two sides")
         if value.weighs and KINDS[task].form == "number":
             raise ValueError(f"class_weights and label_smoothing are not for task {task}")
         return value

@@ -108,7 +108,7 @@ def _open(path: Path, settings: ReadSettings) -> Samples:
 def _open_train(config: AuditConfig) -> tuple[Samples, list[str | int] | None]:
     settings = _settings(config, config.train, "train")
     source = open_source(config.train.path, tolerate=True)
-    named = config.train.label != LABEL or config.train.labels is not None
+    named = config.train.label != LABEL or config.train.labels is not None or settings.answers
     if not named and LABEL not in source.columns():
         train = replace(column_samples(source, replace(settings, label=None)), labelled=False)
         return _as_texts(train, config.train) if config.task == "causal-lm" else train, None
