@@ -186,6 +186,9 @@ class BenchmarkConfig(DataConfig):
 
     name: Annotated[str, Field(min_length=1)]
     """Stands on the report."""
+    score: str | None = None
+    """The column of what the model scored on each text, such as 1 right and 0 wrong: the report
+    says the mean with and without the texts that are found."""
 
 
 class MirrorConfig(_Section):

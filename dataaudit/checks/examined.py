@@ -35,6 +35,8 @@ class Examined:
         How right the model is on each trusted sample, higher = better; None without a model.
     benchmarks : mapping of name to Samples
         Named sets of texts that must not be in the training texts.
+    benchmark_scores : mapping of name to float64 `[texts]`
+        What a model scored on each of these texts, higher = better, where it is given.
     mislabels : MislabelFlags or None
         The rows that were flagged; None where no label was judged.
     contamination : ContaminationFlags or None
@@ -48,6 +50,7 @@ class Examined:
     times: Mapping[Role, str] = field(default_factory=dict)
     right: NDArray[np.float64] | None = None
     benchmarks: Mapping[str, Samples] = field(default_factory=dict)
+    benchmark_scores: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     mislabels: MislabelFlags | None = None
     contamination: ContaminationFlags | None = None
 

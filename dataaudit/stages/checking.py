@@ -72,6 +72,7 @@ def examined(
         {role: column for role, column in times.items() if column is not None},
         right,
         getattr(inputs, "benchmarks", {}),
+        getattr(inputs, "benchmark_scores", {}),
     )
 
 
