@@ -174,9 +174,14 @@ class DataConfig(_Section):
     text: str = "text"
     """For language models: the column of documents."""
     prompt: str = "prompt"
-    """For language models, suspects: the column of prompts; there need not be one."""
+    """The column of prompts, of pairs of answers and, for language models, of suspects; there need
+    not be one."""
     completion: str = "completion"
     """For language models, suspects: the column of completions; without it, `text` is traced."""
+    chosen: str = "chosen"
+    """Task preference: the column of the answers that are given as the better ones."""
+    rejected: str = "rejected"
+    """Task preference: the column of the others."""
 
 
 class BenchmarkConfig(DataConfig):
@@ -184,6 +189,9 @@ class BenchmarkConfig(DataConfig):
 
     name: Annotated[str, Field(min_length=1)]
     """Stands on the report."""
+    score: str | None = None
+    """The column of what the model scored on each text, such as 1 right and 0 wrong: the report
+    says the mean with and without the texts that are found."""
 
 
 class MirrorConfig(_Section):
@@ -353,6 +361,7 @@ class AuditConfig(_Section):
         "regression",
         "multi-label",
         "token-classification",
+        "preference",
         "causal-lm",
         "diffusion",
     ] = "classification"
@@ -497,6 +506,8 @@ class AuditConfig(_Section):
                 f"kind is for task regression; task {task} has the cross-entropy, with "
                 "class_weights and label_smoothing"
             )
+        if value.class_weights is not None and KINDS[task].form == "pair":
+            raise ValueError(f"class_weights are not for task {task}: its labels are two sides")
         if value.weighs and KINDS[task].form == "number":
             raise ValueError(f"class_weights and label_smoothing are not for task {task}")
         return value

@@ -10,6 +10,7 @@ from dataaudit.datasets.samples import Role
 from dataaudit.labels.by_task import KINDS
 from dataaudit.labels.kind import Kind, Reading
 from dataaudit.labels.none import NO_LABELS
+from dataaudit.labels.preferences import PairColumns
 from dataaudit.labels.sets import SEPARATOR
 
 
@@ -54,6 +55,8 @@ class ReadSettings:
         `annotator`, `label`. The label column need not be there then.
     aside : sequence of str
         Columns that are no features either: what other models say.
+    answers : PairColumns or None
+        The columns that hold pairs of answers; they say what the label is, and `label` nothing.
     """
 
     role: Role
@@ -69,6 +72,7 @@ class ReadSettings:
     output_names: Sequence[str] | None = None
     annotators: Sequence[str] | Path | None = None
     aside: Sequence[str] = ()
+    answers: PairColumns | None = None
 
     @property
     def label_columns(self) -> list[str]:

@@ -121,6 +121,7 @@ def _check(samples: Samples, changes: Changes, written: Path) -> None:
             tolerate=True,
             ignore=samples.ignore_label,
             separator=samples.separator,
+            answers=samples.answers,
         ),
     )
     expected = samples.labels.copy()

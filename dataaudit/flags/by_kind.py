@@ -39,5 +39,6 @@ FLAGGERS: Mapping[str, Flagger] = {
     "regression": flag_targets,
     "multi-label": flag_label_sets,
     "token-classification": flag_tags,
+    "preference": flag_mislabels,
 }
 """By `task`, as audit.yaml has it."""

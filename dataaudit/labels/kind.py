@@ -17,7 +17,7 @@ Names = Sequence[str | int]
 """Classes, in the order of the model's outputs."""
 Labels = tuple[NDArray[Any], Names]
 """The labels of all rows, as `Samples.labels` has them, and the classes."""
-Form = Literal["one choice", "several choices", "number", "text"]
+Form = Literal["one choice", "several choices", "number", "text", "pair"]
 
 
 @dataclass(frozen=True)
@@ -105,8 +105,8 @@ class Kind:
         Raises a `ValueError` where the user's classes cannot be told apart or are too few.
     alike : callable
         Labels of several splits -> the same, all of one width.
-    form : "one choice", "several choices", "number" or "text"
-        How a person is asked for one.
+    form : "one choice", "several choices", "number", "text" or "pair"
+        How a person is asked for one; of a pair of answers, for the better one.
     several : bool
         Whether a row has several labels.
     one_class : bool
