@@ -12,6 +12,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -170,7 +171,7 @@ class Store:
 
         for start in range(0, size, CHUNK_BYTES):
             stop = min(start + CHUNK_BYTES, size)
-            yield self.tried(lambda start=start, stop=stop: piece(start, stop), "read")
+            yield self.tried(partial(piece, start, stop), "read")
 
     def write(self, below: str, file: Path) -> None:
         """Copy a file from here; it is there when it is there as a whole.
