@@ -109,6 +109,11 @@ def decode(value: Any, *, where: str, folder: Path | None = None) -> Image.Image
     return _decoded(encoded(value, where=where, folder=folder), where, shrink_to=None)
 
 
+def picture_size(value: Any, folder: Path | None) -> tuple[int, int]:
+    """Return width and height of an image that can be decoded, pixels."""
+    return decode(value, where="", folder=folder).size
+
+
 def thumbnail(value: Any, *, where: str, folder: Path | None = None, side: int = 48) -> str:
     """Return the image as a `data:image/webp;base64,…` URI of at most `side` pixels a side.
 

@@ -10,6 +10,7 @@ from dataaudit.datasets.samples import Role
 from dataaudit.labels.by_task import KINDS
 from dataaudit.labels.kind import Kind, Reading
 from dataaudit.labels.none import NO_LABELS
+from dataaudit.labels.preferences import PairColumns
 from dataaudit.labels.sets import SEPARATOR
 
 
@@ -56,6 +57,8 @@ class ReadSettings:
         Columns that are no features either: what other models say.
     images : Path or None
         What paths of pictures are relative to; None: the folder of the file.
+    answers : PairColumns or None
+        The columns that hold pairs of answers; they say what the label is, and `label` nothing.
     """
 
     role: Role
@@ -72,6 +75,7 @@ class ReadSettings:
     annotators: Sequence[str] | Path | None = None
     aside: Sequence[str] = ()
     images: Path | None = None
+    answers: PairColumns | None = None
 
     @property
     def label_columns(self) -> list[str]:

@@ -123,6 +123,7 @@ def _check(samples: Samples, changes: Changes, written: Path) -> None:
             ignore=samples.ignore_label,
             separator=samples.separator,
             images=None if _original(samples).is_dir() else samples.folder,
+            answers=samples.answers,
         ),
     )
     expected = samples.labels.copy()

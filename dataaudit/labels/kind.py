@@ -17,7 +17,7 @@ Names = Sequence[str | int]
 """Classes, in the order of the model's outputs."""
 Labels = tuple[NDArray[Any], Names]
 """The labels of all rows, as `Samples.labels` has them, and the classes."""
-Form = Literal["one choice", "several choices", "number", "text"]
+Form = Literal["one choice", "several choices", "number", "text", "pair", "rectangles"]
 
 
 @dataclass(frozen=True)
@@ -108,8 +108,8 @@ class Kind:
     amended : callable or None
         (labels, what is meant instead as text, classes) -> labels `[n, ...]`, where a text only
         says what changes; None where it says the whole label.
-    form : "one choice", "several choices", "number" or "text"
-        How a person is asked for one.
+    form : "one choice", "several choices", "number", "text", "pair" or "rectangles"
+        How a person is asked for one; of a pair of answers, for the better one.
     several : bool
         Whether a row has several labels.
     one_class : bool

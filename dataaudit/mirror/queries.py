@@ -144,5 +144,7 @@ def _prepared(model: TrainedModel, samples: Samples, rows: Batch) -> Inputs | No
     if size // len(few) * len(rows) > PREPARED_BYTES:
         return None
     inputs = model.inputs(rows, samples)
-    alike = isinstance(inputs, Tensor) and inputs.shape[1:] == first.shape[1:]
-    return inputs if alike or with_sizes else None
+    if with_sizes or (isinstance(inputs, Tensor) and isinstance(first, Tensor)
+                      and inputs.shape[1:] == first.shape[1:]):  # fmt: skip
+        return inputs
+    return None

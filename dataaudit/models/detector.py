@@ -89,7 +89,7 @@ class Detector(Around):
     def _called(self, *arguments: Any) -> Any:
         try:
             return self.inner(*arguments)
-        except (AttributeError, KeyError, AssertionError) as error:
+        except (AttributeError, KeyError, TypeError, AssertionError) as error:
             # What a module of another kind makes of a list of images.
             raise ModelError(
                 f"the model failed on a list of images: {type(error).__name__}: {error}; {EXPECTED}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dataaudit.datasets.images import thumbnail
+from dataaudit.datasets.answer_pairs import LEFT, RIGHT, pair_text
+from dataaudit.datasets.images import picture_size, thumbnail
 from dataaudit.datasets.samples import Batch, Samples
 from dataaudit.datasets.words import text_of
 from dataaudit.flags.probabilities import Table
@@ -28,6 +29,8 @@ LONGEST_FIELD = 80
 MISSING = "missing"
 """What a cell without a value reads."""
 MOST_FIELDS = 64
+SIZE = "size"
+"""The field that says how many pixels a picture has, which places in it are counted by."""
 THUMBNAIL_SIDE = 48
 ROW_SIDE = 256
 """Pixels a side of the pictures of the first rows, and of pairs: what a reviewer looks at."""
@@ -345,21 +348,41 @@ def _shown(samples: Samples, batch: Batch, sides: Sequence[int]) -> list[Exhibit
     if samples.modality == "table":
         fields = _fields(samples, batch.frame)
     is_image = samples.modality == "image"
+    if is_image and samples.kind.form == "rectangles":
+        fields = [
+            {SIZE: "{} x {}".format(*picture_size(item, samples.folder))} for item in contents
+        ]
+    texts: list[str | None] = [None] * len(batch)
+    if samples.answers is not None:
+        texts = [*_pairs(samples, batch.frame, labels)]
+    elif samples.modality == "text":
+        texts = [shortened(text_of(content), LONGEST_TEXT) for content in contents]
     return [
         Exhibit(
             sample_id=sample_id,
             role=samples.role,
             label=label,
-            text=shortened(text_of(content), LONGEST_TEXT) if samples.modality == "text" else None,
+            text=text,
             image=_picture(samples, content, sample_id, THUMBNAIL_SIDE) if is_image else None,
             fields=own,
             note="",
             picture=_picture(samples, content, sample_id, side) if is_image and side else None,
         )
-        for sample_id, label, content, own, side in zip(
-            batch.ids.tolist(), labels, contents, fields, sides, strict=True
+        for sample_id, label, content, text, own, side in zip(
+            batch.ids.tolist(), labels, contents, texts, fields, sides, strict=True
         )
     ]
+
+
+def _pairs(samples: Samples, frame: pd.DataFrame, labels: Sequence[str]) -> Iterator[str]:
+    """Yield each prompt with both answers, no part of which may crowd out the others."""
+    assert samples.answers is not None
+    prompts: Sequence[Any] = [""] * len(frame)
+    if samples.answers.prompt is not None:
+        prompts = frame[samples.answers.prompt].tolist()
+    for *parts, better in zip(prompts, frame[LEFT], frame[RIGHT], labels, strict=True):
+        prompt, left, right = (shortened(part, LONGEST_TEXT // 2) for part in parts)
+        yield pair_text(prompt, left, right, better)
 
 
 def _fields(samples: Samples, frame: pd.DataFrame) -> list[dict[str, str]]:

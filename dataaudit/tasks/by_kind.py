@@ -11,6 +11,7 @@ from dataaudit.tasks.boxes import Detection
 from dataaudit.tasks.classification import Classification
 from dataaudit.tasks.multi_label import MultiLabel
 from dataaudit.tasks.ordinal import OrdinalClassification
+from dataaudit.tasks.preference import Preference
 from dataaudit.tasks.regression import Regression, RegressionLoss
 from dataaudit.tasks.task import AuditTask, Task
 from dataaudit.tasks.token_classification import TokenClassification
@@ -95,6 +96,11 @@ def _tokens(outputs: Outputs, loss: TrainedWith) -> tuple[AuditTask, Task | None
     return task, WeightedTokenClassification(task, loss.class_weights, loss.label_smoothing)
 
 
+def _preference(outputs: Outputs, loss: TrainedWith) -> tuple[AuditTask, Task | None]:
+    task = Preference.of(outputs.values, outputs.classes)
+    return task, WeightedClassification(task, None, loss.label_smoothing)
+
+
 MAKERS: Mapping[str, Maker] = {
     "classification": _classification,
     "ordinal": _ordinal,
@@ -102,6 +108,7 @@ MAKERS: Mapping[str, Maker] = {
     "multi-label": _multi_label,
     "token-classification": _tokens,
     "boxes": lambda outputs, _: (Detection.of(outputs.values, outputs.classes), None),
+    "preference": _preference,
 }
 """By `task`, as audit.yaml has it."""
 

@@ -14,6 +14,7 @@ from dataaudit.labels.sets import NO_LABEL, SEPARATOR
 from dataaudit.review.decisions.said import Said
 from dataaudit.review.exports.label_studio import COMMENT, LABEL, LABEL_SET
 from dataaudit.review.exports.leaks import DECISION
+from dataaudit.review.exports.rectangles import SIZE, label_of
 
 
 def read_label_studio(path: Path) -> list[Said]:
@@ -48,6 +49,8 @@ def _task(path: Path, number: int, task: Any) -> Iterator[Said]:
         raise DataError(f"{where}: annotations are no list of objects")
     for annotation in annotations:
         new_label, comment = _result(where, annotation)
+        if SIZE in data:
+            new_label = _rectangles(where, annotation, data[SIZE])
         skipped = bool(annotation.get("was_cancelled"))
         is_leak = data.get("what") == "leak"
         if new_label or skipped:
@@ -84,12 +87,22 @@ def _result(where: str, annotation: Mapping[str, Any]) -> tuple[str, str]:
             label = _label_set(where, value.get("choices", []))
         elif result.get("from_name") == LABEL and result.get("type") == "number":
             label = str(value.get("number", ""))
+        elif result.get("from_name") == LABEL and result.get("type") == "pairwise":
+            label = str(value.get("selected", ""))
         elif result.get("from_name") == LABEL and result.get("type") == "textarea":
             label = _only_text(where, value.get("text", ""))
         elif result.get("from_name") == COMMENT:
             text = value.get("text", "")
             comment = "\n".join(map(str, text)) if isinstance(text, list) else str(text)
     return label, comment
+
+
+def _rectangles(where: str, annotation: Mapping[str, Any], size: Any) -> str:
+    """Return the boxes that were drawn; none at all is an answer, too."""
+    try:
+        return label_of(annotation.get("result") or [], size)
+    except ValueError as error:
+        raise DataError(f"{where}: {error}") from None
 
 
 def _only_text(where: str, text: Any) -> str:
