@@ -120,10 +120,10 @@ def content_of(samples: Samples, row_id: object, content: Mapping[str, Any]) -> 
         for name, value in content.items()
         if name not in special and name != column
     }
-    size = None
+    found = {"text": text, "image": image, "fields": fields}
     if image is not None and samples.kind.form == "rectangles":
-        size = picture_size(content[str(column)], samples.folder)
-    return {"text": text, "image": image, "fields": fields, "size": size}
+        found["size"] = picture_size(content[str(column)], samples.folder)
+    return found
 
 
 def plain_value(value: Any) -> Any:
