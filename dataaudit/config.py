@@ -350,6 +350,7 @@ class AuditConfig(_Section):
         "regression",
         "multi-label",
         "token-classification",
+        "segmentation",
         "causal-lm",
         "diffusion",
     ] = "classification"

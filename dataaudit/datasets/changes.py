@@ -84,6 +84,9 @@ def as_labels(samples: Samples, changes: Changes) -> NDArray[Any]:
     if changes.values is None:
         return changes.labels
     new = [changes.values[place] for place in changes.labels]
+    if samples.kind.amended is not None:
+        old = samples.labels[changes.positions]
+        return samples.kind.amended(old, [str(text) for text in new], samples.classes)
     reading = Reading(classes=samples.classes or None, ignore=samples.ignore_label)
     labels, _ = samples.kind.read(
         pd.Series(new, dtype=object),
@@ -95,7 +98,9 @@ def as_labels(samples: Samples, changes: Changes) -> NDArray[Any]:
 
 
 def as_cell(samples: Samples, value: Any) -> str:
-    """Return a target, or a tuple of labels, as a cell of text."""
+    """Return a target, a path, or a tuple of labels, as a cell of text."""
+    if isinstance(value, str):
+        return value
     if isinstance(value, float):
         return str(int(value)) if value.is_integer() and abs(value) < 2**53 else repr(value)
     first = samples.take([0]).frame[samples.label_column].iloc[0]

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataaudit.labels.classes import CLASSES
 from dataaudit.labels.grades import GRADES
 from dataaudit.labels.kind import Kind
+from dataaudit.labels.masks import MASKS
 from dataaudit.labels.none import NO_LABELS
 from dataaudit.labels.sets import SETS
 from dataaudit.labels.tags import TAGS
@@ -18,6 +19,7 @@ KINDS: Mapping[str, Kind] = {
     "regression": TARGETS,
     "multi-label": SETS,
     "token-classification": TAGS,
+    "segmentation": MASKS,
     "causal-lm": NO_LABELS,
     "diffusion": NO_LABELS,
 }

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from PIL import Image
 
 from dataaudit.datasets.images import thumbnail
 from dataaudit.datasets.samples import Batch, Samples
 from dataaudit.datasets.words import text_of
 from dataaudit.flags.probabilities import Table
 from dataaudit.flags.results import ContaminationFlags, MislabelFlags
+from dataaudit.labels.kind import Outline
 from dataaudit.report.data import NO_LABEL
 from dataaudit.report.evidence import Exhibit, RowEvidence
 from dataaudit.report.leakage import select_disagreeing, select_pairs
@@ -83,6 +86,8 @@ def row_evidence(
     features = _unit(found.features)
     sides = [ROW_SIDE if place < ROWS_WITH_PICTURES else 0 for place in range(len(positions))]
     rows = _exhibits(train, positions, [""] * len(positions), sides)
+    if train.kind.outlined is not None and train.modality == "image":
+        rows = _outlined(train, train.kind.outlined, positions, rows, suggested, sides)
     neighbours = _neighbours(train, train_scores, positions, features, exhibits)
     against: list[list[Exhibit]] = [[] for _ in positions]
     look_alikes: list[list[str]] = [[] for _ in positions]
@@ -362,6 +367,26 @@ def _shown(samples: Samples, batch: Batch, sides: Sequence[int]) -> list[Exhibit
     ]
 
 
+def _outlined(
+    samples: Samples,
+    draw: Outline,
+    positions: NDArray[np.int64],
+    rows: Sequence[Exhibit],
+    suggested: Sequence[str],
+    sides: Sequence[int],
+) -> list[Exhibit]:
+    """Draw what the suggested labels speak of on the larger pictures of the rows."""
+    height, width = samples.labels.shape[1:]
+    result = []
+    for position, row, text, side in zip(positions, rows, suggested, sides, strict=True):
+        if side:
+            content = samples.take([int(position)]).frame[samples.content_column].iloc[0]
+            drawn = partial(draw, text=text, size=(height, width))
+            row = replace(row, picture=_picture(samples, content, row.sample_id, side, drawn))
+        result.append(row)
+    return result
+
+
 def _fields(samples: Samples, frame: pd.DataFrame) -> list[dict[str, str]]:
     """Return the first columns of each row as text, column by column."""
     special = samples.special_columns() - {samples.group_column}
@@ -391,9 +416,15 @@ def _label_text(label: Any) -> str:
     return f"{label:.6g}" if isinstance(label, float) else str(label)
 
 
-def _picture(samples: Samples, content: Any, sample_id: Any, side: int) -> str:
+def _picture(
+    samples: Samples,
+    content: Any,
+    sample_id: Any,
+    side: int,
+    drawn: Callable[[Image.Image], Image.Image] | None = None,
+) -> str:
     where = f"{samples.source.description}: image of {sample_id}"
-    return thumbnail(content, where=where, folder=samples.folder, side=side)
+    return thumbnail(content, where=where, folder=samples.folder, side=side, drawn=drawn)
 
 
 def shortened(text: str, longest: int) -> str:

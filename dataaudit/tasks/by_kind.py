@@ -11,11 +11,13 @@ from dataaudit.tasks.classification import Classification
 from dataaudit.tasks.multi_label import MultiLabel
 from dataaudit.tasks.ordinal import OrdinalClassification
 from dataaudit.tasks.regression import Regression, RegressionLoss
+from dataaudit.tasks.segmentation import Segmentation
 from dataaudit.tasks.task import AuditTask, Task
 from dataaudit.tasks.token_classification import TokenClassification
 from dataaudit.tasks.weighted import (
     WeightedClassification,
     WeightedMultiLabel,
+    WeightedSegmentation,
     WeightedTokenClassification,
 )
 
@@ -94,12 +96,18 @@ def _tokens(outputs: Outputs, loss: TrainedWith) -> tuple[AuditTask, Task | None
     return task, WeightedTokenClassification(task, loss.class_weights, loss.label_smoothing)
 
 
+def _masks(outputs: Outputs, loss: TrainedWith) -> tuple[AuditTask, Task | None]:
+    task = Segmentation.of(outputs.values, outputs.classes, outputs.labels)
+    return task, WeightedSegmentation(task, loss.class_weights, loss.label_smoothing)
+
+
 MAKERS: Mapping[str, Maker] = {
     "classification": _classification,
     "ordinal": _ordinal,
     "regression": _regression,
     "multi-label": _multi_label,
     "token-classification": _tokens,
+    "segmentation": _masks,
 }
 """By `task`, as audit.yaml has it."""
 
