@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from dataaudit.datasets.around import Around
 from dataaudit.datasets.files import sha256_of
 from dataaudit.datasets.formats import open_source
 from dataaudit.datasets.identifiers import positions, row_ids
@@ -26,21 +27,11 @@ FEWEST = 2
 
 
 @dataclass(frozen=True)
-class WithMajority(ColumnSource):
+class WithMajority(Around):
     """Rows with a further column: the label that most annotators gave, None where none did."""
 
-    source: ColumnSource
     column: str
     values: NDArray[Any]
-
-    @property
-    def description(self) -> str:  # type: ignore[override]
-        """What errors call it."""
-        return self.source.description
-
-    def __len__(self) -> int:
-        """Return the number of rows."""
-        return len(self.source)
 
     def columns(self) -> list[str]:
         """Return the column names, in order."""
@@ -61,38 +52,6 @@ class WithMajority(ColumnSource):
         """Return the rows at `positions`, in that order, index = positions."""
         frame = self.source.take(positions)
         return frame.assign(**{self.column: self.values[list(positions)]})
-
-    def own_ids(self) -> NDArray[Any] | None:
-        """Return what names each row where no column does."""
-        return self.source.own_ids()
-
-    def quick_to_take(self, folder: Path) -> WithMajority:
-        """Return the same rows, where `take` reads no more than it is asked for."""
-        return replace(self, source=self.source.quick_to_take(folder))
-
-    def files(self) -> list[Path]:
-        """Return the files that hold the rows."""
-        return self.source.files()
-
-    def sha256(self) -> str | None:
-        """Return the hash of all files, hex; None of what is in memory."""
-        return self.source.sha256()
-
-    def image_root(self) -> Path | None:
-        """Return what paths of images are relative to."""
-        return self.source.image_root()
-
-    def key_column(self) -> str | None:
-        """Return the column that identifies rows where the user names none, or None."""
-        return self.source.key_column()
-
-    def categories(self) -> Mapping[str, list[Any]]:
-        """Return the values that columns of categories may have, in the order they are stored."""
-        return self.source.categories()
-
-    def note(self) -> str | None:
-        """Return what was guessed of how the rows are written."""
-        return self.source.note()
 
     def why_not_rewritten(self) -> str | None:
         """Return why corrections cannot be written: there is no column to write into."""

@@ -45,7 +45,7 @@ class Changes:
 
     @classmethod
     def to_values(cls, labels: Mapping[int, Any]) -> Changes:
-        """Take a mapping of position to target, or to a tuple of labels or tags."""
+        """Take a mapping of position to target, text, or a tuple of labels or tags."""
         values = list(dict.fromkeys(labels.values()))
         places = {value: place for place, value in enumerate(values)}
         coded = cls.of({position: places[value] for position, value in labels.items()})
@@ -98,7 +98,7 @@ def as_labels(samples: Samples, changes: Changes) -> NDArray[Any]:
 
 
 def as_cell(samples: Samples, value: Any) -> str:
-    """Return a target, a path, or a tuple of labels, as a cell of text."""
+    """Return a target, a text, or a tuple of labels, as a cell of text."""
     if isinstance(value, str):
         return value
     if isinstance(value, float):

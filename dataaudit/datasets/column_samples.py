@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dataaudit.datasets.annotators import with_votes
+from dataaudit.datasets.answer_pairs import PAIR, AnswerPairs
 from dataaudit.datasets.comma_separated import MISSING
 from dataaudit.datasets.hashing import hash_of_rows, hash_with_images
 from dataaudit.datasets.identifiers import positions, row_ids
@@ -21,6 +22,7 @@ from dataaudit.datasets.samples import Samples
 from dataaudit.datasets.sources import ColumnSource
 from dataaudit.datasets.words import is_list, words_column
 from dataaudit.errors import DataError, close_match
+from dataaudit.labels.preferences import BETTER
 from dataaudit.labels.values import UNUSABLE
 
 
@@ -38,7 +40,11 @@ def column_samples(source: ColumnSource, settings: ReadSettings) -> Samples:
     DataError
         There are no rows; a column is missing; an id, a label or an image path cannot be used.
     """
-    votes = None
+    votes, answers = None, settings.answers
+    if answers is not None:
+        pairs = AnswerPairs.over(source, answers)
+        source, answers = pairs, pairs.answers
+        settings = replace(settings, label=BETTER)
     if settings.annotators is not None:
         source, votes = with_votes(source, settings)
     ids: NDArray[Any] = positions(source)
@@ -88,6 +94,8 @@ def column_samples(source: ColumnSource, settings: ReadSettings) -> Samples:
             _check_words(source, words, known[settings.label], ids, labels, settings.tolerate)
     if kind.per_pixel and isinstance(settings.label, str) and settings.size is None:
         _check_sizes(source, content_column, ids, labels, folder, settings.tolerate)
+    if answers is not None:
+        modality, content_column = "text", PAIR
     if sha256 is None:
         sha256 = hash_of_rows(source.stream())
     elif (
@@ -121,6 +129,7 @@ def column_samples(source: ColumnSource, settings: ReadSettings) -> Samples:
         task=settings.task,
         votes=votes,
         other_columns=others,
+        answers=answers,
     )
 
 

@@ -189,7 +189,7 @@ def _value(samples: Samples, new: Any) -> str:
     """Return a target, or labels in the form of the file: a list, or text."""
     if isinstance(new, float):
         return as_cell(samples, new)
-    if labels_are_text(samples):
+    if isinstance(new, str) or labels_are_text(samples):
         return json.dumps(as_cell(samples, new), ensure_ascii=False)
     whole = all(isinstance(name, int) for name in samples.classes)
     return json.dumps([int(name) if whole else name for name in new], ensure_ascii=False)

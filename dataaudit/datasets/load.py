@@ -63,6 +63,11 @@ def samples_from_object(obj: Any, settings: ReadSettings) -> Samples:
         return column_samples(Frame(description, obj), settings)
     if is_data_set(obj):
         return column_samples(InMemory.open(obj, description), settings)
+    if settings.answers is not None:
+        raise DataError(
+            f"{role}: expected a pandas DataFrame or a Hugging Face Dataset with columns of chosen "
+            f"and rejected answers (task {settings.task}), found {type(obj).__name__}"
+        )
     alone = None if is_pair(obj) else without_labels(obj, role)
     if alone is not None:
         obj = (alone, None)

@@ -11,6 +11,7 @@ from dataaudit.datasets.samples import Role
 from dataaudit.labels.by_task import KINDS
 from dataaudit.labels.kind import Kind, Reading
 from dataaudit.labels.none import NO_LABELS
+from dataaudit.labels.preferences import PairColumns
 from dataaudit.labels.sets import SEPARATOR
 
 
@@ -57,6 +58,8 @@ class ReadSettings:
         Columns that are no features either: what other models say.
     size : (height, width) or None
         That masks are brought to; None: they have one size.
+    answers : PairColumns or None
+        The columns that hold pairs of answers; they say what the label is, and `label` nothing.
     """
 
     role: Role
@@ -73,6 +76,7 @@ class ReadSettings:
     annotators: Sequence[str] | Path | None = None
     aside: Sequence[str] = ()
     size: tuple[int, int] | None = None
+    answers: PairColumns | None = None
 
     @property
     def label_columns(self) -> list[str]:

@@ -126,6 +126,7 @@ def _check(samples: Samples, changes: Changes, written: Path) -> None:
             ignore=samples.ignore_label,
             separator=samples.separator,
             size=samples.labels.shape[1:] if samples.kind.per_pixel else None,
+            answers=samples.answers,
         ),
     )
     expected = samples.labels.copy()

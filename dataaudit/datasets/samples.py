@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from dataaudit.labels.by_task import KINDS
 from dataaudit.labels.consensus import Votes
 from dataaudit.labels.kind import Kind
+from dataaudit.labels.preferences import PairColumns
 
 ROWS_PER_READ = 2048
 MOST_OUTPUTS = 2**24
@@ -150,6 +151,8 @@ class Samples:
     """The labels of several annotators, where there are some beside `labels`."""
     other_columns: Sequence[str] = ()
     """Further columns that are no features: annotators' labels, what other models say."""
+    answers: PairColumns | None = None
+    """The columns of the file that hold pairs of answers, where rows are such."""
 
     def __len__(self) -> int:
         """Return the number of rows."""

@@ -41,5 +41,6 @@ FLAGGERS: Mapping[str, Flagger] = {
     "multi-label": flag_label_sets,
     "token-classification": flag_tags,
     "segmentation": flag_masks,
+    "preference": flag_mislabels,
 }
 """By `task`, as audit.yaml has it."""

@@ -9,6 +9,7 @@ from dataaudit.labels.grades import GRADES
 from dataaudit.labels.kind import Kind
 from dataaudit.labels.masks import MASKS
 from dataaudit.labels.none import NO_LABELS
+from dataaudit.labels.preferences import PREFERENCES
 from dataaudit.labels.sets import SETS
 from dataaudit.labels.tags import TAGS
 from dataaudit.labels.targets import TARGETS
@@ -20,6 +21,7 @@ KINDS: Mapping[str, Kind] = {
     "multi-label": SETS,
     "token-classification": TAGS,
     "segmentation": MASKS,
+    "preference": PREFERENCES,
     "causal-lm": NO_LABELS,
     "diffusion": NO_LABELS,
 }

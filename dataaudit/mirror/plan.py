@@ -129,15 +129,15 @@ def plan_of_probes(config: AuditConfig, trusted: int) -> Plan:
     return Plan(settings, [], 0, BATCH_SIZE, 0, references, nobody, False, False, reason)
 
 
-def plan_without_learning(config: AuditConfig) -> Plan:
-    """Return the plan of an audit whose estimator was fitted anew without each row.
+def plan_without_learning(config: AuditConfig, why: str) -> Plan:
+    """Return the plan of an audit in which nothing learns again, for a reason.
 
-    That is what its labels are judged by; a network that imitates it and learns again would cost
-    most of the time of the audit, and be asked nothing.
+    Where an estimator was fitted anew without each row, its labels are judged by that; a network
+    that imitates it and learns again would cost most of the time, and be asked nothing.
     """
     nobody = np.zeros(0, dtype=np.int64)
     settings = FiniteSettings(steps=0, parameters=config.mirror.parameters, seed=config.mirror.seed)
-    reason = "nothing learns again: the estimator is fitted anew, crosswise"
+    reason = f"nothing learns again: {why}"
     return Plan(settings, [], 0, BATCH_SIZE, 0, nobody, nobody, False, False, reason)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import pandas as pd
 
+from dataaudit.datasets.answer_pairs import ANSWER
 from dataaudit.datasets.frames import spread
 from dataaudit.datasets.samples import Samples
 from dataaudit.errors import ConfigError, ModelError
@@ -214,6 +215,8 @@ def _some_rows(train: Samples) -> pd.DataFrame:
 
 
 def _only_text(train: Samples) -> list[str]:
+    if train.answers is not None and train.answers.prompt is not None:
+        return [train.answers.prompt, ANSWER]
     if train.modality != "text" or train.content_column is None:
         columns = ", ".join(map(repr, train.take([0]).frame.columns))
         raise ConfigError(

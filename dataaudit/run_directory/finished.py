@@ -20,6 +20,7 @@ from dataaudit.datasets.shard_paths import shard_paths
 from dataaudit.errors import DataAuditError, DataError, RunDirectoryError
 from dataaudit.labels.by_task import KINDS
 from dataaudit.labels.kind import Kind
+from dataaudit.labels.preferences import pair_columns
 from dataaudit.labels.sets import SEPARATOR
 from dataaudit.report.data import AuditReport
 from dataaudit.report.result import AuditResult
@@ -222,6 +223,7 @@ class FinishedAudit:
                 separator=content.get("separator", SEPARATOR),
                 annotators=_annotators(content.get("labels")),
                 size=tuple(size) if (size := settings.get("images", {}).get("size")) else None,
+                answers=pair_columns(self.kind, content),
             ),
         )
         expected = str(self.manifest["inputs"][role]["sha256"])

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from dataaudit.errors import ModelError
 from dataaudit.models.initial import Initial
 from dataaudit.models.parameters import last_linear
+from dataaudit.models.rewards import of_each_row
 from dataaudit.scoring.perturbation import Perturbation
 
 MOST_FEATURES = 2048
@@ -44,7 +45,8 @@ class BeforeTraining(nn.Module):
         with _caught(heads, body) as caught:
             self.inner(*arguments, **named)
         mask = named.get("attention_mask")
-        parts = [_pooled(value, mask) for value in caught.values()]
+        mask = None if mask is None else mask.flatten(0, -2)
+        parts = [of_each_row(self.inner, _pooled(value, mask)) for value in caught.values()]
         if not parts:
             raise ModelError(
                 "model.initial: no part of the model takes features that could be looked at; "

@@ -19,9 +19,10 @@ from dataaudit.datasets.samples import Batch, Samples
 from dataaudit.errors import ModelError
 from dataaudit.models.numerics import EXACT, Numerics
 from dataaudit.models.parameters import last_linear
+from dataaudit.models.rewards import of_each_row, parts_of_a_row
 from dataaudit.models.trained import Inputs, TrainedModel
 from dataaudit.progress import track
-from dataaudit.scoring.blocks import ScoreBlock
+from dataaudit.scoring.blocks import ScoreBlock, ScoreBlocks
 from dataaudit.scoring.passes import Passes
 from dataaudit.scoring.perturbation import Perturbation
 from dataaudit.scoring.prefetch import made_ahead
@@ -46,8 +47,9 @@ class LocalEngine:
         samples: Samples,
         perturbations: Sequence[Perturbation],
         finished: Collection[int] = (),
+        into: ScoreBlocks | None = None,
     ) -> Iterator[ScoreBlock]:
-        """Score all rows, block after block; see `Engine`."""
+        """Score all rows, and yield block after block; see `Engine`."""
         batch_size = samples.rows_at_once(self.batch_size)
         rows_per_block = block_length(batch_size)
         parts: list[ScoreBlock] = []
@@ -139,6 +141,7 @@ class FeatureTap:
     """Catches the inputs of a module's last linear layer during one forward pass."""
 
     def __init__(self, module: nn.Module) -> None:
+        self._module = module
         found = last_linear(module)
         self._layer = found[1] if found else None
         self._caught: Tensor | None = None
@@ -167,14 +170,16 @@ class FeatureTap:
         mask : `[rows, tokens]` or None
             1 for tokens, 0 for padding, which is left out where the layer sees every token.
         """
-        caught = self._caught
-        if caught is None or caught.ndim < 2 or len(caught) != rows:
+        caught, seen = self._caught, rows * parts_of_a_row(self._module)
+        if caught is None or caught.ndim < 2 or len(caught) != seen:
             return np.zeros((rows, 0), dtype=np.float16)
+        mask = None if mask is None else mask.flatten(0, -2)
         if mask is not None and caught.ndim == 3 and caught.shape[:2] == mask.shape:
             weights = mask.to(caught.dtype)[:, :, None]
             flat = (caught * weights).sum(dim=1) / weights.sum(dim=1).clamp_min(1)
         else:
-            flat = caught.reshape(rows, -1) if caught.ndim == 2 else caught.mean(dim=1).flatten(1)
+            flat = caught.reshape(seen, -1) if caught.ndim == 2 else caught.mean(dim=1).flatten(1)
+        flat = of_each_row(self._module, flat)
         largest = torch.finfo(torch.float16).max
         return flat.float().clamp(-largest, largest).half().cpu().numpy()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
+from dataaudit.datasets.answer_pairs import LEFT, RIGHT, pair_text
 from dataaudit.datasets.images import thumbnail
 from dataaudit.datasets.samples import Batch, Samples
 from dataaudit.datasets.words import text_of
@@ -350,19 +351,24 @@ def _shown(samples: Samples, batch: Batch, sides: Sequence[int]) -> list[Exhibit
     if samples.modality == "table":
         fields = _fields(samples, batch.frame)
     is_image = samples.modality == "image"
+    texts: list[str | None] = [None] * len(batch)
+    if samples.answers is not None:
+        texts = [*_pairs(samples, batch.frame, labels)]
+    elif samples.modality == "text":
+        texts = [shortened(text_of(content), LONGEST_TEXT) for content in contents]
     return [
         Exhibit(
             sample_id=sample_id,
             role=samples.role,
             label=label,
-            text=shortened(text_of(content), LONGEST_TEXT) if samples.modality == "text" else None,
+            text=text,
             image=_picture(samples, content, sample_id, THUMBNAIL_SIDE) if is_image else None,
             fields=own,
             note="",
             picture=_picture(samples, content, sample_id, side) if is_image and side else None,
         )
-        for sample_id, label, content, own, side in zip(
-            batch.ids.tolist(), labels, contents, fields, sides, strict=True
+        for sample_id, label, content, text, own, side in zip(
+            batch.ids.tolist(), labels, contents, texts, fields, sides, strict=True
         )
     ]
 
@@ -381,10 +387,25 @@ def _outlined(
     for position, row, text, side in zip(positions, rows, suggested, sides, strict=True):
         if side:
             content = samples.take([int(position)]).frame[samples.content_column].iloc[0]
-            drawn = partial(draw, text=text, size=(height, width))
+            drawn = partial(_drawn, draw, text, (height, width))
             row = replace(row, picture=_picture(samples, content, row.sample_id, side, drawn))
         result.append(row)
     return result
+
+
+def _drawn(draw: Outline, text: str, size: tuple[int, int], picture: Image.Image) -> Image.Image:
+    return draw(picture, text, size)
+
+
+def _pairs(samples: Samples, frame: pd.DataFrame, labels: Sequence[str]) -> Iterator[str]:
+    """Yield each prompt with both answers, no part of which may crowd out the others."""
+    assert samples.answers is not None
+    prompts: Sequence[Any] = [""] * len(frame)
+    if samples.answers.prompt is not None:
+        prompts = frame[samples.answers.prompt].tolist()
+    for *parts, better in zip(prompts, frame[LEFT], frame[RIGHT], labels, strict=True):
+        prompt, left, right = (shortened(part, LONGEST_TEXT // 2) for part in parts)
+        yield pair_text(prompt, left, right, better)
 
 
 def _fields(samples: Samples, frame: pd.DataFrame) -> list[dict[str, str]]:

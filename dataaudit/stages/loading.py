@@ -21,12 +21,14 @@ from dataaudit.datasets.set_aside import SetAside
 from dataaudit.errors import ConfigError, DataError
 from dataaudit.inputs import Loaded
 from dataaudit.labels.by_task import KINDS
+from dataaudit.labels.preferences import pair_columns
 from dataaudit.models.adapter import ModelAdapter
 from dataaudit.models.initial import initial_of
 from dataaudit.models.loading import load_function
 from dataaudit.models.parameters import last_linear, moving_parameters
 from dataaudit.models.recognise import from_config, from_object, is_tokenizer
 from dataaudit.models.rescaled import Rescaled, rescaled
+from dataaudit.models.rewards import comparing
 from dataaudit.models.trained import Preprocess, TrainedModel, forward
 from dataaudit.stages.model_check import check_model
 from dataaudit.stages.reading_outputs import (
@@ -160,7 +162,8 @@ def assemble(
     _refuse_other_order(config.classes, known_classes or adapter.class_names)
     classes: Classes = config.classes or known_classes
     rows = Screening(opened(splits["train"], settings_of("train", classes)), config.bad_rows)
-    model = adapter.trained(rows.samples, preprocess, config.mirror.seed).to(device)
+    made = partial(comparing, adapter) if kind.form == "pair" else adapter.trained
+    model = made(rows.samples, preprocess, config.mirror.seed).to(device)
     # Refused now, not after the rows have been read: a choice of parameters that has none.
     moving_parameters(model.module, config.mirror.parameters)
     rows.check_inputs(model)
@@ -237,6 +240,7 @@ def read_settings(
         separator=columns.separator,
         annotators=columns.labels if role == "train" else None,
         size=config.images.size,
+        answers=pair_columns(KINDS[config.task], columns.model_dump()),
     )
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from dataaudit.tasks.classification import Classification
 from dataaudit.tasks.multi_label import MultiLabel
 from dataaudit.tasks.ordinal import OrdinalClassification
+from dataaudit.tasks.preference import Preference
 from dataaudit.tasks.regression import Regression, RegressionLoss
 from dataaudit.tasks.segmentation import Segmentation
 from dataaudit.tasks.task import AuditTask, Task
@@ -101,6 +102,11 @@ def _masks(outputs: Outputs, loss: TrainedWith) -> tuple[AuditTask, Task | None]
     return task, WeightedSegmentation(task, loss.class_weights, loss.label_smoothing)
 
 
+def _preference(outputs: Outputs, loss: TrainedWith) -> tuple[AuditTask, Task | None]:
+    task = Preference.of(outputs.values, outputs.classes)
+    return task, WeightedClassification(task, None, loss.label_smoothing)
+
+
 MAKERS: Mapping[str, Maker] = {
     "classification": _classification,
     "ordinal": _ordinal,
@@ -108,6 +114,7 @@ MAKERS: Mapping[str, Maker] = {
     "multi-label": _multi_label,
     "token-classification": _tokens,
     "segmentation": _masks,
+    "preference": _preference,
 }
 """By `task`, as audit.yaml has it."""
 

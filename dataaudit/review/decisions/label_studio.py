@@ -84,6 +84,8 @@ def _result(where: str, annotation: Mapping[str, Any]) -> tuple[str, str]:
             label = _label_set(where, value.get("choices", []))
         elif result.get("from_name") == LABEL and result.get("type") == "number":
             label = str(value.get("number", ""))
+        elif result.get("from_name") == LABEL and result.get("type") == "pairwise":
+            label = str(value.get("selected", ""))
         elif result.get("from_name") == LABEL and result.get("type") == "textarea":
             label = _only_text(where, value.get("text", ""))
         elif result.get("from_name") == COMMENT:

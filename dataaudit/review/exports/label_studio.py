@@ -12,9 +12,11 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from dataaudit.datasets.answer_pairs import LEFT, RIGHT
 from dataaudit.datasets.samples import Modality
 from dataaudit.errors import ConfigError
 from dataaudit.labels.by_task import KINDS
+from dataaudit.labels.preferences import SIDES
 from dataaudit.labels.sets import NO_LABEL, SEPARATOR
 from dataaudit.report import formats
 from dataaudit.report.data import exact_id
@@ -92,7 +94,10 @@ def labelling_configuration(
         )
     view = ElementTree.Element("View")
     ElementTree.SubElement(view, "Header", {"value": "$review"})
-    if modality == "image":
+    form = KINDS[task].form
+    if form == "pair":
+        _both_answers(view)
+    elif modality == "image":
         shown = {"name": SAMPLE, "value": "$image", "zoom": "true", "zoomControl": "true"}
         ElementTree.SubElement(view, "Image", shown)
     elif modality == "text":
@@ -101,8 +106,11 @@ def labelling_configuration(
         name = SAMPLE if modality == "table" else "fields"
         ElementTree.SubElement(view, "Table", {"name": name, "value": "$fields"})
     asked = {"toName": SAMPLE, "required": "true"}
-    form = KINDS[task].form
-    if form == "number":
+    if form == "pair":
+        shown_side = ",".join(SIDES)
+        ElementTree.SubElement(view, "Pairwise", {"name": LABEL, "toName": shown_side})
+        asked["toName"] = SIDES[0]
+    elif form == "number":
         ElementTree.SubElement(view, "Number", {"name": LABEL, **asked})
     elif form == "text":
         editable = {"editable": "true", "maxSubmissions": "1", "rows": "2"}
@@ -114,10 +122,17 @@ def labelling_configuration(
         choices = ElementTree.SubElement(view, "Choices", {**choice, "showInline": "true"})
         for value in [*classes, NO_LABEL] if several else classes:
             ElementTree.SubElement(choices, "Choice", {"value": value})
-    comment = {"name": COMMENT, "toName": SAMPLE, "rows": "2"}
+    comment = {"name": COMMENT, "toName": asked["toName"], "rows": "2"}
     ElementTree.SubElement(view, "TextArea", {**comment, "placeholder": "Comment (optional)"})
     ElementTree.indent(view)
     return ElementTree.tostring(view, encoding="unicode") + "\n"
+
+
+def _both_answers(view: ElementTree.Element) -> None:
+    """Add the answers, side by side, as Label Studio's template for comparisons has them."""
+    beside = ElementTree.SubElement(view, "View", {"style": "display: flex; gap: 2em"})
+    for side in SIDES:
+        ElementTree.SubElement(beside, "Text", {"name": side, "value": f"${side}"})
 
 
 def _task(row: ExportRow, model_version: str, task: str) -> bytes:
@@ -134,7 +149,9 @@ def _task(row: ExportRow, model_version: str, task: str) -> bytes:
         f"wrong with a probability of {formats.percent(row.probability)}",
         "fields": {name: as_text(value) for name, value in row.fields.items()},
     }
-    if row.text is not None:
+    if KINDS[task].form == "pair":
+        data |= dict(zip(SIDES, (row.fields[LEFT], row.fields[RIGHT]), strict=True))
+    elif row.text is not None:
         data["text"] = row.text
     if row.image is not None:
         data["image"] = row.image
@@ -150,6 +167,9 @@ def _task(row: ExportRow, model_version: str, task: str) -> bytes:
 def _suggestion(row: ExportRow, task: str) -> dict[str, object]:
     """Return the suggested label as Label Studio shows it, for the reviewer to accept or change."""
     form = KINDS[task].form
+    if form == "pair":
+        chosen = {"selected": row.suggested_label}
+        return {"from_name": LABEL, "to_name": SIDES[0], "type": "pairwise", "value": chosen}
     if form == "number":
         value = {"number": float(row.suggested_label)}
         return {"from_name": LABEL, "to_name": SAMPLE, "type": "number", "value": value}

@@ -1,0 +1,225 @@
+"""Preferences: pairs of answers from any file to flags, decisions and swapped columns."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from xml.etree import ElementTree
+
+import datasets
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+import torch
+from conftest import CommandLine
+from sklearn.linear_model import LogisticRegression
+from test_other_tasks import found, project
+from torch import nn
+
+import dataaudit
+from dataaudit.datasets.changes import Changes
+from dataaudit.datasets.load import open_samples
+from dataaudit.datasets.read_settings import ReadSettings
+from dataaudit.datasets.rewriting import write_corrected
+from dataaudit.datasets.samples import Samples
+from dataaudit.errors import ConfigError, DataError, ModelError
+from dataaudit.labels.preferences import PairColumns
+
+COLUMNS = PairColumns("chosen", "rejected", "prompt")
+PAIRS = pd.DataFrame(
+    {
+        "prompt": ["Why?", "How?", "When, exactly?"],
+        "chosen": ["Because it rains.", 'Open it,\nthen "save".', "7"],
+        "rejected": ["No idea.", "ask, somebody; else", "soon"],
+    }
+)
+
+
+def opened(path: Path, answers: PairColumns = COLUMNS, *, tolerate: bool = False) -> Samples:
+    settings = ReadSettings("train", None, task="preference", answers=answers, tolerate=tolerate)
+    return open_samples(path, settings)
+
+
+def saved(frame: pd.DataFrame, path: Path) -> None:
+    data = datasets.Dataset(pa.Table.from_pandas(frame, preserve_index=False))
+    data.save_to_disk(path)
+
+
+WRITERS: dict[str, Callable[[pd.DataFrame, Path], object]] = {
+    "pairs.csv": lambda frame, path: frame.to_csv(path, index=False),
+    "pairs.jsonl": lambda frame, path: frame.to_json(path, orient="records", lines=True),
+    "pairs.parquet": lambda frame, path: frame.to_parquet(path),
+    "pairs.feather": lambda frame, path: frame.to_feather(path),
+    "saved": saved,
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_corrected_pair_is_swapped_in_every_format(name: str, tmp_path: Path) -> None:
+    path, target = tmp_path / name, tmp_path / f"new{Path(name).suffix}"
+    WRITERS[name](PAIRS, path)
+    samples = opened(path)
+    changes = Changes.of({1: 1 - int(samples.labels[1])}).without([0])
+    write_corrected(samples, changes, target).rename(target)
+    again = opened(target)
+    assert again.labels.tolist() == [1 - samples.labels[1], samples.labels[2]]
+    frame = again.source.source.take([0, 1])  # type: ignore[attr-defined]
+    assert frame["chosen"].tolist() == ["ask, somebody; else", "7"]
+    assert frame["rejected"].tolist() == ['Open it,\nthen "save".', "soon"]
+    # Nothing is left of what was written on the way.
+    assert sorted(item.name for item in tmp_path.iterdir()) == sorted([name, target.name])
+
+
+def test_a_pair_is_the_same_either_way_round_but_for_its_label(tmp_path: Path) -> None:
+    swapped = PAIRS.rename(columns={"chosen": "rejected", "rejected": "chosen"})
+    many = pd.DataFrame({"chosen": [f"a{n}" for n in range(400)], "rejected": ["b"] * 400})
+    for name, frame in {"one": PAIRS, "other": swapped, "many": many}.items():
+        frame.to_json(tmp_path / f"{name}.jsonl", orient="records", lines=True)
+    one, other, even = (opened(tmp_path / f"{name}.jsonl") for name in ("one", "other", "many"))
+    assert (one.labels == 1 - other.labels).all()
+    texts = [list(samples.take([0, 1, 2]).frame["prompt and answers"]) for samples in (one, other)]
+    assert texts[0] == texts[1]
+    # Where the file has no prompts there are none, and the sides are about even.
+    assert even.answers == PairColumns("chosen", "rejected", None)
+    assert 0.4 < even.labels.mean() < 0.6
+
+
+def test_pairs_that_cannot_be_used_are_set_aside_with_the_reason(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.jsonl"
+    rows = [
+        {"chosen": "good", "rejected": "bad"},
+        {"chosen": "same  text", "rejected": "same text"},
+        {"chosen": " ", "rejected": "bad"},
+        {"chosen": "good"},
+        {"chosen": "good", "rejected": ["bad"]},
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    samples = opened(path, tolerate=True)
+    assert samples.labels.tolist()[1:] == [-1] * 4
+    reasons = samples.take(range(1, 5)).frame["better answer"].tolist()
+    assert reasons == [
+        "both answers are the same",
+        "the chosen answer is empty",
+        "the rejected answer is missing",
+        "the rejected answer is no text",
+    ]
+    with pytest.raises(DataError, match=r"row 1: both answers are the same \(4 such rows\)"):
+        opened(path)
+    with pytest.raises(DataError, match=r"no column 'question'; a pair needs one of the chosen"):
+        opened(path, PairColumns("chosen", "rejected", "question"))
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return project(tmp_path_factory.mktemp("answers"), "Preferred answers")
+
+
+def test_swapped_pairs_from_the_run_to_a_second_audit_with_fewer_flags(
+    answers: Path, command_line: CommandLine
+) -> None:
+    first, second = answers / "first", answers / "second"
+    outcome = command_line("run", answers / "audit.yaml", "--out", first)
+    assert outcome.code == 0, outcome.err
+    table = pd.read_parquet(first / "mislabels.parquet")
+    precision, recall = found(answers, table)
+    assert precision >= 0.9
+    assert recall >= 0.9
+    flagged = table[table["flagged"]]
+    assert (flagged["given_label"] != flagged["suggested_label"]).all()
+    report = json.loads((first / "audit.json").read_text())
+    shown = report["samples"][report["labels"]["rows"][0]["sample"]]
+    assert f"[{shown['label']} answer, given as better]\n" in shown["text"]
+
+    to_review = answers / "review.json"
+    outcome = command_line("export", first, "--to", "label-studio", "--out", to_review)
+    assert outcome.code == 0, outcome.err
+    view = ElementTree.parse(to_review.with_suffix(".xml")).getroot()
+    (asked,) = view.iter("Pairwise")
+    assert asked.attrib == {"name": "label", "toName": "left,right"}
+    assert [text.get("value") for text in view.iter("Text")] == ["$left", "$right"]
+    tasks = json.loads(to_review.read_text())
+    spoiled = set(np.loadtxt(answers / "spoiled.txt", dtype=int).tolist())
+    train = pd.read_json(answers / "train.jsonl", lines=True)
+    for task in tasks[1:]:
+        (suggestion,) = task["predictions"][0]["result"]
+        given = {"selected": task["data"]["given_label"]}
+        wrong = task["data"]["row_id"] in spoiled
+        answer = suggestion if wrong else {**suggestion, "value": given}
+        task["annotations"] = [{"result": [answer]}]
+        given_answer = task["data"][task["data"]["given_label"]]
+        assert given_answer == train.loc[task["data"]["row_id"], "chosen"]
+    (answers / "reviewed.json").write_text(json.dumps(tasks))
+    corrected = answers / "corrected.jsonl"
+    outcome = command_line(
+        "relabel", first, "--decisions", answers / "reviewed.json", "--out", corrected
+    )
+    assert outcome.code == 0, outcome.err
+    # The page's decisions about the row that is left; fix writes those logged before, too.
+    row = tasks[0]["data"]["row_id"]
+    (answers / "decisions.csv").write_text(f"row_id,decision\n{row},relabel\n")
+    outcome = command_line(
+        "fix", first, "--decisions", answers / "decisions.csv", "--out", answers / "fixed"
+    )
+    assert outcome.code == 0, outcome.err
+    new = pd.read_json(answers / "fixed" / "train.jsonl", lines=True)
+    changed = new["chosen"] != train["chosen"]
+    assert set(np.flatnonzero(changed)) == {*flagged["row_id"]} & spoiled | {row}
+    assert (new.loc[changed, "chosen"] == train.loc[changed, "rejected"]).all()
+    assert (new.loc[changed, "rejected"] == train.loc[changed, "chosen"]).all()
+
+    text = (answers / "audit.yaml").read_text().replace("train.jsonl", "fixed/train.jsonl")
+    (answers / "again.yaml").write_text(text)
+    assert command_line("run", answers / "again.yaml", "--out", second).code == 0
+    after = pd.read_parquet(second / "mislabels.parquet")
+    assert after["flagged"].sum() < len(flagged) / 3
+
+
+def letters(frame: pd.DataFrame) -> torch.Tensor:
+    counts = [[text.count(letter) for letter in "abcdefgh"] for text in frame["answer"]]
+    return torch.tensor(counts, dtype=torch.float32)
+
+
+def test_frames_are_audited_and_a_swapped_evaluation_pair_is_the_same_one() -> None:
+    generator = np.random.default_rng(0)
+    texts = ["".join(generator.choice(list("abcdefgh"), 9)) for _ in range(960)]
+    worth = [sum("abcdefgh".index(letter) for letter in text) for text in texts]
+    couples = zip(texts[::2], texts[1::2], worth[::2], worth[1::2], strict=True)
+    ordered = [(a, b) if x > y else (b, a) for a, b, x, y in couples if x != y]
+    pairs = pd.DataFrame(ordered, columns=["chosen", "rejected"])
+    train, trusted = pairs[:300].reset_index(drop=True), pairs[300:400]
+    wrong = np.zeros(300, dtype=bool)
+    wrong[:30] = True
+    train.loc[wrong, ["chosen", "rejected"]] = train.loc[wrong, ["rejected", "chosen"]].to_numpy()
+    suspects = pd.concat([pairs[400:], train[5:8], train[40:42].rename(
+        columns={"chosen": "rejected", "rejected": "chosen"})], ignore_index=True)  # fmt: skip
+    reward = nn.Linear(8, 1, bias=False)
+    reward.weight.data = torch.arange(8.0)[None]
+    result = dataaudit.audit(
+        reward, train, trusted, suspects, preprocess=letters, task="preference",
+        mirror={"steps": 30}, flags={"budget": 30},
+    )  # fmt: skip
+    flagged = result.mislabels["flagged"].to_numpy()
+    assert (flagged & wrong).sum() >= 27
+    pairs_found = result.contamination[result.contamination["flagged"]]
+    copies = pairs_found.set_index("query_id")["row_id"]
+    start = len(suspects) - 5
+    assert {int(copies[start + place]) for place in range(5)} == {5, 6, 7, 40, 41}
+    assert result.report.method.settings["model"].endswith("run on both answers of each row")
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    frame = pd.DataFrame({"chosen": ["ab", "cd"] * 20, "rejected": ["b", "d"] * 20})
+    estimator = LogisticRegression().fit([[0.0], [1.0]], [0, 1])
+    with pytest.raises(ModelError, match="the model is an estimator; expected a torch module"):
+        dataaudit.audit(estimator, frame, task="preference")
+    with pytest.raises(ModelError, match=r"outputs of shape \(80, 3\) for 80 answers; expected"):
+        dataaudit.audit(nn.Linear(8, 3), frame, preprocess=letters, task="preference")
+    with pytest.raises(DataError, match="columns of chosen and rejected answers"):
+        dataaudit.audit(nn.Linear(8, 1), (["ab"], [1]), preprocess=letters, task="preference")
+    for settings, message in {
+        "classes": "expected no classes for task preference",
+        "loss": "class_weights are not for task preference",
+    }.items():
+        value = {"classes": ["left", "right"], "loss": {"class_weights": [1, 2]}}[settings]
+        with pytest.raises(ConfigError, match=message):
+            dataaudit.audit(nn.Linear(8, 1), frame, task="preference", **{settings: value})
