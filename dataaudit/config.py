@@ -364,6 +364,7 @@ class AuditConfig(_Section):
         "multi-label",
         "token-classification",
         "boxes",
+        "segmentation",
         "preference",
         "causal-lm",
         "diffusion",

@@ -9,6 +9,7 @@ from dataaudit.flags.boxes import flag_boxes
 from dataaudit.flags.grades import flag_grades
 from dataaudit.flags.inputs import LabelledRows, References
 from dataaudit.flags.label_sets import flag_label_sets
+from dataaudit.flags.masks import flag_masks
 from dataaudit.flags.mislabels import flag_mislabels
 from dataaudit.flags.results import MislabelFlags
 from dataaudit.flags.tables import FlagSettings
@@ -41,6 +42,7 @@ FLAGGERS: Mapping[str, Flagger] = {
     "multi-label": flag_label_sets,
     "token-classification": flag_tags,
     "boxes": flag_boxes,
+    "segmentation": flag_masks,
     "preference": flag_mislabels,
 }
 """By `task`, as audit.yaml has it."""

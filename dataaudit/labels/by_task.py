@@ -8,6 +8,7 @@ from dataaudit.labels.boxes import BOXES
 from dataaudit.labels.classes import CLASSES
 from dataaudit.labels.grades import GRADES
 from dataaudit.labels.kind import Kind
+from dataaudit.labels.masks import MASKS
 from dataaudit.labels.none import NO_LABELS
 from dataaudit.labels.preferences import PREFERENCES
 from dataaudit.labels.sets import SETS
@@ -21,6 +22,7 @@ KINDS: Mapping[str, Kind] = {
     "multi-label": SETS,
     "token-classification": TAGS,
     "boxes": BOXES,
+    "segmentation": MASKS,
     "preference": PREFERENCES,
     "causal-lm": NO_LABELS,
     "diffusion": NO_LABELS,

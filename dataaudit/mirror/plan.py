@@ -155,7 +155,8 @@ def make_plan(loaded: Loaded, config: AuditConfig, effort_name: EffortName = "st
     rows = Pool.of(loaded.train)
     sample = next(endless_batches(loaded.model, [rows], min(64, len(rows)), mirror.seed))[0]
     augment = are_images(sample[0])
-    batch_size = min(mirror.batch_size or BATCH_SIZE, len(rows))
+    usual = loaded.train.rows_at_once(BATCH_SIZE)
+    batch_size = min(mirror.batch_size or usual, len(rows))
     effort = EFFORTS[effort_name]
     # What a detector finds is no number for each row, so that two of them have no mean.
     alone = augment or loaded.train.kind.own_loss
@@ -193,7 +194,8 @@ def make_plan(loaded: Loaded, config: AuditConfig, effort_name: EffortName = "st
         dropout=mirror.dropout,
         seed=mirror.seed,
     )
-    flip = augment and _may_flip(loaded)
+    # Outputs of flipped pictures are flipped, too: they would have to be turned back.
+    flip = augment and not loaded.train.kind.per_pixel and _may_flip(loaded)
     changes = "shifted and flipped" if flip else "shifted"
     head = mirror.kind == "head" or effort_name == "quick"
     kind = "head (the last linear layer alone)" if head else "finite"

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dataaudit.datasets.images import picture_size, thumbnail
+from dataaudit.datasets.images import size_of, thumbnail
 from dataaudit.datasets.samples import Samples
 from dataaudit.datasets.words import text_of
 from dataaudit.report.samples import clean_text, plain_id
@@ -120,9 +120,9 @@ def content_of(samples: Samples, row_id: object, content: Mapping[str, Any]) -> 
         for name, value in content.items()
         if name not in special and name != column
     }
-    found = {"text": text, "image": image, "fields": fields}
+    found: dict[str, Any] = {"text": text, "image": image, "fields": fields}
     if image is not None and samples.kind.form == "rectangles":
-        found["size"] = picture_size(content[str(column)], samples.folder)
+        found["size"] = size_of(content[str(column)], where="", folder=samples.folder)
     return found
 
 
