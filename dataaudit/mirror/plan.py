@@ -129,15 +129,14 @@ def plan_of_probes(config: AuditConfig, trusted: int) -> Plan:
     return Plan(settings, [], 0, BATCH_SIZE, 0, references, nobody, False, False, reason)
 
 
-def plan_without_learning(config: AuditConfig) -> Plan:
-    """Return the plan of an audit whose estimator was fitted anew without each row.
+def plan_without_learning(config: AuditConfig, reason: str) -> Plan:
+    """Return the plan of an audit whose labels are judged by models that never saw them.
 
-    That is what its labels are judged by; a network that imitates it and learns again would cost
-    most of the time of the audit, and be asked nothing.
+    A network that learns again with the labels, beside an estimator that was fitted anew or models
+    that learned without each row, would cost most of the time of the audit, and be asked nothing.
     """
     nobody = np.zeros(0, dtype=np.int64)
     settings = FiniteSettings(steps=0, parameters=config.mirror.parameters, seed=config.mirror.seed)
-    reason = "nothing learns again: the estimator is fitted anew, crosswise"
     return Plan(settings, [], 0, BATCH_SIZE, 0, nobody, nobody, False, False, reason)
 
 

@@ -56,7 +56,7 @@ def plant(model: TrainedModel, task: AuditTask, trusted: Pool, seed: int) -> Pla
     planted = np.zeros(len(trusted), dtype=bool)
     planted[generator.permutation(len(trusted))[:count]] = True
     labels = np.array(trusted.labels)
-    predictions = _predictions(model, task, trusted)
+    predictions = pool_predictions(model, task, trusted)
     labels[planted] = task.wrong_labels(predictions, trusted.labels, generator)[planted]
     return PlantedPool(Pool(trusted.samples, trusted.positions, labels), planted)
 
@@ -176,11 +176,13 @@ def pool_losses(
     return torch.cat(parts).numpy()
 
 
-def _predictions(model: TrainedModel, task: Task, pool: Pool) -> NDArray[np.float64]:
-    """Return the trained model's predictions for the samples of a pool, `[n, width]`."""
+def pool_predictions(
+    model: TrainedModel, task: Task, pool: Pool, perturbation: Perturbation = UNPERTURBED
+) -> NDArray[np.float64]:
+    """Return the (perturbed) model's predictions for the samples of a pool, `[n, width]`."""
     parts = [
         task.predictions(outputs).double()
-        for _, outputs in _outputs(model.module, model, pool, UNPERTURBED)
+        for _, outputs in _outputs(model.module, model, pool, perturbation)
     ]
     return torch.cat(parts).cpu().numpy()
 

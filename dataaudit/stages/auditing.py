@@ -44,7 +44,7 @@ from dataaudit.run_directory.store import (
 )
 from dataaudit.scoring.choice import make_engine
 from dataaudit.stages.checking import examined, refuse_unknown_checks
-from dataaudit.stages.crosswise import seen_crosswise
+from dataaudit.stages.crosswise import FITTED, LEFT_OUT, learned_left_out, seen_crosswise
 from dataaudit.stages.earlier import earlier_audits, knowing_decisions
 from dataaudit.stages.files import audit_files, open_files
 from dataaudit.stages.flagging import find_mislabels, no_pairs
@@ -252,18 +252,22 @@ def _run(
     with clock.stage("mirror"):
         # Learning again, leaks and evidence take rows at random, many times over.
         loaded = loaded.quick_to_take(steps.folder)
-        crosswise = seen_crosswise(loaded, config.mirror.seed)
-        if crosswise is None:
-            seen, plan = planned(loaded, config, steps.folder / FEATURES)
-        else:
-            seen, plan = loaded, plan_without_learning(config)
+        seen, crosswise = loaded, seen_crosswise(loaded, config.mirror.seed)
+        if crosswise is not None:
+            plan = plan_without_learning(config, FITTED)
             directory.notes.extend(unused_settings(config))
+        elif (crosswise := learned_left_out(loaded, config)) is not None:
+            plan = plan_without_learning(config, LEFT_OUT)
+        else:
+            seen, plan = planned(loaded, config, steps.folder / FEATURES)
         clock.whole.expect(_work(plan, loaded), len(loaded.train))
         mirror = _mirror(seen, plan, steps)
     with clock.stage("score"):
         scores = score(seen, mirror, engine, steps)
-        probes = probed(loaded, engine, steps, config.mirror.seed)
-        second = second_opinion(loaded, probes, steps.folder, config.mirror.seed)
+        probes, second = None, None
+        if crosswise is None:
+            probes = probed(loaded, engine, steps, config.mirror.seed)
+            second = second_opinion(loaded, probes, steps.folder, config.mirror.seed)
     with clock.stage("flag mislabels"):
         mislabels = find_mislabels(
             loaded, mirror, scores, config, probes, crosswise, opinions, second
