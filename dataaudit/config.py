@@ -26,6 +26,8 @@ from dataaudit.config_errors import explained
 from dataaudit.config_values import LONGEST_NAME, read_yaml, refuse_unusable
 from dataaudit.errors import ConfigError
 from dataaudit.labels.by_task import KINDS
+from dataaudit.storage.fetching import here
+from dataaudit.storage.store import place_of
 
 GENERATIVE = ("causal-lm", "diffusion")
 """Tasks whose suspects are traced to training rows; their rows have no labels."""
@@ -150,7 +152,8 @@ class DataConfig(_Section):
 
     path: Place
     """A file or folder: csv, tsv, json, jsonl (each also as .gz), Parquet or a folder of its parts,
-    Arrow, tar shards, an image folder, a folder that Hugging Face datasets saved."""
+    Arrow, tar shards, an image folder, a folder that Hugging Face datasets saved. Like all paths of
+    this file it may lie on a store (`s3://…`; extra `storage`): then it is copied first."""
     label: str | Annotated[list[StrictStr], Field(min_length=1)] = "label"
     """The label column; for task multi-label also several 0/1 columns, one for each label."""
     labels: Annotated[list[StrictStr], Field(min_length=2)] | Place | None = None
@@ -186,6 +189,9 @@ class BenchmarkConfig(DataConfig):
 
     name: Annotated[str, Field(min_length=1)]
     """Stands on the report."""
+    score: str | None = None
+    """The column of what the model scored on each text, such as 1 right and 0 wrong: the report
+    says the mean with and without the texts that are found."""
 
 
 class MirrorConfig(_Section):
@@ -357,6 +363,7 @@ class AuditConfig(_Section):
         "regression",
         "multi-label",
         "token-classification",
+        "segmentation",
         "preference",
         "causal-lm",
         "diffusion",
@@ -600,20 +607,25 @@ def _with_absolute_paths(config: AuditConfig, folder: Path) -> AuditConfig:
     for role in ("train", "held_out", "suspects"):
         split: DataConfig | None = getattr(config, role)
         if split is not None:
-            places: dict[str, Path] = {"path": folder / split.path}
+            places: dict[str, Path] = {"path": _located(folder, split.path)}
             if isinstance(split.labels, Path):
-                places["labels"] = folder / split.labels
+                places["labels"] = _located(folder, split.labels)
             updates[role] = split.model_copy(update=places)
-    updates["earlier"] = [folder / directory for directory in config.earlier]
+    updates["earlier"] = [_located(folder, directory) for directory in config.earlier]
     updates["benchmarks"] = [
-        item.model_copy(update={"path": folder / item.path}) for item in config.benchmarks
+        item.model_copy(update={"path": _located(folder, item.path)}) for item in config.benchmarks
     ]
     if config.model is not None:
         names = ("weights", "initial", "path")
         given = {name: getattr(config.model, name) for name in names}
-        found = {name: folder / place for name, place in given.items() if place is not None}
+        found = {name: _located(folder, at) for name, at in given.items() if at is not None}
         updates["model"] = config.model.model_copy(update=found)
     return config.model_copy(update=updates)
+
+
+def _located(folder: Path, place: Path) -> Path:
+    """Return where a path leads from a folder; of what lies on a store, where the copy is."""
+    return folder / place if place_of(place) is None else here(place)
 
 
 def _similar_file(path: Path) -> str:

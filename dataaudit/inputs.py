@@ -7,6 +7,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Protocol, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from dataaudit.datasets.samples import Role, Samples
 from dataaudit.datasets.set_aside import SetAside
 from dataaudit.models.trained import TrainedModel
@@ -101,6 +104,8 @@ class Files:
         Empty: rows that cannot be used are reported, not set aside.
     benchmarks : mapping of name to Samples
         Named sets of texts that must not be in the training texts.
+    benchmark_scores : mapping of name to float64 `[texts]`
+        What a model scored on each text of these sets, higher = better, where it is given.
     """
 
     train: Samples
@@ -108,6 +113,7 @@ class Files:
     suspects: Samples | None
     set_aside: dict[Role, SetAside] = field(default_factory=dict)
     benchmarks: dict[str, Samples] = field(default_factory=dict)
+    benchmark_scores: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     model: None = None
 
     def quick_to_take(self, folder: Path) -> Files:

@@ -288,7 +288,7 @@ def test_files_alone_are_audited(bare: Path, command_line: CommandLine) -> None:
     assert outcome.code == 0, outcome.err
     report = json.loads((bare / "out" / "audit.json").read_text(encoding="utf-8"))
     outcomes = {check["name"]: check["outcome"] for check in report["checks"]}
-    assert list(outcomes) == [check.name for check in registry.CHECKS]
+    assert list(outcomes) == [check.name for check in registry.CHECKS if not check.own_pages]
     assert outcomes["duplicates"] == "found"
     assert outcomes["slices"] == outcomes["odd_pictures"] == "not run"
     issues = pd.read_parquet(bare / "out" / "issues.parquet")
@@ -379,12 +379,13 @@ def test_a_passage_of_a_benchmark_is_found_inside_a_long_text(
     corpus[7] = questions[8]
     pd.DataFrame({"text": corpus}).to_json(tmp_path / "corpus.jsonl", orient="records", lines=True)
     for name, texts_of in (("exam", questions), ("laws", [f"{law} {q}" for q in questions[:2]])):
-        frame = pd.DataFrame({"question": texts_of})
+        right = [place in (3, 8, 9) for place in range(len(texts_of))]
+        frame = pd.DataFrame({"question": texts_of, "right": right})
         frame.to_json(tmp_path / f"{name}.jsonl", orient="records", lines=True)
     yaml = tmp_path / "audit.yaml"
     yaml.write_text(
         "task: causal-lm\ntrain: {path: corpus.jsonl}\nsuspects:\n"
-        "  - {name: exam, path: exam.jsonl, text: question}\n"
+        "  - {name: exam, path: exam.jsonl, text: question, score: right}\n"
         "  - {name: laws, path: laws.jsonl, text: question}\n"
         "gates: {checks: {passages: 0}}\n",
         encoding="utf-8",
@@ -399,4 +400,11 @@ def test_a_passage_of_a_benchmark_is_found_inside_a_long_text(
     assert "the same as training row 7" in found["what"].tolist()
     report = json.loads((tmp_path / "out" / "audit.json").read_text(encoding="utf-8"))
     [section] = [check for check in report["checks"] if check["name"] == "passages"]
-    assert "exam: 2 texts of 10 (20.0%); laws: 0 texts of 2 (0%)" in section["text"]
+    assert (
+        "exam: 2 texts of 10 (20.0%, 2 of them word for word), mean score 30.0%, without them "
+        "12.5%; laws: 0 texts of 2 (0%)"
+    ) in section["text"]
+    yaml.write_text(yaml.read_text(encoding="utf-8").replace("right", "question"), encoding="utf-8")
+    outcome = command_line("run", yaml, "--out", tmp_path / "words")
+    assert outcome.code == 2
+    assert "in 'question', expected a number (score)" in outcome.err

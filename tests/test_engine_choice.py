@@ -23,7 +23,13 @@ class FakeEngine:
     asked: list[tuple[str, list[int]]]
 
     def score(
-        self, model: Any, task: Any, samples: Any, perturbations: Any, finished: Collection[int]
+        self,
+        model: Any,
+        task: Any,
+        samples: Any,
+        perturbations: Any,
+        finished: Collection[int] = (),
+        into: Any = None,
     ) -> Iterator[ScoreBlock]:
         self.asked.append((samples.role, sorted(finished)))
         models = 1 + len(perturbations)
@@ -43,7 +49,7 @@ class FakeEngine:
 
 def test_blocks_may_come_in_any_order(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     fake: Engine = FakeEngine(asked := [])
-    monkeypatch.setattr(auditing, "make_engine", lambda config: fake)
+    monkeypatch.setattr(auditing, "make_engine", lambda config, cluster: fake)
     result = auditing.run_file(project.yaml, project.folder / "audit")
     assert asked == [("train", []), ("held_out", []), ("suspects", [])]
     assert len(result.mislabels) == 400

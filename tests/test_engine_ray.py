@@ -18,9 +18,19 @@ from dataaudit.datasets.load import open_samples, samples_from_object
 from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Samples
 from dataaudit.errors import ConfigError, DataError
+from dataaudit.likeness import cells, matching, search, small_images
+from dataaudit.likeness.descriptors import Descriptors, ImageDescriptors, SmallImageDescriptors
+from dataaudit.likeness.matching import Matcher
+from dataaudit.likeness.parts import parts_done_by
+from dataaudit.likeness.tables import describe_table
+from dataaudit.likeness.texts import describe_texts
 from dataaudit.models.trained import TrainedModel
+from dataaudit.progress import rows_run
+from dataaudit.run_directory.shared import Token
+from dataaudit.run_directory.steps import Steps
 from dataaudit.scoring import local
-from dataaudit.scoring.blocks import ScoreBlock
+from dataaudit.scoring.blocks import ScoreBlock, ScoreBlocks
+from dataaudit.scoring.cluster import Cluster
 from dataaudit.scoring.local import LocalEngine
 from dataaudit.scoring.perturbation import Perturbation
 from dataaudit.scoring.ray import RayEngine
@@ -34,12 +44,13 @@ pytestmark = [
     pytest.mark.skipif(not HAS_RAY, reason="NOT TESTED ON RAY: it is not installed"),
 ]
 
-ENGINE = RayEngine(batch_size=16, workers=2)
+CLUSTER = Cluster(workers=2)
+ENGINE = RayEngine(16, CLUSTER)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _ray() -> Iterator[None]:
-    """Start Ray once; every engine here uses this connection."""
+    """Start Ray and two workers once; every engine here uses them."""
     if not HAS_RAY:
         yield
         return
@@ -47,13 +58,14 @@ def _ray() -> Iterator[None]:
 
     ray.init(
         address="local",
-        num_cpus=2,
+        num_cpus=8,
         include_dashboard=False,
         log_to_driver=False,
         # Without what pytest put on the path, as a cluster's nodes are.
         runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}},
     )
-    yield
+    with CLUSTER:
+        yield
     ray.shutdown()
 
 
@@ -65,7 +77,7 @@ def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 def slowly(frame: pd.DataFrame) -> torch.Tensor:
     import time
 
-    time.sleep(0.05)
+    time.sleep(0.02)
     return torch.tensor(frame[["a", "b", "c"]].to_numpy()).float()
 
 
@@ -82,7 +94,7 @@ def perturbations(trained: TrainedModel) -> list[Perturbation]:
     ]
 
 
-def rows(count: int = 1000) -> Samples:
+def rows(count: int = 320) -> Samples:
     generator = np.random.default_rng(0)
     frame = pd.DataFrame(generator.normal(size=(count, 3)), columns=["a", "b", "c"])
     frame["label"] = np.arange(count) % 4
@@ -110,8 +122,8 @@ def test_scores_are_those_of_the_local_engine() -> None:
 
 def in_a_file(folder: Path) -> Samples:
     path = folder / "rows.parquet"
-    frame = rows().source.take(range(1000))
-    frame.to_parquet(path, row_group_size=300)
+    frame = rows().source.take(range(320))
+    frame.to_parquet(path, row_group_size=100)
     return open_samples(path, ReadSettings("train", "label"))
 
 
@@ -131,6 +143,45 @@ def test_workers_that_see_the_file_read_it_themselves(
     ])  # fmt: skip
 
 
+def test_workers_that_see_the_run_directory_write_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained, samples = model(), rows()
+    arguments = (trained, Classification(4), samples, perturbations(trained))
+    expected = ScoreBlocks(Steps(tmp_path / "local", tie="both"))
+    for block in LocalEngine(16).score(*arguments):
+        expected.write(block)
+    found = ScoreBlocks(Steps(tmp_path / "ray", tie="both"))
+    before = rows_run()
+    assert list(ENGINE.score(*arguments, finished={64}, into=found)) == []
+    assert rows_run() - before == 3 * (320 - 32)
+    (tmp_path / "local" / f"{64:012d}.step").unlink()
+    assert_same(list(found), list(expected))
+    # Nothing else is left there, such as the token.
+    names = [path.name for path in (tmp_path / "local").iterdir()]
+    assert sorted(path.name for path in (tmp_path / "ray").iterdir()) == sorted(names)
+
+    # Another folder of the same name, on another machine, say.
+    monkeypatch.setattr(Token, "is_answered", lambda self, answer: False)
+    elsewhere = ScoreBlocks(Steps(tmp_path / "elsewhere", tie="both"))
+    blocks = list(ENGINE.score(*arguments, finished={64}, into=elsewhere))
+    assert_same(blocks, list(expected))
+    assert list(elsewhere) == []
+
+
+def test_a_token_is_seen_only_where_it_lies(tmp_path: Path) -> None:
+    token = Token.lay(tmp_path / "here")
+    answer = token.answer()
+    assert answer is not None
+    assert token.is_answered(answer)
+    assert not token.is_answered(answer)
+    other = Token(tmp_path / "there" / token.path.name, token.content)
+    assert (other.is_here(), other.answer()) == (False, None)
+    other.path.parent.mkdir()
+    other.path.write_text("another one", encoding="ascii")
+    assert (other.is_here(), other.answer()) == (False, None)
+
+
 def test_rows_are_sent_to_workers_that_do_not_see_the_file(tmp_path: Path) -> None:
     trained, samples = model(), in_a_file(tmp_path)
     arguments = (trained, Classification(4), samples, perturbations(trained))
@@ -147,7 +198,7 @@ def workers() -> list[int]:
     for entry in Path("/proc").iterdir():
         try:
             title = (entry / "cmdline").read_bytes()
-            if title.startswith(b"ray::_Scorer") and os.getpid() in ancestors(int(entry.name)):
+            if title.startswith(b"ray::_Worker") and os.getpid() in ancestors(int(entry.name)):
                 found.append(int(entry.name))
         except (OSError, ValueError):
             continue
@@ -163,9 +214,9 @@ def ancestors(process: int) -> list[int]:
     return chain
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 def test_a_killed_worker_costs_only_its_block(seed: int) -> None:
-    trained, samples = model(), rows()
+    trained, samples = model(), rows(1000)
     arguments = (trained, Classification(4), samples, perturbations(trained))
     expected = list(LocalEngine(16).score(*arguments))
     generator = random.Random(seed)
@@ -180,6 +231,58 @@ def test_a_killed_worker_costs_only_its_block(seed: int) -> None:
             killed += 1
     assert killed == 1
     assert_same(found, expected)
+
+
+def described(kind: str, count: int) -> Descriptors:
+    generator = np.random.default_rng(7)
+    if kind == "images":
+        return ImageDescriptors(generator.integers(0, 256, (count, 32, 32, 1), dtype=np.uint8))
+    if kind == "small images":
+        pixels = generator.normal(size=(count, 6, 6, 1)).astype(np.float32)
+        return SmallImageDescriptors(pixels)
+    words = [f"word{number}" for number in range(60)]
+    if kind == "texts":
+        return describe_texts([" ".join(generator.choice(words, 12)) for _ in range(count)])
+    columns = {
+        "number": generator.normal(size=count).round(1),
+        "word": generator.choice(words, count),
+    }
+    return describe_table(pd.DataFrame(columns))
+
+
+@pytest.mark.parametrize("kind", ["images", "small images", "texts", "tables"])
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_matches_are_those_of_one_process(
+    kind: str, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "FIRST_BLOCK", 64)
+    monkeypatch.setattr(search, "ROWS_PER_BLOCK", 100)
+    monkeypatch.setattr(small_images, "SUSPECTS_PER_BLOCK", 10)
+    monkeypatch.setattr(CLUSTER, "workers", workers)
+    rows_there = described(kind, 500)
+    # Most rows stand there twice, so that many are equally alike.
+    rows_there = rows_there.take(np.arange(500) % 300)
+    suspects = rows_there.take(np.arange(40))
+    exclude = np.where(np.arange(40) % 2, np.arange(40), -1)
+    expected = Matcher(rows_there).match(suspects, keep=3, count=20, exclude=exclude)
+    with parts_done_by(CLUSTER.spread):
+        found = Matcher(rows_there).match(suspects, keep=3, count=20, exclude=exclude)
+    for column in ("rows", "similarity", "score"):
+        np.testing.assert_array_equal(getattr(found, column), getattr(expected, column))
+
+
+def test_cells_are_those_of_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(matching, "FEW_ROWS", 100)
+    monkeypatch.setattr(matching, "MOST_PICTURE_PAIRS", 0)
+    monkeypatch.setattr(cells, "ROWS_PER_STEP", 200)
+    monkeypatch.setattr(cells, "SUSPECTS_PER_STEP", 10)
+    rows_there = described("images", 600)
+    suspects = rows_there.take(np.arange(40))
+    expected = Matcher(rows_there).match(suspects, keep=3)
+    with parts_done_by(CLUSTER.spread):
+        found = Matcher(rows_there).match(suspects, keep=3)
+    np.testing.assert_array_equal(found.rows, expected.rows)
+    np.testing.assert_array_equal(found.score, expected.score)
 
 
 def test_errors_of_rows_arrive_as_they_are() -> None:
@@ -207,10 +310,10 @@ def test_the_whole_audit_with_the_users_own_module(
         pd.testing.assert_frame_equal(here, there, rtol=1e-6)
 
 
-def test_a_cluster_that_is_not_there() -> None:
+def test_a_cluster_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     import ray
 
-    ray.shutdown()
-    engine = RayEngine(16, 2, "127.0.0.1:1")
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    engine = RayEngine(16, Cluster(2, "127.0.0.1:1"))
     with pytest.raises(ConfigError, match=r"engine.address: no Ray cluster at '127.0.0.1:1'"):
         list(engine.score(model(), Classification(4), rows(10), []))

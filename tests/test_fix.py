@@ -126,7 +126,8 @@ def test_a_certificate_holds_until_something_changes(
     assert "suspects identical to a training row: 1" in outcome.out
     assert command_line("certify", directory, "--check").code == 0
     issues = pd.read_parquet(directory / "issues.parquet")
-    issues.iloc[1:].to_parquet(directory / "issues.parquet", index=False)
+    first = issues.index[issues["check"] == "duplicates"][0]
+    issues.drop(first).to_parquet(directory / "issues.parquet", index=False)
     outcome = command_line("certify", directory, "--check")
     assert outcome.code == 2
     assert "check duplicates: certified 2, found 1" in outcome.err

@@ -23,7 +23,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "dataaudit"
 
 FLOORS = [
     {"errors", "inert", "progress", "resources", "about"},
-    {"labels", "config_errors", "config_values"},
+    {"labels", "config_errors", "config_values", "storage"},
     {"config"},
     {"datasets", "tasks"},
     {"flags", "models"},

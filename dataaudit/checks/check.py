@@ -85,6 +85,8 @@ class Check(ABC):
         The kinds of rows that it can look at.
     serious : bool
         Whether what it finds leads the findings.
+    own_pages : bool
+        Whether what it finds has pages of its own, so that no section is made for it.
     """
 
     name: ClassVar[str]
@@ -92,6 +94,7 @@ class Check(ABC):
     needs: ClassVar[frozenset[Need]] = frozenset()
     modalities: ClassVar[tuple[Modality, ...]] = ANY
     serious: ClassVar[bool] = False
+    own_pages: ClassVar[bool] = False
 
     @abstractmethod
     def look(self, data: Examined) -> Found:

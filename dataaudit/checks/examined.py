@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from dataaudit.checks.columns import Columns, columns_of
 from dataaudit.datasets.samples import Role, Samples
+from dataaudit.flags.results import ContaminationFlags, MislabelFlags
 from dataaudit.likeness.describing import RowSearch
 
 MOST_ROWS = 20_000
@@ -34,6 +35,12 @@ class Examined:
         How right the model is on each trusted sample, higher = better; None without a model.
     benchmarks : mapping of name to Samples
         Named sets of texts that must not be in the training texts.
+    benchmark_scores : mapping of name to float64 `[texts]`
+        What a model scored on each of these texts, higher = better, where it is given.
+    mislabels : MislabelFlags or None
+        The rows that were flagged; None where no label was judged.
+    contamination : ContaminationFlags or None
+        The suspects that were flagged; None where no leak was looked for.
     """
 
     train: Samples
@@ -43,6 +50,19 @@ class Examined:
     times: Mapping[Role, str] = field(default_factory=dict)
     right: NDArray[np.float64] | None = None
     benchmarks: Mapping[str, Samples] = field(default_factory=dict)
+    benchmark_scores: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    mislabels: MislabelFlags | None = None
+    contamination: ContaminationFlags | None = None
+
+    def with_flags(
+        self, mislabels: MislabelFlags | None, contamination: ContaminationFlags | None
+    ) -> Examined:
+        """Return the same data with what was flagged in it."""
+        flagged = replace(self, mislabels=mislabels, contamination=contamination)
+        # What was made of the rows is not made again.
+        made = {name: value for name, value in vars(self).items() if name not in vars(flagged)}
+        vars(flagged).update(made)
+        return flagged
 
     @property
     def labelled(self) -> bool:

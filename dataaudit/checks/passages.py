@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from dataaudit.checks.check import Check, Found, Issue
 from dataaudit.checks.columns import ROWS_PER_READ
@@ -56,7 +59,8 @@ class Passages(Check):
             issues += leaked
             sentences.append(
                 f"{name}: {formats.rows(len(leaked), 'text')} of {formats.count(len(samples))} "
-                f"({formats.percent(len(leaked) / len(samples))})"
+                f"({formats.percent(len(leaked) / len(samples))}"
+                f"{_word_for_word(leaked)})" + _scored(data.benchmark_scores.get(name), found)
             )
         if not issues:
             return Found(
@@ -68,6 +72,20 @@ class Passages(Check):
             f"{'; '.join(sentences)}. A score on them is partly a score of memory.",
             sorted(issues, key=lambda issue: -issue.score),
         )
+
+
+def _word_for_word(leaked: Sequence[Issue]) -> str:
+    whole = sum(issue.score >= 1.0 for issue in leaked)
+    return f", {formats.count(whole)} of them word for word" if whole else ""
+
+
+def _scored(scores: NDArray[np.float64] | None, found: Sequence[Issue | None]) -> str:
+    """Return what a model scored with and without the texts that were found, in words."""
+    if scores is None:
+        return ""
+    kept = scores[[issue is None for issue in found]]
+    without = formats.metric(float(kept.mean())) if len(kept) else "none is left"
+    return f", mean score {formats.metric(float(scores.mean()))}, without them {without}"
 
 
 def _compared(data: Examined) -> dict[str, Samples]:

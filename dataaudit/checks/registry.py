@@ -6,7 +6,9 @@ from dataaudit.checks.check import Check
 from dataaudit.checks.drift import Drift
 from dataaudit.checks.duplicates import Duplicates
 from dataaudit.checks.imbalance import Imbalance
+from dataaudit.checks.labels import Labels
 from dataaudit.checks.later import Later
+from dataaudit.checks.leaks import Leaks
 from dataaudit.checks.missing import Missing
 from dataaudit.checks.odd_pictures import OddPictures
 from dataaudit.checks.order import Order
@@ -17,6 +19,8 @@ from dataaudit.checks.slices import Slices
 from dataaudit.checks.target_leak import TargetLeak
 
 CHECKS: list[Check] = [
+    Labels(),
+    Leaks(),
     TargetLeak(),
     Later(),
     Passages(),

@@ -23,8 +23,19 @@ PASSED_ON = (OSError, MemoryError)
 
 @dataclass(frozen=True)
 class Checked:
-    """What all checks found: a section for each, and one table, a line for each issue."""
+    """What all checks found.
 
+    Attributes
+    ----------
+    found : mapping of name to Found or str
+        Of every check that was not turned off; text says why one did not run.
+    sections : list of CheckSection
+        For the page: those of checks without pages of their own.
+    issues : pandas.DataFrame
+        A line for each issue, with `COLUMNS`.
+    """
+
+    found: Mapping[str, Found | str]
     sections: list[CheckSection]
     issues: pd.DataFrame
 
@@ -57,7 +68,11 @@ def run_checks(data: Examined, wanted: Mapping[str, bool]) -> Checked:
         False turns a check off.
     """
     found = [(check, _found(check, data)) for check in CHECKS if wanted.get(check.name, True)]
-    return Checked([_section(check, result) for check, result in found], _table(found))
+    return Checked(
+        {check.name: result for check, result in found},
+        [_section(check, result) for check, result in found if not check.own_pages],
+        _table(found),
+    )
 
 
 def _found(check: Check, data: Examined) -> Found | str:

@@ -25,7 +25,8 @@ def export(
     In CSV, fill `decision` (keep, relabel, drop, unsure; of leaks copy, similar, unsure),
     `new_label` and `reviewer`, then hand the file to `dataaudit relabel`. For Label Studio, a
     labelling configuration is written as well. SARIF holds a result for each finding and each gate
-    that is not met, for code-scanning pages.
+    that is not met, for code-scanning pages. A training summary is a draft under the headings of
+    the European Commission's template, of language and image models.
     """
     from dataaudit.review.exports.export import export as export_audit
 

@@ -57,8 +57,10 @@ def print_lines(lines: Iterable[str]) -> None:
 def print_summary(audit_report: AuditReport, out: Path) -> None:
     """Print what an audit found, and where its report is."""
     from dataaudit.report.summary import summary_lines
+    from dataaudit.storage.store import place_of
 
-    print_lines([*summary_lines(audit_report), f"report: {(out / 'report.html').absolute()}"])
+    page = out / "report.html"
+    print_lines([*summary_lines(audit_report), f"report: {place_of(page) or page.absolute()}"])
 
 
 def conclude(result: AuditResult, out: Path) -> None:

@@ -166,7 +166,7 @@ def _absent(value: Any) -> bool:
 def _without_labels(samples: Samples, train: Samples) -> Samples:
     """Return labels of the training rows' kind that say nothing."""
     shape = (len(samples), *train.labels.shape[1:])
-    nothing = NOT_JUDGED if train.kind.per_word else 0
+    nothing = NOT_JUDGED if train.kind.per_word or train.kind.per_pixel else 0
     return replace(
         samples,
         labels=np.full(shape, nothing, dtype=train.labels.dtype),

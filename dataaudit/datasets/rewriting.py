@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from dataaudit.datasets.changes import Changes, as_labels
 from dataaudit.datasets.images import image_path
 from dataaudit.datasets.load import open_samples
+from dataaudit.datasets.mask_files import as_files
 from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Samples
 from dataaudit.datasets.sources import ColumnSource
@@ -80,7 +81,10 @@ def write_corrected(samples: Samples, changes: Changes, target: Path) -> Path:
     temporary = target.absolute().with_name(name)
     try:
         with writing(target, DataError):
-            _source(samples).rewrite(samples, changes, temporary)
+            written = changes
+            if samples.kind.per_pixel and len(changes) and not _original(samples).is_dir():
+                written = as_files(samples, changes, target.absolute())
+            _source(samples).rewrite(samples, written, temporary)
             _check(samples, changes, temporary)
     except BaseException:
         discard(temporary)
@@ -121,6 +125,7 @@ def _check(samples: Samples, changes: Changes, written: Path) -> None:
             tolerate=True,
             ignore=samples.ignore_label,
             separator=samples.separator,
+            size=samples.labels.shape[1:] if samples.kind.per_pixel else None,
             answers=samples.answers,
         ),
     )

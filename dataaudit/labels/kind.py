@@ -9,6 +9,7 @@ from typing import Any, Literal, Never
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from PIL import Image
 
 from dataaudit.inert import as_it_was
 from dataaudit.labels.values import ignored, is_missing, short, unusable
@@ -17,6 +18,7 @@ Names = Sequence[str | int]
 """Classes, in the order of the model's outputs."""
 Labels = tuple[NDArray[Any], Names]
 """The labels of all rows, as `Samples.labels` has them, and the classes."""
+Outline = Callable[[Image.Image, str, tuple[int, int]], Image.Image]
 Form = Literal["one choice", "several choices", "number", "text", "pair"]
 
 
@@ -38,6 +40,10 @@ class Reading:
         The label value that says that a row (or token) is not to be judged.
     tolerate : bool
         Whether labels that cannot be used are marked instead of refused.
+    picture : callable or None
+        (path or encoded picture, where) -> the picture, for labels that are pictures.
+    size : (height, width) or None
+        That such labels are brought to; None: they stay as they are.
     """
 
     classes: Names | None = None
@@ -46,6 +52,8 @@ class Reading:
     separator: str = "|"
     ignore: str | int | None = None
     tolerate: bool = False
+    picture: Callable[[Any, str], Image.Image] | None = None
+    size: tuple[int, int] | None = None
 
 
 def _same(written: str, label: str) -> bool:
@@ -105,6 +113,12 @@ class Kind:
         Raises a `ValueError` where the user's classes cannot be told apart or are too few.
     alike : callable
         Labels of several splits -> the same, all of one width.
+    amended : callable or None
+        (labels, what is meant instead as text, classes) -> labels `[n, ...]`, where a text only
+        says what changes; None where it says the whole label.
+    outlined : callable or None
+        (picture, label as text, (height, width) of labels) -> the picture with what the text
+        speaks of drawn on it; None where labels name no places.
     form : "one choice", "several choices", "number", "text" or "pair"
         How a person is asked for one; of a pair of answers, for the better one.
     several : bool
@@ -119,6 +133,8 @@ class Kind:
         Whether labels are class indices, so that the model's outputs tell how many there are.
     per_word : bool
         Whether a row has a label for each of its words.
+    per_pixel : bool
+        Whether a row has a label for each pixel of its picture.
     repeats : bool
         Whether rows commonly share a label, so that others with the same one can be shown.
     has_classes : bool
@@ -137,6 +153,8 @@ class Kind:
     same: Callable[[str, str], bool] = _same
     check_classes: Callable[[Names], None] = _any_classes
     alike: Callable[[Sequence[NDArray[Any]]], list[NDArray[Any]]] = _as_they_are
+    amended: Callable[[NDArray[Any], Sequence[str], Names], NDArray[Any]] | None = None
+    outlined: Outline | None = None
     form: Form = "one choice"
     several: bool = False
     one_class: bool = False
@@ -144,6 +162,7 @@ class Kind:
     refitted: bool = False
     indices: bool = False
     per_word: bool = False
+    per_pixel: bool = False
     repeats: bool = True
     has_classes: bool = True
     ordered: bool = False

@@ -78,17 +78,16 @@ class Cells:
         return len(self._centres)
 
     def _sorted(self, vectors: Callable[[slice], FloatArray], rows: int) -> tuple[_Part, _Part]:
-        versions = vectors(slice(0, 1)).shape[1]
-        codes = np.empty((rows, versions, self._directions.shape[1]), np.float16)
-        cells = np.empty((rows, versions), np.int64)
-
-        def place(part: slice) -> None:
+        def place(part: slice) -> tuple[NDArray[np.float16], IndexArray]:
             found = vectors(part) @ self._directions
-            codes[part] = found
             flat = found.reshape(-1, found.shape[2])
-            cells[part] = self._nearest_cells(flat, 1).reshape(found.shape[:2])
+            nearest = self._nearest_cells(flat, 1).reshape(found.shape[:2])
+            return found.astype(np.float16), nearest
 
-        in_parts(place, rows, ROWS_PER_STEP, "sorting pictures into cells")
+        placed = in_parts(place, rows, ROWS_PER_STEP, "sorting pictures into cells")
+        codes = np.concatenate([part for part, _ in placed])
+        cells = np.concatenate([part for _, part in placed])
+        del placed
         return self._part(codes[:, :1], cells[:, :1]), self._part(codes[:, 1:], cells[:, 1:])
 
     def _part(self, codes: NDArray[np.float16], cells: IndexArray) -> _Part:

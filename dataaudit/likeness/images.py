@@ -23,7 +23,7 @@ from dataaudit.likeness.alignment import (
 from dataaudit.likeness.descriptors import FloatArray, ImageDescriptors, IndexArray
 from dataaudit.likeness.meaning import picture_key
 from dataaudit.likeness.parts import in_parts
-from dataaudit.likeness.search import Compared, unit
+from dataaudit.likeness.search import COMPARING, Compared, unit
 
 SEARCH_SIDE = 8
 CROPPED_SIDE = 27
@@ -146,7 +146,7 @@ class ImageRows:
             chosen = candidates[part]
             return aligned_similarity(own[part], rows[chosen.clip(0)], chosen >= 0)
 
-        parts = in_parts(compare_some, len(own), COMPARED_PER_STEP, "comparing with training rows")
+        parts = in_parts(compare_some, len(own), COMPARED_PER_STEP, COMPARING)
         similarity = np.concatenate([np.empty(candidates[:0].shape, np.float32), *parts])
         score = np.arctanh(similarity.clip(-0.995, 0.995))
         return similarity, np.where(np.isneginf(similarity), similarity, score)

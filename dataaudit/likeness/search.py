@@ -5,7 +5,7 @@ The search is exact and needs no index: one matrix product per block.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,15 +13,19 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from dataaudit.likeness.descriptors import FloatArray, IndexArray
-from dataaudit.progress import track
+from dataaudit.likeness.parts import is_done_elsewhere, one_by_one, parts_of
 
 SKETCH_WIDTH = 256
 HASHED_FEATURES = 2**20
 ROWS_PER_BLOCK = 2**16
 FIRST_BLOCK = 2**12
+COMPARED_PER_STEP = 64
+COMPARING = "comparing with training rows"
 WHOLE_VIEWS = 2
 """Only the first views of a suspect are compared with all versions of a row."""
 
+Ranked = tuple[FloatArray, IndexArray]
+"""Values and the rows that they are of, `[suspects, rows]` both."""
 Compared = tuple[FloatArray, FloatArray]
 """Similarity and score of pairs, as in `Comparison`."""
 
@@ -58,14 +62,26 @@ def compare_each(
 
     `compare_one` takes the position of a suspect and those of rows, and returns both `[rows]`.
     """
-    similarity = np.full(candidates.shape, -np.inf, np.float32)
-    score = similarity.copy()
-    for position, row_positions in enumerate(track(candidates, "comparing with training rows")):
-        present = row_positions >= 0
-        if present.any():
-            alike, evidence = compare_one(position, row_positions[present])
-            similarity[position, present], score[position, present] = alike, evidence
-    return similarity, score
+
+    def compare_some(part: slice) -> Compared:
+        similarity = np.full(candidates[part].shape, -np.inf, np.float32)
+        score = similarity.copy()
+        for line, row_positions in enumerate(candidates[part]):
+            present = row_positions >= 0
+            if present.any():
+                alike, evidence = compare_one(part.start + line, row_positions[present])
+                similarity[line, present], score[line, present] = alike, evidence
+        return similarity, score
+
+    parts = parts_of(len(candidates), COMPARED_PER_STEP)
+    return joined(one_by_one(compare_some, parts, COMPARING), candidates)
+
+
+def joined(compared: Iterable[Compared], candidates: IndexArray) -> Compared:
+    """Return what was found of suspects that follow each other as one, `[suspects, candidates]`."""
+    nothing = np.empty(candidates[:0].shape, np.float32)
+    parts = [(nothing, nothing), *compared]
+    return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
 
 
 def nearest(
@@ -110,17 +126,37 @@ def nearest(
     query_block = max(1, block_bytes // (4 * min(rows, ROWS_PER_BLOCK) * 2))
     blocks = [slice(i, i + query_block) for i in range(0, suspects, query_block)]
     views_of = _kept_views(views, blocks, block_bytes)
-    for part in _row_blocks(rows, kept):
+
+    def products(here: slice, part: slice, own_vectors: FloatArray) -> FloatArray:
+        value = largest_products(views_of(here), own_vectors)
+        if exclude is not None:
+            own = exclude[here] - part.start
+            inside = np.flatnonzero((own >= 0) & (own < len(own_vectors)))
+            value[inside, own[inside]] = -np.inf
+        return value
+
+    def best_of_part(part: slice) -> list[Ranked]:
+        own_vectors = vectors(part)
+        return [_best(products(here, part, own_vectors), part.start, kept) for here in blocks]
+
+    parts = [*_row_blocks(rows, kept)]
+    if is_done_elsewhere():
+        for found_there in one_by_one(best_of_part, parts, "searching the training rows"):
+            for here, best in zip(blocks, found_there, strict=True):
+                ranked = best_value[here], best_row[here]
+                best_value[here], best_row[here] = _merged(ranked, best, kept)
+        parts = []
+    for part in parts:
         own_vectors = vectors(part)
         for here in blocks:
-            value = largest_products(views_of(here), own_vectors)
-            if exclude is not None:
-                own = exclude[here] - part.start
-                inside = np.flatnonzero((own >= 0) & (own < len(own_vectors)))
-                value[inside, own[inside]] = -np.inf
-            best_value[here], best_row[here] = _merge(
-                best_value[here], best_row[here], value, part.start, kept
-            )
+            value = products(here, part, own_vectors)
+            ranked = best_value[here], best_row[here]
+            if np.isneginf(best_value[here][:, -1]).any():
+                better = _best(value, part.start, kept)
+            else:
+                # Few rows of a later block are better than the best of those before.
+                better = _larger(value, best_value[here][:, -1], part.start)
+            best_value[here], best_row[here] = _merged(ranked, better, kept)
     best_row[best_value == -np.inf] = -1
     found[:, :kept] = best_row
     return found
@@ -157,25 +193,24 @@ def largest_products(views: FloatArray, vectors: FloatArray) -> FloatArray:
     return value
 
 
-def _merge(
-    best_value: FloatArray, best_row: IndexArray, value: FloatArray, first: int, kept: int
-) -> tuple[FloatArray, IndexArray]:
-    """Merge a block of similarities into the running best, best first, ties by row."""
-    if np.isneginf(best_value[:, -1]).any():
-        width = min(kept, value.shape[1])
-        part = np.argpartition(-value, width - 1, axis=1)[:, :width]
-        value = np.take_along_axis(value, part, 1)
-        rows = part.astype(np.int64) + first
-    else:
-        # Few rows of a later block are better than the best of those before.
-        value, rows = _larger(value, best_value[:, -1], first)
-    value = np.concatenate([best_value, value], 1)
-    rows = np.concatenate([best_row, rows], 1)
+def _merged(one: Ranked, other: Ranked, kept: int) -> Ranked:
+    """Return the best of both, best first, ties by row."""
+    value = np.concatenate([one[0], other[0]], 1)
+    rows = np.concatenate([one[1], other[1]], 1)
     order = np.lexsort((rows, -value), axis=1)[:, :kept]
     return np.take_along_axis(value, order, 1), np.take_along_axis(rows, order, 1)
 
 
-def _larger(value: FloatArray, least: FloatArray, first: int) -> tuple[FloatArray, IndexArray]:
+def _best(value: FloatArray, first: int, kept: int) -> Ranked:
+    """Return the best entries of each line, best first, ties by row, and their rows."""
+    place = value.shape[1] - min(kept, value.shape[1])
+    least = np.partition(value, place, axis=1)[:, place]
+    # Those equal to the last, too: else it would be left to chance which of them are kept.
+    nothing = np.empty((len(value), 0), np.float32), np.empty((len(value), 0), np.int64)
+    return _merged(_larger(value, np.nextafter(least, -np.inf), first), nothing, kept)
+
+
+def _larger(value: FloatArray, least: FloatArray, first: int) -> Ranked:
     """Return the entries of each line above `least`, and their rows; -inf and -1 fill up."""
     line, column = np.nonzero(value > least[:, None])
     counts = np.bincount(line, minlength=len(value))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from dataaudit.likeness.descriptors import FloatArray, IndexArray, SmallImageDescriptors
 from dataaudit.likeness.meaning import picture_key
+from dataaudit.likeness.parts import one_by_one, parts_of
 
 SMALLEST_SIDE, LARGEST_SIDE = 4, 16
 LARGEST_SHIFT = 1
@@ -68,12 +69,17 @@ def match_small_images(
         Correlation between -1 and 1; 1 is the same content up to a shift and to contrast.
     """
     keep = min(keep, len(rows) - (exclude is not None))
+
+    def match_some(here: slice) -> tuple[IndexArray, FloatArray]:
+        own = None if exclude is None else exclude[here]
+        return _match_block(suspects.pixels[here], rows.pixels, keep, own)
+
     best = np.full((len(suspects), keep), -np.inf, dtype=np.float32)
     places = np.zeros((len(suspects), keep), dtype=np.int64)
-    for first in range(0, len(suspects), SUSPECTS_PER_BLOCK):
-        here = slice(first, first + SUSPECTS_PER_BLOCK)
-        own = None if exclude is None else exclude[here]
-        places[here], best[here] = _match_block(suspects.pixels[here], rows.pixels, keep, own)
+    parts = parts_of(len(suspects), SUSPECTS_PER_BLOCK)
+    matched = one_by_one(match_some, parts, "searching the training rows")
+    for here, found in zip(parts, matched, strict=True):
+        places[here], best[here] = found
     return places, best
 
 

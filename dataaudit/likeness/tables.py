@@ -23,8 +23,16 @@ from dataaudit.likeness.descriptors import (
     TableDescriptors,
 )
 from dataaudit.likeness.meaning import cell_of, cells_of, fold_text, numbers_of
+from dataaudit.likeness.parts import one_by_one, parts_of
 from dataaudit.likeness.pixel_tables import describe_pixel_table, is_number_column, pixel_grid
-from dataaudit.likeness.search import HASHED_FEATURES, Compared, sketch, sketch_projection
+from dataaudit.likeness.search import (
+    COMPARING,
+    HASHED_FEATURES,
+    Compared,
+    joined,
+    sketch,
+    sketch_projection,
+)
 from dataaudit.likeness.wording import Wording, are_worded
 
 
@@ -115,14 +123,13 @@ class TableRows:
         own = np.zeros(len(suspects), np.int64)
         if exclude is not None:
             own[exclude >= 0] = 1
-        similarity = np.empty(candidates.shape, np.float32)
-        score = np.empty(candidates.shape, np.float32)
-        for start in range(0, len(suspects), SUSPECTS_PER_STEP):
-            here = np.arange(start, min(start + SUSPECTS_PER_STEP, len(suspects)))
-            similarity[here], score[here] = self._compare(
-                suspects.take(here), candidates[here], own[here]
-            )
-        return similarity, score
+        places = np.arange(len(suspects))
+
+        def compare_some(part: slice) -> Compared:
+            return self._compare(suspects.take(places[part]), candidates[part], own[part])
+
+        parts = parts_of(len(suspects), SUSPECTS_PER_STEP)
+        return joined(one_by_one(compare_some, parts, COMPARING), candidates)
 
     def _compare(
         self, suspects: TableDescriptors, candidates: IndexArray, own: IndexArray

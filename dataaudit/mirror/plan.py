@@ -130,10 +130,11 @@ def plan_of_probes(config: AuditConfig, trusted: int) -> Plan:
 
 
 def plan_without_learning(config: AuditConfig, reason: str) -> Plan:
-    """Return the plan of an audit whose labels are judged by models that never saw them.
+    """Return the plan of an audit without a mirror, for a reason.
 
-    A network that learns again with the labels, beside an estimator that was fitted anew or models
-    that learned without each row, would cost most of the time of the audit, and be asked nothing.
+    Where labels are judged by an estimator that was fitted anew, or by models that learned without
+    each row, a network that learns all of them again would cost most of the time, and be asked
+    nothing.
     """
     nobody = np.zeros(0, dtype=np.int64)
     settings = FiniteSettings(steps=0, parameters=config.mirror.parameters, seed=config.mirror.seed)
@@ -152,7 +153,8 @@ def make_plan(loaded: Loaded, config: AuditConfig, effort_name: EffortName = "st
     rows = Pool.of(loaded.train)
     sample = next(endless_batches(loaded.model, [rows], min(64, len(rows)), mirror.seed))[0]
     augment = are_images(sample[0])
-    batch_size = min(mirror.batch_size or BATCH_SIZE, len(rows))
+    usual = loaded.train.rows_at_once(BATCH_SIZE)
+    batch_size = min(mirror.batch_size or usual, len(rows))
     effort = EFFORTS[effort_name]
     passes, keep, mirrors = (
         (effort.image_passes, 0.5, 1) if augment else (PASSES, 0.25, effort.mirrors)
@@ -186,7 +188,8 @@ def make_plan(loaded: Loaded, config: AuditConfig, effort_name: EffortName = "st
         dropout=mirror.dropout,
         seed=mirror.seed,
     )
-    flip = augment and _may_flip(loaded)
+    # Outputs of flipped pictures are flipped, too: they would have to be turned back.
+    flip = augment and not loaded.train.kind.per_pixel and _may_flip(loaded)
     changes = "shifted and flipped" if flip else "shifted"
     head = mirror.kind == "head" or effort_name == "quick"
     kind = "head (the last linear layer alone)" if head else "finite"

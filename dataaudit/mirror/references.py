@@ -22,6 +22,7 @@ from dataaudit.models.trained import TrainedModel
 from dataaudit.scoring.passes import Passes
 from dataaudit.scoring.perturbation import UNPERTURBED, Perturbation
 from dataaudit.tasks import AuditTask, Task
+from dataaudit.tasks.task import predictions_of
 
 PLANTED_SHARE = 0.25
 LEARNING_RATE = 2e-3
@@ -179,11 +180,11 @@ def pool_losses(
 def pool_predictions(
     model: TrainedModel, task: Task, pool: Pool, perturbation: Perturbation = UNPERTURBED
 ) -> NDArray[np.float64]:
-    """Return the (perturbed) model's predictions for the samples of a pool, `[n, width]`."""
-    parts = [
-        task.predictions(outputs).double()
-        for _, outputs in _outputs(model.module, model, pool, perturbation)
-    ]
+    """Return a model's predictions for the samples of a pool under its labels, `[n, width]`."""
+    parts = []
+    for part, outputs in _outputs(model.module, model, pool, perturbation):
+        labels = torch.tensor(pool.labels[part], device=outputs.device)
+        parts.append(predictions_of(task, outputs, labels).double())
     return torch.cat(parts).cpu().numpy()
 
 
@@ -191,9 +192,9 @@ def _outputs(
     module: nn.Module, model: TrainedModel, pool: Pool, perturbation: Perturbation
 ) -> Iterator[tuple[slice, Tensor]]:
     """Yield which samples of a pool come next, and a module's outputs for them."""
-    passes = Passes(module)
-    for start in range(0, len(pool), SAMPLES_PER_FORWARD):
-        part = slice(start, start + SAMPLES_PER_FORWARD)
+    passes, step = Passes(module), pool.samples.rows_at_once(SAMPLES_PER_FORWARD)
+    for start in range(0, len(pool), step):
+        part = slice(start, start + step)
         batch = pool.samples.take(pool.positions[part])
         for outputs in passes.outputs(model.inputs(batch, pool.samples), [perturbation]):
             yield part, outputs

@@ -71,9 +71,9 @@ def build_report(
     splits : sequence of Split
         The data sets that went in, with their content hashes.
     mislabels : MislabelFlags or None
-        None where no held-out samples were given; the page then says so.
+        None where labels were not judged; the page then says so.
     contamination : ContaminationFlags or None
-        None where no suspects were given; the page then says so.
+        None where leaks were not looked for; the page then says so.
     evidence : Evidence
         Exhibits for the rows of `select_rows` and the pairs of `select_pairs`.
     gates : sequence of Gate

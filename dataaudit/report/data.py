@@ -594,8 +594,8 @@ class AuditReport(Section):
     next_steps: list[str]
     counts: Counts
     composition: Composition
-    labels: LabelFindings | None = Field(description="null where no held-out samples were given")
-    leakage: Leakage | None = Field(description="null where no suspects were given")
+    labels: LabelFindings | None = Field(description="null where labels were not judged")
+    leakage: Leakage | None = Field(description="null where leaks were not looked for")
     tracing: Tracing | None = Field(
         description="of generative models: training rows behind the suspects"
     )

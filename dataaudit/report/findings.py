@@ -149,8 +149,8 @@ def _label_finding(labels: LabelFindings | None, pairs: int) -> Finding:
     if labels is None:
         return Finding(
             title="Label errors were not looked for",
-            text="A label is checked against trusted held-out samples, by the trained model; one "
-            "of the two was not given.",
+            text="A label is checked by the trained model, against trusted held-out samples. No "
+            "model was given, or `checks: {labels: false}` turned it off.",
             section="labels",
             severity="notable",
         )
@@ -211,8 +211,8 @@ def _leakage_finding(leakage: Leakage | None) -> Finding:
     if leakage is None:
         return Finding(
             title="Leaks were not looked for",
-            text="No suspects were given: samples, such as the public test set, that must not "
-            "be in the training set.",
+            text="Suspects are samples, such as the public test set, that must not be in the "
+            "training set. None were given, or `checks: {leaks: false}` turned the search off.",
             section="leakage",
             severity="notable",
         )

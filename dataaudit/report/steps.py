@@ -69,7 +69,10 @@ def build_steps(
     elif labels is None:
         steps.append(
             Step(
-                "held_out", "Give trusted held-out samples, so that label errors can be found.", ""
+                "held_out",
+                "Give the trained model and trusted held-out samples, so that label errors can be "
+                "found.",
+                "",
             )
         )
     else:

@@ -222,6 +222,7 @@ class FinishedAudit:
                 ignore=settings.get("ignore_label"),
                 separator=content.get("separator", SEPARATOR),
                 annotators=_annotators(content.get("labels")),
+                size=tuple(size) if (size := settings.get("images", {}).get("size")) else None,
                 answers=pair_columns(self.kind, content),
             ),
         )

@@ -83,6 +83,10 @@ class Steps:
             return None
         return content
 
+    def holds(self, name: str) -> bool:
+        """Tell whether a step is there; it may turn out damaged."""
+        return self._path(name).is_file()
+
     def discard(self, name: str, reason: str) -> None:
         """Remove a step that cannot be used, with a note."""
         path = self._path(name)

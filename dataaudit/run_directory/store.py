@@ -20,6 +20,7 @@ from dataaudit.run_directory.fingerprint import Fingerprint
 from dataaudit.run_directory.locks import BusyError, FileLock
 from dataaudit.run_directory.ownership import LOCK, MARK, WORK, Kind, first_link, is_work
 from dataaudit.run_directory.steps import Steps
+from dataaudit.storage.store import place_of
 
 REPORT = "report.html"
 MISLABELS = "mislabels.parquet"
@@ -58,7 +59,7 @@ AUDITS = Kind(
     kept=(DECISIONS, REMEDIATION, SAMPLE, ESTIMATE, CLAIMED),
 )
 Writer = Callable[[Path], object]
-_FINGERPRINT = "fingerprint.json"
+FINGERPRINT = "fingerprint.json"
 
 
 class ResultsDirectory:
@@ -78,6 +79,11 @@ class ResultsDirectory:
     """
 
     def __init__(self, path: Path, kind: Kind, *, overwrite: bool = False) -> None:
+        if place_of(path) is not None:
+            raise ConfigError(
+                f"{place_of(path)}: only `dataaudit run` writes to a store; expected a directory "
+                "on this machine"
+            )
         self.path = path.absolute()
         self.kind = kind
         self._overwrite = overwrite
@@ -292,7 +298,7 @@ class RunDirectory(ResultsDirectory):
         )
 
     def _is_unfinished(self) -> bool:
-        return (self._work / _FINGERPRINT).exists() or bool(self._steps())
+        return (self._work / FINGERPRINT).exists() or bool(self._steps())
 
     def _steps(self) -> list[Path]:
         return list(self._work.rglob("*.step"))
@@ -310,10 +316,10 @@ class RunDirectory(ResultsDirectory):
         RunDirectoryError
             The finished steps were made from something else; the message says what changed.
         """
-        path = self._work / _FINGERPRINT
+        path = self._work / FINGERPRINT
         before = Fingerprint.read(path) if path.exists() else fingerprint
         if before is None:
-            self.notes.append(f"{_FINGERPRINT} was damaged; each finished step was checked alone")
+            self.notes.append(f"{FINGERPRINT} was damaged; each finished step was checked alone")
         elif changes := before.changes(fingerprint):
             raise RunDirectoryError(
                 f"{self.path}: cannot be resumed, because it was begun with something else: "

@@ -9,6 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,6 +63,15 @@ class ScoreBlocks:
         }
         contiguous = {name: np.ascontiguousarray(values) for name, values in arrays.items()}
         self._steps.write(f"{block.start:012d}", save(contiguous))
+
+    @property
+    def folder(self) -> Path:
+        """Where the blocks lie."""
+        return self._steps.folder
+
+    def holds(self, start: int) -> bool:
+        """Tell whether there is a block that starts at a position, without reading it."""
+        return self._steps.holds(f"{start:012d}")
 
     def finished(self) -> set[int]:
         """Return the start positions of the blocks that are there and whole."""

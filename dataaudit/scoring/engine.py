@@ -7,7 +7,7 @@ from typing import Protocol
 
 from dataaudit.datasets.samples import Samples
 from dataaudit.models.trained import TrainedModel
-from dataaudit.scoring.blocks import ScoreBlock
+from dataaudit.scoring.blocks import ScoreBlock, ScoreBlocks
 from dataaudit.scoring.perturbation import Perturbation
 from dataaudit.tasks import Task
 
@@ -22,6 +22,7 @@ class Engine(Protocol):
         samples: Samples,
         perturbations: Sequence[Perturbation],
         finished: Collection[int] = (),
+        into: ScoreBlocks | None = None,
     ) -> Iterator[ScoreBlock]:
         """Score all rows under the model and each perturbed model.
 
@@ -34,6 +35,8 @@ class Engine(Protocol):
             Without the model itself, which always comes first in `ScoreBlock.losses`.
         finished : collection of int
             Start positions of blocks to leave out.
+        into : ScoreBlocks or None
+            Where the process that scored a block may write it; what it wrote is not yielded.
 
         Yields
         ------

@@ -22,11 +22,12 @@ from dataaudit.models.parameters import last_linear
 from dataaudit.models.rewards import of_each_row, parts_of_a_row
 from dataaudit.models.trained import Inputs, TrainedModel
 from dataaudit.progress import track
-from dataaudit.scoring.blocks import ScoreBlock
+from dataaudit.scoring.blocks import ScoreBlock, ScoreBlocks
 from dataaudit.scoring.passes import Passes
 from dataaudit.scoring.perturbation import Perturbation
 from dataaudit.scoring.prefetch import made_ahead
 from dataaudit.tasks import Task
+from dataaudit.tasks.task import predictions_of
 
 _ROWS_PER_BLOCK = 4096
 
@@ -46,9 +47,11 @@ class LocalEngine:
         samples: Samples,
         perturbations: Sequence[Perturbation],
         finished: Collection[int] = (),
+        into: ScoreBlocks | None = None,
     ) -> Iterator[ScoreBlock]:
-        """Score all rows, block after block; see `Engine`."""
-        rows_per_block = block_length(self.batch_size)
+        """Score all rows, and yield block after block; see `Engine`."""
+        batch_size = samples.rows_at_once(self.batch_size)
+        rows_per_block = block_length(batch_size)
         parts: list[ScoreBlock] = []
         scorer = BatchScorer(model, task, samples, perturbations, self.numerics)
         skipped = {start // rows_per_block for start in finished}
@@ -57,8 +60,8 @@ class LocalEngine:
             needed = int(batch.positions[0]) // rows_per_block not in skipped
             return model.inputs(batch, samples) if needed else None
 
-        expected = -(-len(samples) // self.batch_size)
-        made = made_ahead(inputs_of, samples.batches(self.batch_size), self.workers)
+        expected = -(-len(samples) // batch_size)
+        made = made_ahead(inputs_of, samples.batches(batch_size), self.workers)
         batches = track(made, f"scoring {samples.role}", total=expected)
         for batch, inputs in batches:
             if inputs is None:
@@ -113,7 +116,7 @@ class BatchScorer:
         outputs += self._passes.outputs(inputs, self.perturbations)
         self._refuse_infinite(outputs, batch)
         losses = [self.task.losses(output, labels) for output in outputs]
-        predictions = [self.task.predictions(output) for output in outputs]
+        predictions = [predictions_of(self.task, output, labels) for output in outputs]
         return ScoreBlock(
             start=int(batch.positions[0]),
             losses=torch.stack(losses, dim=1).float().cpu().numpy(),

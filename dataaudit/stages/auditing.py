@@ -10,6 +10,8 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from dataaudit.checks.labels import Labels
+from dataaudit.checks.leaks import Leaks
 from dataaudit.checks.running import run_checks
 from dataaudit.config import EVERYWHERE, GENERATIVE, AuditConfig, config_from_python, load_config
 from dataaudit.config_errors import refuse_unread
@@ -28,6 +30,7 @@ from dataaudit.run_directory.atomic import write_atomically
 from dataaudit.run_directory.fingerprint import Fingerprint
 from dataaudit.run_directory.finished import as_read_back, read_again, read_report
 from dataaudit.run_directory.manifest import Clock, build_manifest
+from dataaudit.run_directory.on_store import worked_in_here
 from dataaudit.run_directory.steps import Steps
 from dataaudit.run_directory.store import (
     ANNOTATORS,
@@ -42,17 +45,25 @@ from dataaudit.run_directory.store import (
     opened,
     text,
 )
-from dataaudit.scoring.choice import make_engine
-from dataaudit.stages.checking import examined, refuse_unknown_checks
-from dataaudit.stages.crosswise import FITTED, LEFT_OUT, learned_left_out, seen_crosswise
+from dataaudit.scoring.choice import make_engine, on_cluster
+from dataaudit.scoring.cluster import Cluster
+from dataaudit.stages.checking import examined, refuse_unknown_checks, turned_off, wanted
+from dataaudit.stages.crosswise import seen_crosswise
 from dataaudit.stages.earlier import earlier_audits, knowing_decisions
-from dataaudit.stages.files import audit_files, open_files
+from dataaudit.stages.files import audit_files, open_files, unjudged_rows
 from dataaudit.stages.flagging import find_mislabels, no_pairs
 from dataaudit.stages.leaks import find_contamination
+from dataaudit.stages.left_out import LEFT_OUT, learned_left_out
 from dataaudit.stages.loading import load, load_objects
 from dataaudit.stages.model_check import refuse_worse_than_chance
 from dataaudit.stages.opinions import opinions_of
-from dataaudit.stages.planning import cost_lines, planned, unused_settings
+from dataaudit.stages.planning import (
+    CROSSWISE,
+    NOT_JUDGED,
+    cost_lines,
+    planned,
+    unused_settings,
+)
 from dataaudit.stages.probing import probed
 from dataaudit.stages.reporting import make_report
 from dataaudit.stages.scoring import ITSELF, Scores, score
@@ -91,7 +102,7 @@ def run_file(
     ----------
     audit_yaml : Path
     out : Path
-        The run directory; created where it is missing.
+        The run directory, here or on a store (`s3://…`); created where it is missing.
     overwrite : bool
         Whether a finished audit in `out` may be replaced, and an unfinished one thrown away.
     resume : bool
@@ -105,6 +116,13 @@ def run_file(
     """
     config = load_config(audit_yaml)
     _refuse_generative(config)
+    with worked_in_here(out) as here:
+        return _run_config(audit_yaml, config, here, overwrite=overwrite, resume=resume)
+
+
+def _run_config(
+    audit_yaml: Path, config: AuditConfig, out: Path, *, overwrite: bool, resume: bool
+) -> AuditResult:
     folder = audit_yaml.resolve().parent
     refuse_unknown_checks(config)
     if config.model is None:
@@ -117,7 +135,8 @@ def run_file(
             loaded = load(config, folder, trusting=True)
         if is_watched():
             announce(cost_lines(loaded, config))
-        return _run(loaded, config, directory, folder, clock)
+        with on_cluster(config) as cluster:
+            return _run(loaded, config, directory, folder, clock, cluster)
 
 
 @outlives_exits
@@ -199,7 +218,8 @@ def audit(
         clock = Clock(whole=Whole(WORK))
         with clock.stage("load"):
             loaded = load_objects(model, splits, preprocess, config, initial, trusting=True)
-        return _run(loaded, config, directory, None, clock)
+        with on_cluster(config) as cluster:
+            return _run(loaded, config, directory, None, clock, cluster)
 
 
 def _run_without_model(
@@ -239,46 +259,55 @@ def _run(
     directory: RunDirectory,
     folder: Path | None,
     clock: Clock,
+    cluster: Cluster | None,
 ) -> AuditResult:
     fingerprint = Fingerprint.of(config, loaded, folder)
     made_from = fingerprint.of_inputs(config)
     if directory.finished_before:
         return read_again(directory.path, made_from)
-    audits = earlier_audits(config)
-    steps, engine = directory.begin(fingerprint), make_engine(config)
+    audits, judged = earlier_audits(config), wanted(config, Labels)
+    directory.notes.extend(turned_off(config))
+    steps, engine = directory.begin(fingerprint), make_engine(config, cluster)
     # After the directory has said whether this is the audit that was interrupted there.
     refuse_worse_than_chance(loaded)
     opinions = opinions_of(loaded, config)
     with clock.stage("mirror"):
         # Learning again, leaks and evidence take rows at random, many times over.
         loaded = loaded.quick_to_take(steps.folder)
-        seen, crosswise = loaded, seen_crosswise(loaded, config.mirror.seed)
-        if crosswise is not None:
-            plan = plan_without_learning(config, FITTED)
-            directory.notes.extend(unused_settings(config))
-        elif (crosswise := learned_left_out(loaded, config)) is not None:
-            plan = plan_without_learning(config, LEFT_OUT)
-        else:
+        crosswise, left_out = seen_crosswise(loaded, config.mirror.seed) if judged else None, None
+        if judged and crosswise is None:
+            crosswise = left_out = learned_left_out(loaded, config)
+        if judged and crosswise is None:
             seen, plan = planned(loaded, config, steps.folder / FEATURES)
-        clock.whole.expect(_work(plan, loaded), len(loaded.train))
+        elif left_out is not None:
+            seen, plan = loaded, plan_without_learning(config, LEFT_OUT)
+        else:
+            why = CROSSWISE if judged else NOT_JUDGED
+            seen, plan = loaded, plan_without_learning(config, f"nothing learns again: {why}")
+            directory.notes.extend(unused_settings(config, why))
+        leaks = loaded.suspects is not None and wanted(config, Leaks)
+        clock.whole.expect(_work(plan, loaded, leaks=leaks), len(loaded.train))
         mirror = _mirror(seen, plan, steps)
     with clock.stage("score"):
         scores = score(seen, mirror, engine, steps)
-        probes, second = None, None
-        if crosswise is None:
+        if judged and left_out is None:
             probes = probed(loaded, engine, steps, config.mirror.seed)
             second = second_opinion(loaded, probes, steps.folder, config.mirror.seed)
+    mislabels = None
     with clock.stage("flag mislabels"):
-        mislabels = find_mislabels(
-            loaded, mirror, scores, config, probes, crosswise, opinions, second
-        )
-        mislabels, known = knowing_decisions(mislabels, loaded.train, audits, config.flags.budget)
-        directory.notes.extend(known)
+        if judged:
+            mislabels = find_mislabels(
+                loaded, mirror, scores, config, probes, crosswise, opinions, second
+            )
+            mislabels, known = knowing_decisions(
+                mislabels, loaded.train, audits, config.flags.budget
+            )
+            directory.notes.extend(known)
     with clock.stage("flag contamination"):
         data = examined(loaded, config, _right(loaded, scores))
         contamination = find_contamination(loaded, scores, config, data)
     with clock.stage("checks"):
-        checked = run_checks(data, config.checks)
+        checked = run_checks(data.with_flags(mislabels, contamination), config.checks)
     with clock.stage("report"):
         report = make_report(
             loaded,
@@ -291,11 +320,12 @@ def _run(
             directory.notes,
             clock,
             crosswise,
-            checked.sections,
+            checked,
         )
         page = render(report)
     aside = loaded.set_aside
-    rows = with_unjudged_rows(mislabels.table, aside["train"], loaded.train)
+    rows = unjudged_rows(loaded.train) if mislabels is None else mislabels.table
+    rows = with_unjudged_rows(rows, aside["train"], loaded.train)
     pairs = no_pairs(loaded)
     if contamination is not None:
         pairs = with_unjudged_suspects(contamination.table, aside["suspects"])
@@ -323,17 +353,17 @@ def _right(loaded: Loaded, scores: Scores) -> NDArray[np.float64] | None:
     return loaded.task.metric(scores.held_out.predictions(ITSELF), held_out.labels)
 
 
-def _of_annotators(flags: MislabelFlags) -> dict[str, pd.DataFrame]:
-    facts = flags.annotators
+def _of_annotators(flags: MislabelFlags | None) -> dict[str, pd.DataFrame]:
+    facts = None if flags is None else flags.annotators
     if facts is None:
         return {}
     return {ANNOTATORS: facts.annotators, CONSENSUS: facts.consensus}
 
 
-def _work(plan: Plan, loaded: Loaded) -> dict[str, float]:
+def _work(plan: Plan, loaded: Loaded, *, leaks: bool) -> dict[str, float]:
     models = 2 + plan.mirrors * (2 if plan.flip else 1) + (loaded.model.initial is not None)
     work = {"mirror": 1.0 + plan.forward_passes / len(loaded.train), "score": float(models)}
-    return work if loaded.suspects is not None else work | {"flag contamination": 0.0}
+    return work if leaks else work | {"flag contamination": 0.0}
 
 
 def _may_set_aside(config: AuditConfig) -> bool:

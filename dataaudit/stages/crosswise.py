@@ -1,38 +1,25 @@
-"""Crosswise: every sample judged by models that were fitted, or learned again, without it."""
+"""Crosswise fits of an estimator: every sample judged by models that were fitted without it."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dataaudit.config import AuditConfig
 from dataaudit.flags.inputs import Unseen, View
 from dataaudit.inputs import Loaded
-from dataaudit.mirror.effort import affordable
-from dataaudit.mirror.finite import FiniteSettings
-from dataaudit.mirror.left_out import FOLDS, REPEATS, judged_left_out, most_passes
 from dataaudit.models.estimator import Estimator, joined
 from dataaudit.models.plain import plain_classifier
-from dataaudit.stages.model_check import agreement
 from dataaudit.tasks.regression import NORMAL_MEDIAN
 
+FOLDS = 5
 FEWEST_TRUSTED_TO_FIT = 20
 """With fewer, no model is fitted to trusted samples alone."""
 
 FAR = 2.0
 """Rows whose targets are further off, in noise scales, are left out of the second round of fits."""
-
-FITTED = "nothing learns again: the estimator is fitted anew, crosswise"
-LEFT_OUT = (
-    f"the model learns again {FOLDS * REPEATS} times from fresh or initial weights, each without a "
-    "fifth of the rows and of the trusted samples, which it then judges"
-)
-LEAST_SHARE_OF_SKILL = 0.5
-"""Of what the trained model knows of trusted samples beyond chance: a model that learned again and
-knows less cannot do without the weights that it was trained from."""
 
 Labels = NDArray[Any]
 
@@ -56,67 +43,32 @@ def seen_crosswise(loaded: Loaded, seed: int) -> Unseen | None:
     if held_out is not None and len(held_out):
         trusted, right = estimator.inputs(held_out), held_out.labels
     try:
-        rows = estimator.inputs(train)
-        return with_plain_views(
-            judged_crosswise(estimator, rows, train.labels, trusted, right, seed),
-            *(estimator, rows, train.labels, trusted, right, seed),
-        )
+        rows = LabelledInputs(estimator.inputs(train), train.labels, trusted, right)
+        return with_plain_views(judged_crosswise(estimator, rows, seed), estimator, rows, seed)
     # Anything may be wrong with a user's estimator, and the audit does not depend on it.
     except Exception:
         return None
 
 
-def may_learn_left_out(loaded: Loaded, config: AuditConfig) -> bool:
-    """Tell whether a model learns again without each row: a reward model, where that is affordable.
+@dataclass(frozen=True)
+class LabelledInputs:
+    """What an estimator is fitted to, crosswise.
 
-    Whoever says how the mirror is to be made gets that mirror.
+    Attributes
+    ----------
+    rows, trusted : what the estimator takes
+        `trusted` may be None, where there are none.
+    given, right : `[rows]`, `[trusted]`
+        Class indices, or targets.
     """
-    asked = config.mirror.model_dump(
-        exclude_defaults=True, exclude={"seed", "parameters", "batch_norm", "dropout"}
-    )
-    return (
-        loaded.train.kind.form == "pair"
-        and not asked
-        and affordable(loaded, left_out_passes(loaded))
-    )
+
+    rows: Any
+    given: Labels
+    trusted: Any
+    right: Labels
 
 
-def left_out_passes(loaded: Loaded) -> float:
-    """Return the forward passes for each training row that learning without it takes at most."""
-    samples = len(loaded.train) + (0 if loaded.held_out is None else len(loaded.held_out))
-    return most_passes() * samples / len(loaded.train)
-
-
-def learned_left_out(loaded: Loaded, config: AuditConfig) -> Unseen | None:
-    """Return what a model says of samples that it learned again without, or None.
-
-    None where it may not (`may_learn_left_out`), and where what learned again knows much less than
-    the trained model: a large one that started from weights that are not given.
-    """
-    if not may_learn_left_out(loaded, config):
-        return None
-    mirror = config.mirror
-    settings = FiniteSettings(
-        parameters=mirror.parameters,
-        batch_norm=mirror.batch_norm,
-        dropout=mirror.dropout,
-        seed=mirror.seed,
-    )
-    found = judged_left_out(loaded, settings)
-    (view,), check, enough = found.views, loaded.check, 0.0
-    said, labels = view.rows, loaded.train.labels
-    if len(view.trusted):
-        said, labels = view.trusted, found.trusted_labels
-        if check is not None and check.accuracy_trusted is not None:
-            enough = LEAST_SHARE_OF_SKILL * (check.accuracy_trusted - check.chance)
-    result = agreement(loaded.task, said, labels)
-    known = result.against_chance == "above" and result.right - result.by_chance >= enough
-    return found if known else None
-
-
-def judged_crosswise(
-    estimator: Estimator, rows: Any, given: Labels, trusted: Any, right: Labels, seed: int
-) -> Unseen:
+def judged_crosswise(estimator: Estimator, inputs: LabelledInputs, seed: int) -> Unseen:
     """Fit the estimator anew, crosswise, and let it judge rows and trusted samples.
 
     Rows and trusted samples are spread over the folds alike, so that what is seen of the trusted
@@ -127,31 +79,23 @@ def judged_crosswise(
     Parameters
     ----------
     estimator : Estimator
-    rows, trusted : what the estimator takes
-        `trusted` may be None, where there are none.
-    given, right : `[rows]`, `[trusted]`
-        Class indices, or targets.
+    inputs : LabelledInputs
     seed : int
+        Of the folds, and of what the estimator draws.
 
     Raises
     ------
     Exception
         Whatever the estimator raises where it cannot be fitted anew.
     """
-    seen = _seen(estimator, rows, given, trusted, right, seed, np.ones(len(given), dtype=bool))
+    seen = _seen(estimator, inputs, seed, np.ones(len(inputs.given), dtype=bool))
     if hasattr(estimator.fitted, "classes_"):
         return seen
-    return _seen(estimator, rows, given, trusted, right, seed, _near(given, seen))
+    return _seen(estimator, inputs, seed, _near(inputs.given, seen))
 
 
 def with_plain_views(
-    found: Unseen,
-    estimator: Estimator,
-    rows: Any,
-    given: Labels,
-    trusted: Any,
-    right: Labels,
-    seed: int,
+    found: Unseen, estimator: Estimator, inputs: LabelledInputs, seed: int
 ) -> Unseen:
     """Add what a plain linear classifier says that is fitted crosswise, too.
 
@@ -159,7 +103,7 @@ def with_plain_views(
     ----------
     found : Unseen
         What `judged_crosswise` made of the others.
-    estimator, rows, given, trusted, right, seed
+    estimator, inputs, seed
         As there.
 
     Returns
@@ -169,10 +113,10 @@ def with_plain_views(
     if not hasattr(estimator.fitted, "classes_"):
         return found
     try:
-        plain = plain_classifier(estimator, rows, given)
+        plain = plain_classifier(estimator, inputs.rows, inputs.given)
         if plain is None:
             return found
-        more = judged_crosswise(plain, rows, given, trusted, right, seed)
+        more = judged_crosswise(plain, inputs, seed)
     # What an estimator copes with, gaps or words, the plain one may not: it is a help, no need.
     except Exception:
         return found
@@ -192,15 +136,10 @@ def _near(targets: Labels, seen: Unseen) -> NDArray[np.bool_]:
 
 
 def _seen(
-    estimator: Estimator,
-    rows: Any,
-    given: Labels,
-    trusted: Any,
-    right: Labels,
-    seed: int,
-    learned_from: NDArray[np.bool_],
+    estimator: Estimator, inputs: LabelledInputs, seed: int, learned_from: NDArray[np.bool_]
 ) -> Unseen:
     """As `judged_crosswise`, fitted only to the rows of `learned_from`, bool `[rows]`."""
+    rows, given, trusted, right = inputs.rows, inputs.given, inputs.trusted, inputs.right
     generator = np.random.default_rng(seed)
     width = len(getattr(estimator.fitted, "classes_", [None]))
     row_folds, trusted_folds = _folds(given, generator), _folds(right, generator)

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from dataaudit.checks.columns import ROWS_PER_READ
 from dataaudit.checks.running import Checked, run_checks
 from dataaudit.config import AuditConfig, DataConfig
 from dataaudit.datasets.column_samples import column_samples
@@ -20,9 +22,11 @@ from dataaudit.datasets.like_training import open_suspects, read_like
 from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Role, Samples
 from dataaudit.datasets.sources import ColumnSource
+from dataaudit.errors import DataError
 from dataaudit.flags.results import ContaminationFlags
 from dataaudit.inputs import Files
 from dataaudit.labels.by_task import KINDS
+from dataaudit.labels.values import short
 from dataaudit.report.build import build_report
 from dataaudit.report.data import AuditReport, Coverage, Method
 from dataaudit.report.evidence import Evidence
@@ -38,7 +42,7 @@ from dataaudit.run_directory.store import (
     RunDirectory,
     audit_results,
 )
-from dataaudit.stages.checking import check_gates, examined
+from dataaudit.stages.checking import check_gates, examined, turned_off
 from dataaudit.stages.composition import composition
 from dataaudit.stages.coverage import missing_values
 from dataaudit.stages.evidence import leak_evidence
@@ -78,16 +82,52 @@ def open_files(config: AuditConfig) -> Files:
         others[role] = replace(
             read_like(opened, train), labelled=train.labelled and opened.labelled
         )
-    benchmarks = {
-        item.name: read_like(
-            _as_texts(
-                _open(item.path, replace(_settings(config, item, "suspects"), label=None)), item
-            ),
-            train,
+    named = {
+        item.name: _as_texts(
+            _open(item.path, replace(_settings(config, item, "suspects"), label=None)), item
         )
         for item in config.benchmarks
     }
-    return Files(train, others.get("held_out"), others.get("suspects"), benchmarks=benchmarks)
+    return Files(
+        train,
+        others.get("held_out"),
+        others.get("suspects"),
+        benchmarks={name: read_like(samples, train) for name, samples in named.items()},
+        benchmark_scores={
+            item.name: _numbers(named[item.name], item.score)
+            for item in config.benchmarks
+            if item.score is not None
+        },
+    )
+
+
+def _numbers(samples: Samples, column: str) -> NDArray[np.float64]:
+    """Return a column of numbers, `[rows]`.
+
+    Raises
+    ------
+    DataError
+        There is no such column, or a value that is no number.
+    """
+    columns = [str(name) for name in samples.take([0]).frame.columns]
+    if column not in columns:
+        raise DataError(
+            f"{samples.source.description}: no column {column!r} (score); the columns are "
+            f"{', '.join(map(repr, columns[:20]))}"
+        )
+    parts = []
+    for batch in samples.batches(ROWS_PER_READ):
+        numbers = pd.to_numeric(batch.frame[column], errors="coerce")
+        values = numbers.to_numpy(np.float64, na_value=np.nan)
+        wrong = np.flatnonzero(~np.isfinite(values))
+        if len(wrong):
+            place = int(wrong[0])
+            raise DataError(
+                f"{samples.source.description}, row {batch.ids[place]}: found "
+                f"{short(batch.frame[column].iloc[place])} in {column!r}, expected a number (score)"
+            )
+        parts.append(values)
+    return np.concatenate(parts)
 
 
 def _as_texts(samples: Samples, columns: DataConfig) -> Samples:
@@ -151,10 +191,11 @@ def audit_files(
     steps = directory.begin(fingerprint)
     quick = files.quick_to_take(steps.folder)
     data = examined(quick, config)
-    with clock.stage("checks"):
-        checked = run_checks(data, config.checks)
+    directory.notes.extend(turned_off(config))
     with clock.stage("flag contamination"):
         contamination = find_contamination(quick, None, config, data)
+    with clock.stage("checks"):
+        checked = run_checks(data.with_flags(None, contamination), config.checks)
     with clock.stage("report"):
         report = _report(config, quick, contamination, checked, directory, clock)
         page = render(report)
@@ -204,7 +245,7 @@ def _report(
         mislabels=None,
         contamination=contamination,
         evidence=Evidence({}, pairs, composition(files), contradictions),
-        gates=[*gates_of(config, None, contamination), *check_gates(config, checked.sections)],
+        gates=[*gates_of(config, None, contamination), *check_gates(config, checked)],
         about=config.about,
         method=Method(
             model_sha256=None,

@@ -11,9 +11,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dataaudit.checks.examined import Examined
+from dataaudit.checks.leaks import Leaks
 from dataaudit.config import AuditConfig
 from dataaudit.datasets.samples import Samples
-from dataaudit.errors import DataAuditError, RunDirectoryError
+from dataaudit.errors import DataAuditError, EngineError, RunDirectoryError
 from dataaudit.flags.clean_null import FEWEST_SCORES, clean_null
 from dataaudit.flags.consequence import (
     NO_METRIC,
@@ -38,6 +39,7 @@ from dataaudit.likeness.dressing import dressed
 from dataaudit.likeness.identity import Identity, identity, nothing_identical
 from dataaudit.likeness.matching import Matcher, Matches
 from dataaudit.mirror.unlearning import each_unlearned, reactions
+from dataaudit.stages.checking import wanted
 from dataaudit.stages.scoring import ITSELF, Scores
 
 MATCHES = 3
@@ -59,7 +61,7 @@ FloatArray = NDArray[np.float64]
 def find_contamination(
     loaded: Loaded | Files, scores: Scores | None, config: AuditConfig, data: Examined
 ) -> ContaminationFlags | None:
-    """Flag suspects that are probably copies of training rows; None where none are given.
+    """Flag suspects that are probably copies of training rows; None where that is not asked for.
 
     Whatever goes wrong here ends in the outcome "cannot tell" with its reason: other results of
     the audit do not depend on it.
@@ -74,7 +76,7 @@ def find_contamination(
     data : Examined
         The same splits; its training rows are described once for checks and leaks.
     """
-    if loaded.suspects is None:
+    if loaded.suspects is None or not wanted(config, Leaks):
         return None
     try:
         search = data.search
@@ -100,8 +102,8 @@ def find_contamination(
     return _conclude(loaded, scores, config, found)
 
 
-_PASSED_ON = (OSError, MemoryError, RunDirectoryError)
-"""Errors that are not about the suspects: a full disk, say."""
+_PASSED_ON = (OSError, MemoryError, RunDirectoryError, EngineError)
+"""Errors that are not about the suspects: a full disk, say, or a lost cluster."""
 
 
 def _in_words(error: Exception) -> str:

@@ -227,6 +227,8 @@ def read_settings(
     config: AuditConfig, columns: DataConfig, role: Role, classes: Classes, *, tolerate: bool
 ) -> ReadSettings:
     """Return how a split is read, from the settings of all and those of its own columns."""
+    if KINDS[config.task].per_pixel and config.images.size and config.images.fit == "crop":
+        raise ConfigError("images.fit: crop cuts pictures off, and not their masks; use stretch")
     return ReadSettings(
         role,
         columns.label,
@@ -239,6 +241,7 @@ def read_settings(
         ignore=config.ignore_label,
         separator=columns.separator,
         annotators=columns.labels if role == "train" else None,
+        size=config.images.size,
         answers=pair_columns(KINDS[config.task], columns.model_dump()),
     )
 
@@ -335,7 +338,9 @@ def _with_noise_scale(task: Regression, model: TrainedModel, samples: Samples) -
 
 
 def _sample_outputs(model: TrainedModel, samples: Samples) -> torch.Tensor:
-    return outputs_of(model, samples, np.arange(min(ROWS_TRIED, len(samples))))
+    return outputs_of(
+        model, samples, np.arange(min(samples.rows_at_once(ROWS_TRIED), len(samples)))
+    )
 
 
 def _width(outputs: torch.Tensor) -> int:

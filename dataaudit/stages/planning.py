@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dataaudit.checks.labels import Labels
 from dataaudit.config import GENERATIVE, AuditConfig, load_config
 from dataaudit.errors import ConfigError
 from dataaudit.inputs import Loaded
 from dataaudit.mirror.effort import by_probes, chosen_effort, costs, seconds_of_a_pass
 from dataaudit.mirror.features import seen_from_last_layer
-from dataaudit.mirror.left_out import FOLDS
 from dataaudit.mirror.plan import Plan, make_plan, plan_of_probes
 from dataaudit.models.numerics import Numerics
-from dataaudit.stages.crosswise import (
-    LEFT_OUT,
-    left_out_passes,
-    may_be_seen_crosswise,
-    may_learn_left_out,
-)
+from dataaudit.stages.checking import wanted
+from dataaudit.stages.crosswise import FOLDS, may_be_seen_crosswise
+from dataaudit.stages.left_out import LEFT_OUT, left_out_passes, may_learn_left_out
 from dataaudit.stages.loading import load
+
+CROSSWISE = "the estimator was fitted anew"
+NOT_JUDGED = "labels are not judged (`checks: {labels: false}`)"
+"""Why nothing learns again."""
 
 
 def plan_file(audit_yaml: Path) -> list[str]:
@@ -56,11 +57,11 @@ def planned(loaded: Loaded, config: AuditConfig, folder: Path) -> tuple[Loaded, 
     return seen, make_plan(seen, config, effort)
 
 
-def unused_settings(config: AuditConfig) -> list[str]:
+def unused_settings(config: AuditConfig, why: str) -> list[str]:
     """Return a note that names the settings of learning again, where nothing learns again."""
     given = config.mirror.model_dump(exclude_defaults=True, exclude={"seed"})
     names = ", ".join(f"mirror.{name}" for name in given)
-    return [f"Not used, because the estimator was fitted anew: {names}"] if given else []
+    return [f"Not used, because {why}: {names}"] if given else []
 
 
 def cost_lines(loaded: Loaded, config: AuditConfig) -> list[str]:
@@ -68,6 +69,8 @@ def cost_lines(loaded: Loaded, config: AuditConfig) -> list[str]:
 
     Of an estimator that is fitted anew there is one: no effort changes what it costs.
     """
+    if not wanted(config, Labels):
+        return [f"nothing learns again: {NOT_JUDGED}; one forward pass for each training row"]
     if may_be_seen_crosswise(loaded):
         return [
             f"the estimator is fitted anew, crosswise ({2 * FOLDS} fits at most), a plain linear "

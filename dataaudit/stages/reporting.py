@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
+from dataaudit.checks.running import Checked
 from dataaudit.config import AuditConfig
 from dataaudit.datasets.samples import Samples
 from dataaudit.flags.inputs import Unseen
@@ -16,7 +17,7 @@ from dataaudit.inputs import AuditInputs, Loaded
 from dataaudit.mirror.plan import Plan
 from dataaudit.mirror.relearn import Mirror
 from dataaudit.report.build import build_report
-from dataaudit.report.data import AuditReport, CheckSection, Gate, Method, Split
+from dataaudit.report.data import AuditReport, Gate, Method, Split
 from dataaudit.report.evidence import Evidence
 from dataaudit.report.gates import counted, make_gate
 from dataaudit.report.label_findings import select_rows
@@ -34,12 +35,12 @@ def make_report(
     plan: Plan,
     mirror: Mirror,
     scores: Scores,
-    mislabels: MislabelFlags,
+    mislabels: MislabelFlags | None,
     contamination: ContaminationFlags | None,
     notes: Sequence[str],
     clock: Clock,
     crosswise: Unseen | None,
-    checks: Sequence[CheckSection],
+    checked: Checked,
 ) -> AuditReport:
     """Collect the evidence and put the report together."""
     return build_report(
@@ -50,13 +51,13 @@ def make_report(
         mislabels=mislabels,
         contamination=contamination,
         evidence=_evidence(loaded, scores, mislabels, contamination, crosswise),
-        gates=[*gates_of(config, mislabels, contamination), *check_gates(config, checks)],
+        gates=[*gates_of(config, mislabels, contamination), *check_gates(config, checked)],
         about=config.about,
         method=_method(loaded, config, plan, mirror, clock),
         coverage=coverage(loaded, notes),
         limits=[loaded.model.note] if loaded.model.note else [],
         tracing=None,
-        checks=checks,
+        checks=checked.sections,
     )
 
 
@@ -81,21 +82,23 @@ def split_of(samples: Samples) -> Split:
 def _evidence(
     loaded: Loaded,
     scores: Scores,
-    mislabels: MislabelFlags,
+    mislabels: MislabelFlags | None,
     contamination: ContaminationFlags | None,
     crosswise: Unseen | None,
 ) -> Evidence:
     held_out_features = np.zeros((0, 0)) if scores.held_out is None else scores.held_out.features()
     pairs, contradictions = leak_evidence(contamination, loaded.train, loaded.suspects)
-    rows = row_evidence(
-        select_rows(mislabels),
-        mislabels,
-        loaded.train,
-        scores.train,
-        loaded.held_out,
-        held_out_features,
-        None if crosswise is None else crosswise.views[0].rows,
-    )
+    rows = {}
+    if mislabels is not None:
+        rows = row_evidence(
+            select_rows(mislabels),
+            mislabels,
+            loaded.train,
+            scores.train,
+            loaded.held_out,
+            held_out_features,
+            None if crosswise is None else crosswise.views[0].rows,
+        )
     return Evidence(rows, pairs, composition(loaded), contradictions)
 
 

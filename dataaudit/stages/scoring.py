@@ -45,13 +45,15 @@ def score(loaded: Loaded, mirror: Mirror, engine: Engine, steps: Steps) -> Score
     made_from = hashlib.sha256(to_bytes(mirror)).hexdigest()
 
     def blocks_of(samples: Samples) -> ScoreBlocks:
-        estimator = loaded.model.estimator
         # Of targets, the network that learned again is compared with itself before.
         itself = loaded.train.kind.one_class or samples.role == "suspects"
+        estimator = loaded.model.estimator if itself else None
         blocks = ScoreBlocks(steps.within(samples.role, made_from))
         finished = blocks.finished()
-        for block in engine.score(loaded.model, loaded.task, samples, perturbations, finished):
-            if estimator is not None and itself:
+        into = blocks if estimator is None else None
+        scored = engine.score(loaded.model, loaded.task, samples, perturbations, finished, into)
+        for block in scored:
+            if estimator is not None:
                 block = _in_its_own_words(estimator, samples, block)
             blocks.write(block)
         return blocks

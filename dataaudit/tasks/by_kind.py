@@ -12,11 +12,13 @@ from dataaudit.tasks.multi_label import MultiLabel
 from dataaudit.tasks.ordinal import OrdinalClassification
 from dataaudit.tasks.preference import Preference
 from dataaudit.tasks.regression import Regression, RegressionLoss
+from dataaudit.tasks.segmentation import Segmentation
 from dataaudit.tasks.task import AuditTask, Task
 from dataaudit.tasks.token_classification import TokenClassification
 from dataaudit.tasks.weighted import (
     WeightedClassification,
     WeightedMultiLabel,
+    WeightedSegmentation,
     WeightedTokenClassification,
 )
 
@@ -95,6 +97,11 @@ def _tokens(outputs: Outputs, loss: TrainedWith) -> tuple[AuditTask, Task | None
     return task, WeightedTokenClassification(task, loss.class_weights, loss.label_smoothing)
 
 
+def _masks(outputs: Outputs, loss: TrainedWith) -> tuple[AuditTask, Task | None]:
+    task = Segmentation.of(outputs.values, outputs.classes, outputs.labels)
+    return task, WeightedSegmentation(task, loss.class_weights, loss.label_smoothing)
+
+
 def _preference(outputs: Outputs, loss: TrainedWith) -> tuple[AuditTask, Task | None]:
     task = Preference.of(outputs.values, outputs.classes)
     return task, WeightedClassification(task, None, loss.label_smoothing)
@@ -106,6 +113,7 @@ MAKERS: Mapping[str, Maker] = {
     "regression": _regression,
     "multi-label": _multi_label,
     "token-classification": _tokens,
+    "segmentation": _masks,
     "preference": _preference,
 }
 """By `task`, as audit.yaml has it."""

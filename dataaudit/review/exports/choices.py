@@ -13,6 +13,11 @@ class ExportFormat(StrEnum):
     label_studio = "label-studio"
     croissant = "croissant"
     sarif = "sarif"
+    training_summary = "training-summary"
+
+
+OF_ROWS = frozenset({ExportFormat.csv, ExportFormat.jsonl, ExportFormat.label_studio})
+"""The formats that hold rows; the others describe the whole."""
 
 
 class Selection(StrEnum):

@@ -12,7 +12,7 @@ from dataaudit.datasets.rewriting import refuse_existing
 from dataaudit.datasets.samples import Samples
 from dataaudit.progress import track
 from dataaudit.report import formats
-from dataaudit.review.exports.choices import ExportFormat, What
+from dataaudit.review.exports.choices import OF_ROWS, ExportFormat, What
 from dataaudit.review.exports.croissant import write_croissant
 from dataaudit.review.exports.csv import write_csv
 from dataaudit.review.exports.jsonl import write_jsonl
@@ -20,6 +20,7 @@ from dataaudit.review.exports.label_studio import write_label_studio
 from dataaudit.review.exports.leaks import write_leaks
 from dataaudit.review.exports.rows import ExportRow, chosen_positions, export_rows
 from dataaudit.review.exports.sarif import write_sarif
+from dataaudit.review.exports.training_summary import write_training_summary
 from dataaudit.run_directory.finished import FinishedAudit, as_read_back
 
 ENDINGS = {
@@ -28,6 +29,7 @@ ENDINGS = {
     ExportFormat.label_studio: ".json",
     ExportFormat.croissant: ".croissant.json",
     ExportFormat.sarif: ".sarif",
+    ExportFormat.training_summary: ".summary.md",
 }
 
 
@@ -41,7 +43,7 @@ def export(
     moved_to: Path | None = None,
     suspects_at: Path | None = None,
 ) -> list[str]:
-    """Write rows of a finished audit for review, Croissant metadata or SARIF; say what was written.
+    """Write rows of a finished audit for review, or what is said of all; say what was written.
 
     Parameters
     ----------
@@ -85,6 +87,9 @@ def _export(
     if to is ExportFormat.croissant:
         write_croissant(target, audit, samples)
         return [f"Croissant metadata: {target.absolute()}"]
+    if to is ExportFormat.training_summary:
+        write_training_summary(target, audit, samples)
+        return [f"draft of a summary of training content: {target.absolute()}"]
     positions = chosen_positions(audit, only_flagged=only_flagged)
     return write_rows(audit, samples, positions, target, to)
 
@@ -138,11 +143,7 @@ def _beside(directory: Path, to: ExportFormat, what: What, only_flagged: bool) -
     rows = "-flagged" if only_flagged else "-all"
     if what is What.leak:
         rows = "-leaks" if only_flagged else "-suspects"
-    return directory.with_name(
-        directory.name
-        + ("" if to in (ExportFormat.croissant, ExportFormat.sarif) else rows)
-        + ENDINGS[to]
-    )
+    return directory.with_name(directory.name + (rows if to in OF_ROWS else "") + ENDINGS[to])
 
 
 def _written(count: int, target: Path, noun: str = "row") -> str:

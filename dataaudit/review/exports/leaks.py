@@ -21,7 +21,7 @@ from dataaudit.datasets.samples import Modality, Samples
 from dataaudit.errors import ConfigError, DataError, RunDirectoryError
 from dataaudit.report.data import exact_id
 from dataaudit.report.samples import plain_id
-from dataaudit.review.exports.choices import ExportFormat
+from dataaudit.review.exports.choices import OF_ROWS, ExportFormat
 from dataaudit.review.exports.csv import csv_line
 from dataaudit.review.exports.rows import SHA256_DIGITS, as_text, content_of, plain_value
 from dataaudit.review.exports.spool import write_by_rank, write_file
@@ -104,7 +104,7 @@ def write_leaks(
     ConfigError
         The format has no leaks.
     """
-    if to in (ExportFormat.croissant, ExportFormat.sarif):
+    if to not in OF_ROWS:
         raise ConfigError(f"--to: found {to.value}, expected csv, jsonl or label-studio for leaks")
     pairs = chosen_pairs(audit, only_flagged=only_flagged)
     leaks = enumerate(_leaks(audit, train, suspects, pairs))

@@ -1,0 +1,34 @@
+"""Wrong labels among the training rows: what the flagging stage found, as a check."""
+
+from __future__ import annotations
+
+from dataaudit.checks.check import Check, Found, Issue
+from dataaudit.checks.examined import Examined
+
+
+class Labels(Check):
+    """A line for each flagged row. The labels' own pages show them."""
+
+    name = "labels"
+    title = "Wrong labels"
+    needs = frozenset({"labels", "model"})
+    own_pages = True
+
+    def lacking(self, data: Examined) -> str | None:
+        """Return why no label was judged."""
+        return None if data.mislabels is not None else "no label was judged: that needs a model"
+
+    def look(self, data: Examined) -> Found:
+        """Read what was flagged."""
+        assert data.mislabels is not None
+        table = data.mislabels.table
+        flagged = table[table["flagged"]].sort_values("rank")
+        columns = ("given_label", "suggested_label", "score", "row_id")
+        issues = [
+            Issue(f"given {given}, more likely {suggested}", "train", float(score), row_id)
+            for given, suggested, score, row_id in zip(
+                *(flagged[name].tolist() for name in columns), strict=True
+            )
+        ]
+        doubts = data.mislabels.doubts
+        return Found("; ".join(doubts) or f"{len(issues)} rows.", issues, bool(doubts))

@@ -1,0 +1,270 @@
+"""Workers on a Ray cluster: started once, and asked to do parts of whatever stage is running.
+
+When a worker dies, or its node, Ray starts another one and gives it the part again.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from functools import partial
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from dataaudit.errors import ConfigError, EngineError
+from dataaudit.progress import track
+
+Result = TypeVar("Result")
+
+PARTS_WAITING = 2
+"""Parts handed out for each worker: one that it works on, one that it finds ready after that."""
+MOST_DEATHS = 10
+"""A part is given up when its workers have died so often; more, and the audit would hang on a
+part that no worker has the memory for."""
+SECONDS_TO_START = 300
+SECONDS_TO_CONNECT = 10
+
+# Read when ray is imported: an audit tells nobody that it runs.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+
+
+class Cluster:
+    """A connection to Ray, and workers there; both begin when they are first needed.
+
+    Use it as a context manager; it may be entered again inside, and ends with the outermost.
+
+    Parameters
+    ----------
+    workers : int
+    address : str
+        `local` starts Ray on this machine; `auto` or `host:port` joins a cluster. Where this
+        process is connected to Ray already, that connection is used and kept.
+    """
+
+    WORKERS = 2
+
+    def __init__(self, workers: int = WORKERS, address: str = "local") -> None:
+        self.workers, self.address = workers, address
+        self._entered = 0
+        self._connected_here = False
+        self._actors: list[Any] = []
+
+    def __enter__(self) -> Self:
+        """Begin; nothing is started yet."""
+        self._entered += 1
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End the workers, and Ray where it was started here."""
+        self._entered -= 1
+        if self._entered == 0:
+            self._end()
+
+    def crew(self, make: Callable[[], Any], parts: int, *asked: Any, on_gpu: bool = False) -> Crew:
+        """Return workers that hold what `make` makes, as many as there are parts for.
+
+        Parameters
+        ----------
+        make : callable
+            Called in each worker.
+        parts : int
+        *asked
+            What `ready` of the object that was made is called with.
+        on_gpu : bool
+            Whether a worker that has to be started takes a GPU, besides one CPU core.
+
+        Raises
+        ------
+        ConfigError
+            There is no cluster.
+        """
+        import ray
+
+        if not ray.is_initialized():
+            _connect(self.address, self.workers)
+            self._connected_here = True
+        worker = ray.remote(_Worker).options(
+            num_cpus=1,
+            num_gpus=1 if on_gpu else 0,
+            max_restarts=-1,
+            max_task_retries=MOST_DEATHS,
+        )
+        wanted = min(self.workers, parts)
+        self._actors += [worker.remote() for _ in range(wanted - len(self._actors))]
+        return Crew(self._actors[:wanted], [ray.put(make)], asked)
+
+    def spread(
+        self, work: Callable[[slice], Result], parts: Sequence[slice], description: str
+    ) -> Iterator[Result]:
+        """Yield what `work` makes of each part, in their order; the workers do it.
+
+        What `work` holds is put into Ray's object store, where all workers of a machine read it.
+        """
+        if not parts:
+            return
+        crew = self.crew(partial(_Parts, work), len(parts))
+        waiting = deque(enumerate(parts))
+        early: dict[int, Result] = {}
+        for number in track(range(len(parts)), description):
+            while number not in early:
+                while waiting and crew.idle:
+                    crew.give(crew.idle.pop(0), "do", *waiting.popleft())
+                early.update(crew.wait())
+            yield early.pop(number)
+
+    def _end(self) -> None:
+        if not self._actors and not self._connected_here:
+            return
+        import ray
+
+        actors, self._actors = self._actors, []
+        if actors and ray.is_initialized():
+            # Ray ends this process when it is left while a worker starts.
+            waiting = [actor.ping.remote() for actor in actors]
+            with suppress(ray.exceptions.RayError, ConnectionError):
+                ray.wait(waiting, num_returns=len(waiting), timeout=SECONDS_TO_START)
+            for actor in actors:
+                ray.kill(actor)
+        if self._connected_here:
+            ray.shutdown()
+        self._connected_here = False
+
+
+class Crew:
+    """Workers that hold the same thing, and are given parts of the work as they become idle.
+
+    Attributes
+    ----------
+    idle : list of int
+        Workers that can take a part; one that can take two stands there twice.
+    answers : dict of int to object
+        What each worker that has started answered to `ready`.
+    """
+
+    def __init__(self, actors: Sequence[Any], held: list[Any], asked: Sequence[Any]) -> None:
+        self._actors, self._held = actors, held
+        self.idle: list[int] = []
+        self.answers: dict[int, Any] = {}
+        self._running: dict[Any, int] = {}
+        self._starting = {
+            actor.call.remote(held, "ready", *asked): place for place, actor in enumerate(actors)
+        }
+
+    def __len__(self) -> int:
+        """Return the number of workers."""
+        return len(self._actors)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether parts are still out."""
+        return bool(self._running)
+
+    def give(self, worker: int, method: str, *arguments: Any) -> None:
+        """Have a worker call a method of what it holds."""
+        self._running[self._actors[worker].call.remote(self._held, method, *arguments)] = worker
+
+    def wait(self) -> Iterator[Any]:
+        """Wait until something happens; yield the result that has come back, if one has.
+
+        Raises
+        ------
+        EngineError
+            No worker starts, a part costs too many of them, or Ray is lost.
+        Exception
+            What a worker raised.
+        """
+        import ray
+
+        patience = None if self._running else SECONDS_TO_START
+        waiting = [*self._running, *self._starting]
+        done, _ = ray.wait(waiting, num_returns=1, timeout=patience)
+        if not done:
+            raise EngineError(
+                f"engine: none of {len(self._starting)} workers started within {patience} s; the "
+                f"cluster offers {_resources(ray.cluster_resources())}, each worker needs 1 CPU, "
+                "or 1 GPU where the device is cuda"
+            )
+        try:
+            result = ray.get(done[0])
+        except ray.exceptions.RayTaskError as error:
+            raise (error.cause if isinstance(error.cause, Exception) else error) from None
+        except ray.exceptions.RayActorError as error:
+            raise EngineError(
+                f"engine: a worker died {MOST_DEATHS} times on the same block; its last words: "
+                f"{' '.join(str(error).split())[:300]}"
+            ) from None
+        except (ray.exceptions.RayError, ConnectionError) as error:
+            raise EngineError(
+                f"engine: Ray was lost while rows were scored: {' '.join(str(error).split())[:300]}"
+            ) from None
+        if done[0] in self._starting:
+            worker = self._starting.pop(done[0])
+            self.answers[worker] = result
+            self.idle += [worker] * PARTS_WAITING
+        else:
+            self.idle.append(self._running.pop(done[0]))
+            yield result
+
+
+class _Worker:
+    """What runs in an actor: it makes what it is to hold when it is first asked for something."""
+
+    def __init__(self) -> None:
+        self._key: Any = None
+        self._made: Any = None
+
+    def ping(self) -> None:
+        """Return as soon as the actor has started."""
+
+    def call(self, held: list[Any], method: str, *arguments: Any) -> Any:
+        """Call a method of what is held; `held` is a reference, in a list so that it stays one."""
+        import ray
+
+        if held[0] != self._key:
+            self._made = None
+            self._made = ray.get(held[0])()
+            self._key = held[0]
+        return getattr(self._made, method)(*arguments)
+
+
+class _Parts:
+    """Work on parts, as a worker holds it."""
+
+    def __init__(self, work: Callable[[slice], Any]) -> None:
+        self._work = work
+
+    def ready(self) -> None:
+        """There is nothing to tell."""
+
+    def do(self, number: int, part: slice) -> tuple[int, Any]:
+        """Return the number of a part, and what the work makes of it."""
+        return number, self._work(part)
+
+
+def _resources(found: dict[str, float]) -> str:
+    return f"{found.get('CPU', 0):.0f} CPUs and {found.get('GPU', 0):.0f} GPUs"
+
+
+def _connect(address: str, workers: int) -> None:
+    import ray
+
+    options: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
+    if address == "local":
+        options |= {"num_cpus": workers, "include_dashboard": False}
+    try:
+        if ":" in address and "://" not in address:
+            # Ray itself waits for minutes for a cluster that is not there.
+            host, _, port = address.rpartition(":")
+            socket.create_connection((host, int(port)), timeout=SECONDS_TO_CONNECT).close()
+        ray.init(address=address, **options)
+    except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
+        found = " ".join(str(error).split())[:300]
+        raise ConfigError(f"engine.address: no Ray cluster at {address!r}: {found}") from None

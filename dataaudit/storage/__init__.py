@@ -1,0 +1,1 @@
+"""Places on object stores, copied here: data, weights, and the directories of audits."""
