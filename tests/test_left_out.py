@@ -14,7 +14,7 @@ from dataaudit.datasets.samples import Role
 from dataaudit.inputs import Loaded
 from dataaudit.mirror import left_out
 from dataaudit.mirror.finite import FiniteSettings
-from dataaudit.stages.crosswise import learned_left_out
+from dataaudit.stages.left_out import learned_left_out
 from dataaudit.stages.loading import load_objects
 from dataaudit.stages.planning import cost_lines
 
