@@ -4,6 +4,7 @@ import base64
 import io
 import json
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
@@ -30,6 +31,8 @@ from dataaudit.labels.masks import (
     outlined,
     regions_of,
 )
+from dataaudit.review.decisions.label_studio import read_label_studio
+from dataaudit.review.exports.brush import packed, unpacked
 from dataaudit.stages.loading import load_objects
 from dataaudit.tasks.segmentation import DOUBTS, LOSS, RIGHT, Segmentation, pooled, sides
 
@@ -66,6 +69,25 @@ def test_masks_from_the_run_to_a_second_audit(shapes: Path, command_line: Comman
     assert max(shown.size) == 192
     page = (out / "report.html").read_text()
     assert f"{region.was} read as {region.name} at {region.box}" in page
+
+    outcome = command_line("export", out, "--to", "label-studio", "--out", shapes / "ls.json")
+    assert outcome.code == 0, outcome.err
+    (brush,) = ElementTree.parse(shapes / "ls.xml").getroot().iter("BrushLabels")
+    assert [label.get("value") for label in brush] == CLASSES
+    tasks = json.loads((shapes / "ls.json").read_text())
+    results = tasks[0]["predictions"][0]["result"]
+    tasks[0]["annotations"] = [{"result": results}]
+    # Nothing painted: the mask stays as it is.
+    tasks[1]["annotations"] = [{"result": []}]
+    tasks[2]["annotations"] = [{"result": [], "was_cancelled": True}]
+    (shapes / "ls.json").write_text(json.dumps(tasks))
+    taken, kept, skipped = read_label_studio(shapes / "ls.json")
+    assert kept.new_label == tasks[1]["data"]["given_label"]
+    assert skipped.decision == "unsure"
+    mask = np.zeros((1, 24, 24), dtype=np.int16)
+    both = [taken.new_label, tasks[0]["data"]["suggested_label"]]
+    same = [amended(mask - 9, [text], CLASSES) for text in both]
+    assert (same[0] == same[1]).all()
 
     decisions = shapes / "decisions.csv"
     assert command_line("export", out, "--to", "csv", "--out", decisions).code == 0
@@ -346,6 +368,30 @@ def test_arrays_from_python_and_a_dict_of_outputs_at_a_quarter_of_the_size() -> 
     assert set(table.index[table["rank"] <= 8]) == set(range(8))
     assert table["flagged"][:8].all()
     assert "of each pixel" in result.report.model_dump_json()
+
+
+def test_the_brush_is_packed_as_documented() -> None:
+    pixels = np.zeros((3, 5), dtype=bool)
+    pixels[1, 1:4] = True
+    bits = "".join(f"{byte:08b}" for byte in packed(pixels))
+    assert bits[:53] == f"{60:032b}" + "00111" + "0010" + "0011" + "0111" + "1111"
+    runs = [bits[53 + 27 * run : 80 + 27 * run] for run in range(3)]
+    assert runs == [
+        f"111{length - 1:016b}{value:08b}" for length, value in ((24, 0), (12, 255), (24, 0))
+    ]
+    assert set(bits[53 + 81 :]) <= {"0"}
+    assert (unpacked(packed(pixels), 3, 5) == pixels).all()
+    whole = np.ones((300, 300), dtype=bool)
+    assert unpacked(packed(whole), 300, 300).all()
+    # Values one by one, as Label Studio packs what changes at every pixel.
+    alone = f"{8:032b}00111" + "0010001101111111" + "000111" + "00000000" * 4 + "11111111" * 4
+    content = [int(alone.ljust(128, "0")[place : place + 8], 2) for place in range(0, 128, 8)]
+    assert unpacked(content, 1, 2).tolist() == [[False, True]]
+    for damaged in (content[:6], content[:8], "abc", [300], None):
+        with pytest.raises(ValueError, match="are no brush of 2 x 1 pixels"):
+            unpacked(damaged, 1, 2)
+    with pytest.raises(ValueError, match="are no brush of 3 x 1 pixels"):
+        unpacked(content, 1, 3)
 
 
 def test_settings_that_do_not_fit_masks_are_refused(shapes: Path) -> None:

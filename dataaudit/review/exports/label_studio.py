@@ -20,6 +20,7 @@ from dataaudit.labels.preferences import SIDES
 from dataaudit.labels.sets import NO_LABEL, SEPARATOR
 from dataaudit.report import formats
 from dataaudit.report.data import exact_id
+from dataaudit.review.exports.brush import brushed
 from dataaudit.review.exports.rows import ExportRow, as_text
 from dataaudit.review.exports.spool import write_by_rank, write_file
 
@@ -110,6 +111,11 @@ def labelling_configuration(
         shown_side = ",".join(SIDES)
         ElementTree.SubElement(view, "Pairwise", {"name": LABEL, "toName": shown_side})
         asked["toName"] = SIDES[0]
+    elif form == "brush":
+        # Not required: where nothing is painted, the mask stays as it is.
+        brush = ElementTree.SubElement(view, "BrushLabels", {"name": LABEL, "toName": SAMPLE})
+        for value in classes:
+            ElementTree.SubElement(brush, "Label", {"value": value})
     elif form == "number":
         ElementTree.SubElement(view, "Number", {"name": LABEL, **asked})
     elif form == "text":
@@ -145,7 +151,8 @@ def _task(row: ExportRow, model_version: str, task: str) -> bytes:
         "rank": row.rank,
         "flagged": row.flagged,
         "train_sha256": row.train_sha256,
-        "review": f"Row {row.row_id}: given {row.given_label}, suggested {row.suggested_label}, "
+        "review": f"Row {row.row_id}: given {row.given_label}, suggested "
+        f"{formats.label(row.suggested_label)}, "
         f"wrong with a probability of {formats.percent(row.probability)}",
         "fields": {name: as_text(value) for name, value in row.fields.items()},
     }
@@ -158,10 +165,17 @@ def _task(row: ExportRow, model_version: str, task: str) -> bytes:
     prediction = {
         "model_version": model_version,
         "score": row.probability,
-        "result": [_suggestion(row, task)],
+        "result": _suggestions(row, task),
     }
     content = {"data": data, "predictions": [prediction]}
     return json.dumps(content, ensure_ascii=False, allow_nan=False).encode("utf-8")
+
+
+def _suggestions(row: ExportRow, task: str) -> list[dict[str, object]]:
+    """Return what Label Studio shows beforehand: the suggested label, or regions that change."""
+    if KINDS[task].form == "brush":
+        return brushed(row.given_label, row.suggested_label, row.image, LABEL, SAMPLE)
+    return [_suggestion(row, task)]
 
 
 def _suggestion(row: ExportRow, task: str) -> dict[str, object]:
