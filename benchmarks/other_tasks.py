@@ -4,6 +4,7 @@
     python benchmarks/other_tasks.py regression        these alone
     python benchmarks/other_tasks.py annotators        several annotators: annotators.py
     python benchmarks/other_tasks.py entities FOLDER   real errors in tags: entities.py
+    python benchmarks/other_tasks.py preferences       swapped pairs of answers: preferences.py
     python benchmarks/other_tasks.py masks             masks of pictures: masks.py
 
 Needs scikit-learn's own data sets, and for census hours and grades adult.parquet and
@@ -275,9 +276,12 @@ if __name__ == "__main__":
     import annotators
     import entities
     import masks
+    import preferences
 
     if sys.argv[1:2] == ["annotators"]:
         annotators.main()
+    elif sys.argv[1:2] == ["preferences"]:
+        preferences.main()
     elif sys.argv[1:2] == ["masks"]:
         masks.main(*sys.argv[2:])
     elif sys.argv[1:2] == ["entities"]:
