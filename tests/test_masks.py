@@ -13,11 +13,14 @@ import torch
 from conftest import CommandLine
 from PIL import Image
 from test_other_tasks import COLUMNS, found, project
+from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
 import dataaudit
 from dataaudit.config import config_from_python
+from dataaudit.datasets.changes import Changes
 from dataaudit.datasets.load import open_samples
 from dataaudit.datasets.read_settings import ReadSettings
+from dataaudit.datasets.rewriting import write_corrected
 from dataaudit.datasets.samples import Samples
 from dataaudit.errors import ConfigError, DataError, ModelError
 from dataaudit.flags.masks import doubtful_regions
@@ -359,6 +362,10 @@ def test_arrays_from_python_and_a_dict_of_outputs_at_a_quarter_of_the_size() -> 
         network,
         (inputs, [Image.fromarray(mask.astype(np.uint8)) for mask in given]),
         data(60, 1),
+        (
+            torch.cat([inputs[20:23], data(20, 2)[0]]),
+            np.concatenate([given[20:23], data(20, 2)[1]]),
+        ),
         task="segmentation",
         classes=CLASSES,
         preprocess=lambda frame: torch.stack(list(frame["input"])),
@@ -367,6 +374,9 @@ def test_arrays_from_python_and_a_dict_of_outputs_at_a_quarter_of_the_size() -> 
     table = result.mislabels
     assert set(table.index[table["rank"] <= 8]) == set(range(8))
     assert table["flagged"][:8].all()
+    leaks = result.contamination.query("flagged")
+    assert leaks["query_id"].tolist() == [0, 1, 2]
+    assert leaks["row_id"].tolist() == [20, 21, 22]
     assert "of each pixel" in result.report.model_dump_json()
 
 
@@ -392,6 +402,61 @@ def test_the_brush_is_packed_as_documented() -> None:
             unpacked(damaged, 1, 2)
     with pytest.raises(ValueError, match="are no brush of 3 x 1 pixels"):
         unpacked(content, 1, 3)
+
+
+def test_a_table_is_corrected_with_new_masks_beside_it(tmp_path: Path) -> None:
+    grey = np.zeros((6, 8), dtype=np.uint8)
+    grey[0, 0] = 255
+    path = written(tmp_path, [grey, grey, grey], [(8, 6)] * 3)
+    pixels = np.zeros((3, 4), dtype=bool)
+    pixels[1:, 2:] = True
+    # Judged at half of the size: the region is twice as wide in the file.
+    samples = opened(path, size=(3, 4))
+    changes = Changes.to_values({1: str(Region.of(pixels, "ground", "square"))})
+    target = tmp_path / "new.csv"
+    write_corrected(samples, changes.without({0}), target).rename(target)
+    table = pd.read_csv(target)
+    assert table["label"].tolist() == ["new_masks/m1_1.png", "m2.png"]
+    after = np.asarray(Image.open(tmp_path / "new_masks/m1_1.png"))
+    assert (after[2:, 4:] == 2).all()
+    assert after.sum() == 255 + 2 * 16
+    assert (np.asarray(Image.open(tmp_path / "m1.png")) == grey).all()
+    with pytest.raises(DataError, match="new_masks: already exists"):
+        write_corrected(samples, changes, target)
+    # Masks that stand in the table itself stay there.
+    stored = pd.DataFrame(
+        {
+            "image": [(tmp_path / f"p{n}.png").read_bytes() for n in range(3)],
+            "label": [(tmp_path / f"m{n}.png").read_bytes() for n in range(3)],
+        }
+    )
+    stored.to_parquet(tmp_path / "train.parquet")
+    samples = opened(tmp_path / "train.parquet")
+    whole = np.zeros((6, 8), dtype=bool)
+    whole[2:, 4:] = True
+    changes = Changes.to_values({1: str(Region.of(whole, "ground", "square"))})
+    again = write_corrected(samples, changes, tmp_path / "new.parquet")
+    mask = Image.open(io.BytesIO(pd.read_parquet(again)["label"][1]))
+    assert (np.asarray(mask) == after).all()
+    assert not (tmp_path / "new_masks").joinpath("m1_1.png").samefile(tmp_path / "m1.png")
+
+
+def test_a_transformers_model_is_read_as_it_is() -> None:
+    sizes = {"hidden_sizes": [8, 8], "depths": [1, 1], "num_attention_heads": [1, 1]}
+    shapes = {"patch_sizes": [3, 3], "strides": [4, 2], "sr_ratios": [1, 1], "mlp_ratios": [1, 1]}
+    config = SegformerConfig(
+        num_encoder_blocks=2, decoder_hidden_size=8, num_labels=3, **sizes, **shapes
+    )
+    model = SegformerForSemanticSegmentation(config)
+    loaded = load_objects(
+        model,
+        {"train": data(40, 0), "held_out": data(40, 1)},
+        lambda frame: torch.stack(list(frame["input"])),
+        config_from_python("label", None, {"task": "segmentation", "classes": CLASSES}),
+    )
+    assert isinstance(loaded.task, Segmentation)
+    assert loaded.task.pixel.outputs == "logits"
+    assert loaded.train.labels.shape == (40, 16, 16)
 
 
 def test_settings_that_do_not_fit_masks_are_refused(shapes: Path) -> None:

@@ -252,7 +252,7 @@ def _shares(mask: NDArray[Any], classes: Names) -> str:
 
 def carriers(labels: Masks, place: int) -> NDArray[np.bool_]:
     """Tell which rows have a pixel of a class, `[n]`."""
-    return np.array([bool((mask == place).any()) for mask in labels])
+    return np.array([(mask == place).any() for mask in labels], dtype=bool)
 
 
 def counts(labels: Masks, classes: Names, train: NDArray[Any]) -> list[tuple[str, int]]:
