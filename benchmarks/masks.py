@@ -205,7 +205,7 @@ def overlap(mask: np.ndarray, truth: np.ndarray) -> float:
 
 
 class Network(nn.Module):
-    """Convolutions at three scales; the last ones see all of a shape."""
+    """Convolutions at three scales, and a dense part that can learn single pictures by heart."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -213,6 +213,7 @@ class Network(nn.Module):
         self.down = nn.Conv2d(8, 16, 3, stride=2, padding=1)
         self.middle = nn.Conv2d(16, 16, 3, padding=2, dilation=2)
         self.further = nn.Conv2d(16, 16, 3, padding=4, dilation=4)
+        self.whole = nn.Sequential(nn.Linear(16 * 64, 96), nn.ReLU(), nn.Linear(96, 16 * 64))
         self.up = nn.Conv2d(24, 8, 3, padding=1)
         self.last = nn.Conv2d(8, len(CLASSES), 1)
 
@@ -221,6 +222,9 @@ class Network(nn.Module):
         coarse = self.down(fine).relu()
         coarse = coarse + self.middle(coarse).relu()
         coarse = coarse + self.further(coarse).relu()
+        small = nn.functional.adaptive_avg_pool2d(coarse, 8).flatten(1)
+        learned = self.whole(small).reshape(-1, 16, 8, 8)
+        coarse = coarse + nn.functional.interpolate(learned, coarse.shape[2:], mode="bilinear")
         wide = nn.functional.interpolate(coarse, fine.shape[2:], mode="nearest")
         found: torch.Tensor = self.last(self.up(torch.cat([fine, wide], dim=1)).relu())
         return found

@@ -5,6 +5,7 @@
     python benchmarks/other_tasks.py annotators        several annotators: annotators.py
     python benchmarks/other_tasks.py entities FOLDER   real errors in tags: entities.py
     python benchmarks/other_tasks.py boxes             boxes in pictures: boxes.py
+    python benchmarks/other_tasks.py preferences       swapped pairs of answers: preferences.py
     python benchmarks/other_tasks.py masks             masks of pictures: masks.py
 
 Needs scikit-learn's own data sets, and for census hours and grades adult.parquet and
@@ -277,9 +278,12 @@ if __name__ == "__main__":
     import boxes
     import entities
     import masks
+    import preferences
 
     if sys.argv[1:2] == ["annotators"]:
         annotators.main()
+    elif sys.argv[1:2] == ["preferences"]:
+        preferences.main()
     elif sys.argv[1:2] == ["masks"]:
         masks.main(*sys.argv[2:])
     elif sys.argv[1:2] == ["entities"]:

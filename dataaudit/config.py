@@ -308,6 +308,8 @@ class LossConfig(_Section):
     """In the order of the classes, or by name (the others weigh 1)."""
     label_smoothing: Annotated[Number, Field(ge=0, lt=1)] = 0.0
     """Share of each label that was dealt to all classes."""
+    beta: Annotated[Number, Field(gt=0, le=1000)] = 0.1
+    """Task preference by a causal language model: as in DPO."""
 
     @model_validator(mode="before")
     @classmethod

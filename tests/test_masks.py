@@ -4,6 +4,7 @@ import base64
 import io
 import json
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
@@ -12,11 +13,14 @@ import torch
 from conftest import CommandLine
 from PIL import Image
 from test_other_tasks import COLUMNS, found, project
+from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
 import dataaudit
 from dataaudit.config import config_from_python
+from dataaudit.datasets.changes import Changes
 from dataaudit.datasets.load import open_samples
 from dataaudit.datasets.read_settings import ReadSettings
+from dataaudit.datasets.rewriting import write_corrected
 from dataaudit.datasets.samples import Samples
 from dataaudit.errors import ConfigError, DataError, ModelError
 from dataaudit.flags.masks import doubtful_regions
@@ -30,6 +34,8 @@ from dataaudit.labels.masks import (
     outlined,
     regions_of,
 )
+from dataaudit.review.decisions.label_studio import read_label_studio
+from dataaudit.review.exports.brush import packed, unpacked
 from dataaudit.stages.loading import load_objects
 from dataaudit.tasks.segmentation import DOUBTS, LOSS, RIGHT, Segmentation, pooled, sides
 
@@ -66,6 +72,25 @@ def test_masks_from_the_run_to_a_second_audit(shapes: Path, command_line: Comman
     assert max(shown.size) == 192
     page = (out / "report.html").read_text()
     assert f"{region.was} read as {region.name} at {region.box}" in page
+
+    outcome = command_line("export", out, "--to", "label-studio", "--out", shapes / "ls.json")
+    assert outcome.code == 0, outcome.err
+    (brush,) = ElementTree.parse(shapes / "ls.xml").getroot().iter("BrushLabels")
+    assert [label.get("value") for label in brush] == CLASSES
+    tasks = json.loads((shapes / "ls.json").read_text())
+    results = tasks[0]["predictions"][0]["result"]
+    tasks[0]["annotations"] = [{"result": results}]
+    # Nothing painted: the mask stays as it is.
+    tasks[1]["annotations"] = [{"result": []}]
+    tasks[2]["annotations"] = [{"result": [], "was_cancelled": True}]
+    (shapes / "ls.json").write_text(json.dumps(tasks))
+    taken, kept, skipped = read_label_studio(shapes / "ls.json")
+    assert kept.new_label == tasks[1]["data"]["given_label"]
+    assert skipped.decision == "unsure"
+    mask = np.zeros((1, 24, 24), dtype=np.int16)
+    both = [taken.new_label, tasks[0]["data"]["suggested_label"]]
+    same = [amended(mask - 9, [text], CLASSES) for text in both]
+    assert (same[0] == same[1]).all()
 
     decisions = shapes / "decisions.csv"
     assert command_line("export", out, "--to", "csv", "--out", decisions).code == 0
@@ -337,6 +362,10 @@ def test_arrays_from_python_and_a_dict_of_outputs_at_a_quarter_of_the_size() -> 
         network,
         (inputs, [Image.fromarray(mask.astype(np.uint8)) for mask in given]),
         data(60, 1),
+        (
+            torch.cat([inputs[20:23], data(20, 2)[0]]),
+            np.concatenate([given[20:23], data(20, 2)[1]]),
+        ),
         task="segmentation",
         classes=CLASSES,
         preprocess=lambda frame: torch.stack(list(frame["input"])),
@@ -345,7 +374,89 @@ def test_arrays_from_python_and_a_dict_of_outputs_at_a_quarter_of_the_size() -> 
     table = result.mislabels
     assert set(table.index[table["rank"] <= 8]) == set(range(8))
     assert table["flagged"][:8].all()
+    leaks = result.contamination.query("flagged")
+    assert leaks["query_id"].tolist() == [0, 1, 2]
+    assert leaks["row_id"].tolist() == [20, 21, 22]
     assert "of each pixel" in result.report.model_dump_json()
+
+
+def test_the_brush_is_packed_as_documented() -> None:
+    pixels = np.zeros((3, 5), dtype=bool)
+    pixels[1, 1:4] = True
+    bits = "".join(f"{byte:08b}" for byte in packed(pixels))
+    assert bits[:53] == f"{60:032b}" + "00111" + "0010" + "0011" + "0111" + "1111"
+    runs = [bits[53 + 27 * run : 80 + 27 * run] for run in range(3)]
+    assert runs == [
+        f"111{length - 1:016b}{value:08b}" for length, value in ((24, 0), (12, 255), (24, 0))
+    ]
+    assert set(bits[53 + 81 :]) <= {"0"}
+    assert (unpacked(packed(pixels), 3, 5) == pixels).all()
+    whole = np.ones((300, 300), dtype=bool)
+    assert unpacked(packed(whole), 300, 300).all()
+    # Values one by one, as Label Studio packs what changes at every pixel.
+    alone = f"{8:032b}00111" + "0010001101111111" + "000111" + "00000000" * 4 + "11111111" * 4
+    content = [int(alone.ljust(128, "0")[place : place + 8], 2) for place in range(0, 128, 8)]
+    assert unpacked(content, 1, 2).tolist() == [[False, True]]
+    for damaged in (content[:6], content[:8], "abc", [300], None):
+        with pytest.raises(ValueError, match="are no brush of 2 x 1 pixels"):
+            unpacked(damaged, 1, 2)
+    with pytest.raises(ValueError, match="are no brush of 3 x 1 pixels"):
+        unpacked(content, 1, 3)
+
+
+def test_a_table_is_corrected_with_new_masks_beside_it(tmp_path: Path) -> None:
+    grey = np.zeros((6, 8), dtype=np.uint8)
+    grey[0, 0] = 255
+    path = written(tmp_path, [grey, grey, grey], [(8, 6)] * 3)
+    pixels = np.zeros((3, 4), dtype=bool)
+    pixels[1:, 2:] = True
+    # Judged at half of the size: the region is twice as wide in the file.
+    samples = opened(path, size=(3, 4))
+    changes = Changes.to_values({1: str(Region.of(pixels, "ground", "square"))})
+    target = tmp_path / "new.csv"
+    write_corrected(samples, changes.without({0}), target).rename(target)
+    table = pd.read_csv(target)
+    assert table["label"].tolist() == ["new_masks/m1_1.png", "m2.png"]
+    after = np.asarray(Image.open(tmp_path / "new_masks/m1_1.png"))
+    assert (after[2:, 4:] == 2).all()
+    assert after.sum() == 255 + 2 * 16
+    assert (np.asarray(Image.open(tmp_path / "m1.png")) == grey).all()
+    with pytest.raises(DataError, match="new_masks: already exists"):
+        write_corrected(samples, changes, target)
+    # Masks that stand in the table itself stay there.
+    stored = pd.DataFrame(
+        {
+            "image": [(tmp_path / f"p{n}.png").read_bytes() for n in range(3)],
+            "label": [(tmp_path / f"m{n}.png").read_bytes() for n in range(3)],
+        }
+    )
+    stored.to_parquet(tmp_path / "train.parquet")
+    samples = opened(tmp_path / "train.parquet")
+    whole = np.zeros((6, 8), dtype=bool)
+    whole[2:, 4:] = True
+    changes = Changes.to_values({1: str(Region.of(whole, "ground", "square"))})
+    again = write_corrected(samples, changes, tmp_path / "new.parquet")
+    mask = Image.open(io.BytesIO(pd.read_parquet(again)["label"][1]))
+    assert (np.asarray(mask) == after).all()
+    assert not (tmp_path / "new_masks").joinpath("m1_1.png").samefile(tmp_path / "m1.png")
+
+
+def test_a_transformers_model_is_read_as_it_is() -> None:
+    sizes = {"hidden_sizes": [8, 8], "depths": [1, 1], "num_attention_heads": [1, 1]}
+    shapes = {"patch_sizes": [3, 3], "strides": [4, 2], "sr_ratios": [1, 1], "mlp_ratios": [1, 1]}
+    config = SegformerConfig(
+        num_encoder_blocks=2, decoder_hidden_size=8, num_labels=3, **sizes, **shapes
+    )
+    model = SegformerForSemanticSegmentation(config)
+    loaded = load_objects(
+        model,
+        {"train": data(40, 0), "held_out": data(40, 1)},
+        lambda frame: torch.stack(list(frame["input"])),
+        config_from_python("label", None, {"task": "segmentation", "classes": CLASSES}),
+    )
+    assert isinstance(loaded.task, Segmentation)
+    assert loaded.task.pixel.outputs == "logits"
+    assert loaded.train.labels.shape == (40, 16, 16)
 
 
 def test_settings_that_do_not_fit_masks_are_refused(shapes: Path) -> None:

@@ -16,7 +16,7 @@ from dataaudit.datasets.changes import Changes
 from dataaudit.datasets.images import decode, image_path
 from dataaudit.datasets.samples import Samples
 from dataaudit.errors import DataError
-from dataaudit.labels.masks import nearest, regions_of
+from dataaudit.labels.masks import nearest, regions_of, whole_of
 
 
 def corrected_masks(samples: Samples, changes: Changes) -> Iterator[tuple[int, bytes]]:
@@ -71,9 +71,7 @@ def _corrected(image: Image.Image, text: str, samples: Samples) -> bytes:
     pixels = np.array(image)
     names = [str(name) for name in samples.classes]
     for region in regions_of(text):
-        whole = np.zeros(samples.labels.shape[1:], dtype=bool)
-        height, width = region.shape.shape
-        whole[region.top : region.top + height, region.left : region.left + width] = region.shape
+        whole = whole_of(region, samples.labels.shape[1:])
         pixels[nearest(whole, pixels.shape)] = names.index(region.name)
     new = Image.fromarray(pixels)
     palette = image.getpalette()

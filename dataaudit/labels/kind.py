@@ -19,7 +19,7 @@ Names = Sequence[str | int]
 Labels = tuple[NDArray[Any], Names]
 """The labels of all rows, as `Samples.labels` has them, and the classes."""
 Outline = Callable[[Image.Image, str, tuple[int, int]], Image.Image]
-Form = Literal["one choice", "several choices", "number", "text", "pair", "rectangles"]
+Form = Literal["one choice", "several choices", "number", "text", "pair", "brush", "rectangles"]
 
 
 @dataclass(frozen=True)
@@ -119,8 +119,10 @@ class Kind:
     outlined : callable or None
         (picture, label as text, (height, width) of labels) -> the picture with what the text
         speaks of drawn on it; None where labels name no places.
-    form : "one choice", "several choices", "number", "text", "pair" or "rectangles"
-        How a person is asked for one; of a pair of answers, for the better one.
+    form : "one choice", "several choices", "number", "text", "pair", "brush" or
+        "rectangles"
+        How a person is asked for one; of a pair of answers, for the better one; of a mask, to
+        paint what changes.
     several : bool
         Whether a row has several labels.
     one_class : bool

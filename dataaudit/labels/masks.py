@@ -115,6 +115,14 @@ class Region:
         return cls(found["was"], found["name"], left, top, bits.reshape(height, width))
 
 
+def whole_of(region: Region, size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Return the pixels of a region in a mask of `size`, `[height, width]`."""
+    whole = np.zeros(size, dtype=bool)
+    height, width = region.shape.shape
+    whole[region.top : region.top + height, region.left : region.left + width] = region.shape
+    return whole
+
+
 def regions_of(text: str) -> list[Region]:
     """Return the regions that a changed mask's text names; see `Region.parse`."""
     return [Region.parse(part) for part in text.split(BETWEEN)]
@@ -244,7 +252,7 @@ def _shares(mask: NDArray[Any], classes: Names) -> str:
 
 def carriers(labels: Masks, place: int) -> NDArray[np.bool_]:
     """Tell which rows have a pixel of a class, `[n]`."""
-    return np.array([bool((mask == place).any()) for mask in labels])
+    return np.array([(mask == place).any() for mask in labels], dtype=bool)
 
 
 def counts(labels: Masks, classes: Names, train: NDArray[Any]) -> list[tuple[str, int]]:
@@ -282,9 +290,7 @@ def amended(labels: Masks, texts: Sequence[str], classes: Names) -> Masks:
     result = labels.copy()
     for mask, text in zip(result, texts, strict=True):
         for region in regions_of(text):
-            height, width = region.shape.shape
-            box = mask[region.top : region.top + height, region.left : region.left + width]
-            box[region.shape] = names.index(region.name)
+            mask[whole_of(region, mask.shape)] = names.index(region.name)
     return result
 
 
@@ -326,10 +332,7 @@ def outlined(picture: Image.Image, text: str, size: tuple[int, int]) -> Image.Im
     )
     pen = ImageDraw.Draw(drawn)
     for number, region in enumerate(regions, 1):
-        whole = np.zeros(size, dtype=bool)
-        height, width = region.shape.shape
-        whole[region.top : region.top + height, region.left : region.left + width] = region.shape
-        inside = nearest(whole, (drawn.height, drawn.width))
+        inside = nearest(whole_of(region, size), (drawn.height, drawn.width))
         shrunk = _eroded(inside)
         bands = [inside & ~shrunk]
         for _ in range(2):
@@ -383,7 +386,7 @@ MASKS = Kind(
     check_classes=can_be_told_apart,
     amended=amended,
     outlined=outlined,
-    form="text",
+    form="brush",
     several=True,
     per_pixel=True,
     nothing=NOT_JUDGED,

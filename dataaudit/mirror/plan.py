@@ -131,15 +131,15 @@ def plan_of_probes(config: AuditConfig, trusted: int) -> Plan:
     return Plan(settings, [], 0, BATCH_SIZE, 0, references, nobody, False, False, reason)
 
 
-def plan_without_learning(config: AuditConfig, why: str) -> Plan:
-    """Return the plan of an audit in which nothing learns again, for a reason.
+def plan_without_learning(config: AuditConfig, reason: str) -> Plan:
+    """Return the plan of an audit without a mirror, for a reason.
 
-    Where an estimator was fitted anew without each row, its labels are judged by that; a network
-    that imitates it and learns again would cost most of the time, and be asked nothing.
+    Where labels are judged by an estimator that was fitted anew, or by models that learned without
+    each row, a network that learns all of them again would cost most of the time, and be asked
+    nothing.
     """
     nobody = np.zeros(0, dtype=np.int64)
     settings = FiniteSettings(steps=0, parameters=config.mirror.parameters, seed=config.mirror.seed)
-    reason = f"nothing learns again: {why}"
     return Plan(settings, [], 0, BATCH_SIZE, 0, nobody, nobody, False, False, reason)
 
 

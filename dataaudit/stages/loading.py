@@ -162,7 +162,9 @@ def assemble(
     _refuse_other_order(config.classes, known_classes or adapter.class_names)
     classes: Classes = config.classes or known_classes
     rows = Screening(opened(splits["train"], settings_of("train", classes)), config.bad_rows)
-    made = partial(comparing, adapter) if kind.form == "pair" else adapter.trained
+    made = adapter.trained
+    if kind.form == "pair":
+        made = partial(comparing, adapter, initial=initial, beta=config.loss.beta)
     model = made(rows.samples, preprocess, config.mirror.seed).to(device)
     # Refused now, not after the rows have been read: a choice of parameters that has none.
     moving_parameters(model.module, config.mirror.parameters)

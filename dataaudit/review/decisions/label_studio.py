@@ -12,6 +12,7 @@ from dataaudit.datasets.json_values import each_key_once
 from dataaudit.errors import DataError
 from dataaudit.labels.sets import NO_LABEL, SEPARATOR
 from dataaudit.review.decisions.said import Said
+from dataaudit.review.exports.brush import painted, size_of_mask
 from dataaudit.review.exports.label_studio import COMMENT, LABEL, LABEL_SET
 from dataaudit.review.exports.leaks import DECISION
 from dataaudit.review.exports.rectangles import SIZE, label_of
@@ -51,6 +52,9 @@ def _task(path: Path, number: int, task: Any) -> Iterator[Said]:
         new_label, comment = _result(where, annotation)
         if SIZE in data:
             new_label = _rectangles(where, annotation, data[SIZE])
+        given = data.get("given_label")
+        if isinstance(given, str) and size_of_mask(given) and data.get("what") != "leak":
+            new_label = new_label or _painted(where, given, annotation)
         skipped = bool(annotation.get("was_cancelled"))
         is_leak = data.get("what") == "leak"
         if new_label or skipped:
@@ -101,6 +105,13 @@ def _rectangles(where: str, annotation: Mapping[str, Any], size: Any) -> str:
     """Return the boxes that were drawn; none at all is an answer, too."""
     try:
         return label_of(annotation.get("result") or [], size)
+    except ValueError as error:
+        raise DataError(f"{where}: {error}") from None
+
+
+def _painted(where: str, given: str, annotation: Mapping[str, Any]) -> str:
+    try:
+        return painted(given, annotation.get("result") or [])
     except ValueError as error:
         raise DataError(f"{where}: {error}") from None
 

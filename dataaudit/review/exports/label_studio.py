@@ -20,6 +20,7 @@ from dataaudit.labels.preferences import SIDES
 from dataaudit.labels.sets import NO_LABEL, SEPARATOR
 from dataaudit.report import formats
 from dataaudit.report.data import exact_id
+from dataaudit.review.exports.brush import brushed
 from dataaudit.review.exports.rectangles import SIZE, add_rectangles, rectangles
 from dataaudit.review.exports.rows import ExportRow, as_text
 from dataaudit.review.exports.spool import write_by_rank, write_file
@@ -111,6 +112,11 @@ def labelling_configuration(
         shown_side = ",".join(SIDES)
         ElementTree.SubElement(view, "Pairwise", {"name": LABEL, "toName": shown_side})
         asked["toName"] = SIDES[0]
+    elif form == "brush":
+        # Not required: where nothing is painted, the mask stays as it is.
+        brush = ElementTree.SubElement(view, "BrushLabels", {"name": LABEL, "toName": SAMPLE})
+        for value in classes:
+            ElementTree.SubElement(brush, "Label", {"value": value})
     elif form == "number":
         ElementTree.SubElement(view, "Number", {"name": LABEL, **asked})
     elif form == "text" or (form == "rectangles" and modality != "image"):
@@ -149,7 +155,8 @@ def _task(row: ExportRow, model_version: str, task: str) -> bytes:
         "rank": row.rank,
         "flagged": row.flagged,
         "train_sha256": row.train_sha256,
-        "review": f"Row {row.row_id}: given {row.given_label}, suggested {row.suggested_label}, "
+        "review": f"Row {row.row_id}: given {row.given_label}, suggested "
+        f"{formats.label(row.suggested_label)}, "
         f"wrong with a probability of {formats.percent(row.probability)}",
         "fields": {name: as_text(value) for name, value in row.fields.items()},
     }
@@ -171,9 +178,12 @@ def _task(row: ExportRow, model_version: str, task: str) -> bytes:
 
 
 def _suggestions(row: ExportRow, task: str) -> list[dict[str, object]]:
+    """Return what Label Studio shows beforehand: the suggested label, or regions that change."""
     if row.size is not None:
         names = {"from_name": LABEL, "to_name": SAMPLE}
         return rectangles(row.suggested_label, row.size, names)
+    if KINDS[task].form == "brush":
+        return brushed(row.given_label, row.suggested_label, row.image, LABEL, SAMPLE)
     return [_suggestion(row, task)]
 
 
