@@ -26,6 +26,7 @@ from dataaudit.flags.boxes import flag_boxes
 from dataaudit.flags.inputs import LabelledRows
 from dataaudit.labels.boxes import BOX, BOXES, as_boxes
 from dataaudit.labels.kind import Reading
+from dataaudit.mirror.augmentation import augmented
 from dataaudit.models.detector import Detector
 from dataaudit.models.detector_inputs import detector_inputs
 from dataaudit.tasks.boxes import Detection
@@ -151,6 +152,26 @@ def test_a_loss_is_that_of_the_picture_alone_and_can_be_learned() -> None:
     assert model.weight.grad is not None
     assert float(model.weight.grad) == pytest.approx(np.sum(expected) / 0.5, rel=1e-5)
     assert list(dict(detector.named_parameters())) == list(dict(model.named_parameters()))
+
+
+def test_pictures_are_shifted_with_their_boxes() -> None:
+    generator = np.random.default_rng(0)
+    corners = generator.integers(1, 9, (20, 2))
+    texts = [f"cat {x},{y},{x + 4},{y + 3}" for x, y in corners.tolist()]
+    labels, _ = BOXES.read(pd.Series(texts), np.arange(20), "here", Reading(classes=CLASSES))
+    pictures = torch.zeros(20, 1, 16, 16)
+    for picture, (x, y) in zip(pictures, corners.tolist(), strict=True):
+        picture[0, y : y + 3, x : x + 4] = 1
+    inputs = detector_inputs(pictures, labels)
+    ((shifted, _),) = next(augmented(iter([[(inputs, inputs["labels"])]]), False, 0))
+    assert isinstance(shifted, dict)
+    moved = 0
+    for picture, label, old in zip(shifted["images"], shifted["labels"], labels, strict=True):
+        left, top, right, bottom = label[1:5].int().tolist()
+        # What is reflected at the edge is no part of the box.
+        assert (picture[0, top:bottom, left:right] == 1).all()
+        moved += label[1:5].tolist() != old[1:5].tolist()
+    assert moved > 10
 
 
 def test_boxes_from_python() -> None:
