@@ -1,7 +1,7 @@
 """What can the process that hands out rows do? Sleeping workers, a killed node, a search in shards.
 
     python benchmarks/cluster.py capacity [--microseconds 70] [--blocks 10]
-    python benchmarks/cluster.py kills [--times 10]
+    python benchmarks/cluster.py kills [--seeds 0 1 2]
     python benchmarks/cluster.py search [--rows 100000]
     python benchmarks/cluster.py stages [--rows 100000]
 
@@ -12,7 +12,7 @@ seconds of this process for a million rows. The workers have started before the 
 
 `kills`: an audit on five Ray nodes on this machine (`ray.cluster_utils.Cluster`), three of which
 have a worker; a node chosen at random, but for the one that this process is on, is killed at a
-moment chosen at random. Compares the tables with those of `engine: local`, seeds 0, 1, 2 and so on.
+moment chosen at random. Compares the tables with those of `engine: local`.
 
 `search`: the search for leaks among rows and suspects of random words, here and by two workers; CPU
 seconds of this process, and whether the matches are the same.
@@ -132,7 +132,7 @@ def lasting(part: slice) -> int:
     return part.stop - part.start
 
 
-def kills(times: int) -> None:
+def kills(seeds: list[int]) -> None:
     # Small blocks, so that a node has some of them whenever it is killed.
     local._ROWS_PER_BLOCK = BLOCK
     with tempfile.TemporaryDirectory() as folder:
@@ -145,7 +145,7 @@ def kills(times: int) -> None:
         yaml.write_text(text + "engine: {kind: ray, address: auto, workers: 3}\n", encoding="utf-8")
         seconds = _audited(yaml, demo / "undisturbed", expected, None)
         print(f"undisturbed: on the cluster for {seconds:.1f} s, the same tables", flush=True)
-        for seed in range(times):
+        for seed in seeds:
             moment = random.Random(seed).uniform(0, seconds)
             _audited(yaml, demo / f"killed{seed}", expected, (seed, moment))
             print(f"seed {seed}: a node killed after {moment:.1f} s, the same tables", flush=True)
@@ -230,12 +230,12 @@ def main() -> None:
     parser.add_argument("--rows", type=int)
     parser.add_argument("--blocks", type=int, default=10, help="for each worker")
     parser.add_argument("--microseconds", type=float, default=70, help="that the model takes a row")
-    parser.add_argument("--times", type=int, default=10)
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(range(10)))
     chosen = parser.parse_args()
     if chosen.what == "capacity":
         capacity(chosen.blocks, chosen.microseconds / 1e6)
     elif chosen.what == "kills":
-        kills(chosen.times)
+        kills(chosen.seeds)
     elif chosen.what == "search":
         search(chosen.rows or 100_000)
     else:
