@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from dataaudit.flags.inputs import Unseen, View
 from dataaudit.models.distillation import probabilities
 from dataaudit.models.estimator import Estimator
-from dataaudit.stages.crosswise import judged_crosswise, with_plain_views
+from dataaudit.stages.crosswise import LabelledInputs, judged_crosswise, with_plain_views
 
 NONE_TRUSTED = np.zeros(0, dtype=np.int64)
 
@@ -62,9 +62,11 @@ def _fitted(cell: Cell, rows: int, data: Path) -> dict[str, Any]:
     fitted = problem.model.fit(problem.rows, problem.given)
     estimator = Estimator(fitted, lambda frame: frame, probabilities)
     trusted = problem.trusted if cell.trusted else None
-    asked = (estimator, problem.rows, problem.given, trusted, problem.trusted_labels, cell.seed)
-    found = with_plain_views(judged_crosswise(*asked), *asked)
-    alone = judged_crosswise(estimator, problem.rows, problem.given, None, NONE_TRUSTED, cell.seed)
+    inputs = LabelledInputs(problem.rows, problem.given, trusted, problem.trusted_labels)
+    found = judged_crosswise(estimator, inputs, cell.seed)
+    found = with_plain_views(found, estimator, inputs, cell.seed)
+    rows_alone = LabelledInputs(problem.rows, problem.given, None, NONE_TRUSTED)
+    alone = judged_crosswise(estimator, rows_alone, cell.seed)
     return {
         "given": problem.given,
         "right": problem.right,

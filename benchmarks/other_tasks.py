@@ -4,6 +4,9 @@
     python benchmarks/other_tasks.py regression        these alone
     python benchmarks/other_tasks.py annotators        several annotators: annotators.py
     python benchmarks/other_tasks.py entities FOLDER   real errors in tags: entities.py
+    python benchmarks/other_tasks.py boxes             boxes in pictures: boxes.py
+    python benchmarks/other_tasks.py preferences       swapped pairs of answers: preferences.py
+    python benchmarks/other_tasks.py masks             masks of pictures: masks.py
 
 Needs scikit-learn's own data sets, and for census hours and grades adult.parquet and
 student_grades.parquet in ../shared/data (left out with a message where they are absent). cleanlab's
@@ -272,11 +275,20 @@ def line_of(
 if __name__ == "__main__":
     # Beside this file; `benchmarks.tags` imports it as part of a package.
     import annotators
+    import boxes
     import entities
+    import masks
+    import preferences
 
     if sys.argv[1:2] == ["annotators"]:
         annotators.main()
+    elif sys.argv[1:2] == ["preferences"]:
+        preferences.main()
+    elif sys.argv[1:2] == ["masks"]:
+        masks.main(*sys.argv[2:])
     elif sys.argv[1:2] == ["entities"]:
         entities.main(*sys.argv[2:])
+    elif sys.argv[1:2] == ["boxes"]:
+        boxes.main()
     else:
         main(sys.argv[1:])

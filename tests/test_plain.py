@@ -20,7 +20,7 @@ from dataaudit.models.distillation import probabilities
 from dataaudit.models.estimator import Estimator
 from dataaudit.models.plain import plain_classifier
 from dataaudit.stages import crosswise
-from dataaudit.stages.crosswise import judged_crosswise, with_plain_views
+from dataaudit.stages.crosswise import LabelledInputs, judged_crosswise, with_plain_views
 
 TEXTS = pd.Series(["good day", "bad night", "good night", "bad day"] * 10)
 GAPS = pd.DataFrame({"a": [0.0, 1.0, np.nan, 3.0] * 10, "b": ["x", "y", None, "z"] * 10})
@@ -86,7 +86,8 @@ def test_what_it_sees_besides_ranks_errors_better() -> None:
     (rows, right), (trusted, trusted_right) = drawn(600, 0), drawn(150, 1)
     wrong = np.random.default_rng(2).random(600) < 0.1
     given = np.where(wrong, 1 - right, right)
-    asked = fitted(GaussianNB(), rows, given), rows, given, trusted, trusted_right, 0
+    inputs = LabelledInputs(rows, given, trusted, trusted_right)
+    asked = fitted(GaussianNB(), rows, given), inputs, 0
     own = judged_crosswise(*asked)
     both = with_plain_views(own, *asked)
     assert [view.alone for view in both.views] == [False, True, False, True]
@@ -100,7 +101,8 @@ def test_what_it_sees_besides_ranks_errors_better() -> None:
 
 def test_where_it_fails_the_estimator_speaks_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     (rows, right), (trusted, trusted_right) = drawn(100, 0), drawn(50, 1)
-    asked = fitted(GaussianNB(), rows, right), rows, right, trusted, trusted_right, 0
+    inputs = LabelledInputs(rows, right, trusted, trusted_right)
+    asked = fitted(GaussianNB(), rows, right), inputs, 0
     own = judged_crosswise(*asked)
 
     def fails(*_: Any) -> None:

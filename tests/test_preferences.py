@@ -1,8 +1,9 @@
 """Preferences: pairs of answers from any file to flags, decisions and swapped columns."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import datasets
@@ -17,13 +18,18 @@ from test_other_tasks import found, project
 from torch import nn
 
 import dataaudit
+from dataaudit.config import config_from_python
 from dataaudit.datasets.changes import Changes
 from dataaudit.datasets.load import open_samples
 from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.rewriting import write_corrected
-from dataaudit.datasets.samples import Samples
+from dataaudit.datasets.samples import Role, Samples
 from dataaudit.errors import ConfigError, DataError, ModelError
 from dataaudit.labels.preferences import PairColumns
+from dataaudit.models.implicit_reward import AnswerTokens
+from dataaudit.models.tokens import Tokens
+from dataaudit.models.trained import forward
+from dataaudit.stages.loading import load_objects
 
 COLUMNS = PairColumns("chosen", "rejected", "prompt")
 PAIRS = pd.DataFrame(
@@ -223,3 +229,105 @@ def test_what_does_not_fit_is_refused() -> None:
         value = {"classes": ["left", "right"], "loss": {"class_weights": [1, 2]}}[settings]
         with pytest.raises(ConfigError, match=message):
             dataaudit.audit(nn.Linear(8, 1), frame, task="preference", **{settings: value})
+
+
+@pytest.fixture(scope="module")
+def language_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a tiny language model, `initial` and, a step on, `trained`."""
+    pytest.importorskip("transformers")
+    from test_transformers import gpt2
+    from transformers import GPT2LMHeadModel
+
+    classifier, words = gpt2()
+    folder = tmp_path_factory.mktemp("language model")
+    model = GPT2LMHeadModel(classifier.config).eval()
+    for name in ("initial", "trained"):
+        model.save_pretrained(folder / name)
+        words.save_pretrained(folder / name)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter += 0.05 * torch.randn_like(parameter)
+    return folder
+
+
+def test_a_language_model_rewards_what_has_become_likelier(language_model: Path) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    frame = pd.DataFrame(
+        {
+            "prompt": ["soup at ", "win a free "] * 8,
+            "chosen": ["seven", "prize now", "seven, home", "cash"] * 4,
+            "rejected": ["train", "home", "now", "soup again now"] * 4,
+        }
+    )
+    config = config_from_python("label", None, {"task": "preference", "loss": {"beta": 0.5}})
+    splits: dict[Role, Any] = {"train": frame, "held_out": None, "suspects": None}
+    initial = language_model / "initial"
+    loaded = load_objects(language_model / "trained", splits, None, config, initial)
+    batch = loaded.train.take(range(4))
+    rewards = forward(loaded.model.module, loaded.model.inputs(batch, loaded.train))
+
+    words = AutoTokenizer.from_pretrained(initial)
+    networks = [
+        AutoModelForCausalLM.from_pretrained(language_model / name).eval()
+        for name in ("trained", "initial")
+    ]
+
+    def reward(prompt: str, answer: str) -> float:
+        ids = torch.tensor([words(prompt + answer)["input_ids"]])
+        start = len(words(prompt)["input_ids"])
+        logs = [network(ids).logits.log_softmax(-1)[0] for network in networks]
+        new, old = (
+            sum(log[place - 1, ids[0, place]] for place in range(start, ids.shape[1]))
+            for log in logs
+        )
+        return 0.5 * (new - old).item()
+
+    sides = batch.frame[["left answer", "right answer"]].to_numpy()
+    expected = [
+        [reward(prompt, answer) for answer in pair]
+        for prompt, pair in zip(batch.frame["prompt"], sides, strict=True)
+    ]
+    torch.testing.assert_close(rewards, torch.tensor(expected), atol=1e-5, rtol=1e-4)
+    # What training started from is no parameter, and stays where it is.
+    names = {name for name, _ in networks[0].named_parameters()}
+    assert {name for name, _ in loaded.model.module.named_parameters()} == names
+    assert "No initial weights" not in loaded.model.note
+
+    alone = load_objects(language_model / "trained", splits, None, config)
+    assert "an answer's own log-probability stands for its reward" in alone.model.note
+    with pytest.raises(ModelError, match="ends in ForSequenceClassification or ForTokenClassific"):
+        dataaudit.audit(language_model / "trained", frame.assign(label=0))
+
+
+def test_a_long_prompt_loses_its_beginning_before_the_answer_its_end() -> None:
+    def tokenize(texts: Sequence[str]) -> list[Tokens]:
+        return [Tokens([ord(letter) for letter in text]) for text in texts]
+
+    tokens = AnswerTokens(tokenize, "prompt", 5, 0)
+    frame = pd.DataFrame({"prompt": ["abcd", "a"], "answer": ["xyz", "uvwxyz"]})
+    made = tokens(frame)
+    assert made["input_ids"].tolist() == [list(map(ord, "cdxyz")), list(map(ord, "auvwx"))]
+    assert made["labels"].tolist() == [
+        [-100, -100, *map(ord, "xyz")],
+        [-100, *map(ord, "uvwx")],
+    ]
+
+
+def test_a_sequence_classifier_with_one_output_is_a_reward_model(tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    from test_transformers import bert, saved
+
+    frame = pd.DataFrame(
+        {"prompt": ["soup"] * 4, "chosen": ["free now"] * 4, "rejected": ["home"] * 4}
+    )
+    model, words = bert(num_labels=1, id2label={0: "reward"}, label2id={"reward": 0})
+    splits: dict[Role, Any] = {"train": frame, "held_out": None, "suspects": None}
+    config = config_from_python("label", None, {"task": "preference"})
+    loaded = load_objects(saved(tmp_path / "model", model, words), splits, None, config)
+    batch = loaded.train.take([0])
+    (rewards,) = forward(loaded.model.module, loaded.model.inputs(batch, loaded.train)).tolist()
+    alone = words(["soup"] * 2, ["free now", "home"], padding=True, return_tensors="pt")
+    expected = dict(zip(["free now", "home"], model(**alone).logits[:, 0].tolist(), strict=True))
+    sides = batch.frame[["left answer", "right answer"]].iloc[0]
+    assert rewards == pytest.approx([expected[answer] for answer in sides], abs=1e-5)

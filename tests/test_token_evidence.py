@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from dataaudit.models.tokens import Tokens
 from dataaudit.studies.tracing.token_evidence import MOST_TOKENS, token_changes
-from dataaudit.studies.tracing.tokens import Tokens
 
 
 def test_pieces_join_to_the_text_and_losses_to_the_whole() -> None:

@@ -7,10 +7,10 @@ from torch import nn
 from torch.nn.functional import log_softmax
 
 from dataaudit.errors import DataError, ModelError
+from dataaudit.models.tokens import NOT_SCORED, completion_start, token_losses, user_tokenize
 from dataaudit.scoring.perturbation import UNPERTURBED
-from dataaudit.studies.tracing.token_losses import TokenTask, document_losses, token_losses
-from dataaudit.studies.tracing.tokens import completion_start, user_tokenize
-from dataaudit.studies.tracing.windows import NOT_SCORED, window_batches, windows
+from dataaudit.studies.tracing.token_losses import TokenTask, document_losses
+from dataaudit.studies.tracing.windows import window_batches, windows
 
 VOCABULARY = 11
 

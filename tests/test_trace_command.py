@@ -14,10 +14,10 @@ import dataaudit
 from dataaudit.datasets.load import samples_from_object
 from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.mirror.finite import FiniteSettings
+from dataaudit.models.tokens import user_tokenize
 from dataaudit.models.trained import TrainedModel
 from dataaudit.scoring.perturbation import UNPERTURBED
 from dataaudit.studies.tracing.language_models import Columns, LanguageModelTracer
-from dataaudit.studies.tracing.tokens import user_tokenize
 
 
 @pytest.fixture(scope="session")

@@ -33,7 +33,7 @@ def new_values(
     whole = nested and pa.types.is_integer(plain.value_type)
     written = {}
     for place, new in enumerate(changes.values):
-        value: Any = as_cell(samples, new)
+        value: Any = new if isinstance(new, bytes) else as_cell(samples, new)
         if isinstance(new, float):
             value = int(new) if pa.types.is_integer(plain) and new.is_integer() else new
         elif nested:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -14,6 +15,7 @@ from dataaudit.datasets.answer_pairs import PAIR, AnswerPairs
 from dataaudit.datasets.comma_separated import MISSING
 from dataaudit.datasets.hashing import hash_of_rows, hash_with_images
 from dataaudit.datasets.identifiers import positions, row_ids
+from dataaudit.datasets.images import size_of
 from dataaudit.datasets.modality import ROWS_SEEN, modality_of
 from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Samples
@@ -53,7 +55,7 @@ def column_samples(source: ColumnSource, settings: ReadSettings) -> Samples:
     if names is not None:
         ids = names
     sha256 = source.sha256()
-    folder = source.image_root()
+    folder = settings.images or source.image_root()
     for name in settings.label_columns:
         _require_column(source, name, "label")
     if settings.id_column is not None:
@@ -79,7 +81,7 @@ def column_samples(source: ColumnSource, settings: ReadSettings) -> Samples:
         stored = None if column is None else source.stored_classes(column)
         values = pd.Series(dtype=object) if column is None else known[column]
         where = f"{source.description}: column {column!r}"
-        labels, classes = kind.read(values, ids, where, settings.reading(stored))
+        labels, classes = kind.read(values, ids, where, settings.reading(stored, folder))
 
     others = (*settings.annotator_columns, *settings.aside)
     features = [name for name in source.columns() if name not in (*own, *others)]
@@ -90,6 +92,8 @@ def column_samples(source: ColumnSource, settings: ReadSettings) -> Samples:
         if words is not None:
             modality, content_column = "text", words
             _check_words(source, words, known[settings.label], ids, labels, settings.tolerate)
+    if kind.per_pixel and isinstance(settings.label, str) and settings.size is None:
+        _check_sizes(source, content_column, ids, labels, folder, settings.tolerate)
     if answers is not None:
         modality, content_column = "text", PAIR
     if sha256 is None:
@@ -102,6 +106,8 @@ def column_samples(source: ColumnSource, settings: ReadSettings) -> Samples:
         and not any(isinstance(value, bytes) for value in first_rows[content_column])
     ):
         sha256 = hash_with_images(sha256, source, content_column, folder, settings.tolerate)
+    if kind.per_pixel and isinstance(settings.label, str) and folder is not None:
+        sha256 = hash_with_images(sha256, source, settings.label, folder, settings.tolerate)
     if votes is not None and votes.sha256:
         sha256 = hashlib.sha256(f"{sha256} {votes.sha256}".encode()).hexdigest()
     return Samples(
@@ -147,6 +153,36 @@ def _check_words(
                         f"{source.description}: row {row} (id {ids[row]}): found {len(own)} tags "
                         f"for {count} words in column {column!r}; expected one for each word"
                     )
+                labels[row] = UNUSABLE
+            row += 1
+
+
+def _check_sizes(
+    source: ColumnSource,
+    column: str | None,
+    ids: NDArray[Any],
+    labels: NDArray[Any],
+    folder: Path | None,
+    tolerate: bool,
+) -> None:
+    """Refuse rows whose mask has another size than the picture, or mark them in `labels`."""
+    if column is None:
+        return
+    height, width = labels.shape[1:]
+    row = 0
+    for frame in source.stream([column]):
+        for value in frame[column]:
+            where = f"{source.description}: row {row} (id {ids[row]})"
+            try:
+                found = size_of(value, where=where, folder=folder)
+                if found != (width, height) and (labels[row] != UNUSABLE).any():
+                    raise DataError(
+                        f"{where}: the mask has {width} x {height} pixels, its picture "
+                        f"{found[0]} x {found[1]}; expected the same size"
+                    )
+            except DataError:
+                if not tolerate:
+                    raise
                 labels[row] = UNUSABLE
             row += 1
 

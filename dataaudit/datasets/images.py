@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import io
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -109,20 +110,40 @@ def decode(value: Any, *, where: str, folder: Path | None = None) -> Image.Image
     return _decoded(encoded(value, where=where, folder=folder), where, shrink_to=None)
 
 
-def thumbnail(value: Any, *, where: str, folder: Path | None = None, side: int = 48) -> str:
+def size_of(value: Any, *, where: str, folder: Path | None = None) -> tuple[int, int]:
+    """Return width and height, pixels, as the header says; parameters and errors as in `decode`."""
+    return _opened(encoded(value, where=where, folder=folder), where).size
+
+
+def thumbnail(
+    value: Any,
+    *,
+    where: str,
+    folder: Path | None = None,
+    side: int = 48,
+    drawn: Callable[[Image.Image], Image.Image] | None = None,
+) -> str:
     """Return the image as a `data:image/webp;base64,…` URI of at most `side` pixels a side.
 
     Smaller images keep their size. Parameters and errors as in `decode`.
+
+    Parameters
+    ----------
+    drawn : callable or None
+        Returns the small picture with something drawn on it.
     """
     image = _decoded(encoded(value, where=where, folder=folder), where, shrink_to=side)
     image = _in_eight_bits(image)
     image.thumbnail((side, side))
+    if drawn is not None:
+        image = drawn(image)
     file = io.BytesIO()
     image.save(file, "WEBP", quality=80)
     return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode("ascii")
 
 
-def _decoded(content: bytes, where: str, shrink_to: int | None) -> Image.Image:
+def _opened(content: bytes, where: str) -> Image.Image:
+    """Return an image of which only the header was read, once its size is one that may be."""
     # Decoders of damaged files raise whatever the damage leads to: OSError, SyntaxError,
     # ValueError, struct.error, IndexError, ... All mean the same.
     try:
@@ -145,6 +166,11 @@ def _decoded(content: bytes, where: str, shrink_to: int | None) -> Image.Image:
             f"{where}: the image has {width} x {height} pixels in {len(content)} bytes; no picture "
             f"is packed so densely, expected at most {PIXELS_PER_BYTE} pixels a byte"
         )
+    return image
+
+
+def _decoded(content: bytes, where: str, shrink_to: int | None) -> Image.Image:
+    image = _opened(content, where)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -82,6 +82,8 @@ def joined(
     inputs, labels = pair
     role = settings.role
     rows = _rows(inputs)
+    if settings.kind.per_pixel and labels is not None:
+        labels = list(labels)
     column = None if labels is None else _column(labels, role)
     if rows == 0:
         raise DataError(f"{role} (X, y): there are no rows")

@@ -75,6 +75,8 @@ class Pairs:
     description: str
     pairs: Any
     """Has `len()` and `[position]`."""
+    whole: bool = False
+    """Whether a label may be an array: a mask."""
 
     def __len__(self) -> int:
         """Return the number of pairs."""
@@ -115,6 +117,8 @@ class Pairs:
             found = f"{len(item)} values" if isinstance(item, tuple | list) else type(item).__name__
             raise DataError(f"{where}: expected a pair (input, label), found {found}")
         label = item[1]
+        if self.whole:
+            return item[0], np.asarray(label)
         if hasattr(label, "shape"):
             if math.prod(label.shape) != 1:
                 raise DataError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -38,6 +39,8 @@ def pair_samples(source: Pairs, settings: ReadSettings, class_names: Any = None)
                 f"{source.description}: no {purpose} column {column!r}; pairs (input, label) have "
                 f"no columns{hint}"
             )
+    if settings.kind.per_pixel:
+        source = replace(source, whole=True)
     values, sha256 = source.read()
     reading = settings.reading(class_names if _all_text(class_names) else None)
     where = f"{source.description}: labels"

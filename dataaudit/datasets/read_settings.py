@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from dataaudit.datasets.images import decode
 from dataaudit.datasets.samples import Role
 from dataaudit.labels.by_task import KINDS
 from dataaudit.labels.kind import Kind, Reading
@@ -55,6 +56,10 @@ class ReadSettings:
         `annotator`, `label`. The label column need not be there then.
     aside : sequence of str
         Columns that are no features either: what other models say.
+    images : Path or None
+        What paths of pictures are relative to; None: the folder of the file.
+    size : (height, width) or None
+        That masks are brought to; None: they have one size.
     answers : PairColumns or None
         The columns that hold pairs of answers; they say what the label is, and `label` nothing.
     """
@@ -72,6 +77,8 @@ class ReadSettings:
     output_names: Sequence[str] | None = None
     annotators: Sequence[str] | Path | None = None
     aside: Sequence[str] = ()
+    images: Path | None = None
+    size: tuple[int, int] | None = None
     answers: PairColumns | None = None
 
     @property
@@ -89,8 +96,18 @@ class ReadSettings:
         """The kind of label."""
         return NO_LABELS if self.label is None else KINDS[self.task]
 
-    def reading(self, stored_names: Sequence[str] | None = None) -> Reading:
-        """Return how labels are read where the data stores names for its classes, or none."""
+    def reading(
+        self, stored_names: Sequence[str] | None = None, folder: Path | None = None
+    ) -> Reading:
+        """Return how labels are read.
+
+        Parameters
+        ----------
+        stored_names : sequence of str or None
+            The names that the data stores for its classes.
+        folder : Path or None
+            What paths of pictures are relative to.
+        """
         return Reading(
             classes=self.classes,
             stored_names=stored_names,
@@ -98,4 +115,6 @@ class ReadSettings:
             separator=self.separator,
             ignore=self.ignore,
             tolerate=self.tolerate,
+            picture=lambda value, where: decode(value, where=where, folder=folder),
+            size=self.size,
         )

@@ -22,6 +22,8 @@ from dataaudit.labels.kind import Kind
 from dataaudit.labels.preferences import PairColumns
 
 ROWS_PER_READ = 2048
+MOST_OUTPUTS = 2**24
+"""Values of a model's outputs that are held at a time, where rows have one for each pixel."""
 
 Role = Literal["train", "held_out", "suspects"]
 Modality = Literal["table", "text", "image", "tensor"]
@@ -160,6 +162,13 @@ class Samples:
     def kind(self) -> Kind:
         """The kind of label."""
         return KINDS[self.task]
+
+    def rows_at_once(self, most: int) -> int:
+        """Return how many rows a model's outputs may be held of: fewer where pixels have some."""
+        if not self.kind.per_pixel:
+            return most
+        values = int(np.prod(self.labels.shape[1:])) * max(2, len(self.classes))
+        return int(np.clip(MOST_OUTPUTS // values, 1, most))
 
     def special_columns(self) -> set[str]:
         """Return the columns that are no features: labels, id, group and others."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,11 @@ FEWEST_REFERENCES = 10
 
 Words = Callable[[NDArray[np.int64]], Sequence[Sequence[str]]]
 """Takes positions of rows and returns their words."""
+
+
+Maps = Callable[[NDArray[np.int64]], Iterator[Table]]
+"""Takes positions of rows, ascending, and yields the probabilities of each row's pixels after
+learning again, `[height, width, C]`, one row in memory at a time."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +93,8 @@ class LabelledRows:
         for regression one number.
     words : callable or None
         Asked only where a word is named; None where rows are no lists of words.
+    maps : callable or None
+        Asked of few rows; None where rows have no label for each pixel.
     unseen : `[rows, C]` or None
         For classes, probabilities from models that have not seen the row's label.
     contradicted : bool `[rows]` or None
@@ -107,6 +114,7 @@ class LabelledRows:
     familiar: Table
     mirrored: Table
     words: Words | None = None
+    maps: Maps | None = None
     unseen: Table | None = None
     crosswise: Unseen | None = None
     contradicted: NDArray[np.bool_] | None = None

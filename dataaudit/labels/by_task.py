@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from dataaudit.labels.boxes import BOXES
 from dataaudit.labels.classes import CLASSES
 from dataaudit.labels.grades import GRADES
 from dataaudit.labels.kind import Kind
+from dataaudit.labels.masks import MASKS
 from dataaudit.labels.none import NO_LABELS
 from dataaudit.labels.preferences import PREFERENCES
 from dataaudit.labels.sets import SETS
@@ -19,6 +21,8 @@ KINDS: Mapping[str, Kind] = {
     "regression": TARGETS,
     "multi-label": SETS,
     "token-classification": TAGS,
+    "boxes": BOXES,
+    "segmentation": MASKS,
     "preference": PREFERENCES,
     "causal-lm": NO_LABELS,
     "diffusion": NO_LABELS,

@@ -9,6 +9,7 @@ from typing import Any, Literal, Never
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from PIL import Image
 
 from dataaudit.inert import as_it_was
 from dataaudit.labels.values import ignored, is_missing, short, unusable
@@ -17,7 +18,8 @@ Names = Sequence[str | int]
 """Classes, in the order of the model's outputs."""
 Labels = tuple[NDArray[Any], Names]
 """The labels of all rows, as `Samples.labels` has them, and the classes."""
-Form = Literal["one choice", "several choices", "number", "text", "pair"]
+Outline = Callable[[Image.Image, str, tuple[int, int]], Image.Image]
+Form = Literal["one choice", "several choices", "number", "text", "pair", "brush", "rectangles"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,10 @@ class Reading:
         The label value that says that a row (or token) is not to be judged.
     tolerate : bool
         Whether labels that cannot be used are marked instead of refused.
+    picture : callable or None
+        (path or encoded picture, where) -> the picture, for labels that are pictures.
+    size : (height, width) or None
+        That such labels are brought to; None: they stay as they are.
     """
 
     classes: Names | None = None
@@ -46,6 +52,8 @@ class Reading:
     separator: str = "|"
     ignore: str | int | None = None
     tolerate: bool = False
+    picture: Callable[[Any, str], Image.Image] | None = None
+    size: tuple[int, int] | None = None
 
 
 def _same(written: str, label: str) -> bool:
@@ -105,8 +113,16 @@ class Kind:
         Raises a `ValueError` where the user's classes cannot be told apart or are too few.
     alike : callable
         Labels of several splits -> the same, all of one width.
-    form : "one choice", "several choices", "number", "text" or "pair"
-        How a person is asked for one; of a pair of answers, for the better one.
+    amended : callable or None
+        (labels, what is meant instead as text, classes) -> labels `[n, ...]`, where a text only
+        says what changes; None where it says the whole label.
+    outlined : callable or None
+        (picture, label as text, (height, width) of labels) -> the picture with what the text
+        speaks of drawn on it; None where labels name no places.
+    form : "one choice", "several choices", "number", "text", "pair", "brush" or
+        "rectangles"
+        How a person is asked for one; of a pair of answers, for the better one; of a mask, to
+        paint what changes.
     several : bool
         Whether a row has several labels.
     one_class : bool
@@ -119,11 +135,17 @@ class Kind:
         Whether labels are class indices, so that the model's outputs tell how many there are.
     per_word : bool
         Whether a row has a label for each of its words.
+    per_pixel : bool
+        Whether a row has a label for each pixel of its picture.
     repeats : bool
         Whether rows commonly share a label, so that others with the same one can be shown.
     has_classes : bool
     ordered : bool
         Whether the order of the classes means something, so that the user has to say it.
+    own_loss : bool
+        Whether the model computes its loss itself, so that labels are among its inputs.
+    nothing : int
+        What a label that says nothing is filled with.
     """
 
     read: Callable[[pd.Series, NDArray[Any], str, Reading], Labels]
@@ -137,6 +159,8 @@ class Kind:
     same: Callable[[str, str], bool] = _same
     check_classes: Callable[[Names], None] = _any_classes
     alike: Callable[[Sequence[NDArray[Any]]], list[NDArray[Any]]] = _as_they_are
+    amended: Callable[[NDArray[Any], Sequence[str], Names], NDArray[Any]] | None = None
+    outlined: Outline | None = None
     form: Form = "one choice"
     several: bool = False
     one_class: bool = False
@@ -144,9 +168,12 @@ class Kind:
     refitted: bool = False
     indices: bool = False
     per_word: bool = False
+    per_pixel: bool = False
     repeats: bool = True
     has_classes: bool = True
     ordered: bool = False
+    own_loss: bool = False
+    nothing: int = 0
 
 
 def counted(classes: Names, rows: Iterable[Any]) -> list[tuple[str, int]]:

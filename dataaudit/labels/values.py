@@ -25,8 +25,8 @@ IGNORED = -2
 
 def unusable(labels: NDArray[Any]) -> NDArray[np.bool_]:
     """Tell which rows have a label that cannot be used, `[n]`; of any task."""
-    if labels.ndim == 2:
-        return np.asarray((labels == UNUSABLE).any(axis=1))
+    if labels.ndim > 1:
+        return _has(labels, UNUSABLE)
     if np.issubdtype(labels.dtype, np.floating):
         return np.asarray(np.isnan(labels))
     return np.asarray(labels == UNUSABLE)
@@ -34,11 +34,15 @@ def unusable(labels: NDArray[Any]) -> NDArray[np.bool_]:
 
 def ignored(labels: NDArray[Any]) -> NDArray[np.bool_]:
     """Tell which rows have a label that says not to judge them, `[n]`; of any task."""
-    if labels.ndim == 2:
-        return np.asarray((labels == IGNORED).any(axis=1))
+    if labels.ndim > 1:
+        return _has(labels, IGNORED)
     if np.issubdtype(labels.dtype, np.floating):
         return np.asarray(np.isneginf(labels))
     return np.asarray(labels == IGNORED)
+
+
+def _has(labels: NDArray[Any], mark: int) -> NDArray[np.bool_]:
+    return np.asarray((labels == mark).any(axis=tuple(range(1, labels.ndim))))
 
 
 def is_ignored(value: Any, ignore: str | int | None) -> bool:

@@ -49,7 +49,19 @@ def augmented(batches: Iterator[list[Part]], flip: bool, seed: int) -> Iterator[
     """Shift (and flip) each image of each batch at random; other inputs pass as they are."""
     generator = torch.Generator().manual_seed(seed)
     for parts in batches:
-        yield [(_changed(inputs, flip, generator), labels) for inputs, labels in parts]
+        yield [_with_labels(inputs, labels, flip, generator) for inputs, labels in parts]
+
+
+def _with_labels(
+    inputs: Inputs, labels: Tensor, flip: bool, generator: torch.Generator
+) -> tuple[Inputs, Tensor]:
+    """Return changed images; labels of their pixels are changed alike, or else nothing is."""
+    if labels.ndim < 3:
+        return _changed(inputs, flip, generator), labels
+    if not (isinstance(inputs, Tensor) and labels.shape[1:] == inputs.shape[2:]):
+        return inputs, labels
+    both = _shifted(torch.cat([inputs, labels[:, None].to(inputs.dtype)], dim=1), generator)
+    return both[:, :-1], both[:, -1].to(labels.dtype)
 
 
 def _changed(inputs: Inputs, flip: bool, generator: torch.Generator) -> Inputs:

@@ -52,11 +52,15 @@ def chosen_effort(loaded: Loaded, config: AuditConfig) -> EffortName:
     asked = config.mirror.effort
     if asked != "auto":
         return asked
-    if config.mirror.kind == "head":
+    if config.mirror.kind == "head" or loaded.train.kind.own_loss:
         return "standard"
-    spent = passes(loaded, make_plan(loaded, config)) * len(loaded.train) * operations(loaded)
-    affordable = AFFORDABLE.get(loaded.model.device.type, AFFORDABLE_OTHERWISE)
-    return "quick" if spent > affordable else "standard"
+    return "standard" if affordable(loaded, passes(loaded, make_plan(loaded, config))) else "quick"
+
+
+def affordable(loaded: Loaded, passes_of_a_row: float) -> bool:
+    """Tell whether so many forward passes for each training row are what `auto` may spend."""
+    spent = passes_of_a_row * len(loaded.train) * operations(loaded)
+    return spent <= AFFORDABLE.get(loaded.model.device.type, AFFORDABLE_OTHERWISE)
 
 
 def by_probes(loaded: Loaded, config: AuditConfig, effort: EffortName) -> bool:
@@ -72,7 +76,7 @@ def by_probes(loaded: Loaded, config: AuditConfig, effort: EffortName) -> bool:
 
 def costs(loaded: Loaded, config: AuditConfig) -> list[Cost]:
     """Return what the audit would cost at each effort; a forward pass is timed for it."""
-    seconds = _seconds(loaded)
+    seconds = seconds_of_a_pass(loaded)
     found = []
     for effort in EFFORT_NAMES:
         if effort == "quick" or config.mirror.kind == "head":
@@ -123,7 +127,7 @@ def operations(loaded: Loaded) -> float:
 
 
 @torch.inference_mode()
-def _seconds(loaded: Loaded) -> float:
+def seconds_of_a_pass(loaded: Loaded) -> float:
     """Return the time of a forward pass, for each row."""
     batch = loaded.train.take(range(min(ROWS_TIMED, len(loaded.train))))
     inputs = loaded.model.inputs(batch, loaded.train)

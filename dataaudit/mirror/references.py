@@ -22,6 +22,7 @@ from dataaudit.models.trained import TrainedModel
 from dataaudit.scoring.passes import Passes
 from dataaudit.scoring.perturbation import UNPERTURBED, Perturbation
 from dataaudit.tasks import AuditTask, Task
+from dataaudit.tasks.task import predictions_of
 
 PLANTED_SHARE = 0.25
 LEARNING_RATE = 2e-3
@@ -56,7 +57,7 @@ def plant(model: TrainedModel, task: AuditTask, trusted: Pool, seed: int) -> Pla
     planted = np.zeros(len(trusted), dtype=bool)
     planted[generator.permutation(len(trusted))[:count]] = True
     labels = np.array(trusted.labels)
-    predictions = _predictions(model, task, trusted)
+    predictions = pool_predictions(model, task, trusted)
     labels[planted] = task.wrong_labels(predictions, trusted.labels, generator)[planted]
     return PlantedPool(Pool(trusted.samples, trusted.positions, labels), planted)
 
@@ -176,12 +177,14 @@ def pool_losses(
     return torch.cat(parts).numpy()
 
 
-def _predictions(model: TrainedModel, task: Task, pool: Pool) -> NDArray[np.float64]:
-    """Return the trained model's predictions for the samples of a pool, `[n, width]`."""
-    parts = [
-        task.predictions(outputs).double()
-        for _, outputs in _outputs(model.module, model, pool, UNPERTURBED)
-    ]
+def pool_predictions(
+    model: TrainedModel, task: Task, pool: Pool, perturbation: Perturbation = UNPERTURBED
+) -> NDArray[np.float64]:
+    """Return a model's predictions for the samples of a pool under its labels, `[n, width]`."""
+    parts = []
+    for part, outputs in _outputs(model.module, model, pool, perturbation):
+        labels = torch.tensor(pool.labels[part], device=outputs.device)
+        parts.append(predictions_of(task, outputs, labels).double())
     return torch.cat(parts).cpu().numpy()
 
 
@@ -189,9 +192,9 @@ def _outputs(
     module: nn.Module, model: TrainedModel, pool: Pool, perturbation: Perturbation
 ) -> Iterator[tuple[slice, Tensor]]:
     """Yield which samples of a pool come next, and a module's outputs for them."""
-    passes = Passes(module)
-    for start in range(0, len(pool), SAMPLES_PER_FORWARD):
-        part = slice(start, start + SAMPLES_PER_FORWARD)
-        batch = pool.samples.take(pool.positions[part])
-        for outputs in passes.outputs(model.inputs(batch, pool.samples), [perturbation]):
+    passes, step = Passes(module), pool.samples.rows_at_once(SAMPLES_PER_FORWARD)
+    for start in range(0, len(pool), step):
+        part = slice(start, start + step)
+        inputs = model.inputs(pool.take(part), pool.samples)
+        for outputs in passes.outputs(inputs, [perturbation]):
             yield part, outputs

@@ -84,8 +84,11 @@ def from_object(built: Any, images: ImagesConfig, tokenizer: Any = None) -> Mode
         As `from_config`.
     """
     if tokenizer is not None:
-        from dataaudit.models.transformers import TransformersModel
+        from dataaudit.models.implicit_reward import LanguageModel
+        from dataaudit.models.transformers import LANGUAGE_MODELS, TransformersModel
 
+        if type(built).__name__.endswith(LANGUAGE_MODELS):
+            return LanguageModel.of(built, tokenizer)
         return TransformersModel.of(built, tokenizer)
     if isinstance(built, nn.Module):
         refuse_half_made(built)
@@ -132,8 +135,11 @@ def from_path(path: Path, settings: ModelConfig, images: ImagesConfig) -> ModelA
                 f"model.path: {path}: transformers is not installed; "
                 "pip install 'dataaudit[transformers]'"
             )
-        from dataaudit.models.transformers import TransformersModel
+        from dataaudit.models.implicit_reward import LanguageModel
+        from dataaudit.models.transformers import TransformersModel, holds_language_model
 
+        if holds_language_model(path):
+            return LanguageModel.load(path, settings.text, settings.max_length)
         return TransformersModel.load(path, settings.text, settings.max_length)
     if path.suffix.lower() == ".pt2":
         from dataaudit.models.exported import load_program

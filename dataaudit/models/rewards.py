@@ -85,7 +85,13 @@ def _by_row(value: Any, rows: int) -> Tensor:
 
 
 def comparing(
-    adapter: ModelAdapter, train: Samples, preprocess: Preprocess | None, seed: int
+    adapter: ModelAdapter,
+    train: Samples,
+    preprocess: Preprocess | None,
+    seed: int,
+    *,
+    initial: Any,
+    beta: float,
 ) -> TrainedModel:
     """Return a model of one answer as one that compares two.
 
@@ -93,6 +99,10 @@ def comparing(
     ----------
     adapter, train, preprocess, seed
         As `ModelAdapter.trained` takes them.
+    initial : as `initial_of` takes it, or None
+        Where training started: what a causal language model's rewards are against.
+    beta : float
+        Of those rewards, as in DPO.
 
     Raises
     ------
@@ -106,6 +116,11 @@ def comparing(
         )
     answers = AsTraining(train.source, LEFT, ANSWER, None)
     model = adapter.trained(replace(train, source=answers, content_column=ANSWER), preprocess, seed)
+    if type(adapter).__name__ == "LanguageModel":
+        # transformers need not be installed.
+        from dataaudit.models.implicit_reward import rewarding
+
+        model = rewarding(model, initial, beta)
     return replace(
         model,
         module=BothRewards(model.module),

@@ -26,6 +26,7 @@ from dataaudit.models.transformers_folder import load_folder
 from dataaudit.models.word_inputs import WordInputs, WordTagger
 
 TEXTS, TOKENS = "ForSequenceClassification", "ForTokenClassification"
+LANGUAGE_MODELS = ("ForCausalLM", "LMHeadModel")
 MOST_TOKENS = 512
 """Where nothing else is said, longer texts are cut off."""
 _ROWS_TRIED = 64
@@ -109,10 +110,7 @@ class TransformersModel:
             # Such models find the last token of a text by what is no padding.
             model = copy.deepcopy(model)
             model.config.pad_token_id = tokenizer.pad_token_id
-        limit = _limit(model.config, tokenizer)
-        if max_length is not None and max_length > limit:
-            raise ConfigError(f"model.max_length: found {max_length}, the model takes {limit}")
-        return cls(model, tokenizer, columns, max_length or min(limit, MOST_TOKENS))
+        return cls(model, tokenizer, columns, most_tokens(model.config, tokenizer, max_length))
 
     @property
     def class_names(self) -> list[str] | None:
@@ -186,6 +184,12 @@ class TransformersModel:
         )
 
 
+def holds_language_model(folder: Path) -> bool:
+    """Tell whether a folder's model predicts the next token."""
+    named = _config_of(folder).get("architectures") or []
+    return any(str(name).endswith(LANGUAGE_MODELS) for name in named)
+
+
 def _kind(folder: Path) -> str:
     """Return what the folder's model is for; of one that is for neither, texts."""
     named = _config_of(folder).get("architectures") or []
@@ -200,6 +204,20 @@ def _config_of(folder: Path) -> dict[str, Any]:
         # The loader says what is wrong with the folder.
         content = None
     return content if isinstance(content, dict) else {}
+
+
+def most_tokens(config: Any, tokenizer: Any, asked: int | None) -> int:
+    """Return after how many tokens a text is cut off.
+
+    Raises
+    ------
+    ConfigError
+        The model takes fewer than asked for.
+    """
+    limit = _limit(config, tokenizer)
+    if asked is not None and asked > limit:
+        raise ConfigError(f"model.max_length: found {asked}, the model takes {limit}")
+    return asked or min(limit, MOST_TOKENS)
 
 
 def _limit(config: Any, tokenizer: Any) -> int:

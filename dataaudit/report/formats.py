@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from datetime import date
 
+from dataaudit.labels.masks import without_codes
 from dataaudit.report.data import Estimate, Label
 
 MONTHS = [
@@ -87,7 +88,7 @@ def metric_tick(value: float) -> str:
 
 def label(value: Label) -> str:
     """Return a label as the report prints it; regression targets with four digits."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else without_codes(str(value))
 
 
 def long_date(iso: str) -> str:

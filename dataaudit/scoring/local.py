@@ -27,6 +27,7 @@ from dataaudit.scoring.passes import Passes
 from dataaudit.scoring.perturbation import Perturbation
 from dataaudit.scoring.prefetch import made_ahead
 from dataaudit.tasks import Task
+from dataaudit.tasks.task import predictions_of
 
 _ROWS_PER_BLOCK = 4096
 
@@ -49,7 +50,8 @@ class LocalEngine:
         into: ScoreBlocks | None = None,
     ) -> Iterator[ScoreBlock]:
         """Score all rows, and yield block after block; see `Engine`."""
-        rows_per_block = block_length(self.batch_size)
+        batch_size = samples.rows_at_once(self.batch_size)
+        rows_per_block = block_length(batch_size)
         parts: list[ScoreBlock] = []
         scorer = BatchScorer(model, task, samples, perturbations, self.numerics)
         skipped = {start // rows_per_block for start in finished}
@@ -58,8 +60,8 @@ class LocalEngine:
             needed = int(batch.positions[0]) // rows_per_block not in skipped
             return model.inputs(batch, samples) if needed else None
 
-        expected = -(-len(samples) // self.batch_size)
-        made = made_ahead(inputs_of, samples.batches(self.batch_size), self.workers)
+        expected = -(-len(samples) // batch_size)
+        made = made_ahead(inputs_of, samples.batches(batch_size), self.workers)
         batches = track(made, f"scoring {samples.role}", total=expected)
         for batch, inputs in batches:
             if inputs is None:
@@ -114,7 +116,7 @@ class BatchScorer:
         outputs += self._passes.outputs(inputs, self.perturbations)
         self._refuse_infinite(outputs, batch)
         losses = [self.task.losses(output, labels) for output in outputs]
-        predictions = [self.task.predictions(output) for output in outputs]
+        predictions = [predictions_of(self.task, output, labels) for output in outputs]
         return ScoreBlock(
             start=int(batch.positions[0]),
             losses=torch.stack(losses, dim=1).float().cpu().numpy(),

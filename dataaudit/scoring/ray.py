@@ -62,13 +62,14 @@ class RayEngine:
         into: ScoreBlocks | None = None,
     ) -> Iterator[ScoreBlock]:
         """Score all rows; blocks come in the order in which they are finished. See `Engine`."""
-        length = block_length(self.batch_size)
+        batch_size = samples.rows_at_once(self.batch_size)
+        length = block_length(batch_size)
         starts = [start for start in range(0, len(samples), length) if start not in finished]
         if not starts:
             return
         device = model.device.type
         packed = _packed(model, task, _described(samples), perturbations, self.numerics, into)
-        scorer = partial(_Scorer, packed, device, self.batch_size, length)
+        scorer = partial(_Scorer, packed, device, batch_size, length)
         with self.cluster as cluster:
             token = None if into is None else _laid(into)
             try:

@@ -53,6 +53,7 @@ from dataaudit.stages.earlier import earlier_audits, knowing_decisions
 from dataaudit.stages.files import audit_files, open_files, unjudged_rows
 from dataaudit.stages.flagging import find_mislabels, no_pairs
 from dataaudit.stages.leaks import find_contamination
+from dataaudit.stages.left_out import LEFT_OUT, learned_left_out
 from dataaudit.stages.loading import load, load_objects
 from dataaudit.stages.model_check import refuse_worse_than_chance
 from dataaudit.stages.opinions import opinions_of
@@ -273,19 +274,23 @@ def _run(
     with clock.stage("mirror"):
         # Learning again, leaks and evidence take rows at random, many times over.
         loaded = loaded.quick_to_take(steps.folder)
-        crosswise = seen_crosswise(loaded, config.mirror.seed) if judged else None
+        crosswise, left_out = seen_crosswise(loaded, config.mirror.seed) if judged else None, None
+        if judged and crosswise is None:
+            crosswise = left_out = learned_left_out(loaded, config)
         if judged and crosswise is None:
             seen, plan = planned(loaded, config, steps.folder / FEATURES)
+        elif left_out is not None:
+            seen, plan = loaded, plan_without_learning(config, LEFT_OUT)
         else:
             why = CROSSWISE if judged else NOT_JUDGED
-            seen, plan = loaded, plan_without_learning(config, why)
+            seen, plan = loaded, plan_without_learning(config, f"nothing learns again: {why}")
             directory.notes.extend(unused_settings(config, why))
         leaks = loaded.suspects is not None and wanted(config, Leaks)
         clock.whole.expect(_work(plan, loaded, leaks=leaks), len(loaded.train))
         mirror = _mirror(seen, plan, steps)
     with clock.stage("score"):
-        scores = score(seen, mirror, engine, steps)
-        if judged:
+        scores, probes, second = score(seen, mirror, engine, steps), None, None
+        if judged and left_out is None:
             probes = probed(loaded, engine, steps, config.mirror.seed)
             second = second_opinion(loaded, probes, steps.folder, config.mirror.seed)
     mislabels = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -43,19 +43,32 @@ def seen_crosswise(loaded: Loaded, seed: int) -> Unseen | None:
     if held_out is not None and len(held_out):
         trusted, right = estimator.inputs(held_out), held_out.labels
     try:
-        rows = estimator.inputs(train)
-        return with_plain_views(
-            judged_crosswise(estimator, rows, train.labels, trusted, right, seed),
-            *(estimator, rows, train.labels, trusted, right, seed),
-        )
+        rows = LabelledInputs(estimator.inputs(train), train.labels, trusted, right)
+        return with_plain_views(judged_crosswise(estimator, rows, seed), estimator, rows, seed)
     # Anything may be wrong with a user's estimator, and the audit does not depend on it.
     except Exception:
         return None
 
 
-def judged_crosswise(
-    estimator: Estimator, rows: Any, given: Labels, trusted: Any, right: Labels, seed: int
-) -> Unseen:
+@dataclass(frozen=True)
+class LabelledInputs:
+    """What an estimator is fitted to, crosswise.
+
+    Attributes
+    ----------
+    rows, trusted : what the estimator takes
+        `trusted` may be None, where there are none.
+    given, right : `[rows]`, `[trusted]`
+        Class indices, or targets.
+    """
+
+    rows: Any
+    given: Labels
+    trusted: Any
+    right: Labels
+
+
+def judged_crosswise(estimator: Estimator, inputs: LabelledInputs, seed: int) -> Unseen:
     """Fit the estimator anew, crosswise, and let it judge rows and trusted samples.
 
     Rows and trusted samples are spread over the folds alike, so that what is seen of the trusted
@@ -66,31 +79,23 @@ def judged_crosswise(
     Parameters
     ----------
     estimator : Estimator
-    rows, trusted : what the estimator takes
-        `trusted` may be None, where there are none.
-    given, right : `[rows]`, `[trusted]`
-        Class indices, or targets.
+    inputs : LabelledInputs
     seed : int
+        Of the folds, and of what the estimator draws.
 
     Raises
     ------
     Exception
         Whatever the estimator raises where it cannot be fitted anew.
     """
-    seen = _seen(estimator, rows, given, trusted, right, seed, np.ones(len(given), dtype=bool))
+    seen = _seen(estimator, inputs, seed, np.ones(len(inputs.given), dtype=bool))
     if hasattr(estimator.fitted, "classes_"):
         return seen
-    return _seen(estimator, rows, given, trusted, right, seed, _near(given, seen))
+    return _seen(estimator, inputs, seed, _near(inputs.given, seen))
 
 
 def with_plain_views(
-    found: Unseen,
-    estimator: Estimator,
-    rows: Any,
-    given: Labels,
-    trusted: Any,
-    right: Labels,
-    seed: int,
+    found: Unseen, estimator: Estimator, inputs: LabelledInputs, seed: int
 ) -> Unseen:
     """Add what a plain linear classifier says that is fitted crosswise, too.
 
@@ -98,7 +103,7 @@ def with_plain_views(
     ----------
     found : Unseen
         What `judged_crosswise` made of the others.
-    estimator, rows, given, trusted, right, seed
+    estimator, inputs, seed
         As there.
 
     Returns
@@ -108,10 +113,10 @@ def with_plain_views(
     if not hasattr(estimator.fitted, "classes_"):
         return found
     try:
-        plain = plain_classifier(estimator, rows, given)
+        plain = plain_classifier(estimator, inputs.rows, inputs.given)
         if plain is None:
             return found
-        more = judged_crosswise(plain, rows, given, trusted, right, seed)
+        more = judged_crosswise(plain, inputs, seed)
     # What an estimator copes with, gaps or words, the plain one may not: it is a help, no need.
     except Exception:
         return found
@@ -131,15 +136,10 @@ def _near(targets: Labels, seen: Unseen) -> NDArray[np.bool_]:
 
 
 def _seen(
-    estimator: Estimator,
-    rows: Any,
-    given: Labels,
-    trusted: Any,
-    right: Labels,
-    seed: int,
-    learned_from: NDArray[np.bool_],
+    estimator: Estimator, inputs: LabelledInputs, seed: int, learned_from: NDArray[np.bool_]
 ) -> Unseen:
     """As `judged_crosswise`, fitted only to the rows of `learned_from`, bool `[rows]`."""
+    rows, given, trusted, right = inputs.rows, inputs.given, inputs.trusted, inputs.right
     generator = np.random.default_rng(seed)
     width = len(getattr(estimator.fitted, "classes_", [None]))
     row_folds, trusted_folds = _folds(given, generator), _folds(right, generator)

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from PIL import Image
 
 from dataaudit.datasets.answer_pairs import LEFT, RIGHT, pair_text
-from dataaudit.datasets.images import thumbnail
+from dataaudit.datasets.images import size_of, thumbnail
 from dataaudit.datasets.samples import Batch, Samples
 from dataaudit.datasets.words import text_of
 from dataaudit.flags.probabilities import Table
 from dataaudit.flags.results import ContaminationFlags, MislabelFlags
+from dataaudit.labels.kind import Outline
 from dataaudit.report.data import NO_LABEL
 from dataaudit.report.evidence import Exhibit, RowEvidence
 from dataaudit.report.leakage import select_disagreeing, select_pairs
@@ -29,6 +32,8 @@ LONGEST_FIELD = 80
 MISSING = "missing"
 """What a cell without a value reads."""
 MOST_FIELDS = 64
+SIZE = "size"
+"""The field that says how many pixels a picture has, which places in it are counted by."""
 THUMBNAIL_SIDE = 48
 ROW_SIDE = 256
 """Pixels a side of the pictures of the first rows, and of pairs: what a reviewer looks at."""
@@ -84,6 +89,8 @@ def row_evidence(
     features = _unit(found.features)
     sides = [ROW_SIDE if place < ROWS_WITH_PICTURES else 0 for place in range(len(positions))]
     rows = _exhibits(train, positions, [""] * len(positions), sides)
+    if train.kind.outlined is not None and train.modality == "image":
+        rows = _outlined(train, train.kind.outlined, positions, rows, suggested, sides)
     neighbours = _neighbours(train, train_scores, positions, features, exhibits)
     against: list[list[Exhibit]] = [[] for _ in positions]
     look_alikes: list[list[str]] = [[] for _ in positions]
@@ -346,6 +353,11 @@ def _shown(samples: Samples, batch: Batch, sides: Sequence[int]) -> list[Exhibit
     if samples.modality == "table":
         fields = _fields(samples, batch.frame)
     is_image = samples.modality == "image"
+    if is_image and samples.kind.form == "rectangles":
+        fields = [
+            {SIZE: "{} x {}".format(*size_of(item, where="", folder=samples.folder))}
+            for item in contents
+        ]
     texts: list[str | None] = [None] * len(batch)
     if samples.answers is not None:
         texts = [*_pairs(samples, batch.frame, labels)]
@@ -366,6 +378,30 @@ def _shown(samples: Samples, batch: Batch, sides: Sequence[int]) -> list[Exhibit
             batch.ids.tolist(), labels, contents, texts, fields, sides, strict=True
         )
     ]
+
+
+def _outlined(
+    samples: Samples,
+    draw: Outline,
+    positions: NDArray[np.int64],
+    rows: Sequence[Exhibit],
+    suggested: Sequence[str],
+    sides: Sequence[int],
+) -> list[Exhibit]:
+    """Draw what the suggested labels speak of on the larger pictures of the rows."""
+    height, width = samples.labels.shape[1:]
+    result = []
+    for position, row, text, side in zip(positions, rows, suggested, sides, strict=True):
+        if side:
+            content = samples.take([int(position)]).frame[samples.content_column].iloc[0]
+            drawn = partial(_drawn, draw, text, (height, width))
+            row = replace(row, picture=_picture(samples, content, row.sample_id, side, drawn))
+        result.append(row)
+    return result
+
+
+def _drawn(draw: Outline, text: str, size: tuple[int, int], picture: Image.Image) -> Image.Image:
+    return draw(picture, text, size)
 
 
 def _pairs(samples: Samples, frame: pd.DataFrame, labels: Sequence[str]) -> Iterator[str]:
@@ -408,9 +444,15 @@ def _label_text(label: Any) -> str:
     return f"{label:.6g}" if isinstance(label, float) else str(label)
 
 
-def _picture(samples: Samples, content: Any, sample_id: Any, side: int) -> str:
+def _picture(
+    samples: Samples,
+    content: Any,
+    sample_id: Any,
+    side: int,
+    drawn: Callable[[Image.Image], Image.Image] | None = None,
+) -> str:
     where = f"{samples.source.description}: image of {sample_id}"
-    return thumbnail(content, where=where, folder=samples.folder, side=side)
+    return thumbnail(content, where=where, folder=samples.folder, side=side, drawn=drawn)
 
 
 def shortened(text: str, longest: int) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
 
 from dataaudit.config import AuditConfig
@@ -21,10 +23,16 @@ from dataaudit.flags.tables import FlagSettings
 from dataaudit.inputs import Loaded, Splits
 from dataaudit.likeness.repeats import contradicted
 from dataaudit.mirror.probes import Judged
-from dataaudit.mirror.references import PLANTED_SHARE
+from dataaudit.mirror.references import PLANTED_SHARE, pool_predictions
 from dataaudit.mirror.relearn import Mirror
+from dataaudit.scoring.passes import Passes
 from dataaudit.stages.opinions import pooled
 from dataaudit.stages.scoring import FAMILIAR, ITSELF, RELEARNED, Scores
+from dataaudit.tasks.segmentation import Segmentation
+from dataaudit.tasks.task import SaysOfLabels
+
+MOST_MAPPED = 32
+"""Rows whose pixels are asked for at a time, at most."""
 
 PROBED = (
     "Nothing was learned again. Linear probes of what the model saw before it was trained were "
@@ -72,7 +80,7 @@ def find_mislabels(
     )
     # What learned nothing of the labels is weighed as one, but for what stands for the mirror.
     unseen = pooled([*([probes] if probes and mirror.relearned else []), *opinions])
-    known = _references(mirror, scores, probes, unseen)
+    known = _references(loaded, mirror, scores, probes, unseen)
     if crosswise is not None and not train.kind.has_classes:
         known = _planted(loaded, crosswise, config.mirror.seed)
     own = scores.train.predictions(ITSELF)
@@ -89,6 +97,7 @@ def find_mislabels(
         own = estimator.probabilities(train)
         said = "" if crosswise is not None else f" {NOT_REFITTED}"
     words = partial(_words, train) if _has_words(train) else None
+    maps = partial(_maps, loaded, mirror) if train.kind.per_pixel else None
     rows = LabelledRows(
         train.ids,
         train.labels,
@@ -98,6 +107,7 @@ def find_mislabels(
         familiar,
         mirrored,
         words,
+        maps,
         None if unseen is None else unseen.rows,
         None if crosswise is None else replace(crosswise, views=[*crosswise.views, *opinions]),
         contradicted(train) if train.kind.probed else None,
@@ -125,8 +135,26 @@ def _words(train: Samples, positions: NDArray[np.int64]) -> list[list[str]]:
     return [list(words) for words in train.source.take(positions.tolist())[train.content_column]]
 
 
+def _maps(
+    loaded: Loaded, mirror: Mirror, positions: NDArray[np.int64]
+) -> Iterator[NDArray[np.floating[Any]]]:
+    """Yield the mean probability of each row's pixels under the models that learned again."""
+    train, task = loaded.train, loaded.task
+    assert isinstance(task, Segmentation)
+    passes, size = Passes(loaded.model.module), train.labels.shape[1:]
+    step = train.rows_at_once(MOST_MAPPED)
+    for start in range(0, len(positions), step):
+        batch = train.take(positions[start : start + step])
+        inputs = loaded.model.inputs(batch, train)
+        found = [
+            task.log_probabilities(outputs, size).exp()
+            for outputs in passes.outputs(inputs, mirror.relearned)
+        ]
+        yield from torch.stack(found).mean(dim=0).cpu().numpy()
+
+
 def _references(
-    mirror: Mirror, scores: Scores, probes: Judged | None, unseen: Judged | None
+    loaded: Loaded, mirror: Mirror, scores: Scores, probes: Judged | None, unseen: Judged | None
 ) -> References | None:
     if mirror.references is None or scores.held_out is None:
         return None
@@ -136,6 +164,13 @@ def _references(
         assert probes is not None
         said = probes.trusted[pool.positions]
         return References(pool.labels, mirror.references.planted, said, said, unseen=others)
+    if isinstance(loaded.task, SaysOfLabels):
+        # Score blocks have them under their right labels.
+        base, *relearned = (
+            pool_predictions(loaded.model, loaded.task, pool, model)
+            for model in (mirror.familiar, *mirror.relearned)
+        )
+        return References(pool.labels, mirror.references.planted, base, np.mean(relearned, axis=0))
     return References(
         pool.labels,
         mirror.references.planted,

@@ -162,7 +162,9 @@ def assemble(
     _refuse_other_order(config.classes, known_classes or adapter.class_names)
     classes: Classes = config.classes or known_classes
     rows = Screening(opened(splits["train"], settings_of("train", classes)), config.bad_rows)
-    made = partial(comparing, adapter) if kind.form == "pair" else adapter.trained
+    made = adapter.trained
+    if kind.form == "pair":
+        made = partial(comparing, adapter, initial=initial, beta=config.loss.beta)
     model = made(rows.samples, preprocess, config.mirror.seed).to(device)
     # Refused now, not after the rows have been read: a choice of parameters that has none.
     moving_parameters(model.module, config.mirror.parameters)
@@ -225,6 +227,8 @@ def read_settings(
     config: AuditConfig, columns: DataConfig, role: Role, classes: Classes, *, tolerate: bool
 ) -> ReadSettings:
     """Return how a split is read, from the settings of all and those of its own columns."""
+    if KINDS[config.task].per_pixel and config.images.size and config.images.fit == "crop":
+        raise ConfigError("images.fit: crop cuts pictures off, and not their masks; use stretch")
     return ReadSettings(
         role,
         columns.label,
@@ -236,7 +240,9 @@ def read_settings(
         tolerate=tolerate,
         ignore=config.ignore_label,
         separator=columns.separator,
+        images=columns.images,
         annotators=columns.labels if role == "train" else None,
+        size=config.images.size,
         answers=pair_columns(KINDS[config.task], columns.model_dump()),
     )
 
@@ -333,7 +339,9 @@ def _with_noise_scale(task: Regression, model: TrainedModel, samples: Samples) -
 
 
 def _sample_outputs(model: TrainedModel, samples: Samples) -> torch.Tensor:
-    return outputs_of(model, samples, np.arange(min(ROWS_TRIED, len(samples))))
+    return outputs_of(
+        model, samples, np.arange(min(samples.rows_at_once(ROWS_TRIED), len(samples)))
+    )
 
 
 def _width(outputs: torch.Tensor) -> int:

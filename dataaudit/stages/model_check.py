@@ -19,7 +19,7 @@ from dataaudit.errors import ModelError
 from dataaudit.inputs import Loaded, ModelCheck
 from dataaudit.models.trained import TrainedModel, forward
 from dataaudit.tasks import AuditTask, Regression
-from dataaudit.tasks.task import Predictions
+from dataaudit.tasks.task import Predictions, predictions_of
 
 ROWS_CHECKED = 2000
 """Of each split, evenly spread where there are more."""
@@ -226,8 +226,9 @@ def _looked_at(
     """Return what the model predicts for evenly spread rows, what its stand-in does, and labels."""
     positions = spread(len(samples), ROWS_CHECKED)
     parts, stand_ins = [], []
-    for start in range(0, len(positions), ROWS_PER_FORWARD):
-        batch = samples.take(positions[start : start + ROWS_PER_FORWARD])
+    step = samples.rows_at_once(ROWS_PER_FORWARD)
+    for start in range(0, len(positions), step):
+        batch = samples.take(positions[start : start + step])
         parts.append(_predictions(model, task, batch, samples))
         if model.estimator is not None:
             stand_ins.append(parts[-1])
@@ -249,7 +250,8 @@ def _predictions(
                 f"(id {batch.ids[line]}): the model returned NaN; expected numbers for inputs that "
                 "are finite (does a weight, or a buffer such as a running variance, hold NaN?)"
             )
-        found = task.predictions(outputs).double().cpu().numpy()
+        labels = torch.as_tensor(batch.labels, device=outputs.device)
+        found = predictions_of(task, outputs, labels).double().cpu().numpy()
     return np.asarray(found)
 
 

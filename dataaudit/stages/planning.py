@@ -8,12 +8,13 @@ from dataaudit.checks.labels import Labels
 from dataaudit.config import GENERATIVE, AuditConfig, load_config
 from dataaudit.errors import ConfigError
 from dataaudit.inputs import Loaded
-from dataaudit.mirror.effort import by_probes, chosen_effort, costs
+from dataaudit.mirror.effort import by_probes, chosen_effort, costs, seconds_of_a_pass
 from dataaudit.mirror.features import seen_from_last_layer
 from dataaudit.mirror.plan import Plan, make_plan, plan_of_probes
 from dataaudit.models.numerics import Numerics
 from dataaudit.stages.checking import wanted
 from dataaudit.stages.crosswise import FOLDS, may_be_seen_crosswise
+from dataaudit.stages.left_out import LEFT_OUT, left_out_passes, may_learn_left_out
 from dataaudit.stages.loading import load
 
 CROSSWISE = "the estimator was fitted anew"
@@ -76,8 +77,15 @@ def cost_lines(loaded: Loaded, config: AuditConfig) -> list[str]:
             "model beside it, and nothing learns again; where it cannot be fitted, a network that "
             "imitates it learns again"
         ]
-    chosen = chosen_effort(loaded, config)
     lines = []
+    if may_learn_left_out(loaded, config):
+        each = left_out_passes(loaded)
+        seconds = each * len(loaded.train) * seconds_of_a_pass(loaded)
+        lines.append(
+            f"{LEFT_OUT}: at most {each:.1f} forward passes for each training row, about "
+            f"{seconds:,.0f} seconds; where it then knows too little, as follows"
+        )
+    chosen = chosen_effort(loaded, config)
     for cost in costs(loaded, config):
         mark = f" (mirror.effort: {config.mirror.effort})" if cost.effort == chosen else ""
         lines.append(

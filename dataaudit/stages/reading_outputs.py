@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from dataaudit.datasets.frames import spread
 from dataaudit.datasets.samples import Samples
@@ -37,7 +38,7 @@ def with_outputs_read(model: TrainedModel, train: Samples, *, classes_known: boo
     ModelError
         It returns several tensors, and which one is meant cannot be told.
     """
-    positions = spread(len(train), ROWS_PER_FORWARD)
+    positions = spread(len(train), train.rows_at_once(ROWS_PER_FORWARD))
     batch = train.take(positions)
     with torch.inference_mode():
         result = called(model.module, model.inputs(batch, train))
@@ -54,7 +55,7 @@ def with_outputs_read(model: TrainedModel, train: Samples, *, classes_known: boo
         lambda values: _skill(values, train, positions),
         exactly=not wide,
     )
-    flatten = not train.kind.per_word and outputs[key].ndim > 2
+    flatten = not (train.kind.per_word or train.kind.per_pixel) and outputs[key].ndim > 2
     module = reading(model.module, key, flatten and flattened(outputs[key]).ndim == 2)
     note = f"{said[:1].upper()}{said[1:]}." if said else ""
     return replace(model, module=module, note=" ".join(filter(None, [model.note, note])))
@@ -62,7 +63,7 @@ def with_outputs_read(model: TrainedModel, train: Samples, *, classes_known: boo
 
 def labelled_outputs(model: TrainedModel, samples: Samples) -> tuple[Tensor, Tensor]:
     """Return outputs of evenly spread rows, and their labels, on the model's device."""
-    most = ROWS_PER_FORWARD if samples.kind.per_word else ROWS_READ
+    most = samples.rows_at_once(ROWS_PER_FORWARD if samples.kind.per_word else ROWS_READ)
     positions = spread(len(samples), most)
     parts = [
         outputs_of(model, samples, positions[start : start + ROWS_PER_FORWARD])
@@ -96,6 +97,8 @@ def _fits(shape: tuple[int, ...], train: Samples, *, wide: bool = False) -> bool
     """Tell whether outputs of the task can have a shape; `wide`: also of more classes."""
     classes = len(train.classes)
     kind = train.kind
+    if kind.per_pixel:
+        return len(shape) == 4 and (shape[1] == classes or (classes == 2 and shape[1] == 1))
     if kind.per_word:
         return len(shape) == 3 and shape[2] == classes
     single = len(shape) == 1 or shape[1:] == (1,)
@@ -107,6 +110,13 @@ def _fits(shape: tuple[int, ...], train: Samples, *, wide: bool = False) -> bool
 
 
 def _skill(values: Tensor, train: Samples, positions: NDArray[np.int64]) -> float:
+    if train.kind.per_pixel:
+        masks = torch.as_tensor(train.labels[positions]).to(values.device)
+        if values.shape[1] == 1:
+            values = torch.cat([torch.zeros_like(values), values], dim=1)
+        masks = functional.interpolate(masks[:, None].double(), tuple(values.shape[2:]))[:, 0]
+        judged = masks >= 0
+        return share_right(values.permute(0, 2, 3, 1)[judged], masks[judged].long())
     if not train.kind.one_class:
         return 0.0
     labels: Any = torch.as_tensor(train.labels[positions]).to(values.device)

@@ -7,16 +7,19 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from dataaudit.tasks.boxes import Detection
 from dataaudit.tasks.classification import Classification
 from dataaudit.tasks.multi_label import MultiLabel
 from dataaudit.tasks.ordinal import OrdinalClassification
 from dataaudit.tasks.preference import Preference
 from dataaudit.tasks.regression import Regression, RegressionLoss
+from dataaudit.tasks.segmentation import Segmentation
 from dataaudit.tasks.task import AuditTask, Task
 from dataaudit.tasks.token_classification import TokenClassification
 from dataaudit.tasks.weighted import (
     WeightedClassification,
     WeightedMultiLabel,
+    WeightedSegmentation,
     WeightedTokenClassification,
 )
 
@@ -95,6 +98,11 @@ def _tokens(outputs: Outputs, loss: TrainedWith) -> tuple[AuditTask, Task | None
     return task, WeightedTokenClassification(task, loss.class_weights, loss.label_smoothing)
 
 
+def _masks(outputs: Outputs, loss: TrainedWith) -> tuple[AuditTask, Task | None]:
+    task = Segmentation.of(outputs.values, outputs.classes, outputs.labels)
+    return task, WeightedSegmentation(task, loss.class_weights, loss.label_smoothing)
+
+
 def _preference(outputs: Outputs, loss: TrainedWith) -> tuple[AuditTask, Task | None]:
     task = Preference.of(outputs.values, outputs.classes)
     return task, WeightedClassification(task, None, loss.label_smoothing)
@@ -106,6 +114,8 @@ MAKERS: Mapping[str, Maker] = {
     "regression": _regression,
     "multi-label": _multi_label,
     "token-classification": _tokens,
+    "boxes": lambda outputs, _: (Detection.of(outputs.values, outputs.classes), None),
+    "segmentation": _masks,
     "preference": _preference,
 }
 """By `task`, as audit.yaml has it."""

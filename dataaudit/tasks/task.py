@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,22 @@ class Task(Protocol):
     def predictions(self, outputs: Tensor) -> Tensor:
         """Return what the flags are made from, `[rows, width]`; for classes, probabilities."""
         ...
+
+
+@runtime_checkable
+class SaysOfLabels(Protocol):
+    """A task whose outputs are too large to be held: what they say of given labels is held."""
+
+    def said_of(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Return what takes the place of `Task.predictions`, `[rows, width]`."""
+        ...
+
+
+def predictions_of(task: Task, outputs: Tensor, labels: Tensor) -> Tensor:
+    """Return what the flags are made from, `[rows, width]`, of rows under given labels."""
+    if isinstance(task, SaysOfLabels):
+        return task.said_of(outputs, labels)
+    return task.predictions(outputs)
 
 
 class AuditTask(Task, Protocol):

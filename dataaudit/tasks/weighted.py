@@ -16,6 +16,7 @@ from torch.nn import functional
 from dataaudit.labels.tags import NOT_JUDGED
 from dataaudit.tasks.classification import Classification
 from dataaudit.tasks.multi_label import MultiLabel
+from dataaudit.tasks.segmentation import Segmentation
 from dataaudit.tasks.token_classification import TokenClassification, tags_of_the_batch
 
 
@@ -115,4 +116,42 @@ class WeightedTokenClassification:
 
     def predictions(self, outputs: Tensor) -> Tensor:
         """Return the probability of each class of each token, `[rows, tokens * C]`."""
+        return self.task.predictions(outputs)
+
+
+@dataclass(frozen=True)
+class WeightedSegmentation:
+    """Cross-entropy of pixels with weights for the classes, and labels smoothed.
+
+    Attributes
+    ----------
+    task : Segmentation
+    class_weights : tuple of float, length C, or None
+        A pixel's loss is multiplied by its class's weight.
+    label_smoothing : float
+        As for `WeightedClassification`.
+    """
+
+    task: Segmentation
+    class_weights: tuple[float, ...] | None
+    label_smoothing: float
+
+    def losses(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Return the mean over each row's judged pixels, `[rows]`, nats."""
+        masks = labels.long()
+        values = self.task.log_probabilities(outputs, (masks.shape[1], masks.shape[2]))
+        weights = None if self.class_weights is None else values.new_tensor(self.class_weights)
+        each = functional.cross_entropy(
+            values.flatten(0, 2),
+            masks.flatten(),
+            weights,
+            reduction="none",
+            ignore_index=NOT_JUDGED,
+            label_smoothing=self.label_smoothing,
+        )
+        judged = (masks != NOT_JUDGED).flatten(1).sum(dim=1).clamp_min(1)
+        return each.reshape(len(masks), -1).sum(dim=1) / judged
+
+    def predictions(self, outputs: Tensor) -> Tensor:
+        """Refuse, as `Segmentation` does."""
         return self.task.predictions(outputs)

@@ -13,11 +13,11 @@ from dataaudit.config import AuditConfig
 from dataaudit.datasets.samples import Samples
 from dataaudit.errors import ConfigError, ModelError
 from dataaudit.mirror.finite import Direction, FiniteSettings
+from dataaudit.models.tokens import transformers_tokenize, user_tokenize
 from dataaudit.models.torch_module import described, mirrorable
 from dataaudit.models.trained import TrainedModel
 from dataaudit.stages.loading import device_of
 from dataaudit.studies.tracing.language_models import Columns, LanguageModelTracer
-from dataaudit.studies.tracing.tokens import transformers_tokenize, user_tokenize
 
 DIRECTION: Direction = "unlearn"
 STEPS, LEARNING_RATE, LOSS_CHANGE = 60, 2e-3, 1.0
@@ -99,6 +99,7 @@ def load_transformers(folder: Path) -> tuple[nn.Module, Any]:
             "model.path: transformers is not installed; install it with "
             "pip install 'dataaudit[transformers]'"
         )
+    from dataaudit.models.transformers import LANGUAGE_MODELS
     from dataaudit.models.transformers_folder import load_folder
 
     if not (folder / "config.json").is_file():
@@ -111,9 +112,8 @@ def load_transformers(folder: Path) -> tuple[nn.Module, Any]:
             f"model.path: {folder}: there are no .safetensors weights; other kinds are not "
             "loaded, because loading them could run code"
         )
-    module, tokenizer = load_folder(
-        folder, "ForCausalLM", f"model.path: {folder}", also=("LMHeadModel",)
-    )
+    kind, *also = LANGUAGE_MODELS
+    module, tokenizer = load_folder(folder, kind, f"model.path: {folder}", also=tuple(also))
     return module.float(), tokenizer
 
 

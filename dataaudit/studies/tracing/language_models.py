@@ -12,6 +12,7 @@ from torch import nn
 from dataaudit.datasets.samples import Batch, Samples
 from dataaudit.errors import DataError
 from dataaudit.mirror.finite import Direction, FiniteSettings, Part, finite_mirror
+from dataaudit.models.tokens import Tokenize, Tokens, completion_start
 from dataaudit.models.trained import TrainedModel
 from dataaudit.report.data import TracedSample
 from dataaudit.report.samples import clean_text, plain_id
@@ -19,7 +20,6 @@ from dataaudit.scoring.passes import Passes
 from dataaudit.scoring.perturbation import UNPERTURBED, Perturbation
 from dataaudit.studies.tracing.token_evidence import token_changes
 from dataaudit.studies.tracing.token_losses import TokenTask, document_losses, model_inputs
-from dataaudit.studies.tracing.tokens import Tokenize, Tokens, completion_start
 from dataaudit.studies.tracing.windows import window_batches
 
 FloatArray = NDArray[np.float64]

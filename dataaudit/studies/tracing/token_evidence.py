@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from dataaudit.models.tokens import Tokens
 from dataaudit.report.data import TokenChange
 from dataaudit.report.samples import clean_text
-from dataaudit.studies.tracing.tokens import Tokens
 
 MOST_TOKENS = 240
 """Of a longer text, the stretch that changed most is shown."""

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
 from dataaudit.errors import ModelError
+from dataaudit.models.tokens import token_losses
 from dataaudit.models.trained import Inputs
 from dataaudit.scoring.passes import Passes
 from dataaudit.scoring.perturbation import Perturbation
-from dataaudit.studies.tracing.windows import NOT_SCORED, WindowBatch, window_batches
+from dataaudit.studies.tracing.windows import WindowBatch, window_batches
 
 FloatArray = NDArray[np.float64]
 
@@ -32,23 +32,6 @@ class TokenTask:
     def predictions(self, outputs: Tensor) -> Tensor:
         """Return the probability of each token, `[rows, tokens, vocabulary]`."""
         return outputs.float().softmax(dim=-1)
-
-
-def token_losses(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the loss of each token in nats, `[rows, tokens]`; 0 where it is not scored.
-
-    Parameters
-    ----------
-    logits : `[rows, tokens, vocabulary]`
-        The model's prediction *after* each token.
-    labels : int64 `[rows, tokens]`
-        The tokens themselves; they are shifted here. `NOT_SCORED` where no loss is wanted.
-    """
-    values = logits if logits.dtype == torch.float64 else logits.float()
-    losses = functional.cross_entropy(
-        values[:, :-1].transpose(1, 2), labels[:, 1:], reduction="none", ignore_index=NOT_SCORED
-    )
-    return functional.pad(losses, (1, 0))
 
 
 def model_inputs(module: nn.Module, batch: WindowBatch, device: torch.device) -> Inputs:

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-NOT_SCORED = -100
-"""Label of tokens whose loss is not wanted, as torch and transformers have it."""
+from dataaudit.models.tokens import NOT_SCORED
 
 
 @dataclass(frozen=True)

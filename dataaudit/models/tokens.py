@@ -1,4 +1,4 @@
-"""Texts as tokens: by a transformers tokenizer, or by the user's own function."""
+"""Texts as tokens, by a transformers tokenizer or the user's own function, and their losses."""
 
 from __future__ import annotations
 
@@ -7,8 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
+import torch
+from torch import Tensor
+from torch.nn import functional
 
 from dataaudit.errors import DataError
+
+NOT_SCORED = -100
+"""Label of tokens whose loss is not wanted, as torch and transformers have it."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +110,23 @@ def completion_start(prompt: Sequence[int], whole: Sequence[int]) -> int:
         same += 1
     # A completion of nothing but tokens of the prompt leaves at least its last one.
     return max(1, min(same, len(whole) - 1))
+
+
+def token_losses(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the loss of each token in nats, `[rows, tokens]`; 0 where it is not scored.
+
+    Parameters
+    ----------
+    logits : `[rows, tokens, vocabulary]`
+        The model's prediction *after* each token.
+    labels : int64 `[rows, tokens]`
+        The tokens themselves; they are shifted here. `NOT_SCORED` where no loss is wanted.
+    """
+    values = logits if logits.dtype == torch.float64 else logits.float()
+    losses = functional.cross_entropy(
+        values[:, :-1].transpose(1, 2), labels[:, 1:], reduction="none", ignore_index=NOT_SCORED
+    )
+    return functional.pad(losses, (1, 0))
 
 
 def _numbers(row: Any) -> list[int]:

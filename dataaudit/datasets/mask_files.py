@@ -1,0 +1,83 @@
+"""Corrected masks as files: the pixels of some regions changed, mode and palette as they were."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from dataaudit.datasets.changes import Changes
+from dataaudit.datasets.images import decode, image_path
+from dataaudit.datasets.samples import Samples
+from dataaudit.errors import DataError
+from dataaudit.labels.masks import nearest, regions_of, whole_of
+
+
+def corrected_masks(samples: Samples, changes: Changes) -> Iterator[tuple[int, bytes]]:
+    """Yield the position of each row that changes, and its mask as a PNG file."""
+    if not len(changes) or changes.values is None:
+        return
+    cells = _cells(samples, changes)
+    for position, label, value in zip(
+        changes.positions.tolist(), changes.labels, cells, strict=True
+    ):
+        where = f"{samples.source.description}: mask of row {position}"
+        image = decode(value, where=where, folder=samples.folder)
+        yield position, _corrected(image, changes.values[label], samples)
+
+
+def as_files(samples: Samples, changes: Changes, target: Path) -> Changes:
+    """Write the masks that change beside a table, and return what its cells hold then.
+
+    They lie in a new folder that is named after the table, `corrected_masks/` beside
+    `corrected.csv`; masks that stand in the table itself stay there.
+
+    Raises
+    ------
+    DataError
+        There already is such a folder, or a mask cannot be read.
+    """
+    folder = target.with_name(f"{target.stem}_masks")
+    cells: list[Any] = []
+    for value, (position, content) in zip(
+        _cells(samples, changes), corrected_masks(samples, changes), strict=True
+    ):
+        path = image_path(value)
+        if path is None:
+            cells.append(content)
+            continue
+        if not cells:
+            if folder.exists():
+                raise DataError(f"{folder}: already exists; choose another name with --out")
+            folder.mkdir()
+        written = folder / f"{PurePosixPath(path).stem}_{position}.png"
+        written.write_bytes(content)
+        cells.append(f"{folder.name}/{written.name}")
+    return replace(changes, values=cells, labels=np.arange(len(cells)))
+
+
+def _cells(samples: Samples, changes: Changes) -> list[Any]:
+    frame: pd.DataFrame = samples.source.take(changes.positions.tolist())
+    return frame[samples.label_column].tolist()
+
+
+def _corrected(image: Image.Image, text: str, samples: Samples) -> bytes:
+    pixels = np.array(image)
+    names = [str(name) for name in samples.classes]
+    for region in regions_of(text):
+        whole = whole_of(region, samples.labels.shape[1:])
+        pixels[nearest(whole, pixels.shape)] = names.index(region.name)
+    new = Image.fromarray(pixels)
+    palette = image.getpalette()
+    if image.mode == "P" and palette is not None:
+        new.putpalette(palette)
+    kept = {"transparency": image.info["transparency"]} if "transparency" in image.info else {}
+    file = io.BytesIO()
+    new.save(file, "PNG", **kept)
+    return file.getvalue()

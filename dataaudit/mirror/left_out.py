@@ -1,0 +1,125 @@
+"""Learning again without the row: every sample judged by models that have learned the others.
+
+A reward model has one bit for each pair of texts, and learns hundreds of pairs by heart in a few
+passes. What it says then of a label that it has learned is worth little, however the label was
+learned; what it says of a pair that it has not learned is worth as much as on trusted ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dataaudit.flags.inputs import Unseen, View
+from dataaudit.flags.probabilities import softmax
+from dataaudit.inputs import Loaded
+from dataaudit.mirror.finite import FiniteSettings, finite_mirror
+from dataaudit.mirror.queries import Pool, endless_batches
+from dataaudit.mirror.references import pool_losses, pool_predictions
+from dataaudit.mirror.shrink import shrunk
+from dataaudit.progress import track
+from dataaudit.scoring.perturbation import UNPERTURBED, Perturbation
+
+FOLDS, REPEATS = 5, 2
+"""What is said in all repeats, from other fresh weights and with other folds, is averaged."""
+LENGTHS = ((1.5, 15), (4.0, 40), (10.0, 120))
+"""Passes over the samples, and steps at least; that is taken under which the first fold's left out
+samples are likeliest, under the labels that they have."""
+BATCH_SIZE = 64
+LEARNING_RATE = 4e-3
+Length = tuple[float, int]
+NAME = "learned again without the row"
+SMALLEST = 1e-12
+
+
+def most_passes() -> float:
+    """Return the forward passes for each sample, at most; to learn one counts three."""
+    *shorter, longest = (passes for passes, _ in LENGTHS)
+    learned = 3 * (1 - 1 / FOLDS) * (sum(shorter) + (1 + FOLDS * REPEATS) * longest)
+    return learned + REPEATS + len(LENGTHS) / FOLDS
+
+
+def judged_left_out(loaded: Loaded, settings: FiniteSettings) -> Unseen:
+    """Let the model learn again without each fold of the samples, and judge that fold.
+
+    Parameters
+    ----------
+    loaded : Loaded
+        With labels that are classes.
+    settings : FiniteSettings
+        Which parameters move, and the seed.
+    """
+    splits = [samples for samples in (loaded.train, loaded.held_out) if samples is not None]
+    logs = [np.zeros((len(samples), len(loaded.train.classes))) for samples in splits]
+    length: Length | None = None
+    for repeat in track(range(REPEATS), "learning without the row"):
+        seed = settings.seed + repeat
+        generator = np.random.default_rng(seed)
+        folds = [generator.permutation(len(samples)) % FOLDS for samples in splits]
+        round_ = _Round(loaded, [*map(Pool.of, splits)], folds, replace(settings, seed=seed))
+        length = length or round_.best_length()
+        for fold in range(FOLDS):
+            learned = round_.learned(fold, length)
+            for pool, own, found in zip(round_.pools, folds, logs, strict=True):
+                left_out = _chosen(pool, own == fold)
+                said = pool_predictions(loaded.model, loaded.task, left_out, learned)
+                found[own == fold] += np.log(np.maximum(said, SMALLEST))
+    rows, *trusted = [softmax(found / REPEATS) for found in logs]
+    right = loaded.train.labels[:0] if loaded.held_out is None else loaded.held_out.labels
+    return Unseen([View(NAME, rows, trusted[0] if trusted else rows[:0])], right)
+
+
+@dataclass(frozen=True)
+class _Round:
+    """One choice of folds, of the rows and of the trusted samples."""
+
+    loaded: Loaded
+    pools: Sequence[Pool]
+    folds: Sequence[NDArray[np.int64]]
+    settings: FiniteSettings
+
+    def best_length(self) -> Length:
+        """Return the length after which the first fold's left out samples are likeliest."""
+        model, task = self.loaded.model, self.loaded.task
+        left_out = [
+            _chosen(pool, own == 0) for pool, own in zip(self.pools, self.folds, strict=True)
+        ]
+        losses = {}
+        for length in LENGTHS:
+            learned = self.learned(0, length)
+            found = [pool_losses(model.module, model, task, pool, learned) for pool in left_out]
+            losses[length] = np.concatenate(found).mean()
+        return min(losses, key=lambda length: losses[length])
+
+    def learned(self, fold: int, length: Length) -> Perturbation:
+        """Return the model that learned all but one fold, from fresh or initial weights."""
+        model = self.loaded.model
+        others = [
+            _chosen(pool, own != fold) for pool, own in zip(self.pools, self.folds, strict=True)
+        ]
+        passes, fewest = length
+        steps = max(fewest, round(passes * sum(map(len, others)) / BATCH_SIZE))
+        seed = FOLDS * self.settings.seed + fold
+        settings = replace(
+            self.settings,
+            steps=steps,
+            learning_rate=LEARNING_RATE,
+            schedule="one cycle",
+            average=max(0.0, 1 - 10 / steps),
+            seed=seed,
+        )
+        return finite_mirror(
+            model.module,
+            self.loaded.learning_task or self.loaded.task,
+            endless_batches(model, others, BATCH_SIZE, seed),
+            settings,
+            shrunk(model.module, UNPERTURBED, 0.0, settings.parameters, seed, model.initial),
+            shown=False,
+        )
+
+
+def _chosen(pool: Pool, members: NDArray[np.bool_]) -> Pool:
+    return Pool.of(pool.samples, np.flatnonzero(members))
