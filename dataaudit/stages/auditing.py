@@ -289,7 +289,7 @@ def _run(
         clock.whole.expect(_work(plan, loaded, leaks=leaks), len(loaded.train))
         mirror = _mirror(seen, plan, steps)
     with clock.stage("score"):
-        scores = score(seen, mirror, engine, steps)
+        scores, probes, second = score(seen, mirror, engine, steps), None, None
         if judged and left_out is None:
             probes = probed(loaded, engine, steps, config.mirror.seed)
             second = second_opinion(loaded, probes, steps.folder, config.mirror.seed)
