@@ -469,3 +469,39 @@ def test_hints_lead_to_the_files_from_anywhere(
     monkeypatch.chdir(project.folder.parent)
     outcome = command_line("init", project.folder.name)
     assert f"dataaudit run {project.yaml} --out" in outcome.out
+
+
+def test_pairs_of_answers_run_after_filling_one_function(
+    tmp_path: Path, command_line: CommandLine
+) -> None:
+    generator = np.random.default_rng(0)
+    words = {"chosen": ["sure", "first", "then"], "rejected": ["no", "whatever", "hm"]}
+    for name, count in (("train", 80), ("dev", 40)):
+        rows = [
+            {
+                "key": f"{name}-{place}",
+                "prompt": f"question {place}",
+                **{side: " ".join(generator.choice(known, 5)) for side, known in words.items()},
+            }
+            for place in range(count)
+        ]
+        pd.DataFrame(rows).to_json(tmp_path / f"{name}.jsonl", orient="records", lines=True)
+    outcome = command_line("init", tmp_path)
+    assert outcome.out.splitlines()[0] == (
+        "train: train.jsonl (80 rows, text; pairs of a chosen and a rejected answer; ids in 'key')"
+    )
+    code = (
+        "import torch\n    torch.manual_seed(0)\n"
+        "    count = lambda text: [text.split().count(word) for word in ('sure', 'no', 'hm')]\n"
+        "    encode = lambda texts: torch.tensor([count(text) for text in texts]).float()\n"
+        "    model = torch.nn.Linear(3, 1)\n"
+        "    model.weight.data = torch.tensor([[1.0, -1.0, -1.0]])\n"
+        "    return model, encode"
+    )
+    fill(tmp_path, "load_model", code)
+    settings = (tmp_path / "audit.yaml").read_text(encoding="utf-8")
+    assert "task: preference\n" in settings
+    quick = settings.replace("{kind: auto, seed: 0}", "{steps: 10}")
+    (tmp_path / "audit.yaml").write_text(quick, encoding="utf-8")
+    ran = command_line("run", tmp_path / "audit.yaml", "--out", tmp_path / "audit")
+    assert (ran.code, ran.err) == (0, "")

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from dataaudit.config import DataConfig
+from dataaudit.datasets.answer_pairs import ANSWER
 from dataaudit.datasets.distinct_labels import are_indices, distinct_labels
 from dataaudit.datasets.formats import open_source
 from dataaudit.datasets.identifiers import row_ids
@@ -17,6 +19,7 @@ from dataaudit.datasets.samples import Modality
 from dataaudit.datasets.sources import ColumnSource
 from dataaudit.errors import DataError
 
+CHOSEN, REJECTED = (DataConfig.model_fields[name].default for name in ("chosen", "rejected"))
 LABEL_NAMES = (
     "label", "labels", "class", "class_label", "target", "y", "category", "kind", "species",
     "sentiment", "intent", "type", "outcome", "cls", "json.label", "json.class",
@@ -53,6 +56,8 @@ class SplitGuess:
         The label values, where `audit.yaml` has to name them.
     class_count : int
     rows : int
+    pairs : bool
+        Whether rows are pairs of answers, one chosen and one rejected.
     """
 
     label: str
@@ -65,9 +70,16 @@ class SplitGuess:
     classes: list[str | int] | None
     class_count: int
     rows: int
+    pairs: bool
 
 
-def guess(path: Path, label: str | None = None, class_names: Collection[str] = ()) -> SplitGuess:
+def guess(
+    path: Path,
+    label: str | None = None,
+    class_names: Collection[str] = (),
+    *,
+    pairs: bool = True,
+) -> SplitGuess:
     """Look into a data set.
 
     Parameters
@@ -77,6 +89,8 @@ def guess(path: Path, label: str | None = None, class_names: Collection[str] = (
         The label column of the training set: the other splits have the same. Empty: none.
     class_names : collection of str
         What the model calls its classes: they tell which column is the label.
+    pairs : bool
+        Whether rows with a chosen and a rejected answer, and no known label, are pairs.
 
     Raises
     ------
@@ -90,12 +104,17 @@ def guess(path: Path, label: str | None = None, class_names: Collection[str] = (
     first = next(source.frames(ROWS_SEEN))
     names = source.columns()
     others: list[str] = []
-    if label is None or (label and label not in names):
+    pairs = pairs and not label and {CHOSEN, REJECTED} <= set(names)
+    if pairs:
+        label = ""
+    elif label is None or (label and label not in names):
         label, *others = _label_columns(source, first, path, set(class_names))
     id_column = source.key_column() or _id_column(source, label)
     features = [name for name in names if name not in (label, id_column)]
     folder = path if path.is_dir() else path.parent
     modality, content = modality_of(first, features, folder)
+    if pairs:
+        modality, content = "text", ANSWER
     if id_column is None and modality == "table":
         id_column = _telling_column(source, first[features])
         features = [name for name in features if name != id_column]
@@ -117,6 +136,7 @@ def guess(path: Path, label: str | None = None, class_names: Collection[str] = (
         classes=None if stored or are_indices(values) else values,
         class_count=len(values),
         rows=len(source),
+        pairs=pairs,
     )
 
 

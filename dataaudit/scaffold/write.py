@@ -50,10 +50,12 @@ def init(folder: Path) -> list[str]:
     writes_text = is_language_model(folder, found)
     label = "" if writes_text else None
     names = class_names(folder, found)
-    guesses = {"train": guess(folder / found.splits["train"], label, names)}
+    may_be_pairs = not writes_text
+    guesses = {"train": guess(folder / found.splits["train"], label, names, pairs=may_be_pairs)}
     for role in ("held_out", "suspects"):
         if role in found.splits:
-            guesses[role] = guess(folder / found.splits[role], guesses["train"].label)
+            path = folder / found.splits[role]
+            guesses[role] = guess(path, guesses["train"].label, pairs=may_be_pairs)
     train = guesses["train"]
     settings = checked_yaml(_audit_yaml(folder, found, guesses), YAML)
     module = None if found.models else checked_python(model_source(train, found), MODULE)
@@ -93,6 +95,8 @@ def init(folder: Path) -> list[str]:
 def _recognised(role: Role, found: Found, split: SplitGuess) -> str:
     ids = f"ids in {split.id_column!r}" if split.id_column else "ids are positions"
     labels = f"; labels in {split.label!r}, {split.class_count} classes" if split.label else ""
+    if split.pairs:
+        labels = "; pairs of a chosen and a rejected answer"
     others = ", ".join(map(repr, split.other_labels[:5]))
     maybe = f"; or are the labels in {others}?" if others and role == "train" else ""
     return (
@@ -107,7 +111,7 @@ def _audit_yaml(folder: Path, found: Found, guesses: dict[str, SplitGuess]) -> s
         "# Written by dataaudit init. What was guessed is marked; check it.",
         "# Paths are relative to this file.",
         f"name: {scalar(folder.resolve().name or 'audit')}",
-        f"task: {'classification' if train.label else 'causal-lm'}",
+        f"task: {_task(train)}",
         *model_lines(folder, found),
         *(_classes(train) if _needs_classes(folder, found, train) else []),
         "",
@@ -115,7 +119,7 @@ def _audit_yaml(folder: Path, found: Found, guesses: dict[str, SplitGuess]) -> s
     for role in ROLES:
         lines.append(f"# {_PURPOSE[role]}")
         lines += _split(role, found, guesses)
-    if not train.label:
+    if _task(train) == "causal-lm":
         return "\n".join(lines) + "\n"
     lines += [
         "",
@@ -145,6 +149,12 @@ def _audit_yaml(folder: Path, found: Found, guesses: dict[str, SplitGuess]) -> s
     return "\n".join(lines) + "\n"
 
 
+def _task(train: SplitGuess) -> str:
+    if train.pairs:
+        return "preference"
+    return "classification" if train.label else "causal-lm"
+
+
 def _needs_classes(folder: Path, found: Found, train: SplitGuess) -> bool:
     """Tell whether only `audit.yaml` can say which classes there are."""
     return bool(train.label) and not is_estimator(found) and not class_names(folder, found)
@@ -167,7 +177,7 @@ def _split(role: Role, found: Found, guesses: dict[str, SplitGuess]) -> list[str
     entry: dict[str, Any] = {"path": found.splits[role].as_posix()}
     if split.label:
         entry["label"] = split.label
-    elif split.content_column not in (None, "text"):
+    elif not split.pairs and split.content_column not in (None, "text"):
         entry["text"] = split.content_column
     if split.id_column is not None:
         entry["id"] = split.id_column
