@@ -505,3 +505,37 @@ def test_pairs_of_answers_run_after_filling_one_function(
     (tmp_path / "audit.yaml").write_text(quick, encoding="utf-8")
     ran = command_line("run", tmp_path / "audit.yaml", "--out", tmp_path / "audit")
     assert (ran.code, ran.err) == (0, "")
+
+
+def test_pictures_with_masks_run_after_filling_one_function(
+    tmp_path: Path, command_line: CommandLine
+) -> None:
+    generator = np.random.default_rng(0)
+    for split, count in (("train", 60), ("val", 40)):
+        for place in range(count):
+            mask = np.zeros((8, 8), dtype=np.uint8)
+            top, left = generator.integers(0, 4, 2)
+            mask[top : top + 4, left : left + 4] = 1
+            shades = generator.integers(0, 100, (8, 8)) + mask * 150
+            mask[0, 0] = 255
+            for name, values in (("images", shades), ("masks", mask)):
+                path = tmp_path / split / name / f"{place:03}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(values.astype(np.uint8)).save(path)
+    outcome = command_line("init", tmp_path)
+    assert outcome.out.splitlines()[0].startswith("train: train (60 rows, image; a mask for each; ")
+    settings = (tmp_path / "audit.yaml").read_text(encoding="utf-8")
+    assert "task: segmentation\n" in settings
+    assert "classes: [class 0, class 1]\n" in settings
+    fill(
+        tmp_path,
+        "build",
+        "model = torch.nn.Conv2d(1, 2, 1)\n"
+        "    model.weight.data = torch.tensor([-9.0, 9.0]).reshape(2, 1, 1, 1)\n"
+        "    model.bias.data = torch.tensor([4.0, -4.0])\n"
+        "    return model",
+    )
+    quick = settings.replace("{kind: auto, seed: 0}", "{steps: 5}")
+    (tmp_path / "audit.yaml").write_text(quick, encoding="utf-8")
+    ran = command_line("run", tmp_path / "audit.yaml", "--out", tmp_path / "audit")
+    assert (ran.code, ran.err) == (0, "")
