@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
+from dataaudit.flags.boxes import flag_boxes
 from dataaudit.flags.grades import flag_grades
 from dataaudit.flags.inputs import LabelledRows, References
 from dataaudit.flags.label_sets import flag_label_sets
@@ -40,6 +41,7 @@ FLAGGERS: Mapping[str, Flagger] = {
     "regression": flag_targets,
     "multi-label": flag_label_sets,
     "token-classification": flag_tags,
+    "boxes": flag_boxes,
     "segmentation": flag_masks,
     "preference": flag_mislabels,
 }

@@ -389,5 +389,6 @@ MASKS = Kind(
     form="brush",
     several=True,
     per_pixel=True,
+    nothing=NOT_JUDGED,
     repeats=False,
 )
