@@ -109,9 +109,9 @@ def doubtful_regions(
 ) -> list[tuple[NDArray[np.bool_], int, int]]:
     """Return the regions where another class is likelier than the given one, the worst first.
 
-    A region is connected and of one likelier class. Only those count that are as wide as the
-    smallest square somewhere: where the doubt of the pixels around, on average, is above 0. Where
-    none is, the one with the largest doubt stands alone.
+    A region is connected and of one likelier class. Only those count that have at least half the
+    pixels of the smallest square, and somewhere a square with an average doubt above 0: specks and
+    borders are left as they are. Where there is none, the one with the largest doubt stands alone.
 
     Parameters
     ----------
@@ -137,5 +137,5 @@ def doubtful_regions(
             was = int(np.bincount(mask[pixels]).argmax())
             found.append((float(doubt[pixels].max()), pixels, was, int(label)))
     found.sort(key=lambda item: -item[0])
-    sure = [item for item in found if item[0] > 0] or found[:1]
+    sure = [item for item in found if item[0] > 0 and 2 * item[1].sum() >= side**2] or found[:1]
     return [(pixels, was, now) for _, pixels, was, now in sure]
