@@ -282,7 +282,7 @@ def _against(
 
     Numbers and whole lists of tags hardly ever agree: the most alike are shown whatever theirs is.
     """
-    if features.shape[1] == 0:
+    if features.shape[1] == 0 and not held_out.kind.repeats:
         return [[] for _ in features]
     labels = held_out.label_values()
     shown = [_label_text(label) for label in labels]
