@@ -1,25 +1,30 @@
 """What can the process that hands out rows do? Sleeping workers, a killed node, a search in shards.
 
-    python benchmarks/cluster.py capacity [--rows 786432]
-    python benchmarks/cluster.py kills [--times 10]
+    python benchmarks/cluster.py capacity [--microseconds 70] [--blocks 10]
+    python benchmarks/cluster.py kills [--seeds 0 1 2]
     python benchmarks/cluster.py search [--rows 100000]
+    python benchmarks/cluster.py stages [--rows 100000]
 
 `capacity`: the model takes a fixed time for each row, in which it sleeps, so that many workers fit
 on few cores. Rows lie in a Parquet file that the workers read, finished blocks in a folder that
-they write. Prints rows a second for 1, 2, 4, 8 and 16 workers, and the CPU seconds of this process
-for a million rows. The workers have started, and have scored a few rows, before the time is taken.
+they write. Prints rows a second for 1, 2, 4, 8 and 16 workers, each with as many rows, and the CPU
+seconds of this process for a million rows. The workers have started before the time is taken.
 
-`kills`: an audit on four Ray nodes on this machine (`ray.cluster_utils.Cluster`); a node chosen at
-random, but for the one that this process is on, is killed at a moment chosen at random, and another
-one joins. Compares the tables with those of `engine: local`, seeds 0, 1, 2 and so on.
+`kills`: an audit on five Ray nodes on this machine (`ray.cluster_utils.Cluster`), three of which
+have a worker; a node chosen at random, but for the one that this process is on, is killed at a
+moment chosen at random. Compares the tables with those of `engine: local`.
 
 `search`: the search for leaks among rows and suspects of random words, here and by two workers; CPU
 seconds of this process, and whether the matches are the same.
+
+`stages`: a whole audit of table rows (benchmarks/whole_audit.py), here and with two workers; CPU
+seconds of this process for a million rows, stage by stage.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
 import shutil
@@ -37,6 +42,7 @@ import ray
 import torch
 from ray.cluster_utils import Cluster as Nodes
 from torch import nn
+from whole_audit import AUDIT, MeteredClock, write
 
 from dataaudit.datasets.load import open_samples
 from dataaudit.datasets.read_settings import ReadSettings
@@ -51,6 +57,7 @@ from dataaudit.scoring import local
 from dataaudit.scoring.blocks import ScoreBlocks
 from dataaudit.scoring.cluster import Cluster, Crew
 from dataaudit.scoring.ray import RayEngine
+from dataaudit.stages import auditing
 from dataaudit.stages.auditing import run_file
 from dataaudit.tasks import Classification
 
@@ -58,15 +65,17 @@ COLUMNS = ["a", "b", "c", "d"]
 ROWS_PER_GROUP = 65_536
 BATCH = 4096
 BLOCK = 64
-SECONDS_PER_ROW = 70e-6
-"""So that 16 workers are to reach 228,000 rows a second."""
 
 
 class Sleeping(nn.Module):
     """Takes a fixed time for each row."""
 
+    def __init__(self, seconds_per_row: float) -> None:
+        super().__init__()
+        self.seconds_per_row = seconds_per_row
+
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
-        time.sleep(len(rows) * SECONDS_PER_ROW)
+        time.sleep(len(rows) * self.seconds_per_row)
         return rows
 
 
@@ -81,45 +90,49 @@ def write_rows(path: Path, rows: int) -> None:
     pyarrow.parquet.write_table(table, path, row_group_size=ROWS_PER_GROUP)
 
 
-def capacity(rows: int) -> None:
+def capacity(blocks: int, seconds_per_row: float) -> None:
     torch.manual_seed(0)
-    module = nn.Sequential(Sleeping(), nn.Linear(len(COLUMNS), 2)).eval()
+    module = nn.Sequential(Sleeping(seconds_per_row), nn.Linear(len(COLUMNS), 2)).eval()
     model = TrainedModel(module, numbers, "sleeping")
     task = Classification(2)
-    ray.init(num_cpus=16, include_dashboard=False, log_to_driver=False)
+    ray.init("local", num_cpus=16, include_dashboard=False, log_to_driver=False)
+    one = 0.0
     with tempfile.TemporaryDirectory() as folder, Cluster() as cluster:
-        few, all_rows = Path(folder) / "few.parquet", Path(folder) / "all.parquet"
-        write_rows(few, 32 * BATCH)
-        write_rows(all_rows, rows)
-        warm = open_samples(few, ReadSettings("train", "label"))
-        before = time.process_time()
-        samples = open_samples(all_rows, ReadSettings("train", "label"))
-        print(f"opening: {(time.process_time() - before) * 1e6 / rows:.2f} CPU s a million rows")
-        one = 0.0
         for workers in (1, 2, 4, 8, 16):
             cluster.workers = workers
+            rows = workers * blocks * BATCH
+            path = Path(folder) / f"{workers}.parquet"
+            write_rows(path, rows)
+            before = time.process_time()
+            samples = open_samples(path, ReadSettings("train", "label"))
+            opening = (time.process_time() - before) * 1e6 / rows
+            # Started before the time is taken.
+            list(cluster.spread(lasting, [slice(0, 1)] * workers, "starting"))
+            ray.get([actor.ping.remote() for actor in cluster._actors])
             engine = RayEngine(BATCH, cluster)
-            blocks = ScoreBlocks(Steps(Path(folder) / f"warm{workers}", tie="benchmark"))
-            assert list(engine.score(model, task, warm, [], into=blocks)) == []
-            blocks = ScoreBlocks(Steps(Path(folder) / f"all{workers}", tie="benchmark"))
+            found = ScoreBlocks(Steps(Path(folder) / str(workers), tie="benchmark"))
             began, before = time.perf_counter(), time.process_time()
-            assert list(engine.score(model, task, samples, [], into=blocks)) == []
+            assert list(engine.score(model, task, samples, [], into=found)) == []
             rate = rows / (time.perf_counter() - began)
             own = (time.process_time() - before) * 1e6 / rows
             one = one or rate
             before = time.process_time()
-            assert sum(len(block) for block in blocks) == rows
+            assert sum(len(block) for block in found) == rows
             back = (time.process_time() - before) * 1e6 / rows
             print(
-                f"{workers:>2} workers: {rate:>9,.0f} rows/s, {rate / one:.1f} x one; scoring "
-                f"{own:.2f}, reading back {back:.2f} CPU s a million rows; load "
-                f"{os.getloadavg()[0]:.1f}",
+                f"{workers:>2} workers, {rows:>9,} rows: {rate:>9,.0f} rows/s, {rate / one:.1f} x "
+                f"one; CPU s a million rows: opening {opening:.2f}, scoring {own:.2f}, reading "
+                f"back {back:.2f}; load {os.getloadavg()[0]:.1f}",
                 flush=True,
             )
     ray.shutdown()
 
 
-def kills(times: int) -> None:
+def lasting(part: slice) -> int:
+    return part.stop - part.start
+
+
+def kills(seeds: list[int]) -> None:
     # Small blocks, so that a node has some of them whenever it is killed.
     local._ROWS_PER_BLOCK = BLOCK
     with tempfile.TemporaryDirectory() as folder:
@@ -132,16 +145,16 @@ def kills(times: int) -> None:
         yaml.write_text(text + "engine: {kind: ray, address: auto, workers: 3}\n", encoding="utf-8")
         seconds = _audited(yaml, demo / "undisturbed", expected, None)
         print(f"undisturbed: on the cluster for {seconds:.1f} s, the same tables", flush=True)
-        for seed in range(times):
+        for seed in seeds:
             moment = random.Random(seed).uniform(0, seconds)
             _audited(yaml, demo / f"killed{seed}", expected, (seed, moment))
             print(f"seed {seed}: a node killed after {moment:.1f} s, the same tables", flush=True)
 
 
 def _audited(yaml: Path, out: Path, expected: AuditResult, kill: tuple[int, float] | None) -> float:
-    """Audit on four nodes, compare the tables, and return from when to when workers worked, s."""
+    """Audit on five nodes, compare the tables, and return how long workers were asked, s."""
     nodes = Nodes(initialize_head=True, head_node_args={"num_cpus": 0})
-    others = [nodes.add_node(num_cpus=1) for _ in range(3)]
+    others = [nodes.add_node(num_cpus=1) for _ in range(4)]
     ray.init(address=nodes.address, log_to_driver=False)
     asked: list[float] = []
     killed: list[threading.Timer] = []
@@ -151,7 +164,7 @@ def _audited(yaml: Path, out: Path, expected: AuditResult, kill: tuple[int, floa
         found = crew(self, *arguments, **options)
         if not asked and kill is not None:
             victim = random.Random(kill[0]).choice(others)
-            killed.append(threading.Timer(kill[1], _replaced, (nodes, victim)))
+            killed.append(threading.Timer(kill[1], nodes.remove_node, (victim, False)))
             killed[0].start()
         asked.append(time.monotonic())
         return found
@@ -171,11 +184,6 @@ def _audited(yaml: Path, out: Path, expected: AuditResult, kill: tuple[int, floa
     return asked[-1] - asked[0]
 
 
-def _replaced(nodes: Nodes, victim: Any) -> None:
-    nodes.remove_node(victim, allow_graceful=False)
-    nodes.add_node(num_cpus=1)
-
-
 def search(rows: int) -> None:
     generator = np.random.default_rng(0)
     words = np.array([f"word{number}" for number in range(5000)])
@@ -187,7 +195,7 @@ def search(rows: int) -> None:
     expected = matcher.match(suspects)
     here = time.perf_counter() - began, time.process_time() - before
     with Cluster(2) as cluster, parts_done_by(cluster.spread):
-        list(cluster.spread(len_of, [slice(0, 1), slice(1, 2)], "starting"))
+        list(cluster.spread(lasting, [slice(0, 1), slice(1, 2)], "starting"))
         began, before = time.perf_counter(), time.process_time()
         found = matcher.match(suspects)
         there = time.perf_counter() - began, time.process_time() - before
@@ -197,22 +205,41 @@ def search(rows: int) -> None:
         print(f"{name}: {seconds:.1f} s, {own:.1f} CPU s in this process, {rows} rows")
 
 
-def len_of(part: slice) -> int:
-    return part.stop - part.start
+def stages(rows: int) -> None:
+    auditing.Clock = MeteredClock  # type: ignore[misc]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write(folder, "table", rows)
+        yaml = folder / "audit.yaml"
+        for engine in ("local", "ray"):
+            yaml.write_text(f"{AUDIT}engine: {engine}\n", encoding="utf-8")
+            run_file(yaml, folder / engine)
+            manifest = json.loads((folder / engine / "manifest.json").read_text(encoding="utf-8"))
+            for stage, seconds in manifest["timings_seconds"].items():
+                print(f"{engine}, {stage}: {seconds * 1e6 / rows:.1f} CPU s a million rows")
+        for table in ("mislabels", "contamination"):
+            here, there = (
+                pd.read_parquet(folder / e / f"{table}.parquet") for e in ("local", "ray")
+            )
+            pd.testing.assert_frame_equal(here, there, rtol=1e-6)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("what", choices=("capacity", "kills", "search"))
+    parser.add_argument("what", choices=("capacity", "kills", "search", "stages"))
     parser.add_argument("--rows", type=int)
-    parser.add_argument("--times", type=int, default=10)
+    parser.add_argument("--blocks", type=int, default=10, help="for each worker")
+    parser.add_argument("--microseconds", type=float, default=70, help="that the model takes a row")
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(range(10)))
     chosen = parser.parse_args()
     if chosen.what == "capacity":
-        capacity(chosen.rows or 16 * 12 * BATCH)
+        capacity(chosen.blocks, chosen.microseconds / 1e6)
     elif chosen.what == "kills":
-        kills(chosen.times)
-    else:
+        kills(chosen.seeds)
+    elif chosen.what == "search":
         search(chosen.rows or 100_000)
+    else:
+        stages(chosen.rows or 100_000)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,8 @@ from PIL import Image
 SPLITS = {"train": 40, "val": 30, "test": 20}
 TABLES = ("csv", "tsv", "csv.gz", "jsonl", "json", "parquet", "parts", "arrow")
 WITH_LISTS = ("jsonl", "json", "parquet", "parts", "arrow")
-FOLDERS = ("parts", "folder")
+FOLDERS = ("parts", "folder", "masks")
+OF_PICTURES = ("pictures", "segmentation")
 WORDS = ["ash", "birch", "cedar", "elm", "fir", "oak", "pine", "yew"]
 
 LINEAR = """
@@ -52,6 +53,28 @@ from torch import nn
 
 def build():
     return nn.Sequential(nn.Flatten(), nn.Linear(192, 2))
+"""
+MASKS = """
+from torch import nn
+
+def build():
+    return nn.Conv2d(3, 2, 1)
+"""
+REWARDS = """
+import zlib
+
+import torch
+from torch import nn
+
+def build():
+    return nn.Linear(8, 1)
+
+def preprocess(frame):
+    counts = torch.zeros(len(frame), 8)
+    for row, answer in enumerate(frame["answer"]):
+        for word in answer.split():
+            counts[row, zlib.crc32(word.encode()) % 8] += 1
+    return counts
 """
 LANGUAGE = """
 import torch
@@ -153,6 +176,29 @@ def _texts(rows: int, generator: np.random.Generator) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
+def _pairs(rows: int, generator: np.random.Generator) -> pd.DataFrame:
+    # Words with an even number are the better ones.
+    even = [word for word in WORDS if zlib.crc32(word.encode()) % 2 == 0]
+    odd = [word for word in WORDS if word not in even]
+    columns = {
+        "id": [f"row-{number}" for number in range(rows)],
+        "prompt": [" ".join(generator.choice(WORDS, 2)) for _ in range(rows)],
+    }
+    for name, known in (("chosen", even), ("rejected", odd)):
+        columns[name] = [" ".join([generator.choice(known), *generator.choice(WORDS, 2)])
+                         for _ in range(rows)]  # fmt: skip
+    return pd.DataFrame(columns)
+
+
+def _masked(rows: int, generator: np.random.Generator) -> pd.DataFrame:
+    masks = np.zeros((rows, 8, 8), dtype=np.uint8)
+    for mask, (top, left) in zip(masks, generator.integers(0, 4, (rows, 2)), strict=True):
+        mask[top : top + 4, left : left + 4] = 1
+    shades = generator.integers(0, 100, (rows, 8, 8, 3)) + masks[..., None] * 150
+    return pd.DataFrame({"picture": [_png(each) for each in shades],
+                         "mask": [_png(each) for each in masks]})  # fmt: skip
+
+
 def _pictures(rows: int, generator: np.random.Generator) -> pd.DataFrame:
     bright = generator.integers(0, 2, rows)
     shades = generator.integers(0, 128, (rows, 8, 8, 3)) + bright[:, None, None, None] * 100
@@ -185,6 +231,15 @@ def _of_letters() -> dict[str, torch.Tensor]:
             "head.bias": torch.zeros(28)}  # fmt: skip
 
 
+def _of_words() -> dict[str, torch.Tensor]:
+    return {"weight": torch.tensor([[1.0, -1.0] * 4]), "bias": torch.zeros(1)}
+
+
+def _of_squares() -> dict[str, torch.Tensor]:
+    weight = torch.stack([torch.full((3, 1, 1), -1.0), torch.full((3, 1, 1), 1.0)])
+    return {"weight": weight, "bias": torch.zeros(2)}
+
+
 def _of_brightness() -> dict[str, torch.Tensor]:
     rows = torch.stack([torch.full((192,), -0.1), torch.full((192,), 0.1)])
     return {"1.weight": rows, "1.bias": torch.tensor([8.0, -8.0])}
@@ -210,6 +265,10 @@ TASKS = {
         _texts, TABLES, LANGUAGE, _of_letters(),
         "trace: {top: 3, background: 3, calibration: 3, steps: 2}\n", label=None,
     ),
+    "preference": Task(_pairs, TABLES, REWARDS, _of_words(), "", label=None),
+    "segmentation": Task(
+        _masked, ("masks",), MASKS, _of_squares(), "classes: [ground, square]\n", label=None
+    ),
     "pictures": Task(
         _pictures, ("folder", "shards", "paths"), PICTURES, _of_brightness(), "classes: [a, b]\n"
     ),
@@ -218,7 +277,9 @@ TASKS = {
 
 def rows_at(project: Path, split: str, form: str) -> Path:
     """Return where the rows of a split stand."""
-    ending = {"parts": "", "folder": "", "shards": ".tar", "paths": ".csv"}.get(form, f".{form}")
+    ending = {"parts": "", "folder": "", "masks": "", "shards": ".tar", "paths": ".csv"}.get(
+        form, f".{form}"
+    )
     return project / f"{split}{ending}"
 
 
@@ -232,7 +293,9 @@ def write_project(folder: Path, form: str, task: str = "classification") -> None
         # What a language model wrote is traced, one after the other.
         rows = 6 if task == "causal-lm" and split == "test" else rows
         frame = made.frame(rows, np.random.default_rng(number))
-        if task == "pictures":
+        if task == "segmentation":
+            write_masks(frame, folder / split)
+        elif task == "pictures":
             write_pictures(frame, rows_at(folder, split, form), form)
         else:
             write_table(frame, rows_at(folder, split, form), form)
@@ -246,16 +309,16 @@ def _settings(task: str, form: str) -> str:
     made = TASKS[task]
     path = {split: rows_at(Path(), split, form) for split in SPLITS}
     label = {"shards": ", label: cls", "folder": ""}.get(form, f", label: {made.label}")
-    key = "" if task == "pictures" else ", id: id"
+    if made.label is None:
+        label = ""
+    key = "" if task in OF_PICTURES else ", id: id"
     lines = [
         "name: faults",
         f"task: {'classification' if task == 'pictures' else task}",
         "model: {factory: faulty_model:build, weights: model.safetensors}",
     ]
-    if task != "pictures":
+    if task not in OF_PICTURES:
         lines.append("preprocess: faulty_model:preprocess")
-    if task == "causal-lm":
-        label = ""
     lines.append(f"train: {{path: {path['train']}{label}{key}}}")
     if task != "causal-lm":
         lines.append(f"held_out: {{path: {path['val']}{label}}}")
@@ -314,3 +377,12 @@ def write_pictures(frame: pd.DataFrame, path: Path, form: str) -> None:
         names.append(file.relative_to(path.parent).as_posix())
     if form == "paths":
         pd.DataFrame({"file_name": names, "kind": frame.kind}).to_csv(path, index=False)
+
+
+def write_masks(frame: pd.DataFrame, path: Path) -> None:
+    """Write pictures and their masks as two folders of the same names."""
+    for name in ("picture", "mask"):
+        folder = path / {"picture": "images", "mask": "masks"}[name]
+        folder.mkdir(parents=True)
+        for number, content in enumerate(frame[name]):
+            (folder / f"{number:03}.png").write_bytes(content)

@@ -362,7 +362,7 @@ def spoil(project: Path, form: str, chance: random.Random) -> str:
             if form not in FOLDERS
             else sorted(path for path in target.rglob("*") if path.is_file())
         )
-        if form in ("folder", "paths") and chance.random() < 0.8:
+        if form in ("folder", "paths", "masks") and chance.random() < 0.8:
             spoil_pictures(project / split, chance)
             return "pictures"
         if form in TABLES and chance.random() < 0.7:

@@ -106,6 +106,8 @@ def _run_in_child(audit_yaml: Path, out: Path, seconds: float | None) -> bool:
 
 AUDITS = ("run", "plan", "init", "verify", "memorization", "influence")
 OF_TEXTS = ("run", "plan", "init", "trace")
+WITHOUT_A_HEAD = ("regression", "preference", "segmentation")
+"""Targets are rescaled behind the last layer, a pair has two rewards, pixels no linear layer."""
 RESULTS = {"run": "report.html", "trace": "contamination.parquet", "verify": "verify.json",
            "memorization": "memorization.json", "influence": "influence.json"}  # fmt: skip
 AFTERWARDS = {
@@ -271,8 +273,8 @@ class Case:
             content = settings.read_bytes()
             settings.write_bytes(content.replace(b"mirror: {steps: 2}\n", b""))
         further = SHORT.get(self.command, [])
-        if self.command == "influence" and self.task == "regression":
-            further = []  # Targets are rescaled behind the last layer.
+        if self.command == "influence" and self.task in WITHOUT_A_HEAD:
+            further = []
         return [self.command, str(settings), "--out", str(out), *further], out / RESULTS[
             self.command
         ]
@@ -333,6 +335,8 @@ class Case:
                 rows += sum(each.is_file() for each in path.rglob("*.jfif"))
             elif self.form == "paths":
                 rows = len(read_table(path, "csv"))
+            elif self.form == "masks":
+                rows = sum(each.is_file() for each in (path / "images").rglob("*"))
             else:
                 rows = len(found)
         except Exception as error:

@@ -3,10 +3,10 @@
     python benchmarks/other_tasks.py masks
     python benchmarks/other_tasks.py masks mixed 60 0    one line, printed alone
 
-Pictures of 32 x 32 pixels with one to three shapes of three classes on a ground; the colours of
-the classes overlap, so that single pixels cannot be told apart. 300 training rows, 120 trusted
+Pictures of 24 x 24 pixels with one to three shapes of three classes on a ground; the colours of
+the classes overlap, so that single pixels cannot be told apart. 200 training rows, 100 trusted
 ones. One error in 9 % of the rows, of four kinds in turn: a shape gets another class, is left out,
-is put in where there is none, or is shifted by 3 to 5 pixels or grown by 3. cleanlab's
+is put in where there is none, or is shifted by 2 to 4 pixels or grown by 2. cleanlab's
 `segmentation` (softmin) and the loss are given the probabilities of the same trained model. A
 suggestion, of a flagged row that is wrong, is right where it makes up for half of what the given
 mask lacks, or more (intersection over union, mean of the classes). Writes
@@ -35,7 +35,7 @@ SETTINGS = ("clean", "mixed")
 KINDS = ("relabelled", "left out", "put in", "shifted")
 EPOCHS = (8, 60)
 SHARE = 0.09
-ROWS, TRUSTED, SIDE = 300, 120, 32
+ROWS, TRUSTED, SIDE = 200, 100, 24
 CLASSES = ("ground", "disc", "square", "triangle")
 COLOURS = np.array([[0.45, 0.5, 0.5], [0.75, 0.4, 0.4], [0.4, 0.75, 0.45], [0.4, 0.45, 0.8]])
 NOISE = 0.22
@@ -129,7 +129,7 @@ def drawn_shapes(generator: np.random.Generator) -> list[Shape]:
     shapes: list[Shape] = []
     wanted = generator.integers(1, 4)
     for _ in range(60):
-        half = int(generator.integers(4, 7))
+        half = int(generator.integers(3, 6))
         row, column = generator.integers(half, SIDE - half, 2).tolist()
         apart = all(max(abs(row - r), abs(column - c)) > half + h + 1 for _, r, c, h in shapes)
         if apart:
@@ -164,11 +164,11 @@ def spoiled(shapes: list[Shape], kind: str, generator: np.random.Generator) -> l
     elif kind == "put in":
         new.insert(0, free_shape(shapes, generator))
     elif kind == "shifted" and generator.random() < 0.5:
-        step = int(generator.integers(3, 6))
+        step = int(generator.integers(2, 5))
         down, right = [(step, 0), (-step, 0), (0, step), (0, -step)][generator.integers(4)]
         new[place] = label, row + down, column + right, half
     elif kind == "shifted":
-        new[place] = label, row, column, half + 3
+        new[place] = label, row, column, half + 2
     else:
         # Another class, the outline stays: drawn anew pixel by pixel below.
         other = int(generator.choice([c for c in (1, 2, 3) if c != label]))
@@ -179,7 +179,7 @@ def spoiled(shapes: list[Shape], kind: str, generator: np.random.Generator) -> l
 def free_shape(shapes: list[Shape], generator: np.random.Generator) -> Shape:
     """Return a shape that lies apart from the others where there is room, else anywhere."""
     for _ in range(200):
-        half = int(generator.integers(4, 6))
+        half = int(generator.integers(3, 5))
         row, column = generator.integers(half, SIDE - half, 2).tolist()
         if all(max(abs(row - r), abs(column - c)) > half + h + 1 for _, r, c, h in shapes):
             break

@@ -4,6 +4,7 @@
     python benchmarks/other_tasks.py regression        these alone
     python benchmarks/other_tasks.py annotators        several annotators: annotators.py
     python benchmarks/other_tasks.py entities FOLDER   real errors in tags: entities.py
+    python benchmarks/other_tasks.py boxes             boxes in pictures: boxes.py
     python benchmarks/other_tasks.py preferences       swapped pairs of answers: preferences.py
     python benchmarks/other_tasks.py masks             masks of pictures: masks.py
 
@@ -274,6 +275,7 @@ def line_of(
 if __name__ == "__main__":
     # Beside this file; `benchmarks.tags` imports it as part of a package.
     import annotators
+    import boxes
     import entities
     import masks
     import preferences
@@ -286,5 +288,7 @@ if __name__ == "__main__":
         masks.main(*sys.argv[2:])
     elif sys.argv[1:2] == ["entities"]:
         entities.main(*sys.argv[2:])
+    elif sys.argv[1:2] == ["boxes"]:
+        boxes.main()
     else:
         main(sys.argv[1:])

@@ -165,6 +165,8 @@ class DataConfig(_Section):
     """Training rows only: other models, each with its columns of probabilities in the order of the
     classes. Held-out samples need the same columns: there they are weighed, and never believed
     outright."""
+    images: Place | None = None
+    """The folder that paths of pictures are relative to; default: the folder of the file."""
     id: str | None = None
     """The column of row ids; without one, rows are known by their position or file name."""
     group: str | None = None
@@ -363,6 +365,7 @@ class AuditConfig(_Section):
         "regression",
         "multi-label",
         "token-classification",
+        "boxes",
         "segmentation",
         "preference",
         "causal-lm",
@@ -498,6 +501,16 @@ class AuditConfig(_Section):
         KINDS[task].check_classes(value)
         return value
 
+    @model_validator(mode="after")
+    def _learning_of_the_whole_model(self) -> AuditConfig:
+        short = self.mirror.kind == "head" or self.mirror.effort == "quick"
+        if short and KINDS[self.task].own_loss:
+            raise ValueError(
+                f"mirror: kind head and effort quick let the last layer learn alone, which task "
+                f"{self.task} cannot; use standard"
+            )
+        return self
+
     @field_validator("loss")
     @classmethod
     def _loss_of_the_task(cls, value: LossConfig, known: ValidationInfo) -> LossConfig:
@@ -511,7 +524,7 @@ class AuditConfig(_Section):
             )
         if value.class_weights is not None and KINDS[task].form == "pair":
             raise ValueError(f"class_weights are not for task {task}: its labels are two sides")
-        if value.weighs and KINDS[task].form == "number":
+        if value.weighs and (KINDS[task].form == "number" or KINDS[task].own_loss):
             raise ValueError(f"class_weights and label_smoothing are not for task {task}")
         return value
 
@@ -610,6 +623,8 @@ def _with_absolute_paths(config: AuditConfig, folder: Path) -> AuditConfig:
             places: dict[str, Path] = {"path": _located(folder, split.path)}
             if isinstance(split.labels, Path):
                 places["labels"] = _located(folder, split.labels)
+            if split.images is not None:
+                places["images"] = _located(folder, split.images)
             updates[role] = split.model_copy(update=places)
     updates["earlier"] = [_located(folder, directory) for directory in config.earlier]
     updates["benchmarks"] = [

@@ -8,9 +8,40 @@ function chip(text, style) {
   return fromData("span", `label ${style}`, text);
 }
 
+function partsOf(text) {
+  return text.split(SEPARATOR).map((name) => name.trim()).filter((name) => name && name !== NO_LABEL);
+}
+
+// Boxes over their picture. Marks and strokes say what colours say, too.
+function boxedPicture(sample, given, suggested, words) {
+  const size = sample[FIELDS].find(([name]) => name === "size");
+  const [width, height] = (size ? size[1] : "1 x 1").split(" x ").map(Number);
+  const before = partsOf(given), after = partsOf(suggested);
+  const box = picture(sample, words);
+  const svg = drawing("svg", { class: "boxes", viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `Given: ${given}. Suggested: ${suggested}.` });
+  const letters = Math.max(width, height) / 18;
+  for (const part of new Set([...before, ...after])) {
+    const removed = !after.includes(part), added = !before.includes(part);
+    const style = removed ? "removed" : added ? "added" : "kept";
+    const at = part.lastIndexOf(" ");
+    const [left, top, right, bottom] = part.slice(at + 1).split(",").map(Number);
+    const place = { x: left, y: top, width: right - left, height: bottom - top };
+    // What goes is named above its box and what comes below, so that both can be read.
+    const line = added ? Math.min(bottom + letters, height - letters / 5) : Math.max(top - letters / 4, letters);
+    const name = drawing("text", { class: style, x: left, y: line, "font-size": letters });
+    name.textContent = (removed ? "\u2212 " : added ? "+ " : "") + part.slice(0, at);
+    svg.append(drawing("rect", { class: "behind", ...place }), drawing("rect", { class: style, ...place }), name);
+  }
+  box.classList.add("boxed");
+  box.append(svg);
+  const part = make("div", "sample");
+  part.append(box, make("p", "quiet", "Thin: a box that stays. Dashed, −: given, but not in the suggestion. Thick, +: suggested."));
+  return part;
+}
+
 // Sets of labels: what the suggestion adds and what it takes away.
 function setChips(given, suggested) {
-  const members = (text) => text.split(SEPARATOR).filter((name) => name !== NO_LABEL);
+  const members = (text) => partsOf(text);
   const before = members(given), after = members(suggested);
   const line = make("p", "change");
   for (const name of new Set([...before, ...after])) {
@@ -41,6 +72,10 @@ function taggedWords(words, given, suggested) {
 // Given and suggested label in a line; of tags, those that differ.
 function changeInShort(row) {
   const given = data.labels[row[GIVEN]], suggested = data.labels[row[SUGGESTED]];
+  if (data.task === "boxes") {
+    const parts = [partsOf(given[EXACT]), partsOf(suggested[EXACT])];
+    return parts.map((own, side) => own.filter((part) => !parts[1 - side].includes(part)).join(" | ") || NO_LABEL);
+  }
   if (data.task !== "token-classification") return [given[DISPLAY], suggested[DISPLAY]];
   const before = given[EXACT].split(" "), after = suggested[EXACT].split(" ");
   const places = before.map((_, place) => place).filter((place) => before[place] !== after[place]);
@@ -139,6 +174,7 @@ function rowContent(row) {
     const known = Math.min(words.length, before.length);
     if (words.length <= before.length) return taggedWords(words.slice(0, known), before, after);
   }
+  if (data.task === "boxes" && sample[IMAGE]) return boxedPicture(sample, given, suggested, `Sample ${sample[ID]}`);
   if (sample[FIELDS].length && !sample[TEXT] && !sample[IMAGE]) {
     const columns = [{ title: `row ${row[ID]}`, label: shortLabel(sample[LABEL]), sample }];
     for (const [references, words] of [[row[AGAINST], "trusted"], [row[NEIGHBOURS], "training"]]) {
@@ -154,7 +190,7 @@ function rowContent(row) {
 
 function rowChange(row) {
   const given = data.labels[row[GIVEN]], suggested = data.labels[row[SUGGESTED]];
-  if (data.task === "multi-label") return setChips(given[EXACT], suggested[EXACT]);
+  if (data.task === "multi-label" || data.task === "boxes") return setChips(given[EXACT], suggested[EXACT]);
   const line = make("p", "change");
   if (data.task === "token-classification") {
     line.append(make("span", "quiet", "Doubtful tags are framed: given → suggested."));

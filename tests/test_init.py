@@ -469,3 +469,73 @@ def test_hints_lead_to_the_files_from_anywhere(
     monkeypatch.chdir(project.folder.parent)
     outcome = command_line("init", project.folder.name)
     assert f"dataaudit run {project.yaml} --out" in outcome.out
+
+
+def test_pairs_of_answers_run_after_filling_one_function(
+    tmp_path: Path, command_line: CommandLine
+) -> None:
+    generator = np.random.default_rng(0)
+    words = {"chosen": ["sure", "first", "then"], "rejected": ["no", "whatever", "hm"]}
+    for name, count in (("train", 80), ("dev", 40)):
+        rows = [
+            {
+                "key": f"{name}-{place}",
+                "prompt": f"question {place}",
+                **{side: " ".join(generator.choice(known, 5)) for side, known in words.items()},
+            }
+            for place in range(count)
+        ]
+        pd.DataFrame(rows).to_json(tmp_path / f"{name}.jsonl", orient="records", lines=True)
+    outcome = command_line("init", tmp_path)
+    assert outcome.out.splitlines()[0] == (
+        "train: train.jsonl (80 rows, text; pairs of a chosen and a rejected answer; ids in 'key')"
+    )
+    code = (
+        "import torch\n    torch.manual_seed(0)\n"
+        "    count = lambda text: [text.split().count(word) for word in ('sure', 'no', 'hm')]\n"
+        "    encode = lambda texts: torch.tensor([count(text) for text in texts]).float()\n"
+        "    model = torch.nn.Linear(3, 1)\n"
+        "    model.weight.data = torch.tensor([[1.0, -1.0, -1.0]])\n"
+        "    return model, encode"
+    )
+    fill(tmp_path, "load_model", code)
+    settings = (tmp_path / "audit.yaml").read_text(encoding="utf-8")
+    assert "task: preference\n" in settings
+    quick = settings.replace("{kind: auto, seed: 0}", "{steps: 10}")
+    (tmp_path / "audit.yaml").write_text(quick, encoding="utf-8")
+    ran = command_line("run", tmp_path / "audit.yaml", "--out", tmp_path / "audit")
+    assert (ran.code, ran.err) == (0, "")
+
+
+def test_pictures_with_masks_run_after_filling_one_function(
+    tmp_path: Path, command_line: CommandLine
+) -> None:
+    generator = np.random.default_rng(0)
+    for split, count in (("train", 60), ("val", 40)):
+        for place in range(count):
+            mask = np.zeros((8, 8), dtype=np.uint8)
+            top, left = generator.integers(0, 4, 2)
+            mask[top : top + 4, left : left + 4] = 1
+            shades = generator.integers(0, 100, (8, 8)) + mask * 150
+            mask[0, 0] = 255
+            for name, values in (("images", shades), ("masks", mask)):
+                path = tmp_path / split / name / f"{place:03}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(values.astype(np.uint8)).save(path)
+    outcome = command_line("init", tmp_path)
+    assert outcome.out.splitlines()[0].startswith("train: train (60 rows, image; a mask for each; ")
+    settings = (tmp_path / "audit.yaml").read_text(encoding="utf-8")
+    assert "task: segmentation\n" in settings
+    assert "classes: [class 0, class 1]\n" in settings
+    fill(
+        tmp_path,
+        "build",
+        "model = torch.nn.Conv2d(1, 2, 1)\n"
+        "    model.weight.data = torch.tensor([-9.0, 9.0]).reshape(2, 1, 1, 1)\n"
+        "    model.bias.data = torch.tensor([4.0, -4.0])\n"
+        "    return model",
+    )
+    quick = settings.replace("{kind: auto, seed: 0}", "{steps: 5}")
+    (tmp_path / "audit.yaml").write_text(quick, encoding="utf-8")
+    ran = command_line("run", tmp_path / "audit.yaml", "--out", tmp_path / "audit")
+    assert (ran.code, ran.err) == (0, "")

@@ -125,6 +125,8 @@ def test_masks_from_the_run_to_a_second_audit(shapes: Path, command_line: Comman
     after = pd.read_parquet(shapes / "second" / "mislabels.parquet")
     assert len(after) == len(table) - 1
     assert after["flagged"].sum() < table["flagged"].sum() / 2
+    compared = command_line("compare", out, shapes / "second")
+    assert compared.code == 0, compared.err
 
 
 def picture_of(uri: str) -> Image.Image:

@@ -140,10 +140,11 @@ def test_a_pattern_copies_what_fits_it(server: Faults) -> None:
         put(f"s3://bucket/three/{name}", b"x")
     pattern = here(Path("s3://bucket/three/part-{000..001}.tar"))
     assert pattern.name == "part-{000..001}.tar"
-    assert sorted(path.name for path in pattern.parent.iterdir()) == [
-        "part-000.tar",
-        "part-001.tar",
-    ]
+    found = sorted(path.name for path in pattern.parent.iterdir())
+    assert found == ["part-000.tar", "part-001.tar"]
+    Store.at("s3://bucket/three/part-001.tar").remove("")
+    here(Path("s3://bucket/three/*.tar"))
+    assert [path.name for path in pattern.parent.iterdir()] == ["part-000.tar"]
 
 
 @pytest.mark.parametrize(
@@ -229,8 +230,7 @@ def on_the_store(project: Project) -> Path:
 def test_a_killed_audit_on_a_store_goes_on_and_gives_the_tables_of_one_here(
     project: Project, command_line: CommandLine, server: Faults, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with project.yaml.open("a", encoding="utf-8") as file:
-        file.write("batch_size: 8\n")
+    project.replace("audit.yaml", "{kind: auto, seed: 0}", "{effort: quick}")
     assert command_line("run", project.yaml, "--out", project.folder / "here").code == 0
     audit_yaml = on_the_store(project)
     out = "s3://bucket/audits/fruit"

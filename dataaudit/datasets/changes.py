@@ -98,7 +98,7 @@ def as_labels(samples: Samples, changes: Changes) -> NDArray[Any]:
 
 
 def as_cell(samples: Samples, value: Any) -> str:
-    """Return a target, a text, or a tuple of labels, as a cell of text."""
+    """Return a target, text, or a tuple of labels, as a cell of text."""
     if isinstance(value, str):
         return value
     if isinstance(value, float):

@@ -55,7 +55,7 @@ def column_samples(source: ColumnSource, settings: ReadSettings) -> Samples:
     if names is not None:
         ids = names
     sha256 = source.sha256()
-    folder = source.image_root()
+    folder = settings.images or source.image_root()
     for name in settings.label_columns:
         _require_column(source, name, "label")
     if settings.id_column is not None:

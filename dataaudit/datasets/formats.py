@@ -6,6 +6,7 @@ from pathlib import Path
 
 from dataaudit.datasets import (
     arrow_ipc,
+    coco,
     comma_separated,
     hugging_face,
     image_folder,
@@ -31,6 +32,7 @@ FORMATS = (
     comma_separated.FORMAT,
     parquet.FORMAT,
     json_lines.FORMAT,
+    coco.FORMAT,
     unpacked.JSON,
     unpacked.GZIP,
     arrow_ipc.FORMAT,

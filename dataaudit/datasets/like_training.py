@@ -16,7 +16,6 @@ from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Samples, Source
 from dataaudit.datasets.set_aside import ROWS_PER_READ
 from dataaudit.errors import DataError, close_match
-from dataaudit.labels.tags import NOT_JUDGED
 from dataaudit.labels.values import ignored, unusable
 
 
@@ -166,10 +165,9 @@ def _absent(value: Any) -> bool:
 def _without_labels(samples: Samples, train: Samples) -> Samples:
     """Return labels of the training rows' kind that say nothing."""
     shape = (len(samples), *train.labels.shape[1:])
-    nothing = NOT_JUDGED if train.kind.per_word or train.kind.per_pixel else 0
     return replace(
         samples,
-        labels=np.full(shape, nothing, dtype=train.labels.dtype),
+        labels=np.full(shape, train.kind.nothing, dtype=train.labels.dtype),
         classes=train.classes,
         label_column=train.label_column,
         label_columns=train.label_columns,

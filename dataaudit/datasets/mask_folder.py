@@ -74,6 +74,10 @@ class MaskFolder(ImageFolder):
         """Tell that pictures stay where they are when their masks change."""
         return False
 
+    def patterns(self) -> list[str]:
+        """Return what the names of the pictures are like, one pattern for each ending."""
+        return [f"{IMAGES}/{pattern}" for pattern in super().patterns()]
+
     def rewrite(self, samples: Samples, changes: Changes, target: Path) -> None:
         """Copy pictures and masks; those that change are written anew, with the same palette."""
         dropped = set(changes.dropped.tolist())

@@ -56,6 +56,8 @@ class ReadSettings:
         `annotator`, `label`. The label column need not be there then.
     aside : sequence of str
         Columns that are no features either: what other models say.
+    images : Path or None
+        What paths of pictures are relative to; None: the folder of the file.
     size : (height, width) or None
         That masks are brought to; None: they have one size.
     answers : PairColumns or None
@@ -75,6 +77,7 @@ class ReadSettings:
     output_names: Sequence[str] | None = None
     annotators: Sequence[str] | Path | None = None
     aside: Sequence[str] = ()
+    images: Path | None = None
     size: tuple[int, int] | None = None
     answers: PairColumns | None = None
 

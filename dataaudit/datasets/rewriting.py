@@ -45,7 +45,8 @@ def refuse_unfit_target(samples: Samples, target: Path) -> None:
             f"{target}: ends in {target.suffix!r}; the corrected data is written in the format of "
             f"the original, so {original.suffix!r} is expected"
         )
-    if _names_images(samples) and place.parent != original.resolve().parent:
+    beside = original.resolve().parent
+    if _names_images(samples) and samples.folder == original.parent and place.parent != beside:
         raise DataError(
             f"{target}: the rows name images by paths relative to {original.parent}; write the "
             "corrected file into that folder"
@@ -125,13 +126,15 @@ def _check(samples: Samples, changes: Changes, written: Path) -> None:
             tolerate=True,
             ignore=samples.ignore_label,
             separator=samples.separator,
+            images=None if _original(samples).is_dir() else samples.folder,
             size=samples.labels.shape[1:] if samples.kind.per_pixel else None,
             answers=samples.answers,
         ),
     )
     expected = samples.labels.copy()
     if len(changes):
-        expected[changes.positions] = as_labels(samples, changes)
+        expected, new = samples.kind.alike([expected, as_labels(samples, changes)])
+        expected[changes.positions] = new
     expected = np.delete(expected, changes.dropped, axis=0)
     ids = np.delete(samples.ids, changes.dropped)
     if samples.id_column is None:
@@ -140,7 +143,8 @@ def _check(samples: Samples, changes: Changes, written: Path) -> None:
         # Those which change their class change their place.
         same = sorted(again.labels) == sorted(expected) and len(again) == len(expected)
     else:
-        same = np.array_equal(again.ids, ids) and _equal(again.labels, expected)
+        found, expected = samples.kind.alike([again.labels, expected])
+        same = np.array_equal(again.ids, ids) and _equal(found, expected)
     if not same:
         raise DataError(
             f"{samples.source.description}: the corrected data does not read as it should; "

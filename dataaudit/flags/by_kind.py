@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
+from dataaudit.flags.boxes import flag_boxes
 from dataaudit.flags.grades import flag_grades
 from dataaudit.flags.inputs import LabelledRows, References
 from dataaudit.flags.label_sets import flag_label_sets
 from dataaudit.flags.masks import flag_masks
 from dataaudit.flags.mislabels import flag_mislabels
+from dataaudit.flags.preferences import flag_preferences
 from dataaudit.flags.results import MislabelFlags
 from dataaudit.flags.tables import FlagSettings
 from dataaudit.flags.tags import flag_tags
@@ -40,7 +42,8 @@ FLAGGERS: Mapping[str, Flagger] = {
     "regression": flag_targets,
     "multi-label": flag_label_sets,
     "token-classification": flag_tags,
+    "boxes": flag_boxes,
     "segmentation": flag_masks,
-    "preference": flag_mislabels,
+    "preference": flag_preferences,
 }
 """By `task`, as audit.yaml has it."""

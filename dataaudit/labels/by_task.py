@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from dataaudit.labels.boxes import BOXES
 from dataaudit.labels.classes import CLASSES
 from dataaudit.labels.grades import GRADES
 from dataaudit.labels.kind import Kind
@@ -20,6 +21,7 @@ KINDS: Mapping[str, Kind] = {
     "regression": TARGETS,
     "multi-label": SETS,
     "token-classification": TAGS,
+    "boxes": BOXES,
     "segmentation": MASKS,
     "preference": PREFERENCES,
     "causal-lm": NO_LABELS,

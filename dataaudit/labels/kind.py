@@ -19,7 +19,7 @@ Names = Sequence[str | int]
 Labels = tuple[NDArray[Any], Names]
 """The labels of all rows, as `Samples.labels` has them, and the classes."""
 Outline = Callable[[Image.Image, str, tuple[int, int]], Image.Image]
-Form = Literal["one choice", "several choices", "number", "text", "pair", "brush"]
+Form = Literal["one choice", "several choices", "number", "text", "pair", "brush", "rectangles"]
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,8 @@ class Kind:
     outlined : callable or None
         (picture, label as text, (height, width) of labels) -> the picture with what the text
         speaks of drawn on it; None where labels name no places.
-    form : "one choice", "several choices", "number", "text", "pair" or "brush"
+    form : "one choice", "several choices", "number", "text", "pair", "brush" or
+        "rectangles"
         How a person is asked for one; of a pair of answers, for the better one; of a mask, to
         paint what changes.
     several : bool
@@ -141,6 +142,10 @@ class Kind:
     has_classes : bool
     ordered : bool
         Whether the order of the classes means something, so that the user has to say it.
+    own_loss : bool
+        Whether the model computes its loss itself, so that labels are among its inputs.
+    nothing : int
+        What a label that says nothing is filled with.
     """
 
     read: Callable[[pd.Series, NDArray[Any], str, Reading], Labels]
@@ -167,6 +172,8 @@ class Kind:
     repeats: bool = True
     has_classes: bool = True
     ordered: bool = False
+    own_loss: bool = False
+    nothing: int = 0
 
 
 def counted(classes: Names, rows: Iterable[Any]) -> list[tuple[str, int]]:

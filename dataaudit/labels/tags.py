@@ -192,5 +192,6 @@ TAGS = Kind(
     several=True,
     indices=True,
     per_word=True,
+    nothing=NOT_JUDGED,
     repeats=False,
 )

@@ -52,7 +52,7 @@ def chosen_effort(loaded: Loaded, config: AuditConfig) -> EffortName:
     asked = config.mirror.effort
     if asked != "auto":
         return asked
-    if config.mirror.kind == "head":
+    if config.mirror.kind == "head" or loaded.train.kind.own_loss:
         return "standard"
     return "standard" if affordable(loaded, passes(loaded, make_plan(loaded, config))) else "quick"
 

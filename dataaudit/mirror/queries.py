@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dataaudit.datasets.samples import Batch, Samples
 from dataaudit.mirror.finite import Part
-from dataaudit.models.trained import TrainedModel
+from dataaudit.models.trained import Inputs, TrainedModel, map_tensors, named_tensors
 
 ROWS_PER_READ = 2048
 PREPARED_BYTES = 64 * 1024 * 1024
@@ -47,6 +47,11 @@ class Pool:
     def __len__(self) -> int:
         """Return the number of samples."""
         return len(self.positions)
+
+    def take(self, members: Positions | slice) -> Batch:
+        """Return some of the samples, under the pool's labels."""
+        rows = self.samples.take(self.positions[members])
+        return replace(rows, labels=self.labels[members])
 
 
 def endless_batches(
@@ -97,7 +102,7 @@ class _Block:
     stop: int
     members: Positions
     rows: Batch | None
-    inputs: Tensor | None
+    inputs: Inputs | None
     """Of all rows, where they may be made at once."""
 
     @classmethod
@@ -107,7 +112,7 @@ class _Block:
         members = np.unique(drawn[(drawn >= start) & (drawn < stop)]) - start
         if len(members) == 0:
             return cls(pool, start, stop, members, None, None)
-        rows = pool.samples.take(pool.positions[members])
+        rows = pool.take(members)
         inputs = _prepared(model, pool.samples, rows)
         return cls(pool, start, stop, members, rows, inputs)
 
@@ -118,22 +123,28 @@ class _Block:
         lines = np.searchsorted(self.members, wanted)
         labels = torch.tensor(self.pool.labels[wanted], device=model.device)
         if self.inputs is not None:
-            return self.inputs[torch.from_numpy(lines).to(model.device)], labels
+            chosen_lines = torch.from_numpy(lines).to(model.device)
+            return map_tensors(lambda made: made[chosen_lines], self.inputs), labels
         return model.inputs(self.rows.select(lines), self.pool.samples), labels
 
 
-def _prepared(model: TrainedModel, samples: Samples, rows: Batch) -> Tensor | None:
+def _prepared(model: TrainedModel, samples: Samples, rows: Batch) -> Inputs | None:
     """Return the inputs of all rows, where each row's do not depend on the others and they fit.
 
     To make inputs costs by the call far more than by the row, for tables. Token ids and what else
     is whole numbers, or several tensors, may be as long as the longest row beside them: those are
-    made step by step.
+    made step by step. Pictures with boxes may be wider for those beside them, but say their size.
     """
     few = rows.select(np.arange(min(2, len(rows))))
     first = model.inputs(few, samples)
-    if not isinstance(first, Tensor) or not first.is_floating_point():
+    with_sizes = samples.kind.own_loss
+    if not with_sizes and not (isinstance(first, Tensor) and first.is_floating_point()):
         return None
-    if first.nbytes // len(few) * len(rows) > PREPARED_BYTES:
+    size = sum(tensor.nbytes for _, tensor in named_tensors(first))
+    if size // len(few) * len(rows) > PREPARED_BYTES:
         return None
     inputs = model.inputs(rows, samples)
-    return inputs if isinstance(inputs, Tensor) and inputs.shape[1:] == first.shape[1:] else None
+    if with_sizes or (isinstance(inputs, Tensor) and isinstance(first, Tensor)
+                      and inputs.shape[1:] == first.shape[1:]):  # fmt: skip
+        return inputs
+    return None

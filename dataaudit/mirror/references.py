@@ -195,6 +195,6 @@ def _outputs(
     passes, step = Passes(module), pool.samples.rows_at_once(SAMPLES_PER_FORWARD)
     for start in range(0, len(pool), step):
         part = slice(start, start + step)
-        batch = pool.samples.take(pool.positions[part])
-        for outputs in passes.outputs(model.inputs(batch, pool.samples), [perturbation]):
+        inputs = model.inputs(pool.take(part), pool.samples)
+        for outputs in passes.outputs(inputs, [perturbation]):
             yield part, outputs

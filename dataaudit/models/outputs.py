@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -98,11 +98,41 @@ def choose(
     return chosen, f"of the tensors that the model returns ({shapes}), {chosen!r} is read"
 
 
-class OutputsOf(nn.Module):
-    """A module that returns one of another module's tensors, flattened.
+class Around(nn.Module):
+    """A module that makes something else of what another one returns.
 
     Its parameters, buffers and parts are the other module's own, under the same names, so that
     weights, patterns of names and copies fit as before.
+
+    Parameters
+    ----------
+    inner : torch.nn.Module
+    """
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        # Not registered: a part would put its name before all the others.
+        self.__dict__["_inner"] = (inner,)
+        self.__dict__["_parameters"] = inner._parameters
+        self.__dict__["_buffers"] = inner._buffers
+        self.__dict__["_modules"] = inner._modules
+        self.training = inner.training
+
+    @property
+    def inner(self) -> nn.Module:
+        """The other module."""
+        found: nn.Module = self.__dict__["_inner"][0]
+        return found
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode of the other module, and of this one."""
+        self.inner.train(mode)
+        self.training = mode
+        return self
+
+
+class OutputsOf(Around):
+    """A module that returns one of another module's tensors, flattened.
 
     Parameters
     ----------
@@ -113,27 +143,15 @@ class OutputsOf(nn.Module):
     """
 
     def __init__(self, inner: nn.Module, key: Key | None, flatten: bool) -> None:
-        super().__init__()
-        # Not registered: a part would put its name before all the others.
-        self.__dict__["_inner"] = (inner,)
-        self.__dict__["_parameters"] = inner._parameters
-        self.__dict__["_buffers"] = inner._buffers
-        self.__dict__["_modules"] = inner._modules
+        super().__init__(inner)
         self._key = key
         self._flatten = flatten
-        self.training = inner.training
 
     def forward(self, *arguments: Any, **named: Any) -> Tensor:
         """Return the outputs, `[rows, …]`."""
-        result = self.__dict__["_inner"][0](*arguments, **named)
+        result = self.inner(*arguments, **named)
         found: Tensor = output_tensor(result) if self._key is None else result[self._key]
         return flattened(found) if self._flatten else found
-
-    def train(self, mode: bool = True) -> OutputsOf:
-        """Set the mode of the other module, and of this one."""
-        self.__dict__["_inner"][0].train(mode)
-        self.training = mode
-        return self
 
 
 def reading(module: nn.Module, key: Key | None, flatten: bool) -> nn.Module:

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from dataaudit.config import ImagesConfig
 from dataaudit.datasets.samples import Samples
-from dataaudit.errors import ModelError
+from dataaudit.errors import ConfigError, ModelError
+from dataaudit.models.detector import Detector
+from dataaudit.models.detector_inputs import each_alone
 from dataaudit.models.image_inputs import ImageInputs
 from dataaudit.models.inputs import default_preprocess
 from dataaudit.models.trained import Preprocess, TrainedModel
@@ -42,10 +44,20 @@ class TorchModel:
     def trained(self, train: Samples, preprocess: Preprocess | None, seed: int) -> TrainedModel:
         """Return the model; see `ModelAdapter`."""
         module, note = mirrorable(self.module)
+        described_as, inputs = described(module), ""
         if preprocess is None:
             preprocess = default_preprocess(train, module, self.images)
-        inputs = f"; {preprocess.description}" if isinstance(preprocess, ImageInputs) else ""
-        return TrainedModel(module, preprocess, described(module) + inputs, note)
+            inputs = f"; {preprocess.description}" if isinstance(preprocess, ImageInputs) else ""
+            if train.kind.own_loss:
+                if self.images.size is not None:
+                    raise ConfigError(
+                        "images.size: boxes are in pixels of the pictures as they are; a detector "
+                        "scales pictures itself"
+                    )
+                preprocess = each_alone(preprocess)
+        if train.kind.own_loss:
+            module = Detector(module)
+        return TrainedModel(module, preprocess, described_as + inputs, note)
 
 
 def described(module: nn.Module) -> str:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from dataaudit.datasets.samples import Batch, Samples
 from dataaudit.errors import DataError, ModelError
+from dataaudit.models.detector_inputs import detector_inputs
 from dataaudit.models.estimator import Estimator
 from dataaudit.models.initial import Initial
 from dataaudit.models.parameters import sha256_of
@@ -78,6 +79,8 @@ class TrainedModel:
         where = f"{samples.role} ({samples.source.description})"
         try:
             raw = self.preprocess(batch.frame)
+            if samples.kind.own_loss:
+                raw = detector_inputs(raw, batch.labels)
         except DataError:
             raise
         except Exception as error:

@@ -14,7 +14,7 @@ from dataaudit.report.charts.limits import limit_line
 from dataaudit.report.data import AuditReport, Finding, Gate, LabelFindings, Leakage, Tracing
 from dataaudit.report.interpolation import expected_found
 from dataaudit.report.page_checks import CheckView, view_checks
-from dataaudit.report.page_data import island, page_data
+from dataaudit.report.page_data import island, kind_of, page_data
 from dataaudit.report.page_evidence import EvidenceView, view_evidence
 from dataaudit.report.page_labels import LabelsView, view_budget, view_labels
 from dataaudit.report.page_leakage import LeakageView, view_leakage
@@ -106,7 +106,13 @@ def build_page(report: AuditReport) -> Page:
         key_figures=key_figures,
         findings=report.findings,
         steps=steps,
-        labels=view_labels(report.labels, report.samples, budget, report.reviewed_sample)
+        labels=view_labels(
+            report.labels,
+            report.samples,
+            budget,
+            report.reviewed_sample,
+            pairs=not kind_of(report).per_pixel,
+        )
         if report.labels
         else None,
         leakage=view_leakage(report.leakage, report.samples) if report.leakage else None,

@@ -86,7 +86,7 @@ def page_data(report: AuditReport, stops: Sequence[Stop]) -> dict[str, object]:
         "task": report.identity.task,
         "hash": next((item.sha256 for item in report.identity.splits if item.role == "train"), ""),
         "labels": [[shown, text] for text, shown in ordered],
-        "classes": len(_classes(report)) if _kind(report).one_class else 0,
+        "classes": len(_classes(report)) if kind_of(report).one_class else 0,
         "signals": [formats.words(name) for name in names],
         "notes": list(notes),
         "samples": [compact_sample(report.samples[key]) for key in keys],
@@ -213,13 +213,14 @@ def all_labels(report: AuditReport) -> list[tuple[str, str]]:
 
 def _classes(report: AuditReport) -> list[Label]:
     """Return the classes in the order of the model's outputs."""
-    if not _kind(report).has_classes:
+    if not kind_of(report).has_classes:
         return []
     counts = report.composition.counts
     return list(dict.fromkeys(item.label for item in counts if item.split == "train"))
 
 
-def _kind(report: AuditReport) -> Kind:
+def kind_of(report: AuditReport) -> Kind:
+    """Return the kind of label that a report speaks of."""
     # A file may name a task of a later version.
     return KINDS.get(report.identity.task, SETS)
 

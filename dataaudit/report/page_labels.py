@@ -89,8 +89,10 @@ def view_labels(
     samples: Mapping[str, Sample],
     budget: Budget | None,
     reviewed: ReviewedSample | None,
+    *,
+    pairs: bool = True,
 ) -> LabelsView:
-    """Return the section on labels."""
+    """Return the section on labels; without pairs of labels where hardly two rows share one."""
     figures = [
         _claimed_and_reviewed(reviewed),
         _per_class(labels),
@@ -106,7 +108,7 @@ def view_labels(
         distributions=[
             _distribution(position, item) for position, item in enumerate(labels.histograms)
         ],
-        confusions=_confusions(labels),
+        confusions=_confusions(labels) if pairs else [],
         first_rows=[
             _row_line(row, samples.get(row.sample or "")) for row in labels.rows[:FIRST_ROWS]
         ],

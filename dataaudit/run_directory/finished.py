@@ -221,6 +221,7 @@ class FinishedAudit:
                 tolerate=self.tolerates_bad_rows,
                 ignore=settings.get("ignore_label"),
                 separator=content.get("separator", SEPARATOR),
+                images=None if content.get("images") is None else Path(content["images"]),
                 annotators=_annotators(content.get("labels")),
                 size=tuple(size) if (size := settings.get("images", {}).get("size")) else None,
                 answers=pair_columns(self.kind, content),

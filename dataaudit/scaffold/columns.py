@@ -6,17 +6,23 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
+from dataaudit.config import DataConfig
+from dataaudit.datasets.answer_pairs import ANSWER
 from dataaudit.datasets.distinct_labels import are_indices, distinct_labels
 from dataaudit.datasets.formats import open_source
 from dataaudit.datasets.identifiers import row_ids
 from dataaudit.datasets.images import decode
+from dataaudit.datasets.mask_folder import MaskFolder
 from dataaudit.datasets.modality import ROWS_SEEN, modality_of
 from dataaudit.datasets.samples import Modality
 from dataaudit.datasets.sources import ColumnSource
 from dataaudit.errors import DataError
+from dataaudit.labels.masks import VOID
 
+CHOSEN, REJECTED = (DataConfig.model_fields[name].default for name in ("chosen", "rejected"))
 LABEL_NAMES = (
     "label", "labels", "class", "class_label", "target", "y", "category", "kind", "species",
     "sentiment", "intent", "type", "outcome", "cls", "json.label", "json.class",
@@ -26,9 +32,10 @@ ID_NAMES = (
     "item_id", "image_id", "index", "idx",
 )  # fmt: skip
 MOST_CLASSES = 200
+"""A column of more different values is no column of labels, unless its name says so."""
 _ROWS_THAT_TELL = 20
 """So many different words are no chance."""
-"""A column of more different values is no column of labels, unless its name says so."""
+_MASKS_SEEN = 200
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,8 @@ class SplitGuess:
         The label values, where `audit.yaml` has to name them.
     class_count : int
     rows : int
+    task : str
+        As `audit.yaml` has it.
     """
 
     label: str
@@ -65,18 +74,27 @@ class SplitGuess:
     classes: list[str | int] | None
     class_count: int
     rows: int
+    task: str
 
 
-def guess(path: Path, label: str | None = None, class_names: Collection[str] = ()) -> SplitGuess:
+def guess(
+    path: Path,
+    label: str | None = None,
+    class_names: Collection[str] = (),
+    *,
+    writes_text: bool = False,
+) -> SplitGuess:
     """Look into a data set.
 
     Parameters
     ----------
     path : Path
     label : str or None
-        The label column of the training set: the other splits have the same. Empty: none.
+        The label column of the training set: the other splits have the same.
     class_names : collection of str
         What the model calls its classes: they tell which column is the label.
+    writes_text : bool
+        Whether the model is a language model, whose rows have no labels.
 
     Raises
     ------
@@ -90,12 +108,17 @@ def guess(path: Path, label: str | None = None, class_names: Collection[str] = (
     first = next(source.frames(ROWS_SEEN))
     names = source.columns()
     others: list[str] = []
-    if label is None or (label and label not in names):
+    task = "causal-lm" if writes_text else _task(source)
+    if task != "classification":
+        label = ""
+    elif not label or label not in names:
         label, *others = _label_columns(source, first, path, set(class_names))
     id_column = source.key_column() or _id_column(source, label)
     features = [name for name in names if name not in (label, id_column)]
     folder = path if path.is_dir() else path.parent
     modality, content = modality_of(first, features, folder)
+    if task == "preference":
+        modality, content = "text", ANSWER
     if id_column is None and modality == "table":
         id_column = _telling_column(source, first[features])
         features = [name for name in features if name != id_column]
@@ -104,7 +127,7 @@ def guess(path: Path, label: str | None = None, class_names: Collection[str] = (
         image = decode(first[content].iloc[0], where=str(path), folder=folder)
         is_grey = image.mode in ("1", "L")
     numbers = first[features].select_dtypes(["number", "bool"]).columns
-    values = distinct_labels(source, label) if label else []
+    values = distinct_labels(source, label) if label else _pixel_classes(source)
     stored = source.stored_classes(label) is not None
     return SplitGuess(
         label=label,
@@ -117,7 +140,25 @@ def guess(path: Path, label: str | None = None, class_names: Collection[str] = (
         classes=None if stored or are_indices(values) else values,
         class_count=len(values),
         rows=len(source),
+        task=task,
     )
+
+
+def _task(source: ColumnSource) -> str:
+    if isinstance(source, MaskFolder):
+        return "segmentation"
+    return "preference" if {CHOSEN, REJECTED} <= set(source.columns()) else "classification"
+
+
+def _pixel_classes(source: ColumnSource) -> list[str | int]:
+    """Return a name for each pixel value of masks, up to the largest of those that are seen."""
+    if not isinstance(source, MaskFolder):
+        return []
+    largest = 1
+    for name in source.masks[:_MASKS_SEEN]:
+        mask = np.asarray(decode(name, where=source.description, folder=source.folder))
+        largest = max(largest, int(mask[mask != VOID].max(initial=0)))
+    return [f"class {value}" for value in range(largest + 1)]
 
 
 def _label_columns(

@@ -118,6 +118,10 @@ def model_source(train: SplitGuess, found: Found) -> str:
             load=_SKOPS if path.suffix.lower() == ".skops" else _JOBLIB,
         )
     outputs = f"Its outputs are logits [rows, {train.class_count}], in the order of the classes."
+    if train.task == "preference":
+        outputs = "It returns one reward for each answer, [answers, 1]."
+    if train.task == "segmentation":
+        outputs = f"Its outputs are logits [rows, {train.class_count}, height, width]."
     weights = _about_weights(found)
     head = _HEAD.format(function="load_model" if train.modality == "text" else "build")
     if train.modality == "text":

@@ -24,6 +24,10 @@ from dataaudit.scaffold.model import model_source
 YAML = "audit.yaml"
 MODULE = "my_model.py"
 ROLES: tuple[Role, ...] = ("train", "held_out", "suspects")
+_KINDS = {
+    "preference": "; pairs of a chosen and a rejected answer",
+    "segmentation": "; a mask for each",
+}
 _PURPOSE = {
     "train": "what the model was trained on",
     "held_out": "trusted samples that the model has not seen; they make mislabel flags sharp",
@@ -48,12 +52,13 @@ def init(folder: Path) -> list[str]:
     folder = folder.absolute()
     found = find(folder)
     writes_text = is_language_model(folder, found)
-    label = "" if writes_text else None
     names = class_names(folder, found)
-    guesses = {"train": guess(folder / found.splits["train"], label, names)}
+    path = folder / found.splits["train"]
+    guesses = {"train": guess(path, None, names, writes_text=writes_text)}
     for role in ("held_out", "suspects"):
         if role in found.splits:
-            guesses[role] = guess(folder / found.splits[role], guesses["train"].label)
+            path = folder / found.splits[role]
+            guesses[role] = guess(path, guesses["train"].label or None, writes_text=writes_text)
     train = guesses["train"]
     settings = checked_yaml(_audit_yaml(folder, found, guesses), YAML)
     module = None if found.models else checked_python(model_source(train, found), MODULE)
@@ -93,6 +98,7 @@ def init(folder: Path) -> list[str]:
 def _recognised(role: Role, found: Found, split: SplitGuess) -> str:
     ids = f"ids in {split.id_column!r}" if split.id_column else "ids are positions"
     labels = f"; labels in {split.label!r}, {split.class_count} classes" if split.label else ""
+    labels = _KINDS.get(split.task, labels)
     others = ", ".join(map(repr, split.other_labels[:5]))
     maybe = f"; or are the labels in {others}?" if others and role == "train" else ""
     return (
@@ -107,7 +113,7 @@ def _audit_yaml(folder: Path, found: Found, guesses: dict[str, SplitGuess]) -> s
         "# Written by dataaudit init. What was guessed is marked; check it.",
         "# Paths are relative to this file.",
         f"name: {scalar(folder.resolve().name or 'audit')}",
-        f"task: {'classification' if train.label else 'causal-lm'}",
+        f"task: {train.task}",
         *model_lines(folder, found),
         *(_classes(train) if _needs_classes(folder, found, train) else []),
         "",
@@ -115,7 +121,7 @@ def _audit_yaml(folder: Path, found: Found, guesses: dict[str, SplitGuess]) -> s
     for role in ROLES:
         lines.append(f"# {_PURPOSE[role]}")
         lines += _split(role, found, guesses)
-    if not train.label:
+    if train.task == "causal-lm":
         return "\n".join(lines) + "\n"
     lines += [
         "",
@@ -147,14 +153,16 @@ def _audit_yaml(folder: Path, found: Found, guesses: dict[str, SplitGuess]) -> s
 
 def _needs_classes(folder: Path, found: Found, train: SplitGuess) -> bool:
     """Tell whether only `audit.yaml` can say which classes there are."""
-    return bool(train.label) and not is_estimator(found) and not class_names(folder, found)
+    has_classes = train.task in ("classification", "segmentation")
+    return has_classes and not is_estimator(found) and not class_names(folder, found)
 
 
 def _classes(train: SplitGuess) -> list[str]:
     if train.classes is None:
         return [f"# classes: the data itself says which ({train.class_count}), in its own order"]
+    names = "a name for each pixel value" if train.task == "segmentation" else "all labels, sorted"
     return [
-        "# Guessed: all labels, sorted. The order must be that of the model's outputs.",
+        f"# Guessed: {names}. The order must be that of the model's outputs.",
         f"classes: {scalar(train.classes)}",
     ]
 
@@ -167,7 +175,7 @@ def _split(role: Role, found: Found, guesses: dict[str, SplitGuess]) -> list[str
     entry: dict[str, Any] = {"path": found.splits[role].as_posix()}
     if split.label:
         entry["label"] = split.label
-    elif split.content_column not in (None, "text"):
+    elif split.task == "causal-lm" and split.content_column not in (None, "text"):
         entry["text"] = split.content_column
     if split.id_column is not None:
         entry["id"] = split.id_column

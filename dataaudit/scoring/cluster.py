@@ -1,18 +1,18 @@
 """Workers on a Ray cluster: started once, and asked to do parts of whatever stage is running.
 
-When a worker dies, or its node, Ray starts another one and gives it the part again.
+When a worker dies, or its node, the parts that it had go to others, and Ray starts another one.
 """
 
 from __future__ import annotations
 
 import os
 import socket
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 from dataaudit.errors import ConfigError, EngineError
 from dataaudit.progress import track
@@ -51,6 +51,7 @@ class Cluster:
         self._entered = 0
         self._connected_here = False
         self._actors: list[Any] = []
+        self._known: set[Any] = set()
 
     def __enter__(self) -> Self:
         """Begin; nothing is started yet."""
@@ -74,10 +75,10 @@ class Cluster:
         Parameters
         ----------
         make : callable
-            Called in each worker.
+            Called in each worker. What it makes has two methods, `ready` and `do`.
         parts : int
         *asked
-            What `ready` of the object that was made is called with.
+            What `ready` is called with.
         on_gpu : bool
             Whether a worker that has to be started takes a GPU, besides one CPU core.
 
@@ -99,7 +100,7 @@ class Cluster:
         )
         wanted = min(self.workers, parts)
         self._actors += [worker.remote() for _ in range(wanted - len(self._actors))]
-        return Crew(self._actors[:wanted], [ray.put(make)], asked)
+        return Crew(self._actors[:wanted], [ray.put(make)], asked, self._known)
 
     def spread(
         self, work: Callable[[slice], Result], parts: Sequence[slice], description: str
@@ -111,13 +112,11 @@ class Cluster:
         if not parts:
             return
         crew = self.crew(partial(_Parts, work), len(parts))
-        waiting = deque(enumerate(parts))
+        done = crew.run(_InOrder(parts))
         early: dict[int, Result] = {}
         for number in track(range(len(parts)), description):
             while number not in early:
-                while waiting and crew.idle:
-                    crew.give(crew.idle.pop(0), "do", *waiting.popleft())
-                early.update(crew.wait())
+                early.update([next(done)])
             yield early.pop(number)
 
     def _end(self) -> None:
@@ -127,52 +126,65 @@ class Cluster:
 
         actors, self._actors = self._actors, []
         if actors and ray.is_initialized():
-            # Ray ends this process when it is left while a worker starts.
-            waiting = [actor.ping.remote() for actor in actors]
+            # Ray ends this process when it is left while a worker starts for the first time.
+            waiting = [actor.ping.remote() for actor in actors if actor not in self._known]
             with suppress(ray.exceptions.RayError, ConnectionError):
-                ray.wait(waiting, num_returns=len(waiting), timeout=SECONDS_TO_START)
+                if waiting:
+                    ray.wait(waiting, num_returns=len(waiting), timeout=SECONDS_TO_START)
             for actor in actors:
                 ray.kill(actor)
+        self._known.clear()
         if self._connected_here:
             ray.shutdown()
         self._connected_here = False
 
 
+class Queue(Protocol):
+    """Parts of some work."""
+
+    def __len__(self) -> int:
+        """Return how many parts nobody works on."""
+        ...
+
+    def next_for(self, worker: int) -> tuple[Hashable, tuple[Any, ...]]:
+        """Take a part out for a worker; return its name, and what `do` is called with."""
+        ...
+
+    def put_back(self, name: Any) -> None:
+        """Put a part back, whose worker has died."""
+        ...
+
+
 class Crew:
     """Workers that hold the same thing, and are given parts of the work as they become idle.
 
+    A part whose worker dies goes to another one, or to the one that Ray starts in its place: the
+    work goes on where the cluster has become smaller.
+
     Attributes
     ----------
-    idle : list of int
-        Workers that can take a part; one that can take two stands there twice.
     answers : dict of int to object
         What each worker that has started answered to `ready`.
     """
 
-    def __init__(self, actors: Sequence[Any], held: list[Any], asked: Sequence[Any]) -> None:
-        self._actors, self._held = actors, held
-        self.idle: list[int] = []
+    def __init__(
+        self, actors: Sequence[Any], held: list[Any], asked: Sequence[Any], known: set[Any]
+    ) -> None:
+        self._actors, self._held, self._asked, self._known = actors, held, asked, known
         self.answers: dict[int, Any] = {}
-        self._running: dict[Any, int] = {}
-        self._starting = {
-            actor.call.remote(held, "ready", *asked): place for place, actor in enumerate(actors)
-        }
+        self._idle: list[int] = []
+        self._deaths: Counter[Hashable] = Counter()
+        self._running: dict[Any, tuple[int, Hashable]] = {}
+        self._starting: dict[Any, int] = {}
+        for worker in range(len(actors)):
+            self._ask(worker)
 
     def __len__(self) -> int:
         """Return the number of workers."""
         return len(self._actors)
 
-    @property
-    def is_busy(self) -> bool:
-        """Whether parts are still out."""
-        return bool(self._running)
-
-    def give(self, worker: int, method: str, *arguments: Any) -> None:
-        """Have a worker call a method of what it holds."""
-        self._running[self._actors[worker].call.remote(self._held, method, *arguments)] = worker
-
-    def wait(self) -> Iterator[Any]:
-        """Wait until something happens; yield the result that has come back, if one has.
+    def run(self, queue: Queue) -> Iterator[Any]:
+        """Yield the results of all parts, in the order in which they are finished.
 
         Raises
         ------
@@ -181,6 +193,24 @@ class Crew:
         Exception
             What a worker raised.
         """
+        while len(queue) or self._running:
+            while len(queue) and self._idle:
+                self._give(self._idle.pop(0), queue)
+            yield from self._wait(queue)
+
+    def _ask(self, worker: int) -> None:
+        # Ray asks again where the worker dies meanwhile.
+        call = self._actors[worker].call
+        self._starting[call.remote(self._held, "ready", *self._asked)] = worker
+
+    def _give(self, worker: int, queue: Queue) -> None:
+        name, arguments = queue.next_for(worker)
+        # Not tried again by Ray, which would wait for this worker while others are idle.
+        call = self._actors[worker].call.options(max_task_retries=0)
+        self._running[call.remote(self._held, "do", *arguments)] = worker, name
+
+    def _wait(self, queue: Queue) -> Iterator[Any]:
+        """Wait until something happens; yield the result that has come back, if one has."""
         import ray
 
         patience = None if self._running else SECONDS_TO_START
@@ -197,21 +227,51 @@ class Crew:
         except ray.exceptions.RayTaskError as error:
             raise (error.cause if isinstance(error.cause, Exception) else error) from None
         except ray.exceptions.RayActorError as error:
-            raise EngineError(
-                f"engine: a worker died {MOST_DEATHS} times on the same block; its last words: "
-                f"{' '.join(str(error).split())[:300]}"
-            ) from None
+            self._has_died(done[0], queue, error)
+            return
         except (ray.exceptions.RayError, ConnectionError) as error:
             raise EngineError(
                 f"engine: Ray was lost while rows were scored: {' '.join(str(error).split())[:300]}"
             ) from None
         if done[0] in self._starting:
             worker = self._starting.pop(done[0])
+            self._known.add(self._actors[worker])
             self.answers[worker] = result
-            self.idle += [worker] * PARTS_WAITING
+            self._idle += [worker] * PARTS_WAITING
         else:
-            self.idle.append(self._running.pop(done[0]))
+            self._idle.append(self._running.pop(done[0])[0])
             yield result
+
+    def _has_died(self, call: Any, queue: Queue, error: Exception) -> None:
+        worker, name = self._running.pop(call, (-1, None))
+        self._deaths[name] += 1
+        if worker < 0 or self._deaths[name] >= MOST_DEATHS:
+            raise EngineError(
+                f"engine: a worker died {MOST_DEATHS} times on the same block; its last words: "
+                f"{' '.join(str(error).split())[:300]}"
+            ) from None
+        queue.put_back(name)
+        self._idle = [other for other in self._idle if other != worker]
+        if worker not in self._starting.values():
+            self._ask(worker)
+
+
+class _InOrder:
+    """Parts that any worker does, the first ones first."""
+
+    def __init__(self, parts: Sequence[slice]) -> None:
+        self._parts = parts
+        self._waiting = deque(range(len(parts)))
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def next_for(self, worker: int) -> tuple[Hashable, tuple[Any, ...]]:
+        number = self._waiting.popleft()
+        return number, (number, self._parts[number])
+
+    def put_back(self, name: Any) -> None:
+        self._waiting.appendleft(name)
 
 
 class _Worker:

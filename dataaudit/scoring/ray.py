@@ -74,13 +74,16 @@ class RayEngine:
             token = None if into is None else _laid(into)
             try:
                 crew = cluster.crew(scorer, len(starts), token, on_gpu=device == "cuda")
-                blocks = _Blocks(crew, samples, length, starts, into, token)
-                for _ in track(starts, f"scoring {samples.role}"):
-                    while not crew.idle:
-                        yield from blocks.finished()
-                    blocks.hand_out()
-                while crew.is_busy:
-                    yield from blocks.finished()
+                blocks = _Blocks(crew, samples, length, starts, token)
+                done = track(crew.run(blocks), f"scoring {samples.role}", total=len(starts))
+                yield from _sent_back(done, into)
+            except DataAuditError:
+                raise
+            except Exception as error:
+                said = " ".join(str(error).split())[:300]
+                raise ModelError(
+                    f"the model failed in a worker: {type(error).__name__}: {said}"
+                ) from None
             finally:
                 if token is not None:
                     token.remove()
@@ -103,7 +106,7 @@ class _Written:
 
 
 class _Blocks:
-    """Hands blocks to workers, and brings finished ones back."""
+    """The blocks that are left, and what a worker is told of one."""
 
     def __init__(
         self,
@@ -111,52 +114,50 @@ class _Blocks:
         samples: Samples,
         length: int,
         starts: Sequence[int],
-        into: ScoreBlocks | None,
         token: Token | None,
     ) -> None:
         self._crew, self._samples, self._length = crew, samples, length
         self._shares = Shares(starts, len(crew))
         self._reader = Reader(samples.source, length)
-        self._into, self._token = into, token
-        self._writes: dict[int, bool] = {}
+        self._token = token
+        self._same: dict[Path | None, bool] = {None: False}
 
-    def hand_out(self) -> None:
-        """Give a block to an idle worker, or say which rows it is to read."""
-        worker = self._crew.idle.pop(0)
+    def __len__(self) -> int:
+        """Return how many blocks nobody works on."""
+        return len(self._shares)
+
+    def next_for(self, worker: int) -> tuple[int, tuple[Batch | Stretch, Token | None]]:
+        """Return the start of a block and its rows, or which rows the worker is to read."""
         sees = self._crew.answers[worker]
-        stretch = Stretch.of(self._samples, self._shares.next_for(worker), self._length)
+        start = self._shares.next_for(worker)
+        stretch = Stretch.of(self._samples, start, self._length)
         block = stretch if sees.rows else self._reader.read(stretch)
-        if worker not in self._writes:
-            answered = self._token is not None and self._token.is_answered(sees.answer)
-            self._writes[worker] = answered
-        self._crew.give(worker, "score", block, self._token if self._writes[worker] else None)
+        if sees.answer not in self._same:
+            assert self._token is not None
+            self._same[sees.answer] = self._token.is_answered(sees.answer)
+        return start, (block, self._token if self._same[sees.answer] else None)
 
-    def finished(self) -> Iterator[ScoreBlock]:
-        """Wait until something happens; yield the block that has come back, if one has."""
-        try:
-            for result in self._crew.wait():
-                # The workers are other processes, which count for themselves.
-                if isinstance(result, _Written):
-                    self._refuse_missing(result)
-                    count_rows(result.rows)
-                else:
-                    count_rows(result.losses.size)
-                    yield result
-        except DataAuditError:
-            raise
-        except Exception as error:
-            said = " ".join(str(error).split())[:300]
-            raise ModelError(
-                f"the model failed in a worker: {type(error).__name__}: {said}"
-            ) from None
+    def put_back(self, name: Any) -> None:
+        """Put a block back, whose worker has died."""
+        self._shares.put_back(name)
 
-    def _refuse_missing(self, block: _Written) -> None:
-        assert self._into is not None
-        if not self._into.holds(block.start):
-            raise EngineError(
-                f"engine: a worker has written the rows from {block.start} on, but they are not in "
-                f"{self._into.folder}; is it the same folder on every machine, and does it stay?"
-            )
+
+def _sent_back(done: Iterator[Any], into: ScoreBlocks | None) -> Iterator[ScoreBlock]:
+    """Yield the blocks that came back; make sure that the others are in the run directory."""
+    for block in done:
+        # The workers are other processes, which count for themselves.
+        if isinstance(block, _Written):
+            assert into is not None
+            if not into.holds(block.start):
+                raise EngineError(
+                    f"engine: a worker has written the rows from {block.start} on, but they are "
+                    f"not in {into.folder}; is it the same folder on every machine, and does it "
+                    "stay?"
+                )
+            count_rows(block.rows)
+        else:
+            count_rows(block.losses.size)
+            yield block
 
 
 def _laid(into: ScoreBlocks) -> Token:
@@ -240,7 +241,7 @@ class _Scorer:
         """Tell what this worker sees."""
         return _Sees(can_read(self._samples), None if token is None else token.answer())
 
-    def score(self, block: Batch | Stretch, token: Token | None) -> ScoreBlock | _Written:
+    def do(self, block: Batch | Stretch, token: Token | None) -> ScoreBlock | _Written:
         """Score the rows of a block, batch by batch as the local engine does.
 
         The block is written where the token is seen: a worker that took the place of a dead one

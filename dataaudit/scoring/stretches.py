@@ -85,6 +85,10 @@ class Shares:
             own.extend(reversed(taken))
         return own.popleft()
 
+    def put_back(self, start: int) -> None:
+        """Take a block back, so that it is dealt out soon."""
+        min(self._shares, key=len).appendleft(start)
+
 
 def lies_in_files(source: Source) -> bool:
     """Tell whether rows are read from files, which other processes may see, too."""

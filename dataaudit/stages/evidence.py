@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dataaudit.datasets.answer_pairs import LEFT, RIGHT, pair_text
-from dataaudit.datasets.images import thumbnail
+from dataaudit.datasets.images import size_of, thumbnail
 from dataaudit.datasets.samples import Batch, Samples
 from dataaudit.datasets.words import text_of
 from dataaudit.flags.probabilities import Table
@@ -32,6 +32,8 @@ LONGEST_FIELD = 80
 MISSING = "missing"
 """What a cell without a value reads."""
 MOST_FIELDS = 64
+SIZE = "size"
+"""The field that says how many pixels a picture has, which places in it are counted by."""
 THUMBNAIL_SIDE = 48
 ROW_SIDE = 256
 """Pixels a side of the pictures of the first rows, and of pairs: what a reviewer looks at."""
@@ -280,6 +282,8 @@ def _against(
 
     Numbers and whole lists of tags hardly ever agree: the most alike are shown whatever theirs is.
     """
+    if features.shape[1] == 0 and not held_out.kind.repeats:
+        return [[] for _ in features]
     labels = held_out.label_values()
     shown = [_label_text(label) for label in labels]
     chosen: list[NDArray[np.int64]] = []
@@ -351,6 +355,11 @@ def _shown(samples: Samples, batch: Batch, sides: Sequence[int]) -> list[Exhibit
     if samples.modality == "table":
         fields = _fields(samples, batch.frame)
     is_image = samples.modality == "image"
+    if is_image and samples.kind.form == "rectangles":
+        fields = [
+            {SIZE: "{} x {}".format(*size_of(item, where="", folder=samples.folder))}
+            for item in contents
+        ]
     texts: list[str | None] = [None] * len(batch)
     if samples.answers is not None:
         texts = [*_pairs(samples, batch.frame, labels)]

@@ -240,6 +240,7 @@ def read_settings(
         tolerate=tolerate,
         ignore=config.ignore_label,
         separator=columns.separator,
+        images=columns.images,
         annotators=columns.labels if role == "train" else None,
         size=config.images.size,
         answers=pair_columns(KINDS[config.task], columns.model_dump()),

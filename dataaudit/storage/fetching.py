@@ -68,11 +68,7 @@ def cache() -> Path:
 def _copied(place: str, pattern: str | None) -> Path:
     store = Store.at(place)
     found = store.listing()
-    wanted = {
-        below: facts
-        for below, facts in found.items()
-        if pattern is None or ("/" not in below and fnmatch.fnmatchcase(below, pattern))
-    }
+    wanted = {below: facts for below, facts in found.items() if _fits(below, pattern)}
     if not wanted:
         nothing = f"no file there fits {pattern}" if pattern else "there is no such file or folder"
         raise DataError(f"{place}: {nothing}")
@@ -82,9 +78,13 @@ def _copied(place: str, pattern: str | None) -> Path:
     with writing(target, DataError):
         for below, facts in track(sorted(wanted.items()), f"copying from {protocol}"):
             _copy(store, below, facts, below_cache.joinpath(*_parts(below)))
-        if pattern is None and "" not in wanted:
-            _remove_others(target, {target.joinpath(*_parts(below)) for below in wanted})
+        if "" not in wanted:
+            _remove_others(target, {"/".join(_parts(below)) for below in wanted}, pattern)
     return target
+
+
+def _fits(below: str, pattern: str | None) -> bool:
+    return pattern is None or ("/" not in below and fnmatch.fnmatchcase(below, pattern))
 
 
 def _parts(name: str) -> list[str]:
@@ -132,8 +132,9 @@ def _is_copied(target: Path, known: Path, version: str, size: int) -> bool:
         return False
 
 
-def _remove_others(folder: Path, wanted: set[Path]) -> None:
+def _remove_others(folder: Path, wanted: set[str], pattern: str | None) -> None:
     """Remove copies of files that are no longer on the store."""
-    for path in folder.rglob("*"):
-        if path.is_file() and path not in wanted:
+    for path in [path for path in folder.rglob("*") if path.is_file()]:
+        below = path.relative_to(folder).as_posix()
+        if below not in wanted and _fits(below, pattern):
             path.unlink()

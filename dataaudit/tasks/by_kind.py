@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from dataaudit.tasks.boxes import Detection
 from dataaudit.tasks.classification import Classification
 from dataaudit.tasks.multi_label import MultiLabel
 from dataaudit.tasks.ordinal import OrdinalClassification
@@ -113,6 +114,7 @@ MAKERS: Mapping[str, Maker] = {
     "regression": _regression,
     "multi-label": _multi_label,
     "token-classification": _tokens,
+    "boxes": lambda outputs, _: (Detection.of(outputs.values, outputs.classes), None),
     "segmentation": _masks,
     "preference": _preference,
 }

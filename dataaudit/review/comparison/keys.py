@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from dataaudit.datasets.files import readable
+from dataaudit.datasets.formats import open_source
 from dataaudit.datasets.hugging_face import is_saved
 from dataaudit.datasets.image_folder import ImageFolder
 from dataaudit.datasets.shard_paths import shard_paths
@@ -55,8 +55,8 @@ def _has_positions(audit: FinishedAudit) -> bool:
 
 
 def _names(audit: FinishedAudit, folder: Path) -> pd.Index:
-    with readable(str(folder), "an image folder"):
-        paths = ImageFolder.open(folder, str(folder)).paths
+    source = open_source(folder)
+    paths = source.paths if isinstance(source, ImageFolder) else []
     if len(paths) != len(audit.mislabels):
         raise RunDirectoryError(
             f"{folder}: holds {len(paths):,} images, but {len(audit.mislabels):,} were audited "

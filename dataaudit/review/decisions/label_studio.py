@@ -15,6 +15,7 @@ from dataaudit.review.decisions.said import Said
 from dataaudit.review.exports.brush import painted, size_of_mask
 from dataaudit.review.exports.label_studio import COMMENT, LABEL, LABEL_SET
 from dataaudit.review.exports.leaks import DECISION
+from dataaudit.review.exports.rectangles import SIZE, label_of
 
 
 def read_label_studio(path: Path) -> list[Said]:
@@ -49,6 +50,8 @@ def _task(path: Path, number: int, task: Any) -> Iterator[Said]:
         raise DataError(f"{where}: annotations are no list of objects")
     for annotation in annotations:
         new_label, comment = _result(where, annotation)
+        if SIZE in data:
+            new_label = _rectangles(where, annotation, data[SIZE])
         given = data.get("given_label")
         if isinstance(given, str) and size_of_mask(given) and data.get("what") != "leak":
             new_label = new_label or _painted(where, given, annotation)
@@ -96,6 +99,14 @@ def _result(where: str, annotation: Mapping[str, Any]) -> tuple[str, str]:
             text = value.get("text", "")
             comment = "\n".join(map(str, text)) if isinstance(text, list) else str(text)
     return label, comment
+
+
+def _rectangles(where: str, annotation: Mapping[str, Any], size: Any) -> str:
+    """Return the boxes that were drawn; none at all is an answer, too."""
+    try:
+        return label_of(annotation.get("result") or [], size)
+    except ValueError as error:
+        raise DataError(f"{where}: {error}") from None
 
 
 def _painted(where: str, given: str, annotation: Mapping[str, Any]) -> str:

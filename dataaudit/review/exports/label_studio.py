@@ -21,6 +21,7 @@ from dataaudit.labels.sets import NO_LABEL, SEPARATOR
 from dataaudit.report import formats
 from dataaudit.report.data import exact_id
 from dataaudit.review.exports.brush import brushed
+from dataaudit.review.exports.rectangles import SIZE, add_rectangles, rectangles
 from dataaudit.review.exports.rows import ExportRow, as_text
 from dataaudit.review.exports.spool import write_by_rank, write_file
 
@@ -118,9 +119,12 @@ def labelling_configuration(
             ElementTree.SubElement(brush, "Label", {"value": value})
     elif form == "number":
         ElementTree.SubElement(view, "Number", {"name": LABEL, **asked})
-    elif form == "text":
+    elif form == "text" or (form == "rectangles" and modality != "image"):
         editable = {"editable": "true", "maxSubmissions": "1", "rows": "2"}
         ElementTree.SubElement(view, "TextArea", {"name": LABEL, **asked, **editable})
+    elif form == "rectangles" and modality == "image":
+        # Not required: a picture may be without any box.
+        add_rectangles(view, {"name": LABEL, "toName": SAMPLE}, classes)
     else:
         several = form == "several choices"
         name, kind = (LABEL_SET, "multiple") if several else (LABEL, "single")
@@ -142,7 +146,7 @@ def _both_answers(view: ElementTree.Element) -> None:
 
 
 def _task(row: ExportRow, model_version: str, task: str) -> bytes:
-    data = {
+    data: dict[str, object] = {
         "row_id": exact_id(row.row_id),
         "given_label": row.given_label,
         "suggested_label": row.suggested_label,
@@ -162,6 +166,8 @@ def _task(row: ExportRow, model_version: str, task: str) -> bytes:
         data["text"] = row.text
     if row.image is not None:
         data["image"] = row.image
+    if row.size is not None:
+        data[SIZE] = row.size
     prediction = {
         "model_version": model_version,
         "score": row.probability,
@@ -173,6 +179,9 @@ def _task(row: ExportRow, model_version: str, task: str) -> bytes:
 
 def _suggestions(row: ExportRow, task: str) -> list[dict[str, object]]:
     """Return what Label Studio shows beforehand: the suggested label, or regions that change."""
+    if row.size is not None:
+        names = {"from_name": LABEL, "to_name": SAMPLE}
+        return rectangles(row.suggested_label, row.size, names)
     if KINDS[task].form == "brush":
         return brushed(row.given_label, row.suggested_label, row.image, LABEL, SAMPLE)
     return [_suggestion(row, task)]
@@ -187,7 +196,7 @@ def _suggestion(row: ExportRow, task: str) -> dict[str, object]:
     if form == "number":
         value = {"number": float(row.suggested_label)}
         return {"from_name": LABEL, "to_name": SAMPLE, "type": "number", "value": value}
-    if form == "text":
+    if form in ("text", "rectangles"):
         text = {"text": [row.suggested_label]}
         return {"from_name": LABEL, "to_name": SAMPLE, "type": "textarea", "value": text}
     if form == "several choices":

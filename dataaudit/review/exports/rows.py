@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dataaudit.datasets.images import thumbnail
+from dataaudit.datasets.images import size_of, thumbnail
 from dataaudit.datasets.samples import Samples
 from dataaudit.datasets.words import text_of
 from dataaudit.report.samples import clean_text, plain_id
@@ -47,6 +47,8 @@ class ExportRow:
         Of images, a `data:image/webp;base64,…` URI.
     fields : mapping of str to JSON values
         The other columns.
+    size : (width, height) or None
+        Of the picture, pixels, where labels name places in it.
     """
 
     row_id: str | int
@@ -60,6 +62,7 @@ class ExportRow:
     text: str | None
     image: str | None
     fields: Mapping[str, Any]
+    size: tuple[int, int] | None = None
 
 
 def chosen_positions(audit: FinishedAudit, *, only_flagged: bool) -> NDArray[np.int64]:
@@ -117,7 +120,10 @@ def content_of(samples: Samples, row_id: object, content: Mapping[str, Any]) -> 
         for name, value in content.items()
         if name not in special and name != column
     }
-    return {"text": text, "image": image, "fields": fields}
+    found: dict[str, Any] = {"text": text, "image": image, "fields": fields}
+    if image is not None and samples.kind.form == "rectangles":
+        found["size"] = size_of(content[str(column)], where="", folder=samples.folder)
+    return found
 
 
 def plain_value(value: Any) -> Any:
