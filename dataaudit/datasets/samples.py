@@ -110,7 +110,8 @@ class Samples:
         Unique ids: the id column, or the position (int64) where none is named.
     labels : `[n]`
         int64 class indices (classification) or float64 targets (regression); of label sets
-        (multi-label) int8 `[n, L]`, 1 where a label is present; of tokens int16 `[n, tokens]`.
+        (multi-label) int8 `[n, L]`, 1 where a label is present; of tokens int16 `[n, tokens]`; of
+        pixels int16 `[n, height, width]`.
     classes : sequence of str or int
         The label values in the order of the model's outputs; empty for regression.
     label_column, id_column : str or None

@@ -129,13 +129,15 @@ def doubtful_regions(
     side = 2 * round(min(mask.shape) / 32) + 1
     doubt = ndimage.uniform_filter(np.log1p(-chance) - np.log(chance), side, mode="nearest")
     best = probabilities.argmax(axis=2)
-    found: list[tuple[float, NDArray[np.bool_], int, int]] = []
-    for label in np.unique(best[(best != mask) & judged]):
-        parts, count = ndimage.label((best == label) & (mask != label) & judged)
-        for part in range(1, count + 1):
-            pixels = parts == part
-            was = int(np.bincount(mask[pixels]).argmax())
-            found.append((float(doubt[pixels].max()), pixels, was, int(label)))
+    found: list[tuple[float, int, int, int]] = []
+    parts: dict[int, NDArray[np.int32]] = {}
+    for label in np.unique(best[(best != mask) & judged]).tolist():
+        parts[label], count = ndimage.label((best == label) & (mask != label) & judged)
+        every = np.arange(1, count + 1)
+        sizes = np.bincount(parts[label].ravel(), minlength=count + 1)[1:].tolist()
+        worst = ndimage.maximum(doubt, parts[label], every)
+        found += zip(worst, [label] * count, every.tolist(), sizes, strict=True)
     found.sort(key=lambda item: -item[0])
-    sure = [item for item in found if item[0] > 0 and 2 * item[1].sum() >= side**2] or found[:1]
-    return [(pixels, was, now) for _, pixels, was, now in sure]
+    sure = [item for item in found if item[0] > 0 and 2 * item[3] >= side**2] or found[:1]
+    regions = [(parts[label] == part, label) for _, label, part, _ in sure]
+    return [(pixels, int(np.bincount(mask[pixels]).argmax()), label) for pixels, label in regions]

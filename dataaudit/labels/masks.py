@@ -28,8 +28,10 @@ from dataaudit.labels.values import IGNORED, UNUSABLE, ignored, listed, meant, s
 
 VOID = 255
 """The pixel value that says that a pixel is not to be judged, as Pascal VOC and others have it."""
-MOST_VALUES = 2**31
-"""Pixels of all masks together; more would fill the memory."""
+MOST_VALUES = 2**29
+"""Pixels of all masks together, two bytes each; more would fill the memory."""
+LARGEST_BOX = 64_000_000
+"""Pixels of a region's box."""
 SHARES_SHOWN = 6
 BETWEEN = "; "
 _REGION = re.compile(
@@ -101,7 +103,7 @@ class Region:
             )
         left, top, right, bottom = map(int, re.split("[,-]", found["box"]))
         height, width = bottom - top + 1, right - left + 1
-        if min(height, width) < 1 or height * width > MOST_VALUES:
+        if min(height, width) < 1 or height * width > LARGEST_BOX:
             raise ValueError(f"the box {found['box']} is empty or too large")
         needed = -(-height * width // 8)
         try:
