@@ -182,13 +182,16 @@ def test_boxes_from_python() -> None:
     ]
     targets[7] = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)}
     result = dataaudit.audit(
-        model, (pictures[:20], targets[:20]), (pictures[20:], targets[20:]),
+        model, (pictures[:20], targets[:20]), (pictures[20:50], targets[20:50]),
+        ([*pictures[50:], *pictures[:2]], [*targets[50:], *targets[:2]]),
         task="boxes", classes=CLASSES, mirror={"steps": 2},
     )  # fmt: skip
     found = result.mislabels
     assert found["given_label"][7] == "(none)"
     assert found["suggested_label"][7].startswith("cat 4")
     assert found["rank"][7] == 1
+    copies = result.contamination[result.contamination["flagged"]]
+    assert copies["query_id"].tolist() == [10, 11]
 
 
 @pytest.mark.parametrize(
