@@ -20,6 +20,7 @@ from dataaudit.datasets.modality import ROWS_SEEN, modality_of
 from dataaudit.datasets.samples import Modality
 from dataaudit.datasets.sources import ColumnSource
 from dataaudit.errors import DataError
+from dataaudit.labels.by_task import KINDS
 from dataaudit.labels.masks import VOID
 
 CHOSEN, REJECTED = (DataConfig.model_fields[name].default for name in ("chosen", "rejected"))
@@ -109,7 +110,8 @@ def guess(
     names = source.columns()
     others: list[str] = []
     task = "causal-lm" if writes_text else _task(source)
-    if task != "classification":
+    kind = KINDS[task]
+    if kind.form == "pair" or kind.per_pixel or not kind.has_classes:
         label = ""
     elif not label or label not in names:
         label, *others = _label_columns(source, first, path, set(class_names))
@@ -117,7 +119,7 @@ def guess(
     features = [name for name in names if name not in (label, id_column)]
     folder = path if path.is_dir() else path.parent
     modality, content = modality_of(first, features, folder)
-    if task == "preference":
+    if kind.form == "pair":
         modality, content = "text", ANSWER
     if id_column is None and modality == "table":
         id_column = _telling_column(source, first[features])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataaudit.labels.by_task import KINDS
 from dataaudit.scaffold.columns import SplitGuess
 from dataaudit.scaffold.find import Found
 from dataaudit.scaffold.kinds import is_estimator
@@ -118,9 +119,9 @@ def model_source(train: SplitGuess, found: Found) -> str:
             load=_SKOPS if path.suffix.lower() == ".skops" else _JOBLIB,
         )
     outputs = f"Its outputs are logits [rows, {train.class_count}], in the order of the classes."
-    if train.task == "preference":
+    if KINDS[train.task].form == "pair":
         outputs = "It returns one reward for each answer, [answers, 1]."
-    if train.task == "segmentation":
+    if KINDS[train.task].per_pixel:
         outputs = f"Its outputs are logits [rows, {train.class_count}, height, width]."
     weights = _about_weights(found)
     head = _HEAD.format(function="load_model" if train.modality == "text" else "build")

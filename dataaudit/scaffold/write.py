@@ -7,6 +7,7 @@ from typing import Any
 
 from dataaudit.datasets.samples import Role
 from dataaudit.errors import DataError, writing
+from dataaudit.labels.by_task import KINDS
 from dataaudit.run_directory.atomic import write_atomically
 from dataaudit.scaffold.columns import SplitGuess, guess
 from dataaudit.scaffold.find import Found, find
@@ -153,14 +154,15 @@ def _audit_yaml(folder: Path, found: Found, guesses: dict[str, SplitGuess]) -> s
 
 def _needs_classes(folder: Path, found: Found, train: SplitGuess) -> bool:
     """Tell whether only `audit.yaml` can say which classes there are."""
-    has_classes = train.task in ("classification", "segmentation")
+    kind = KINDS[train.task]
+    has_classes = kind.has_classes and kind.form != "pair"
     return has_classes and not is_estimator(found) and not class_names(folder, found)
 
 
 def _classes(train: SplitGuess) -> list[str]:
     if train.classes is None:
         return [f"# classes: the data itself says which ({train.class_count}), in its own order"]
-    names = "a name for each pixel value" if train.task == "segmentation" else "all labels, sorted"
+    names = "a name for each pixel value" if KINDS[train.task].per_pixel else "all labels, sorted"
     return [
         f"# Guessed: {names}. The order must be that of the model's outputs.",
         f"classes: {scalar(train.classes)}",
