@@ -14,6 +14,7 @@ from __future__ import annotations
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -73,12 +74,15 @@ def verse(generator: np.random.Generator) -> Iterator[tuple[str, str]]:
 
 def counts(texts: list[str]) -> torch.Tensor:
     """Return how often hashed words and pairs of words occur, `[texts, WIDTH]`."""
-    found = torch.zeros(len(texts), WIDTH)
-    for row, text in enumerate(texts):
-        words = text.split()
-        for part in [*words, *map(" ".join, pairwise(words))]:
-            found[row, zlib.crc32(part.encode()) % WIDTH] += 1
-    return found
+    return torch.tensor(np.array([_counts(text) for text in texts]), dtype=torch.float32)
+
+
+@cache
+def _counts(text: str) -> np.ndarray:
+    words = text.split()
+    parts = [*words, *map(" ".join, pairwise(words))]
+    places = np.array([zlib.crc32(part.encode()) % WIDTH for part in parts], dtype=np.int64)
+    return np.bincount(places, minlength=WIDTH).astype(np.float32)
 
 
 def trained(better: torch.Tensor, worse: torch.Tensor, epochs: int, seed: int) -> nn.Module:

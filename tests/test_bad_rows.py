@@ -13,11 +13,13 @@ from PIL import Image
 from torch import nn
 
 import dataaudit
-from dataaudit.datasets.load import samples_from_object
+from dataaudit.datasets.load import open_samples, samples_from_object
 from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.set_aside import Kept, without
 from dataaudit.errors import DataError
+from dataaudit.inputs import Files
 from dataaudit.stages.auditing import run_file
+from dataaudit.stages.composition import composition
 
 
 def spoil(project: Project, file: str, row: int, column: str, value: str) -> None:
@@ -229,3 +231,11 @@ def test_kept_rows_are_read_like_any_others() -> None:
         assert [value for part in read for value in part] == expected
         assert all(len(part) == size for part in read[:-1])
     assert twice.take([3, 0, 3]).frame["a"].tolist() == [expected[3], expected[0], expected[3]]
+
+
+def test_labels_that_nobody_set_aside_are_not_counted(tmp_path: Path) -> None:
+    # Without a model no row has to be usable.
+    (tmp_path / "train.csv").write_text("x,label\n1,ham\n2,\n3,spam\n4,ham\n")
+    settings = ReadSettings("train", "label", classes=["ham", "spam"], tolerate=True)
+    counts = composition(Files(open_samples(tmp_path / "train.csv", settings), None, None))
+    assert counts[["class", "rows"]].to_numpy().tolist() == [["ham", 2], ["spam", 1]]

@@ -26,12 +26,12 @@ from dataaudit.flags.boxes import flag_boxes
 from dataaudit.flags.inputs import LabelledRows
 from dataaudit.labels.boxes import BOX, BOXES, as_boxes
 from dataaudit.labels.kind import Reading
+from dataaudit.mirror.augmentation import augmented
 from dataaudit.models.detector import Detector
 from dataaudit.models.detector_inputs import detector_inputs
 from dataaudit.tasks.boxes import Detection
 
 TASKS = Path(__file__).resolve().parent.parent / "docs" / "tasks.md"
-QUICK = "mirror: {steps: 150, batch_size: 32}\n"
 CLASSES = ["cat", "dog"]
 NORM = 1 / (1 + 1e-5) ** 0.5
 """Of batch norm as it is kept before anything was learned."""
@@ -52,7 +52,6 @@ def test_boxes_from_the_run_to_a_second_audit_with_fewer_flags(
     shapes: Path, command_line: CommandLine
 ) -> None:
     out, yaml = shapes / "run", shapes / "audit.yaml"
-    yaml.write_text(yaml.read_text() + QUICK)
     outcome = command_line("run", yaml, "--out", out)
     assert outcome.code == 0, outcome.err
     table = pd.read_parquet(out / "mislabels.parquet")
@@ -151,6 +150,26 @@ def test_a_loss_is_that_of_the_picture_alone_and_can_be_learned() -> None:
     assert model.weight.grad is not None
     assert float(model.weight.grad) == pytest.approx(np.sum(expected) / 0.5, rel=1e-5)
     assert list(dict(detector.named_parameters())) == list(dict(model.named_parameters()))
+
+
+def test_pictures_are_shifted_with_their_boxes() -> None:
+    generator = np.random.default_rng(0)
+    corners = generator.integers(1, 9, (20, 2))
+    texts = [f"cat {x},{y},{x + 4},{y + 3}" for x, y in corners.tolist()]
+    labels, _ = BOXES.read(pd.Series(texts), np.arange(20), "here", Reading(classes=CLASSES))
+    pictures = torch.zeros(20, 1, 16, 16)
+    for picture, (x, y) in zip(pictures, corners.tolist(), strict=True):
+        picture[0, y : y + 3, x : x + 4] = 1
+    inputs = detector_inputs(pictures, labels)
+    ((shifted, _),) = next(augmented(iter([[(inputs, inputs["labels"])]]), False, 0))
+    assert isinstance(shifted, dict)
+    moved = 0
+    for picture, label, old in zip(shifted["images"], shifted["labels"], labels, strict=True):
+        left, top, right, bottom = label[1:5].int().tolist()
+        # What is reflected at the edge is no part of the box.
+        assert (picture[0, top:bottom, left:right] == 1).all()
+        moved += label[1:5].tolist() != old[1:5].tolist()
+    assert moved > 10
 
 
 def test_boxes_from_python() -> None:
@@ -323,28 +342,34 @@ def detected(*boxes: list[float]) -> np.ndarray:
 
 
 def test_each_kind_of_error_is_named_and_mended() -> None:
-    here, moved, away = [0, 10, 10, 20, 20], [0, 13, 13, 24, 23], [1, 30, 30, 40, 40]
     given = ["cat 10,10,20,20"] * 30 + [
         "cat 10,10,20,20 | dog 30,30,40,40", "(none)", "dog 10,10,20,20", "cat 13,13,24,23",
+        # What is detected is held by another box: this one belongs nowhere.
+        "cat 10,10,20,20 | cat 13,13,24,23",
     ]  # fmt: skip
     labels, _ = BOXES.read(
-        pd.Series(given, dtype=object), np.arange(34), "here", Reading(classes=CLASSES)
+        pd.Series(given, dtype=object), np.arange(35), "here", Reading(classes=CLASSES)
     )
-    rows = np.stack([detected([*here, 0.95])] * 34)
+    rows = np.stack([detected([0, 10, 10, 20, 20, 0.95])] * 35)
     found = flag_boxes(
         LabelledRows(
-            np.arange(34), labels, CLASSES, lambda x: BOXES.shown(x, CLASSES), rows, rows, rows
+            np.arange(35), labels, CLASSES, lambda x: BOXES.shown(x, CLASSES), rows, rows, rows
         ),
         None,
     )
-    assert moved[1:] != away[1:]
     table = found.table.sort_values("rank")
-    assert sorted(table["row_id"][:4]) == [30, 31, 32, 33]
-    assert found.table["suggested_label"][30:].tolist() == ["cat 10,10,20,20"] * 4
+    assert sorted(table["row_id"][:5]) == [30, 31, 32, 33, 34]
+    assert found.table["suggested_label"][30:].tolist() == ["cat 10,10,20,20"] * 5
     assert found.notes is not None
     for row, words in zip(
-        (30, 31, 32, 33),
-        ("is probably no box", "is probably missing", "another class", "is probably badly placed"),
+        (30, 34, 31, 32, 33),
+        (
+            "is probably no box",
+            "is probably no box",
+            "is probably missing",
+            "another class",
+            "is probably badly placed",
+        ),
         strict=True,
     ):
         assert words in found.notes[row]

@@ -72,7 +72,7 @@ def test_the_mirror_that_is_asked_for_is_made_and_one_that_knows_nothing_is_not_
     train = pairs(120, 0)
     assert learned_left_out(loaded(train, steps=20), settings(steps=20)) is None
     (line, *_) = cost_lines(loaded(train), settings())
-    assert line.startswith("the model learns again 10 times from fresh or initial weights, each")
+    assert line.startswith("the model learns again 15 times from fresh or initial weights, each")
     noise = train.copy()
     flipped = np.random.default_rng(3).random(len(noise)) < 0.5
     noise.loc[flipped] = noise.loc[flipped, ["rejected", "chosen"]].to_numpy()

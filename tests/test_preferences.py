@@ -135,6 +135,8 @@ def test_swapped_pairs_from_the_run_to_a_second_audit_with_fewer_flags(
     report = json.loads((first / "audit.json").read_text())
     shown = report["samples"][report["labels"]["rows"][0]["sample"]]
     assert f"[{shown['label']} answer, given as better]\n" in shown["text"]
+    # Which side an answer stands on says nothing.
+    assert report["labels"]["confusions"] == report["labels"]["per_class"] == []
 
     to_review = answers / "review.json"
     outcome = command_line("export", first, "--to", "label-studio", "--out", to_review)

@@ -272,8 +272,9 @@ def _doubted(labels: NDArray[Any], predictions: Table) -> _Doubted:
     backed = scores * here
     support = np.max(np.where(same_class, backed, 0), axis=2, initial=0)
     others = np.where(same_class, 0, backed)
-    near = np.where(same_class & (shares >= TOUCHES), scores * (1 - here), 0)
-    anything = np.max(np.where(shares >= TOUCHES, scores, 0), axis=2, initial=0)
+    free = 1 - _of_the_others(here)
+    near = np.where(same_class & (shares >= TOUCHES), scores * (1 - here) * free, 0)
+    anything = np.max(np.where(shares >= TOUCHES, scores * free, 0), axis=2, initial=0)
     unclaimed = there & ~_in_crowds(given, found)
     claimed = np.max(here, axis=1, initial=0)
     nothing = np.full(own.shape, -np.inf)
@@ -286,6 +287,14 @@ def _doubted(labels: NDArray[Any], predictions: Table) -> _Doubted:
         others.argmax(axis=2),
         near.argmax(axis=2),
     )
+
+
+def _of_the_others(here: NDArray[Any]) -> NDArray[Any]:
+    """Return how far boxes other than each one claim each detection, as `here` has it."""
+    first = here.max(axis=1, keepdims=True, initial=0)
+    own = here == first
+    second = np.where(own, 0, here).max(axis=1, keepdims=True, initial=0)
+    return np.where(own, second, first)
 
 
 def _log_odds(shares: NDArray[Any]) -> Doubts:

@@ -11,6 +11,7 @@ from dataaudit.flags.inputs import LabelledRows, References
 from dataaudit.flags.label_sets import flag_label_sets
 from dataaudit.flags.masks import flag_masks
 from dataaudit.flags.mislabels import flag_mislabels
+from dataaudit.flags.preferences import flag_preferences
 from dataaudit.flags.results import MislabelFlags
 from dataaudit.flags.tables import FlagSettings
 from dataaudit.flags.tags import flag_tags
@@ -43,6 +44,6 @@ FLAGGERS: Mapping[str, Flagger] = {
     "token-classification": flag_tags,
     "boxes": flag_boxes,
     "segmentation": flag_masks,
-    "preference": flag_mislabels,
+    "preference": flag_preferences,
 }
 """By `task`, as audit.yaml has it."""

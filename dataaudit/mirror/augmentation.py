@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from dataaudit.labels.boxes import BOX, PADDING
 from dataaudit.mirror.finite import Part
 from dataaudit.models.trained import Inputs, TrainedModel, forward
 from dataaudit.tasks import AuditTask
@@ -65,6 +66,8 @@ def _with_labels(
 
 
 def _changed(inputs: Inputs, flip: bool, generator: torch.Generator) -> Inputs:
+    if isinstance(inputs, dict) and inputs.keys() == {"images", "sizes", "labels"}:
+        return _with_boxes_shifted(inputs, generator)
     if not (isinstance(inputs, Tensor) and are_images(inputs)):
         return inputs
     shifted = _shifted(inputs, generator)
@@ -74,11 +77,42 @@ def _changed(inputs: Inputs, flip: bool, generator: torch.Generator) -> Inputs:
     return torch.where(chosen.to(inputs.device)[:, None, None, None], shifted.flip(3), shifted)
 
 
+def _with_boxes_shifted(inputs: dict[str, Tensor], generator: torch.Generator) -> Inputs:
+    """Shift pictures of one size with their boxes; what is cut off by more than half is no box."""
+    images, sizes, labels = inputs["images"], inputs["sizes"], inputs["labels"]
+    height, width = images.shape[2:]
+    if min(height, width) < 8 or bool((sizes != sizes.new_tensor([height, width])).any()):
+        return inputs
+    padding, offsets = _offsets(images, generator)
+    boxes = labels.reshape(len(labels), -1, BOX).clone()
+    moved = (padding - offsets.flip(0)).T.to(labels)[:, None].repeat(1, 1, 2)
+    whole = (boxes[..., 3:5] - boxes[..., 1:3]).prod(dim=2)
+    limits = labels.new_tensor([width, height, width, height])
+    boxes[..., 1:5] = torch.minimum((boxes[..., 1:5] + moved).clamp_min(0), limits)
+    left = (boxes[..., 3:5] - boxes[..., 1:3]).clamp_min(0).prod(dim=2)
+    boxes[left < whole / 2] = PADDING
+    shifted = torch.where(labels.reshape(boxes.shape)[..., :1] < 0, PADDING, boxes)
+    return {
+        "images": _cropped(images, padding, offsets),
+        "sizes": sizes,
+        "labels": shifted.reshape(labels.shape),
+    }
+
+
+def _offsets(images: Tensor, generator: torch.Generator) -> tuple[int, Tensor]:
+    """Return the padding on each side, and how far down and right in it each image begins."""
+    padding = max(1, round(min(images.shape[2:]) * SHIFT_SHARE))
+    return padding, torch.randint(0, 2 * padding + 1, (2, len(images)), generator=generator)
+
+
 def _shifted(images: Tensor, generator: torch.Generator) -> Tensor:
+    return _cropped(images, *_offsets(images, generator))
+
+
+def _cropped(images: Tensor, padding: int, offsets: Tensor) -> Tensor:
     count, _, height, width = images.shape
-    padding = max(1, round(min(height, width) * SHIFT_SHARE))
     padded = functional.pad(images, (padding,) * 4, mode="reflect")
-    down, right = torch.randint(0, 2 * padding + 1, (2, count), generator=generator)
+    down, right = offsets
     lines = (down[:, None] + torch.arange(height)).to(images.device)
     columns = (right[:, None] + torch.arange(width)).to(images.device)
     picture = torch.arange(count, device=images.device)[:, None, None]

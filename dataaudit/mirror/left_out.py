@@ -23,9 +23,9 @@ from dataaudit.mirror.shrink import shrunk
 from dataaudit.progress import track
 from dataaudit.scoring.perturbation import UNPERTURBED, Perturbation
 
-FOLDS, REPEATS = 5, 2
+FOLDS, REPEATS = 5, 3
 """What is said in all repeats, from other fresh weights and with other folds, is averaged."""
-LENGTHS = ((1.5, 15), (4.0, 40), (10.0, 120))
+LENGTHS = ((1.5, 15), (3.0, 30), (5.0, 60), (10.0, 120))
 """Passes over the samples, and steps at least; that is taken under which the first fold's left out
 samples are likeliest, under the labels that they have."""
 BATCH_SIZE = 64

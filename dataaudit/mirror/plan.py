@@ -154,17 +154,18 @@ def make_plan(loaded: Loaded, config: AuditConfig, effort_name: EffortName = "st
     mirror = config.mirror
     rows = Pool.of(loaded.train)
     sample = next(endless_batches(loaded.model, [rows], min(64, len(rows)), mirror.seed))[0]
-    augment = are_images(sample[0])
+    # Pictures with boxes are shifted with these. What a detector finds in one mirror and another
+    # has no mean, so that it needs one alone, as other images have it.
+    boxes = loaded.train.kind.own_loss
+    augment = boxes or are_images(sample[0])
     usual = loaded.train.rows_at_once(BATCH_SIZE)
     batch_size = min(mirror.batch_size or usual, len(rows))
     effort = EFFORTS[effort_name]
-    # What a detector finds is no number for each row, so that two of them have no mean.
-    alone = augment or loaded.train.kind.own_loss
     passes, keep, mirrors = (
-        (effort.image_passes, 0.5, 1) if alone else (PASSES, 0.25, effort.mirrors)
+        (effort.image_passes, 0.5, 1) if augment else (PASSES, 0.25, effort.mirrors)
     )
     fewest = FEWEST_STEPS_FOR_SETS if loaded.train.kind.several else FEWEST_STEPS
-    if loaded.train.kind.own_loss:
+    if boxes:
         fewest = FEWEST_STEPS_FOR_BOXES
     steps = mirror.steps or int(
         np.clip(round(passes * len(rows) / batch_size), fewest, effort.most_steps)
@@ -195,7 +196,7 @@ def make_plan(loaded: Loaded, config: AuditConfig, effort_name: EffortName = "st
         seed=mirror.seed,
     )
     # Outputs of flipped pictures are flipped, too: they would have to be turned back.
-    flip = augment and not loaded.train.kind.per_pixel and _may_flip(loaded)
+    flip = augment and not (boxes or loaded.train.kind.per_pixel) and _may_flip(loaded)
     changes = "shifted and flipped" if flip else "shifted"
     head = mirror.kind == "head" or effort_name == "quick"
     kind = "head (the last linear layer alone)" if head else "finite"

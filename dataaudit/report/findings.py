@@ -149,8 +149,8 @@ def _label_finding(labels: LabelFindings | None, pairs: int) -> Finding:
     if labels is None:
         return Finding(
             title="Label errors were not looked for",
-            text="A label is checked by the trained model, against trusted held-out samples. No "
-            "model was given, or `checks: {labels: false}` turned it off.",
+            text="That needs the trained model, and trusted held-out samples to check labels "
+            "against.",
             section="labels",
             severity="notable",
         )
@@ -211,8 +211,8 @@ def _leakage_finding(leakage: Leakage | None) -> Finding:
     if leakage is None:
         return Finding(
             title="Leaks were not looked for",
-            text="Suspects are samples, such as the public test set, that must not be in the "
-            "training set. None were given, or `checks: {leaks: false}` turned the search off.",
+            text="That needs suspects: samples, such as the public test set, that must not be in "
+            "the training set.",
             section="leakage",
             severity="notable",
         )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import suppress
@@ -26,6 +27,7 @@ MOST_DEATHS = 10
 part that no worker has the memory for."""
 SECONDS_TO_START = 300
 SECONDS_TO_CONNECT = 10
+SECONDS_TO_NOTICE = 1.0
 
 # Read when ray is imported: an audit tells nobody that it runs.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -243,14 +245,21 @@ class Crew:
             yield result
 
     def _has_died(self, call: Any, queue: Queue, error: Exception) -> None:
-        worker, name = self._running.pop(call, (-1, None))
+        starting = call in self._starting
+        worker = self._starting.pop(call) if starting else self._running[call][0]
+        # A worker that dies again and again before it has begun counts for itself.
+        name: Hashable = ("starting", worker) if starting else self._running.pop(call)[1]
         self._deaths[name] += 1
-        if worker < 0 or self._deaths[name] >= MOST_DEATHS:
+        if self._deaths[name] >= MOST_DEATHS:
             raise EngineError(
                 f"engine: a worker died {MOST_DEATHS} times on the same block; its last words: "
                 f"{' '.join(str(error).split())[:300]}"
             ) from None
-        queue.put_back(name)
+        if starting:
+            # Until it is known that a machine is gone, asking fails at once.
+            time.sleep(SECONDS_TO_NOTICE)
+        else:
+            queue.put_back(name)
         self._idle = [other for other in self._idle if other != worker]
         if worker not in self._starting.values():
             self._ask(worker)
