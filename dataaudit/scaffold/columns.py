@@ -11,6 +11,7 @@ import pandas as pd
 
 from dataaudit.config import DataConfig
 from dataaudit.datasets.answer_pairs import ANSWER
+from dataaudit.datasets.coco import Coco
 from dataaudit.datasets.distinct_labels import are_indices, distinct_labels
 from dataaudit.datasets.formats import open_source
 from dataaudit.datasets.identifiers import row_ids
@@ -63,6 +64,8 @@ class SplitGuess:
     rows : int
     task : str
         As `audit.yaml` has it.
+    images : Path or None
+        The folder of the pictures that the data names, where that is not its own.
     """
 
     label: str
@@ -76,6 +79,7 @@ class SplitGuess:
     class_count: int
     rows: int
     task: str
+    images: Path | None
 
 
 def guess(
@@ -111,13 +115,15 @@ def guess(
     others: list[str] = []
     task = "causal-lm" if writes_text else _task(source)
     kind = KINDS[task]
-    if kind.form == "pair" or kind.per_pixel or not kind.has_classes:
+    if kind.form in ("pair", "rectangles") or kind.per_pixel or not kind.has_classes:
         label = ""
     elif not label or label not in names:
         label, *others = _label_columns(source, first, path, set(class_names))
     id_column = source.key_column() or _id_column(source, label)
     features = [name for name in names if name not in (label, id_column)]
     folder = path if path.is_dir() else path.parent
+    images = _folder_of_images(source, folder)
+    folder = images or folder
     modality, content = modality_of(first, features, folder)
     if kind.form == "pair":
         modality, content = "text", ANSWER
@@ -143,13 +149,27 @@ def guess(
         class_count=len(values),
         rows=len(source),
         task=task,
+        images=images,
     )
 
 
 def _task(source: ColumnSource) -> str:
     if isinstance(source, MaskFolder):
         return "segmentation"
+    if isinstance(source, Coco):
+        return "boxes"
     return "preference" if {CHOSEN, REJECTED} <= set(source.columns()) else "classification"
+
+
+def _folder_of_images(source: ColumnSource, beside: Path) -> Path | None:
+    """Return the folder near a COCO file that has its first picture; None where it has it itself.
+
+    None as well where no folder has it.
+    """
+    if not isinstance(source, Coco) or (beside / source.names[0]).is_file():
+        return None
+    folders = sorted(entry for level in ("*", "*/*") for entry in beside.glob(level))
+    return next((entry for entry in folders if (entry / source.names[0]).is_file()), None)
 
 
 def _pixel_classes(source: ColumnSource) -> list[str | int]:

@@ -23,6 +23,17 @@ def build():
     raise NotImplementedError("fill in build() in my_model.py")
 '''
 
+_DETECTOR = '''
+def build():
+    """Return the trained detector, a torch.nn.Module, as torchvision's are.
+
+    In training mode model(images, targets) returns a dict of losses; in eval mode model(images)
+    returns for each image its boxes, labels (from 1 on) and scores.
+    """
+    # {weights}
+    raise NotImplementedError("fill in build() in my_model.py")
+'''
+
 _ESTIMATOR = '''"""The trained model, for dataaudit."""
 
 from pathlib import Path
@@ -129,6 +140,8 @@ def model_source(train: SplitGuess, found: Found) -> str:
         column = literal(train.content_column)
         return head + _TEXT.format(outputs=outputs, weights=weights, column=column)
     build = _BUILD.format(outputs=outputs, weights=weights)
+    if KINDS[train.task].form == "rectangles":
+        return head + _DETECTOR.format(weights=weights)
     if train.modality == "image":
         path = found.splits["train"]
         folder = literal(path.parent.as_posix())
