@@ -21,7 +21,7 @@ SPLITS = {"train": 40, "val": 30, "test": 20}
 TABLES = ("csv", "tsv", "csv.gz", "jsonl", "json", "parquet", "parts", "arrow")
 WITH_LISTS = ("jsonl", "json", "parquet", "parts", "arrow")
 FOLDERS = ("parts", "folder", "masks")
-OF_PICTURES = ("pictures", "segmentation")
+OF_PICTURES = ("pictures", "segmentation", "boxes")
 WORDS = ["ash", "birch", "cedar", "elm", "fir", "oak", "pine", "yew"]
 
 LINEAR = """
@@ -75,6 +75,39 @@ def preprocess(frame):
         for word in answer.split():
             counts[row, zlib.crc32(word.encode()) % 8] += 1
     return counts
+"""
+BOXES = """
+import torch
+from torch import nn
+from torch.nn import functional
+
+class Quarters(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.score = nn.Conv2d(3, 2, 1)
+
+    def forward(self, images, targets=None):
+        scores = self.score(functional.adaptive_avg_pool2d(torch.stack(images), 2))
+        if self.training:
+            return {"classes": self.loss(scores, targets)}
+        return [self.found(each) for each in scores.sigmoid()]
+
+    def loss(self, scores, targets):
+        wanted = torch.zeros_like(scores)
+        for line, target in enumerate(targets):
+            middle = (target["boxes"][:, :2] + target["boxes"][:, 2:]) / 2
+            x, y = (middle // 6).long().clamp(0, 1).T
+            wanted[line, target["labels"] - 1, y, x] = 1
+        return functional.binary_cross_entropy_with_logits(scores, wanted, reduction="sum")
+
+    def found(self, scores):
+        labels, y, x = (scores > 0.05).nonzero(as_tuple=True)
+        corner = 6.0 * torch.stack([x, y], dim=1)
+        boxes = torch.cat([corner, corner + 6], dim=1)
+        return {"boxes": boxes, "labels": labels + 1, "scores": scores[labels, y, x]}
+
+def build():
+    return Quarters()
 """
 LANGUAGE = """
 import torch
@@ -199,6 +232,17 @@ def _masked(rows: int, generator: np.random.Generator) -> pd.DataFrame:
                          "mask": [_png(each) for each in masks]})  # fmt: skip
 
 
+def _boxed(rows: int, generator: np.random.Generator) -> pd.DataFrame:
+    shades = generator.integers(0, 60, (rows, 12, 12, 3))
+    boxes = []
+    for picture in shades:
+        corners = [(x, y) for x in (0, 6) for y in (0, 6) if generator.random() < 0.5]
+        boxes.append([(int(generator.integers(2)), *corner) for corner in corners])
+        for kind, x, y in boxes[-1]:
+            picture[y : y + 6, x : x + 6, 2 * kind] += 180
+    return pd.DataFrame({"picture": [_png(each) for each in shades], "boxes": boxes})
+
+
 def _pictures(rows: int, generator: np.random.Generator) -> pd.DataFrame:
     bright = generator.integers(0, 2, rows)
     shades = generator.integers(0, 128, (rows, 8, 8, 3)) + bright[:, None, None, None] * 100
@@ -240,6 +284,11 @@ def _of_squares() -> dict[str, torch.Tensor]:
     return {"weight": weight, "bias": torch.zeros(2)}
 
 
+def _of_quarters() -> dict[str, torch.Tensor]:
+    weight = torch.tensor([[30.0, 0.0, -30.0], [-30.0, 0.0, 30.0]])
+    return {"score.weight": weight[:, :, None, None], "score.bias": torch.full((2,), -9.0)}
+
+
 def _of_brightness() -> dict[str, torch.Tensor]:
     rows = torch.stack([torch.full((192,), -0.1), torch.full((192,), 0.1)])
     return {"1.weight": rows, "1.bias": torch.tensor([8.0, -8.0])}
@@ -269,6 +318,7 @@ TASKS = {
     "segmentation": Task(
         _masked, ("masks",), MASKS, _of_squares(), "classes: [ground, square]\n", label=None
     ),
+    "boxes": Task(_boxed, ("coco",), BOXES, _of_quarters(), "", label=None),
     "pictures": Task(
         _pictures, ("folder", "shards", "paths"), PICTURES, _of_brightness(), "classes: [a, b]\n"
     ),
@@ -277,9 +327,14 @@ TASKS = {
 
 def rows_at(project: Path, split: str, form: str) -> Path:
     """Return where the rows of a split stand."""
-    ending = {"parts": "", "folder": "", "masks": "", "shards": ".tar", "paths": ".csv"}.get(
-        form, f".{form}"
-    )
+    ending = {
+        "parts": "",
+        "folder": "",
+        "masks": "",
+        "coco": ".json",
+        "shards": ".tar",
+        "paths": ".csv",
+    }.get(form, f".{form}")
     return project / f"{split}{ending}"
 
 
@@ -295,6 +350,8 @@ def write_project(folder: Path, form: str, task: str = "classification") -> None
         frame = made.frame(rows, np.random.default_rng(number))
         if task == "segmentation":
             write_masks(frame, folder / split)
+        elif task == "boxes":
+            write_coco(frame, folder / split)
         elif task == "pictures":
             write_pictures(frame, rows_at(folder, split, form), form)
         else:
@@ -319,11 +376,12 @@ def _settings(task: str, form: str) -> str:
     ]
     if task not in OF_PICTURES:
         lines.append("preprocess: faulty_model:preprocess")
-    lines.append(f"train: {{path: {path['train']}{label}{key}}}")
+    images = {split: f", images: {split}" if form == "coco" else "" for split in SPLITS}
+    lines.append(f"train: {{path: {path['train']}{label}{key}{images['train']}}}")
     if task != "causal-lm":
-        lines.append(f"held_out: {{path: {path['val']}{label}}}")
+        lines.append(f"held_out: {{path: {path['val']}{label}{images['val']}}}")
         lines.append("mirror: {steps: 2}")
-    lines.append(f"suspects: {{path: {path['test']}{label}{key}}}")
+    lines.append(f"suspects: {{path: {path['test']}{label}{key}{images['test']}}}")
     return "\n".join([*lines, made.settings])
 
 
@@ -386,3 +444,18 @@ def write_masks(frame: pd.DataFrame, path: Path) -> None:
         folder.mkdir(parents=True)
         for number, content in enumerate(frame[name]):
             (folder / f"{number:03}.png").write_bytes(content)
+
+
+def write_coco(frame: pd.DataFrame, path: Path) -> None:
+    """Write pictures into a folder, and their boxes into a COCO file beside it."""
+    path.mkdir(parents=True)
+    images, annotations = [], []
+    for number, (picture, boxes) in enumerate(zip(frame.picture, frame.boxes, strict=True)):
+        (path / f"{number:03}.png").write_bytes(picture)
+        images.append({"id": number, "file_name": f"{number:03}.png", "width": 12, "height": 12})
+        for kind, x, y in boxes:
+            annotations.append({"id": len(annotations), "image_id": number,
+                                "category_id": kind + 1, "bbox": [x, y, 6, 6]})  # fmt: skip
+    categories = [{"id": 1, "name": "red"}, {"id": 2, "name": "blue"}]
+    content = {"images": images, "annotations": annotations, "categories": categories}
+    path.with_suffix(".json").write_text(json.dumps(content), encoding="utf-8")

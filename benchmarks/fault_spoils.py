@@ -224,6 +224,28 @@ def spoil_rows(path: Path, form: str, chance: random.Random) -> None:
     write_table(frame, path, form)
 
 
+def spoil_coco(path: Path, chance: random.Random) -> None:
+    """Change, drop or repeat an entry of a COCO file, or a value or key of one."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    entries = content[chance.choice(["images", "annotations", "annotations", "categories"])]
+    entry = chance.choice(entries)
+    odd = [None, [], {}, True, -1, 10**30, 1.5, 1e300, *NASTY]
+    how = chance.randrange(6)
+    if how == 0:
+        entries.remove(entry)
+    elif how == 1:
+        entries.append(entry if chance.random() < 0.5 else chance.choice(odd))
+    elif how == 2:
+        entry.pop(chance.choice(list(entry)))
+    elif how == 3 and "bbox" in entry:
+        entry["bbox"][chance.randrange(4)] = chance.choice(odd)
+    elif how == 4:
+        content[chance.choice([*content, *NASTY])] = chance.choice(odd)
+    else:
+        entry[chance.choice([*entry, "iscrowd"])] = chance.choice(odd)
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
 def spoil_pictures(path: Path, chance: random.Random) -> None:
     """Damage a picture, change its size, its mode or its name, or put something else there."""
     files = sorted(path.rglob("*.png"))
@@ -362,7 +384,10 @@ def spoil(project: Path, form: str, chance: random.Random) -> str:
             if form not in FOLDERS
             else sorted(path for path in target.rglob("*") if path.is_file())
         )
-        if form in ("folder", "paths", "masks") and chance.random() < 0.8:
+        if form == "coco" and chance.random() < 0.6:
+            spoil_coco(target, chance)
+            return "values"
+        if form in ("folder", "paths", "masks", "coco") and chance.random() < 0.8:
             spoil_pictures(project / split, chance)
             return "pictures"
         if form in TABLES and chance.random() < 0.7:

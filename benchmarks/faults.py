@@ -106,8 +106,9 @@ def _run_in_child(audit_yaml: Path, out: Path, seconds: float | None) -> bool:
 
 AUDITS = ("run", "plan", "init", "verify", "memorization", "influence")
 OF_TEXTS = ("run", "plan", "init", "trace")
-WITHOUT_A_HEAD = ("regression", "preference", "segmentation")
-"""Targets are rescaled behind the last layer, a pair has two rewards, pixels no linear layer."""
+WITHOUT_A_HEAD = ("regression", "preference", "segmentation", "boxes")
+"""Targets are rescaled behind the last layer, a pair has two rewards, and neither pixels nor boxes
+have a linear layer."""
 RESULTS = {"run": "report.html", "trace": "contamination.parquet", "verify": "verify.json",
            "memorization": "memorization.json", "influence": "influence.json"}  # fmt: skip
 AFTERWARDS = {
@@ -335,6 +336,8 @@ class Case:
                 rows += sum(each.is_file() for each in path.rglob("*.jfif"))
             elif self.form == "paths":
                 rows = len(read_table(path, "csv"))
+            elif self.form == "coco":
+                rows = len(json.loads(path.read_text(encoding="utf-8"))["images"])
             elif self.form == "masks":
                 rows = sum(each.is_file() for each in (path / "images").rglob("*"))
             else:

@@ -536,6 +536,10 @@ class AuditConfig(_Section):
         task = known.data.get("task")
         if value is None or task is None:
             return value
+        if KINDS[task].form == "pair" and (value.labels is not None or value.opinions):
+            raise ValueError(
+                f"labels, opinions: are not for task {task}, whose labels stand in no column"
+            )
         if value.labels is not None and (known.field_name != "train" or not KINDS[task].one_class):
             raise ValueError(
                 "labels: several annotators are for training rows, task classification or ordinal"

@@ -539,3 +539,66 @@ def test_pictures_with_masks_run_after_filling_one_function(
     (tmp_path / "audit.yaml").write_text(quick, encoding="utf-8")
     ran = command_line("run", tmp_path / "audit.yaml", "--out", tmp_path / "audit")
     assert (ran.code, ran.err) == (0, "")
+
+
+def test_a_coco_file_runs_after_filling_one_function(
+    tmp_path: Path, command_line: CommandLine
+) -> None:
+    generator = np.random.default_rng(0)
+    (tmp_path / "pictures").mkdir()
+    for split, count in (("train", 60), ("val", 40)):
+        images, annotations = [], []
+        for place in range(count):
+            shades = generator.integers(0, 60, (12, 12, 3))
+            x, y = 6 * generator.integers(0, 2, 2)
+            shades[y : y + 6, x : x + 6] += 180
+            name = f"{split}-{place}.png"
+            Image.fromarray(shades.astype(np.uint8)).save(tmp_path / "pictures" / name)
+            images.append({"id": place, "file_name": name})
+            box = [int(x), int(y), 6, 6]
+            annotations.append({"id": place, "image_id": place, "category_id": 1, "bbox": box})
+        content = {
+            "images": images,
+            "annotations": annotations,
+            "categories": [{"id": 1, "name": "bright"}],
+        }
+        (tmp_path / f"instances_{split}.json").write_text(json.dumps(content), encoding="utf-8")
+    outcome = command_line("init", tmp_path)
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.splitlines()[0].startswith(
+        "train: instances_train.json (60 rows, image; boxes in each; "
+    )
+    settings = (tmp_path / "audit.yaml").read_text(encoding="utf-8")
+    assert "task: boxes\n" in settings
+    assert "images: pictures" in settings
+    assert "preprocess" not in settings
+    fill(tmp_path, "build", "return Quarters()")
+    with (tmp_path / "my_model.py").open("a", encoding="utf-8") as file:
+        file.write(
+            "\n\nimport torch\n\n\n"
+            "class Quarters(torch.nn.Module):\n"
+            "    def __init__(self):\n"
+            "        super().__init__()\n"
+            "        self.scale = torch.nn.Parameter(torch.tensor(20.0))\n\n"
+            "    def forward(self, images, targets=None):\n"
+            "        means = torch.nn.functional.adaptive_avg_pool2d(torch.stack(images), 2)\n"
+            "        scores = (means.mean(1) - 0.5) * self.scale\n"
+            "        if self.training:\n"
+            "            wanted = torch.zeros_like(scores)\n"
+            "            for line, target in enumerate(targets):\n"
+            "                x, y = (target['boxes'][:, :2] / 6).long().clamp(0, 1).T\n"
+            "                wanted[line, y, x] = 1\n"
+            "            loss = torch.nn.functional.binary_cross_entropy_with_logits\n"
+            "            return {'loss': loss(scores, wanted)}\n"
+            "        return [self.found(each) for each in scores.sigmoid()]\n\n"
+            "    def found(self, scores):\n"
+            "        y, x = (scores > 0.05).nonzero(as_tuple=True)\n"
+            "        corner = 6.0 * torch.stack([x, y], 1)\n"
+            "        boxes = torch.cat([corner, corner + 6], 1)\n"
+            "        labels = torch.ones_like(x)\n"
+            "        return {'boxes': boxes, 'labels': labels, 'scores': scores[y, x]}\n"
+        )
+    quick = settings.replace("{kind: auto, seed: 0}", "{steps: 5}")
+    (tmp_path / "audit.yaml").write_text(quick, encoding="utf-8")
+    ran = command_line("run", tmp_path / "audit.yaml", "--out", tmp_path / "audit")
+    assert (ran.code, ran.err) == (0, "")

@@ -231,6 +231,9 @@ def test_what_does_not_fit_is_refused() -> None:
         value = {"classes": ["left", "right"], "loss": {"class_weights": [1, 2]}}[settings]
         with pytest.raises(ConfigError, match=message):
             dataaudit.audit(nn.Linear(8, 1), frame, task="preference", **{settings: value})
+    for columns in ({"labels": ["one", "two"]}, {"opinions": {"other": ["p_left", "p_right"]}}):
+        with pytest.raises(ConfigError, match="labels, opinions: are not for task preference"):
+            dataaudit.audit(nn.Linear(8, 1), frame, task="preference", **columns)
 
 
 @pytest.fixture(scope="module")

@@ -73,6 +73,7 @@ def server() -> Iterator[Faults]:
     threading.Thread(target=http.serve_forever, daemon=True).start()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{http.server_port}")
+        patch.setenv("NO_PROXY", "127.0.0.1")
         patch.setenv("AWS_ACCESS_KEY_ID", "tester")
         patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")

@@ -330,7 +330,7 @@ def _is_id(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _knows(path: Path) -> bool:
+def is_coco(path: Path) -> bool:
     """Tell a COCO file from other JSON: one object that has all three parts."""
     if not path.is_file() or path.suffix.lower() != ".json" or path.stat().st_size == 0:
         return False
@@ -340,4 +340,4 @@ def _knows(path: Path) -> bool:
         return all(content.find(f'"{key}"'.encode()) >= 0 for key in KEYS)
 
 
-FORMAT = Format(_knows, lambda path, _: Coco.open(path, str(path)))
+FORMAT = Format(is_coco, lambda path, _: Coco.open(path, str(path)))

@@ -54,7 +54,7 @@ Named = tuple[Any, Sequence[Any], bool]
 
 def as_boxes(labels: NDArray[Any]) -> Boxes:
     """Return labels `[rows, boxes * BOX]` as `[rows, boxes, BOX]`."""
-    return labels.reshape(len(labels), -1, BOX)
+    return labels.reshape(len(labels), labels.shape[1] // BOX, BOX)
 
 
 def judged(boxes: Boxes) -> NDArray[np.bool_]:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from dataaudit.config import DataConfig
 from dataaudit.datasets.answer_pairs import ANSWER
+from dataaudit.datasets.coco import Coco
 from dataaudit.datasets.distinct_labels import are_indices, distinct_labels
 from dataaudit.datasets.formats import open_source
 from dataaudit.datasets.identifiers import row_ids
@@ -20,6 +21,7 @@ from dataaudit.datasets.modality import ROWS_SEEN, modality_of
 from dataaudit.datasets.samples import Modality
 from dataaudit.datasets.sources import ColumnSource
 from dataaudit.errors import DataError
+from dataaudit.labels.by_task import KINDS
 from dataaudit.labels.masks import VOID
 
 CHOSEN, REJECTED = (DataConfig.model_fields[name].default for name in ("chosen", "rejected"))
@@ -62,6 +64,8 @@ class SplitGuess:
     rows : int
     task : str
         As `audit.yaml` has it.
+    images : Path or None
+        The folder of the pictures that the data names, where that is not its own.
     """
 
     label: str
@@ -75,6 +79,7 @@ class SplitGuess:
     class_count: int
     rows: int
     task: str
+    images: Path | None
 
 
 def guess(
@@ -109,15 +114,18 @@ def guess(
     names = source.columns()
     others: list[str] = []
     task = "causal-lm" if writes_text else _task(source)
-    if task != "classification":
+    kind = KINDS[task]
+    if kind.form in ("pair", "rectangles") or kind.per_pixel or not kind.has_classes:
         label = ""
     elif not label or label not in names:
         label, *others = _label_columns(source, first, path, set(class_names))
     id_column = source.key_column() or _id_column(source, label)
     features = [name for name in names if name not in (label, id_column)]
     folder = path if path.is_dir() else path.parent
+    images = _folder_of_images(source, folder)
+    folder = images or folder
     modality, content = modality_of(first, features, folder)
-    if task == "preference":
+    if kind.form == "pair":
         modality, content = "text", ANSWER
     if id_column is None and modality == "table":
         id_column = _telling_column(source, first[features])
@@ -141,13 +149,27 @@ def guess(
         class_count=len(values),
         rows=len(source),
         task=task,
+        images=images,
     )
 
 
 def _task(source: ColumnSource) -> str:
     if isinstance(source, MaskFolder):
         return "segmentation"
+    if isinstance(source, Coco):
+        return "boxes"
     return "preference" if {CHOSEN, REJECTED} <= set(source.columns()) else "classification"
+
+
+def _folder_of_images(source: ColumnSource, beside: Path) -> Path | None:
+    """Return the folder near a COCO file that has its first picture; None where it has it itself.
+
+    None as well where no folder has it.
+    """
+    if not isinstance(source, Coco) or (beside / source.names[0]).is_file():
+        return None
+    folders = sorted(entry for level in ("*", "*/*") for entry in beside.glob(level))
+    return next((entry for entry in folders if (entry / source.names[0]).is_file()), None)
 
 
 def _pixel_classes(source: ColumnSource) -> list[str | int]:

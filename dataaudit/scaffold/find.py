@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dataaudit.datasets import parquet
+from dataaudit.datasets.coco import is_coco
 from dataaudit.datasets.formats import ENDINGS_READ, FILE_ENDINGS
 from dataaudit.datasets.hugging_face import is_saved
 from dataaudit.datasets.images import ENDINGS
@@ -134,8 +135,11 @@ def _parts(folder: Path) -> Iterator[tuple[Path, list[Path]]]:
 
 
 def _describes(path: Path) -> bool:
-    """Tell whether a JSON file holds settings, and no rows: those begin with a list."""
-    if path.suffix.lower() != ".json":
+    """Tell whether a JSON file holds settings, and no rows: those begin with a list.
+
+    The one object of a COCO file holds rows.
+    """
+    if path.suffix.lower() != ".json" or is_coco(path):
         return False
     with path.open("rb") as file:
         return not file.read(1024).decode("utf-8-sig", "replace").lstrip().startswith("[")

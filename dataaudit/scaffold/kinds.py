@@ -34,8 +34,8 @@ def describe_models(found: Found) -> list[str]:
     return lines
 
 
-def model_lines(folder: Path, found: Found) -> list[str]:
-    """Return the lines of `audit.yaml` from `model` to `preprocess`."""
+def model_lines(found: Found, *, detects: bool) -> list[str]:
+    """Return the lines of `audit.yaml` from `model` to `preprocess`; detectors take pictures."""
     if found.models:
         first, *rest = found.models
         others = f"; also found: {comment(', '.join(map(str, rest[:3])))}" if rest else ""
@@ -49,7 +49,7 @@ def model_lines(folder: Path, found: Found) -> list[str]:
         "model:",
         "  factory: my_model:build   # your code in my_model.py, and is run",
         *([] if is_estimator(found) else [*_weights(found), _INITIAL]),
-        *([] if is_estimator(found) else ["preprocess: my_model:preprocess"]),
+        *([] if is_estimator(found) or detects else ["preprocess: my_model:preprocess"]),
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataaudit.labels.by_task import KINDS
 from dataaudit.scaffold.columns import SplitGuess
 from dataaudit.scaffold.find import Found
 from dataaudit.scaffold.kinds import is_estimator
@@ -17,6 +18,17 @@ def build():
     """Return the trained model: a torch.nn.Module, or a fitted scikit-learn classifier.
 
     {outputs}
+    """
+    # {weights}
+    raise NotImplementedError("fill in build() in my_model.py")
+'''
+
+_DETECTOR = '''
+def build():
+    """Return the trained detector, a torch.nn.Module, as torchvision's are.
+
+    In training mode model(images, targets) returns a dict of losses; in eval mode model(images)
+    returns for each image its boxes, labels (from 1 on) and scores.
     """
     # {weights}
     raise NotImplementedError("fill in build() in my_model.py")
@@ -118,9 +130,9 @@ def model_source(train: SplitGuess, found: Found) -> str:
             load=_SKOPS if path.suffix.lower() == ".skops" else _JOBLIB,
         )
     outputs = f"Its outputs are logits [rows, {train.class_count}], in the order of the classes."
-    if train.task == "preference":
+    if KINDS[train.task].form == "pair":
         outputs = "It returns one reward for each answer, [answers, 1]."
-    if train.task == "segmentation":
+    if KINDS[train.task].per_pixel:
         outputs = f"Its outputs are logits [rows, {train.class_count}, height, width]."
     weights = _about_weights(found)
     head = _HEAD.format(function="load_model" if train.modality == "text" else "build")
@@ -128,6 +140,8 @@ def model_source(train: SplitGuess, found: Found) -> str:
         column = literal(train.content_column)
         return head + _TEXT.format(outputs=outputs, weights=weights, column=column)
     build = _BUILD.format(outputs=outputs, weights=weights)
+    if KINDS[train.task].form == "rectangles":
+        return head + _DETECTOR.format(weights=weights)
     if train.modality == "image":
         path = found.splits["train"]
         folder = literal(path.parent.as_posix())

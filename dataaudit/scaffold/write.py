@@ -7,6 +7,7 @@ from typing import Any
 
 from dataaudit.datasets.samples import Role
 from dataaudit.errors import DataError, writing
+from dataaudit.labels.by_task import KINDS
 from dataaudit.run_directory.atomic import write_atomically
 from dataaudit.scaffold.columns import SplitGuess, guess
 from dataaudit.scaffold.find import Found, find
@@ -27,6 +28,7 @@ ROLES: tuple[Role, ...] = ("train", "held_out", "suspects")
 _KINDS = {
     "preference": "; pairs of a chosen and a rejected answer",
     "segmentation": "; a mask for each",
+    "boxes": "; boxes in each",
 }
 _PURPOSE = {
     "train": "what the model was trained on",
@@ -114,13 +116,13 @@ def _audit_yaml(folder: Path, found: Found, guesses: dict[str, SplitGuess]) -> s
         "# Paths are relative to this file.",
         f"name: {scalar(folder.resolve().name or 'audit')}",
         f"task: {train.task}",
-        *model_lines(folder, found),
+        *model_lines(found, detects=KINDS[train.task].form == "rectangles"),
         *(_classes(train) if _needs_classes(folder, found, train) else []),
         "",
     ]
     for role in ROLES:
         lines.append(f"# {_PURPOSE[role]}")
-        lines += _split(role, found, guesses)
+        lines += _split(folder, role, found, guesses)
     if train.task == "causal-lm":
         return "\n".join(lines) + "\n"
     lines += [
@@ -153,26 +155,29 @@ def _audit_yaml(folder: Path, found: Found, guesses: dict[str, SplitGuess]) -> s
 
 def _needs_classes(folder: Path, found: Found, train: SplitGuess) -> bool:
     """Tell whether only `audit.yaml` can say which classes there are."""
-    has_classes = train.task in ("classification", "segmentation")
+    kind = KINDS[train.task]
+    has_classes = kind.has_classes and kind.form not in ("pair", "rectangles")
     return has_classes and not is_estimator(found) and not class_names(folder, found)
 
 
 def _classes(train: SplitGuess) -> list[str]:
     if train.classes is None:
         return [f"# classes: the data itself says which ({train.class_count}), in its own order"]
-    names = "a name for each pixel value" if train.task == "segmentation" else "all labels, sorted"
+    names = "a name for each pixel value" if KINDS[train.task].per_pixel else "all labels, sorted"
     return [
         f"# Guessed: {names}. The order must be that of the model's outputs.",
         f"classes: {scalar(train.classes)}",
     ]
 
 
-def _split(role: Role, found: Found, guesses: dict[str, SplitGuess]) -> list[str]:
+def _split(folder: Path, role: Role, found: Found, guesses: dict[str, SplitGuess]) -> list[str]:
     if role not in found.splits:
         label = f", label: {scalar(guesses['train'].label)}" if guesses["train"].label else ""
         return [f"# {role}: {{path: ...{label}}}"]
     split = guesses[role]
     entry: dict[str, Any] = {"path": found.splits[role].as_posix()}
+    if split.images is not None:
+        entry["images"] = split.images.relative_to(folder).as_posix()
     if split.label:
         entry["label"] = split.label
     elif split.task == "causal-lm" and split.content_column not in (None, "text"):
