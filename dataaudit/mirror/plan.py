@@ -20,7 +20,7 @@ FEWEST_STEPS_FOR_SETS = 400
 """Of label sets, which are several questions at once: with 120 steps .15 to .05 less average
 precision on small data (docs/measurements/tasks.md)."""
 FEWEST_STEPS_FOR_BOXES = 240
-"""Of small memorized data .98 average precision, .96 with half as many."""
+"""Of boxes, where what is learned is many places in each picture."""
 MOST_REFERENCES = 400
 FEWEST_REFERENCES = 40
 """With fewer, there are too few planted errors to calibrate on."""
