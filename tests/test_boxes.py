@@ -182,13 +182,16 @@ def test_boxes_from_python() -> None:
     ]
     targets[7] = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)}
     result = dataaudit.audit(
-        model, (pictures[:20], targets[:20]), (pictures[20:], targets[20:]),
+        model, (pictures[:20], targets[:20]), (pictures[20:50], targets[20:50]),
+        ([*pictures[50:], *pictures[:2]], [*targets[50:], *targets[:2]]),
         task="boxes", classes=CLASSES, mirror={"steps": 2},
     )  # fmt: skip
     found = result.mislabels
     assert found["given_label"][7] == "(none)"
     assert found["suggested_label"][7].startswith("cat 4")
     assert found["rank"][7] == 1
+    copies = result.contamination[result.contamination["flagged"]]
+    assert copies["query_id"].tolist() == [10, 11]
 
 
 @pytest.mark.parametrize(
@@ -346,26 +349,26 @@ def test_each_kind_of_error_is_named_and_mended() -> None:
         "cat 10,10,20,20 | dog 30,30,40,40", "(none)", "dog 10,10,20,20", "cat 13,13,24,23",
         # What is detected is held by another box: this one belongs nowhere.
         "cat 10,10,20,20 | cat 13,13,24,23",
+        "cat 10,10,20,20 | cat 40,40,50,50",
     ]  # fmt: skip
     labels, _ = BOXES.read(
-        pd.Series(given, dtype=object), np.arange(35), "here", Reading(classes=CLASSES)
+        pd.Series(given, dtype=object), np.arange(36), "here", Reading(classes=CLASSES)
     )
-    rows = np.stack([detected([0, 10, 10, 20, 20, 0.95])] * 35)
+    rows = np.stack([detected([0, 10, 10, 20, 20, 0.95])] * 36)
     found = flag_boxes(
         LabelledRows(
-            np.arange(35), labels, CLASSES, lambda x: BOXES.shown(x, CLASSES), rows, rows, rows
+            np.arange(36), labels, CLASSES, lambda x: BOXES.shown(x, CLASSES), rows, rows, rows
         ),
         None,
     )
     table = found.table.sort_values("rank")
-    assert sorted(table["row_id"][:5]) == [30, 31, 32, 33, 34]
-    assert found.table["suggested_label"][30:].tolist() == ["cat 10,10,20,20"] * 5
+    assert sorted(table["row_id"][:6]) == [30, 31, 32, 33, 34, 35]
+    assert found.table["suggested_label"][30:].tolist() == ["cat 10,10,20,20"] * 6
     assert found.notes is not None
     for row, words in zip(
-        (30, 34, 31, 32, 33),
+        (30, 34, 35, 31, 32, 33),
         (
-            "is probably no box",
-            "is probably no box",
+            *["is probably no box"] * 3,
             "is probably missing",
             "another class",
             "is probably badly placed",

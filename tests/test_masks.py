@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -22,6 +23,7 @@ from dataaudit.datasets.load import open_samples
 from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.rewriting import write_corrected
 from dataaudit.datasets.samples import Samples
+from dataaudit.datasets.set_aside import bad_labels
 from dataaudit.errors import ConfigError, DataError, ModelError
 from dataaudit.flags.masks import doubtful_regions
 from dataaudit.labels.masks import (
@@ -59,7 +61,6 @@ def test_masks_from_the_run_to_a_second_audit(shapes: Path, command_line: Comman
     assert table["row_id"][0] == "images/000.png"
     assert table["given_label"][0].startswith("24 x 24: ground ")
 
-    # What a block of scores holds of a row does not grow with the pixels.
     report = json.loads((out / "audit.json").read_text())
     first = report["labels"]["rows"][0]
     region, *_ = regions_of(first["suggested_label"])
@@ -190,6 +191,9 @@ def test_masks_of_a_table_are_read_and_those_that_do_not_fit_refused_or_marked(
     assert samples.modality == "image"
     assert samples.labels[0].tolist() == [[0, 1, 2, NOT_JUDGED], [0, 0, 1, 1]]
     assert (samples.labels[1:] == -1).all()
+    reasons = bad_labels(samples)
+    assert list(reasons) == [1, 2]
+    assert "another size than its picture" in reasons[2]
     assert MASKS.shown(samples.labels[:1], CLASSES)[0] == (
         "4 x 2: ground 37.5%, disc 37.5%, square 12.5%"
     )
@@ -260,6 +264,20 @@ def test_what_is_said_of_a_mask_against_a_loop_over_its_pixels() -> None:
     assert len(predicted) == len(given) == 3 * 16 - 4
     with pytest.raises(ModelError, match=r"expected \[rows, 3, height, width\]"):
         Segmentation.of(outputs, 3)
+
+
+def test_what_is_held_does_not_grow_with_the_pixels(tmp_path: Path) -> None:
+    for side in (16, 64):
+        labels = torch.zeros(2, side, side, dtype=torch.int16)
+        said = Segmentation.of(torch.randn(2, 3, side, side), 3).said_of(
+            torch.randn(2, 3, side, side), labels
+        )
+        assert said.shape == (2, 2 + 3 + 16)
+    small = np.zeros((2, 4), dtype=np.uint8)
+    samples = opened(written(tmp_path, [small], [(4, 2)]))
+    assert samples.rows_at_once(256) == 256
+    large = replace(samples, labels=np.broadcast_to(np.int16(0), (100, 512, 512)))
+    assert large.rows_at_once(256) == 2**24 // (512 * 512 * 3)
 
 
 def test_outputs_of_a_quarter_of_the_size_and_one_map_of_logits() -> None:

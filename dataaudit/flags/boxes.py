@@ -281,8 +281,8 @@ def _doubted(labels: NDArray[Any], predictions: Table) -> _Doubted:
     ground = np.log(np.maximum(support, FLOOR))
     return _Doubted(
         np.where(own, _log_odds(1 - np.maximum(support, 0.5 * anything)), nothing),
-        np.where(own, np.log(np.maximum(others.max(axis=2, initial=0), FLOOR)) - ground, nothing),
-        np.where(own, np.log(np.maximum(near.max(axis=2, initial=0), FLOOR)) - ground, nothing),
+        np.where(own, _instead(others.max(axis=2, initial=0), ground), nothing),
+        np.where(own, _instead(near.max(axis=2, initial=0), ground), nothing),
         np.where(unclaimed, _log_odds(scores[:, 0] * (1 - claimed)), -np.inf),
         others.argmax(axis=2),
         near.argmax(axis=2),
@@ -295,6 +295,15 @@ def _of_the_others(here: NDArray[Any]) -> NDArray[Any]:
     own = here == first
     second = np.where(own, 0, here).max(axis=1, keepdims=True, initial=0)
     return np.where(own, second, first)
+
+
+def _instead(scores: NDArray[Any], ground: Doubts) -> Doubts:
+    """Return the log ratio of what speaks for another box to what speaks for the given one.
+
+    Where nothing speaks for another one, none is doubted for it, however little the given one has.
+    """
+    ratio = np.log(np.maximum(scores, FLOOR)) - ground
+    return np.asarray(np.where(scores > FLOOR, ratio, np.log(FLOOR)))
 
 
 def _log_odds(shares: NDArray[Any]) -> Doubts:
