@@ -111,7 +111,7 @@ def build_page(report: AuditReport) -> Page:
             report.samples,
             budget,
             report.reviewed_sample,
-            pairs=not kind_of(report).per_pixel,
+            pairs=kind_of(report).repeats,
         )
         if report.labels
         else None,
