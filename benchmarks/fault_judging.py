@@ -119,7 +119,9 @@ def _without_users_words(message: str) -> str:
     lines = message.split("\n")
     kept = []
     for before, line in zip(["", *lines], lines, strict=False):
-        # A warning shows its line of code below.
-        if line != "hello" and "UserWarning: hello" not in before + line:
+        # A warning shows its line of code below; the interpreter warns of code that cannot work.
+        said = before + line
+        own = "faulty_model.py" in said and "SyntaxWarning: " in said
+        if line != "hello" and "UserWarning: hello" not in said and not own:
             kept.append(line)
     return "\n".join(kept)

@@ -41,6 +41,7 @@ from fault_judging import SHORT, Ending, alarm, call, judged
 from fault_projects import TABLES, TASKS, read_table, rows_at, write_project
 from fault_spoils import spoil, spoil_decisions
 
+from dataaudit.datasets.images import ENDINGS
 from dataaudit.resources import resource_folder
 from dataaudit.scoring import local
 from dataaudit.stages.auditing import run_file
@@ -339,7 +340,9 @@ class Case:
             elif self.form == "coco":
                 rows = len(json.loads(path.read_text(encoding="utf-8"))["images"])
             elif self.form == "masks":
-                rows = sum(each.is_file() for each in (path / "images").rglob("*"))
+                rows = sum(
+                    each.suffix.lower() in ENDINGS for each in (path / "images").rglob("*.*")
+                )
             else:
                 rows = len(found)
         except Exception as error:
