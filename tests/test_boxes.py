@@ -207,6 +207,37 @@ def test_another_kind_of_module_is_refused(model: nn.Module, said: str) -> None:
         dataaudit.audit(model, (pictures, ["cat 1,1,2,2"] * 4), task="boxes", classes=CLASSES)
 
 
+RIGHT = {"boxes": torch.ones(2, 4), "labels": torch.ones(2), "scores": torch.ones(2)}
+
+
+@pytest.mark.parametrize(
+    ("losses", "found", "said"),
+    [
+        ({"places": (torch.ones(1),) * 2}, RIGHT, "returned tuple as 'places', not a tensor"),
+        ({"places": 0.5}, RIGHT, "returned float as 'places', not a tensor of floating numbers"),
+        ({"places": torch.ones(1, dtype=torch.long)}, RIGHT, "not a tensor of floating numbers"),
+        ({}, RIGHT, "in training mode the model returned dict"),
+        (None, {**RIGHT, "scores": [1.0, 1.0]}, "returned list as 'scores', not a tensor"),
+        (None, {**RIGHT, "labels": torch.ones(3)}, r"'labels' of shape \(3,\) for 2 scores"),
+        (None, {**RIGHT, "boxes": torch.ones(2, 5)}, r"'boxes' of shape \(2, 5\) for 2 scores"),
+    ],
+)
+def test_what_a_detector_returns_is_looked_at(losses: object, found: object, said: str) -> None:
+    class Odd(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(1))
+
+        def forward(self, images: list[Tensor], targets: object = None) -> object:
+            if self.training:
+                return {"places": self.weight.sum()} if losses is None else losses
+            return [found for _ in images]
+
+    pictures = [torch.rand(1, 8, 8) for _ in range(4)]
+    with pytest.raises(ModelError, match=said):
+        dataaudit.audit(Odd(), (pictures, ["cat 1,1,2,2"] * 4), task="boxes", classes=CLASSES)
+
+
 def test_the_last_layer_alone_learns_no_boxes() -> None:
     with pytest.raises(ConfigError, match="which task boxes cannot"):
         dataaudit.audit(

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from dataaudit.errors import ModelError
 from dataaudit.labels.boxes import BOX, PADDING
+from dataaudit.labels.values import short
 from dataaudit.models.outputs import Around
 
 MORE_THAN_GIVEN = 20
@@ -82,6 +83,12 @@ class Detector(Around):
             losses = self._called(list(pictures), list(targets))
         if not isinstance(losses, Mapping) or not losses:
             raise ModelError(f"in training mode the model returned {_named(losses)}; {EXPECTED}")
+        for name, value in losses.items():
+            if not isinstance(value, Tensor) or not value.is_floating_point():
+                raise ModelError(
+                    f"in training mode the model returned {_named(value)} as {short(name)}, not a "
+                    f"tensor of floating numbers; {EXPECTED}"
+                )
         return torch.stack([value.float().sum() for value in losses.values()]).sum()
 
     def _asked(self, pictures: Sequence[Tensor]) -> Sequence[Mapping[str, Tensor]]:
@@ -92,6 +99,8 @@ class Detector(Around):
         )
         if not right:
             raise ModelError(f"in eval mode the model returned {_named(found)}; {EXPECTED}")
+        for item in found:
+            _refuse_misfits(item)
         return list(found)
 
     def _called(self, *arguments: Any) -> Any:
@@ -137,6 +146,23 @@ def _detections(found: Mapping[str, Tensor], most: int, like: Tensor) -> Tensor:
     result = like.new_full((most, BOX), PADDING)
     result[: len(chosen)] = torch.cat([*parts, scores[chosen, None]], dim=1).to(result.dtype)
     return result.flatten()
+
+
+def _refuse_misfits(found: Mapping[str, Any]) -> None:
+    """Refuse detections of one picture that are no tensors, or not as many as each other."""
+    for name, numbers in (("scores", 1), ("labels", 1), ("boxes", 4)):
+        value = found[name]
+        if not isinstance(value, Tensor) or value.is_complex():
+            raise ModelError(
+                f"in eval mode the model returned {_named(value)} as {name!r}, not a tensor of "
+                f"real numbers; {EXPECTED}"
+            )
+        count = found["scores"].numel()
+        if value.numel() != numbers * count:
+            raise ModelError(
+                f"in eval mode the model returned {name!r} of shape {tuple(value.shape)} for "
+                f"{count} scores; {EXPECTED}"
+            )
 
 
 def _named(result: Any) -> str:
