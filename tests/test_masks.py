@@ -26,6 +26,7 @@ from dataaudit.datasets.samples import Samples
 from dataaudit.datasets.set_aside import bad_labels
 from dataaudit.errors import ConfigError, DataError, ModelError
 from dataaudit.flags.masks import doubtful_regions
+from dataaudit.labels.kind import Reading
 from dataaudit.labels.masks import (
     MASKS,
     NOT_JUDGED,
@@ -223,6 +224,13 @@ def test_a_folder_without_a_mask_for_each_picture_is_refused(tmp_path: Path) -> 
     Image.new("L", (2, 2)).save(tmp_path / "images/b.jpg")
     with pytest.raises(DataError, match=r"images/b.jpg has nothing of its name in masks/"):
         opened(tmp_path)
+
+
+def test_a_size_that_no_memory_holds_is_refused_before_a_mask_is_made() -> None:
+    masks = pd.Series([np.zeros((2, 2), dtype=np.uint8)])
+    reading = Reading(classes=["a", "b"], size=(99_999, 99_999))
+    with pytest.raises(DataError, match="1 masks of 99999 x 99999 pixels are too many"):
+        MASKS.read(masks, np.arange(1), "train", reading)
 
 
 def test_nearest_pixels_come_back_from_a_larger_size() -> None:

@@ -168,6 +168,9 @@ def masks_of_values(values: pd.Series, ids: NDArray[Any], where: str, reading: R
             f"{where}: masks name no classes; add the line `classes: [...]`, the class of pixel "
             "value 0 first"
         )
+    if reading.size is not None:
+        # Before the first one is made as large as that.
+        _refuse_too_many(where, len(values), *reading.size)
     masks: Masks | None = None
     for row, value in enumerate(values.tolist()):
         try:
@@ -183,16 +186,20 @@ def masks_of_values(values: pd.Series, ids: NDArray[Any], where: str, reading: R
                 raise
             continue
         if masks is None:
-            if len(values) * mask.size > MOST_VALUES:
-                raise DataError(
-                    f"{where}: {len(values)} masks of {_size(mask)} pixels are too many for the "
-                    "memory; set a smaller size, for example `images: {size: 256}`"
-                )
+            _refuse_too_many(where, len(values), *mask.shape)
             masks = np.full((len(values), *mask.shape), UNUSABLE, dtype=np.int16)
         masks[row] = IGNORED if (mask == NOT_JUDGED).all() else mask
     if masks is None:
         masks = np.full((len(values), 1, 1), UNUSABLE, dtype=np.int16)
     return masks, list(classes)
+
+
+def _refuse_too_many(where: str, rows: int, height: int, width: int) -> None:
+    if rows * height * width > MOST_VALUES:
+        raise DataError(
+            f"{where}: {rows} masks of {width} x {height} pixels are too many for the memory; set "
+            "a smaller size, for example `images: {size: 256}`"
+        )
 
 
 def _indices(value: Any, where: str, reading: Reading, classes: int) -> Masks:
