@@ -26,7 +26,6 @@ from dataaudit.config_errors import explained
 from dataaudit.config_values import LONGEST_NAME, read_yaml, refuse_unusable
 from dataaudit.errors import ConfigError
 from dataaudit.labels.by_task import KINDS
-from dataaudit.storage.fetching import here
 from dataaudit.storage.store import place_of
 
 GENERATIVE = ("causal-lm", "diffusion")
@@ -644,7 +643,12 @@ def _with_absolute_paths(config: AuditConfig, folder: Path) -> AuditConfig:
 
 def _located(folder: Path, place: Path) -> Path:
     """Return where a path leads from a folder; of what lies on a store, where the copy is."""
-    return folder / place if place_of(place) is None else here(place)
+    if place_of(place) is None:
+        return folder / place
+    # Here, because every command would wait for it.
+    from dataaudit.storage.fetching import here
+
+    return here(place)
 
 
 def _similar_file(path: Path) -> str:

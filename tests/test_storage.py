@@ -136,6 +136,15 @@ def test_what_was_copied_is_copied_again_only_where_it_changed(server: Faults) -
     assert [path.name for path in folder.rglob("*.csv")] == ["a.csv"]
 
 
+def test_what_is_no_copy_is_left_alone(server: Faults) -> None:
+    put("s3://bucket/own/a.csv", b"first")
+    folder = here(Path("s3://bucket/own"))
+    (folder / "mine.csv").write_text("mine")
+    here(Path("s3://bucket/own"))
+    here(Path("s3://bucket/own/*.csv"))
+    assert (folder / "mine.csv").read_text() == "mine"
+
+
 def test_a_pattern_copies_what_fits_it(server: Faults) -> None:
     for name in ("part-000.tar", "part-001.tar", "notes.txt"):
         put(f"s3://bucket/three/{name}", b"x")

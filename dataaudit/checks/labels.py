@@ -11,7 +11,6 @@ class Labels(Check):
 
     name = "labels"
     title = "Wrong labels"
-    needs = frozenset({"labels", "model"})
     own_pages = True
 
     def lacking(self, data: Examined) -> str | None:

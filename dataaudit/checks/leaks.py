@@ -11,8 +11,6 @@ class Leaks(Check):
 
     name = "leaks"
     title = "Suspects in the training set"
-    needs = frozenset({"suspects"})
-    serious = True
     own_pages = True
 
     def lacking(self, data: Examined) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from dataaudit.config import EVERYWHERE, GENERATIVE, AuditConfig, config_from_py
 from dataaudit.config_errors import refuse_unread
 from dataaudit.datasets.samples import Role
 from dataaudit.errors import ConfigError, outlives_exits, writing
+from dataaudit.flags.inputs import Unseen
 from dataaudit.flags.results import MislabelFlags
 from dataaudit.inputs import Loaded
 from dataaudit.labels.by_task import KINDS
@@ -274,23 +276,15 @@ def _run(
     with clock.stage("mirror"):
         # Learning again, leaks and evidence take rows at random, many times over.
         loaded = loaded.quick_to_take(steps.folder)
-        crosswise, left_out = seen_crosswise(loaded, config.mirror.seed) if judged else None, None
-        if judged and crosswise is None:
-            crosswise = left_out = learned_left_out(loaded, config)
-        if judged and crosswise is None:
-            seen, plan = planned(loaded, config, steps.folder / FEATURES)
-        elif left_out is not None:
-            seen, plan = loaded, plan_without_learning(config, LEFT_OUT)
-        else:
-            why = CROSSWISE if judged else NOT_JUDGED
-            seen, plan = loaded, plan_without_learning(config, f"nothing learns again: {why}")
-            directory.notes.extend(unused_settings(config, why))
+        way = _way_to_judge(loaded, config, steps)
+        crosswise, plan = way.unseen, way.plan
+        directory.notes.extend(way.notes)
         leaks = loaded.suspects is not None and wanted(config, Leaks)
         clock.whole.expect(_work(plan, loaded, leaks=leaks), len(loaded.train))
-        mirror = _mirror(seen, plan, steps)
+        mirror = _mirror(way.seen, plan, steps)
     with clock.stage("score"):
-        scores, probes, second = score(seen, mirror, engine, steps), None, None
-        if judged and left_out is None:
+        scores, probes, second = score(way.seen, mirror, engine, steps), None, None
+        if way.probed:
             probes = probed(loaded, engine, steps, config.mirror.seed)
             second = second_opinion(loaded, probes, steps.folder, config.mirror.seed)
     mislabels = None
@@ -340,6 +334,49 @@ def _run(
     manifest = build_manifest(config, loaded, clock, made_from)
     directory.publish(audit_results(tables, report.model_dump_json(indent=2), page, manifest))
     return AuditResult(rows, pairs, not_used, report, issues=checked.issues)
+
+
+@dataclass(frozen=True)
+class _Way:
+    """How labels are judged.
+
+    Attributes
+    ----------
+    seen : Loaded
+        The audit as its mirror sees it.
+    plan : Plan
+    unseen : Unseen or None
+        What models say that have not learned the row; None where the mirror is asked.
+    probed : bool
+        Whether probes are asked as well.
+    notes : list of str
+    """
+
+    seen: Loaded
+    plan: Plan
+    unseen: Unseen | None
+    probed: bool
+    notes: list[str]
+
+
+def _way_to_judge(loaded: Loaded, config: AuditConfig, steps: Steps) -> _Way:
+    if not wanted(config, Labels):
+        return _without_learning(loaded, config, NOT_JUDGED, None, probed=False)
+    crosswise = seen_crosswise(loaded, config.mirror.seed)
+    if crosswise is not None:
+        return _without_learning(loaded, config, CROSSWISE, crosswise, probed=True)
+    left_out = learned_left_out(loaded, config)
+    if left_out is not None:
+        return _Way(loaded, plan_without_learning(config, LEFT_OUT), left_out, False, [])
+    seen, plan = planned(loaded, config, steps.folder / FEATURES)
+    return _Way(seen, plan, None, True, [])
+
+
+def _without_learning(
+    loaded: Loaded, config: AuditConfig, why: str, unseen: Unseen | None, *, probed: bool
+) -> _Way:
+    plan = plan_without_learning(config, f"nothing learns again: {why}")
+    return _Way(loaded, plan, unseen, probed, unused_settings(config, why))
 
 
 def _right(loaded: Loaded, scores: Scores) -> NDArray[np.float64] | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fnmatch
 import os
 import re
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -96,7 +97,7 @@ def _parts(name: str) -> list[str]:
 
 
 def _copy(store: Store, below: str, facts: Mapping[str, Any], name: Path) -> None:
-    target, known = cache() / name, cache() / VERSIONS / name
+    target, known = cache() / name, _record_of(name)
     version = _version(facts)
     if version is not None and _is_copied(target, known, version, int(facts["size"])):
         return
@@ -105,10 +106,12 @@ def _copy(store: Store, below: str, facts: Mapping[str, Any], name: Path) -> Non
         raise DataError(f"{store.place}: the store does not say how many bytes {below} has")
     for path in (target, known):
         path.parent.mkdir(parents=True, exist_ok=True)
-    known.unlink(missing_ok=True)
-    temporary = target.with_name(f".{os.getpid()}.copying")
+    # Of no version yet; but what lies there is a copy of ours, and may be removed as one.
+    known.write_text("", encoding="utf-8")
+    handle, made = tempfile.mkstemp(dir=target.parent, prefix=".", suffix=".copying")
+    temporary = Path(made)
     try:
-        with temporary.open("wb") as file:
+        with os.fdopen(handle, "wb") as file:
             for chunk in store.chunks(below, size):
                 file.write(chunk)
         again = store.tried(lambda: store.files.info(store.path(below)), "read")
@@ -133,8 +136,14 @@ def _is_copied(target: Path, known: Path, version: str, size: int) -> bool:
 
 
 def _remove_others(folder: Path, wanted: set[str], pattern: str | None) -> None:
-    """Remove copies of files that are no longer on the store."""
+    """Remove copies of files that are no longer on the store, and nothing that is no copy."""
     for path in [path for path in folder.rglob("*") if path.is_file()]:
-        below = path.relative_to(folder).as_posix()
-        if below not in wanted and _fits(below, pattern):
+        below, known = path.relative_to(folder).as_posix(), _record_of(path.relative_to(cache()))
+        if below not in wanted and _fits(below, pattern) and known.is_file():
             path.unlink()
+            known.unlink()
+
+
+def _record_of(name: Path) -> Path:
+    """Return the file that says which version of a file was copied."""
+    return cache() / VERSIONS / name

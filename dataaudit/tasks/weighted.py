@@ -102,17 +102,8 @@ class WeightedTokenClassification:
     def losses(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """Return the mean over each row's judged tokens, `[rows]`, nats."""
         tags = tags_of_the_batch(outputs, labels)
-        values = self.task.log_probabilities(outputs).flatten(0, 1)
-        weights = None if self.class_weights is None else values.new_tensor(self.class_weights)
-        each = functional.cross_entropy(
-            values,
-            tags.flatten(),
-            weights,
-            reduction="none",
-            ignore_index=NOT_JUDGED,
-            label_smoothing=self.label_smoothing,
-        )
-        return each.reshape(tags.shape).sum(dim=1) / (tags != NOT_JUDGED).sum(dim=1).clamp_min(1)
+        logs = self.task.log_probabilities(outputs)
+        return _mean_of_judged(logs, tags, self.class_weights, self.label_smoothing)
 
     def predictions(self, outputs: Tensor) -> Tensor:
         """Return the probability of each class of each token, `[rows, tokens * C]`."""
@@ -139,19 +130,34 @@ class WeightedSegmentation:
     def losses(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """Return the mean over each row's judged pixels, `[rows]`, nats."""
         masks = labels.long()
-        values = self.task.log_probabilities(outputs, (masks.shape[1], masks.shape[2]))
-        weights = None if self.class_weights is None else values.new_tensor(self.class_weights)
-        each = functional.cross_entropy(
-            values.flatten(0, 2),
-            masks.flatten(),
-            weights,
-            reduction="none",
-            ignore_index=NOT_JUDGED,
-            label_smoothing=self.label_smoothing,
-        )
-        judged = (masks != NOT_JUDGED).flatten(1).sum(dim=1).clamp_min(1)
-        return each.reshape(len(masks), -1).sum(dim=1) / judged
+        logs = self.task.log_probabilities(outputs, (masks.shape[1], masks.shape[2]))
+        return _mean_of_judged(logs, masks, self.class_weights, self.label_smoothing)
 
     def predictions(self, outputs: Tensor) -> Tensor:
         """Refuse, as `Segmentation` does."""
         return self.task.predictions(outputs)
+
+
+def _mean_of_judged(
+    logs: Tensor, labels: Tensor, class_weights: tuple[float, ...] | None, label_smoothing: float
+) -> Tensor:
+    """Return the mean loss of each row's judged places, `[rows]`, nats.
+
+    Parameters
+    ----------
+    logs : `[rows, ..., C]`
+        Log-probabilities.
+    labels : int64 `[rows, ...]`
+        Class indices, or `NOT_JUDGED`.
+    """
+    weights = None if class_weights is None else logs.new_tensor(class_weights)
+    each = functional.cross_entropy(
+        logs.flatten(0, -2),
+        labels.flatten(),
+        weights,
+        reduction="none",
+        ignore_index=NOT_JUDGED,
+        label_smoothing=label_smoothing,
+    )
+    judged = (labels != NOT_JUDGED).flatten(1).sum(dim=1).clamp_min(1)
+    return each.reshape(len(labels), -1).sum(dim=1) / judged
