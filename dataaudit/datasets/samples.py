@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from dataaudit.labels.answers import InstructionColumns
 from dataaudit.labels.by_task import KINDS
 from dataaudit.labels.consensus import Votes
 from dataaudit.labels.kind import Kind
@@ -24,6 +25,9 @@ from dataaudit.labels.preferences import PairColumns
 ROWS_PER_READ = 2048
 MOST_OUTPUTS = 2**24
 """Values of a model's outputs that are held at a time, where rows have one for each pixel."""
+TOKENS_AT_ONCE, CHARACTERS_PER_TOKEN, MOST_TOKENS = 8192, 3, 512
+"""Of texts, of which a causal language model has an output for each word of its vocabulary; an
+instruction is taken to be as long as the longest answer, and a row to have so many at most."""
 
 Role = Literal["train", "held_out", "suspects"]
 Modality = Literal["table", "text", "image", "tensor"]
@@ -154,6 +158,8 @@ class Samples:
     """Further columns that are no features: annotators' labels, what other models say."""
     answers: PairColumns | None = None
     """The columns of the file that hold pairs of answers, where rows are such."""
+    instruction: InstructionColumns | None = None
+    """The columns of the file that hold instructions, where labels are their answers."""
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -165,7 +171,11 @@ class Samples:
         return KINDS[self.task]
 
     def rows_at_once(self, most: int) -> int:
-        """Return how many rows a model's outputs may be held of: fewer where pixels have some."""
+        """Return how many rows may run at a time: fewer where pixels or tokens have outputs."""
+        if self.kind.written:
+            longest = max(map(len, map(str, self.classes)), default=0)
+            tokens = min(2 * longest / CHARACTERS_PER_TOKEN, MOST_TOKENS) + 1
+            return int(np.clip(TOKENS_AT_ONCE // tokens, 1, most))
         if not self.kind.per_pixel:
             return most
         values = int(np.prod(self.labels.shape[1:])) * max(2, len(self.classes))

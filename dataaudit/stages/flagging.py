@@ -26,6 +26,7 @@ from dataaudit.mirror.probes import Judged
 from dataaudit.mirror.references import PLANTED_SHARE, pool_predictions
 from dataaudit.mirror.relearn import Mirror
 from dataaudit.scoring.passes import Passes
+from dataaudit.stages.answer_pieces import answer_pieces
 from dataaudit.stages.opinions import pooled
 from dataaudit.stages.scoring import FAMILIAR, ITSELF, RELEARNED, Scores
 from dataaudit.tasks.segmentation import Segmentation
@@ -98,6 +99,7 @@ def find_mislabels(
         said = "" if crosswise is not None else f" {NOT_REFITTED}"
     words = partial(_words, train) if _has_words(train) else None
     maps = partial(_maps, loaded, mirror) if train.kind.per_pixel else None
+    pieces = partial(answer_pieces, loaded, mirror) if train.kind.written else None
     rows = LabelledRows(
         train.ids,
         train.labels,
@@ -108,6 +110,7 @@ def find_mislabels(
         mirrored,
         words,
         maps,
+        pieces,
         None if unseen is None else unseen.rows,
         None if crosswise is None else replace(crosswise, views=[*crosswise.views, *opinions]),
         contradicted(train) if train.kind.probed else None,

@@ -20,9 +20,11 @@ from dataaudit.datasets.samples import Role, Samples
 from dataaudit.datasets.set_aside import SetAside
 from dataaudit.errors import ConfigError, DataError
 from dataaudit.inputs import Loaded
+from dataaudit.labels.answers import instruction_columns
 from dataaudit.labels.by_task import KINDS
 from dataaudit.labels.preferences import pair_columns
 from dataaudit.models.adapter import ModelAdapter
+from dataaudit.models.answer_losses import answering
 from dataaudit.models.initial import initial_of
 from dataaudit.models.loading import load_function
 from dataaudit.models.parameters import last_linear, moving_parameters
@@ -165,6 +167,9 @@ def assemble(
     made = adapter.trained
     if kind.form == "pair":
         made = partial(comparing, adapter, initial=initial, beta=config.loss.beta)
+    if kind.written:
+        template = None if config.model is None else config.model.template
+        made = partial(answering, adapter, template=template)
     model = made(rows.samples, preprocess, config.mirror.seed).to(device)
     # Refused now, not after the rows have been read: a choice of parameters that has none.
     moving_parameters(model.module, config.mirror.parameters)
@@ -244,6 +249,7 @@ def read_settings(
         annotators=columns.labels if role == "train" else None,
         size=config.images.size,
         answers=pair_columns(KINDS[config.task], columns.model_dump()),
+        instruction=instruction_columns(KINDS[config.task], columns.model_dump()),
     )
 
 

@@ -71,7 +71,8 @@ class Screening:
 
     def check_inputs(self, model: TrainedModel) -> None:
         """Set aside rows that `preprocess` fails on, or returns NaN or infinite values for."""
-        if not self._settings.asked:
+        if not (self._settings.asked or self.samples.kind.written):
+            # Of answers, some may be longer than the model takes: said before it learns.
             return
         reasons: dict[int, str] = {}
         batches = self.samples.batches(ROWS_PER_READ)
