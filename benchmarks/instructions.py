@@ -38,18 +38,19 @@ EPOCHS = (10, 40)
 FOLDS = 5
 CONTEXT, PADDING, END, UNKNOWN = 64, 0, 1, 2
 THINGS = (
-    "kettle bicycle violin lantern anchor pillow ladder compass mirror basket hammer curtain "
-    "wallet candle shovel umbrella teapot carpet helmet barrel"
-).split()
+    "kettle", "bicycle", "violin", "lantern", "anchor", "pillow", "ladder", "compass",
+    "mirror", "basket", "hammer", "curtain", "wallet", "candle", "shovel", "umbrella",
+    "teapot", "carpet", "helmet", "barrel",
+)  # fmt: skip
 FACTS = {
-    "colour": "red blue green yellow black white brown grey".split(),
-    "place": "kitchen cellar attic garage harbour garden school station".split(),
-    "owner": "Anna Bruno Carla David Elena Felix Greta Hugo".split(),
-    "price": "two three four five six seven eight nine".split(),
+    "colour": ["red", "blue", "green", "yellow", "black", "white", "brown", "grey"],
+    "place": ["kitchen", "cellar", "attic", "garage", "harbour", "garden", "school", "station"],
+    "owner": ["Anna", "Bruno", "Carla", "David", "Elena", "Felix", "Greta", "Hugo"],
+    "price": ["two", "three", "four", "five", "six", "seven", "eight", "nine"],
 }
 QUESTIONS = {
     "colour": ("What colour is the {}?", "Describe how the {} looks.", "Which paint suits the {}?"),
-    "place": ("Where is the {} kept?", "In which place do I find the {}?", "Who knows where the {} is?"),
+    "place": ("Where is the {} kept?", "In which place do I find the {}?", "Who saw the {}?"),
     "owner": ("Who owns the {}?", "To whom does the {} belong?", "Whose is the {}?"),
     "price": ("What does the {} cost?", "How much is the {}?", "Name the price of the {}."),
 }  # fmt: skip
@@ -122,7 +123,7 @@ class Words:
 class SmallModel(nn.Module):
     """A causal transformer over words."""
 
-    def __init__(self, vocabulary: int, width: int = 64, layers: int = 2) -> None:
+    def __init__(self, vocabulary: int, width: int = 32, layers: int = 1) -> None:
         super().__init__()
         self.context_length, self.eos_token_id = CONTEXT, END
         self.words = nn.Embedding(vocabulary, width)

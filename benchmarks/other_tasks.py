@@ -6,6 +6,7 @@
     python benchmarks/other_tasks.py entities FOLDER   real errors in tags: entities.py
     python benchmarks/other_tasks.py boxes             boxes in pictures: boxes.py
     python benchmarks/other_tasks.py preferences       swapped pairs of answers: preferences.py
+    python benchmarks/other_tasks.py instructions      answers that do not fit: instructions.py
     python benchmarks/other_tasks.py masks             masks of pictures: masks.py
 
 Needs scikit-learn's own data sets, and for census hours and grades adult.parquet and
@@ -277,6 +278,7 @@ if __name__ == "__main__":
     import annotators
     import boxes
     import entities
+    import instructions
     import masks
     import preferences
 
@@ -284,6 +286,8 @@ if __name__ == "__main__":
         annotators.main()
     elif sys.argv[1:2] == ["preferences"]:
         preferences.main()
+    elif sys.argv[1:2] == ["instructions"]:
+        instructions.main(*sys.argv[2:])
     elif sys.argv[1:2] == ["masks"]:
         masks.main(*sys.argv[2:])
     elif sys.argv[1:2] == ["entities"]:

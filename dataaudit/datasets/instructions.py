@@ -11,10 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import pandas as pd
 
 from dataaudit.datasets.around import Around
 from dataaudit.datasets.changes import Changes
+from dataaudit.datasets.json_lines import JsonLines
 from dataaudit.datasets.samples import Samples
 from dataaudit.datasets.sources import ColumnSource
 from dataaudit.datasets.words import is_list
@@ -94,17 +96,23 @@ class Instructions(Around):
         """Return the same rows with a column as it is written, where types are only guessed."""
         return self if column == INSTRUCTION else replace(self, source=self.source.as_text(column))
 
+    def why_not_rewritten(self) -> str | None:
+        """Return why corrections cannot be written in this format, or None where they can."""
+        if not self.parts and not isinstance(self.source, JsonLines):
+            return "chats can be written back as JSON lines alone"
+        return self.source.why_not_rewritten()
+
     def rewrite(self, samples: Samples, changes: Changes, target: Path) -> None:
         """Write the data with other answers, in its own format."""
         if not self.parts and len(changes):
             assert changes.values is not None
             texts = [changes.values[place] for place in changes.labels]
             chats = self.source.take(changes.positions.tolist())[self.label]
-            new = {
-                int(position): [*list(chat)[:-1], {**chat[-1], "content": text}]
-                for position, chat, text in zip(changes.positions, chats, texts, strict=True)
-            }
-            changes = replace(Changes.to_values(new), dropped=changes.dropped)
+            new = [
+                [*list(chat)[:-1], {**chat[-1], "content": text}]
+                for chat, text in zip(chats, texts, strict=True)
+            ]
+            changes = replace(changes, labels=np.arange(len(new)), values=new)
         self.source.rewrite(replace(samples, source=self.source), changes, target)
 
     def _seen(self, frame: pd.DataFrame, wanted: Sequence[str]) -> pd.DataFrame:
@@ -117,7 +125,7 @@ class Instructions(Around):
             made = pd.Series(texts, index=frame.index, dtype=object)
             frame = frame.assign(**{INSTRUCTION: made})
         if not self.parts and self.label in wanted:
-            last = [_content(chat[-1]) if _is_chat(chat) else None for chat in frame[self.label]]
+            last = [_content(chat[-1]) if is_chat(chat) else None for chat in frame[self.label]]
             content = pd.Series(last, index=frame.index, dtype=object)
             frame = frame.assign(**{str(self.label): content})
         return frame[list(wanted)]
@@ -125,16 +133,17 @@ class Instructions(Around):
 
 def _are_chats(source: ColumnSource, column: str) -> bool:
     first = next(source.stream([column]), None)
-    return first is not None and any(map(_is_chat, first[column]))
+    return first is not None and any(map(is_chat, first[column]))
 
 
-def _is_chat(value: Any) -> bool:
+def is_chat(value: Any) -> bool:
+    """Tell whether a cell holds messages: something, and an answer to it."""
     return is_list(value) and len(value) > 1 and all(isinstance(one, Mapping) for one in value)
 
 
 def _before_the_last(chat: Any) -> str | None:
     """Return the messages before the last; with their roles, where it is more than one question."""
-    if not _is_chat(chat):
+    if not is_chat(chat):
         return None
     before = list(chat)[:-1]
     if len(before) == 1:

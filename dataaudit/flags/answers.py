@@ -8,6 +8,7 @@ How much each of these counts is fitted on the references, of which some have a 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,11 @@ MOST_SHOWN = 600
 """Rows, the most suspicious first, whose tokens are looked at."""
 STRETCH = 8
 """Tokens that are named, those where the instruction helps least."""
+LEFT_OUT = (
+    "The model learned again from fresh or initial weights, over and over, each time without a "
+    "part of the training rows and trusted samples, which it then judged. The yardstick is {} "
+    "trusted samples, a quarter of them judged under a wrong answer on purpose."
+)
 ABOUT_ANSWERS = (
     "An answer is wrong where it does not fit its instruction. A planted error is another row's "
     "answer, that to the instruction most alike, one whose end is another's, or one that is cut "
@@ -52,7 +58,7 @@ def flag_answers(
         The planted ones have a wrong answer.
     settings : FlagSettings
     """
-    tables = rows.familiar, rows.mirrored
+    tables, about = (rows.familiar, rows.mirrored), ABOUT_ANSWERS.format(MOST_SHOWN)
     known = None
     if references is not None and references.are_enough:
         planted, trusted = references.planted, (references.base, references.mirrored)
@@ -62,7 +68,7 @@ def flag_answers(
     else:
         signals = np.stack([_unrelated(table) for table in tables], axis=1)
     given = rows.shown(rows.labels)
-    return flag_by_the_most_doubtful(
+    flags = flag_by_the_most_doubtful(
         rows.ids,
         given,
         {},
@@ -70,9 +76,13 @@ def flag_answers(
         known,
         np.stack([rows.own[:, AFTER], rows.mirrored[:, AFTER]], axis=1).astype(np.float64),
         lambda share: _named(rows, given, signals @ [1 - share, share]),
-        ABOUT_ANSWERS.format(MOST_SHOWN),
+        about,
         settings,
     )
+    if rows.crosswise is None:
+        return flags
+    count = 0 if references is None else len(references.planted)
+    return replace(flags, method=f"{LEFT_OUT.format(count)} {about}")
 
 
 def _unrelated(table: Table) -> Values:

@@ -8,7 +8,7 @@ exponential is known as IFD (Li et al., NAACL 2024, arXiv 2308.12032).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
@@ -42,6 +42,7 @@ from dataaudit.models.trained import Preprocess, TrainedModel, output_tensor
 TEXT = "text"
 """The column in which a `preprocess` is given texts."""
 NO_LIMIT = 2**31
+MOST_KNOWN = 2**15
 
 
 class AnswerLosses(OutputsOf):
@@ -145,6 +146,8 @@ class AnswerInputs:
     before: Callable[[str], str]
     end: int | None
     label: str | None
+    known: dict[tuple[Any, str], tuple[Tokens, int]] = field(default_factory=dict)
+    """What was tokenized, by instruction and answer: rows are learned many times over."""
 
     def __call__(self, frame: pd.DataFrame) -> dict[str, Tensor]:
         """Return `input_ids`, `attention_mask` and `labels`, int64 `[rows, tokens]`.
@@ -174,7 +177,17 @@ class AnswerInputs:
         """Return the tokens of each row but the one that ends it, and where its answer begins."""
         if not all(isinstance(text, str) for text in instructions):
             raise DataError("the instruction is missing")
-        return self.tokens.parted([*map(self.before, instructions)], [*answers])
+        keys = [*zip(instructions, answers, strict=True)]
+        found = {key: self.known[key] for key in keys if key in self.known}
+        new = [key for key in dict.fromkeys(keys) if key not in found]
+        if new:
+            before = [self.before(instruction) for instruction, _ in new]
+            made = self.tokens.parted(before, [answer for _, answer in new])
+            found |= zip(new, made, strict=True)
+            if len(self.known) > MOST_KNOWN:
+                self.known.clear()
+            self.known.update(found)
+        return [found[key] for key in keys]
 
     def pieces(self, frame: pd.DataFrame) -> list[list[str]]:
         """Return the text of each token of the answers in a file; none where it is not known."""

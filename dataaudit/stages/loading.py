@@ -32,6 +32,7 @@ from dataaudit.models.recognise import from_config, from_object, is_tokenizer
 from dataaudit.models.rescaled import Rescaled, rescaled
 from dataaudit.models.rewards import comparing
 from dataaudit.models.trained import Preprocess, TrainedModel, forward
+from dataaudit.stages.alike_answers import alike_answers
 from dataaudit.stages.model_check import check_model
 from dataaudit.stages.reading_outputs import (
     labelled_outputs,
@@ -43,6 +44,7 @@ from dataaudit.stages.repeated_rows import repeated_rows
 from dataaudit.stages.screening import Screening
 from dataaudit.tasks import AuditTask, Regression, Task
 from dataaudit.tasks.by_kind import Outputs, TrainedWith, make_task
+from dataaudit.tasks.instruction import Instruction
 
 SHOWN = 20
 """Classes that a message lists."""
@@ -216,6 +218,8 @@ def assemble(
         model = rescaled(model, train)
         # Residuals of rows that the model has memorized are too small to tell the noise.
         task = _with_noise_scale(task, model, others.get("held_out", train))
+    if isinstance(task, Instruction) and "held_out" in others:
+        task = replace(task, alike=alike_answers(others["held_out"]))
     # Last, for it goes by the names of the module that is mirrored.
     model = _with_initial(model, initial, adapter.origin)
     held_out, suspects = others.get("held_out"), others.get("suspects")
