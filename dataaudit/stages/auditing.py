@@ -71,6 +71,7 @@ from dataaudit.stages.reporting import make_report
 from dataaudit.stages.scoring import ITSELF, Scores, score
 from dataaudit.stages.screening import table_of, with_unjudged_rows, with_unjudged_suspects
 from dataaudit.stages.second_opinion import second_opinion
+from dataaudit.storage.on_disk import large_arrays_in
 
 READ = frozenset(AuditConfig.model_fields) - {"trace"}
 """The sections of the settings that an audit reads."""
@@ -297,11 +298,13 @@ def _run(
                 mislabels, loaded.train, audits, config.flags.budget
             )
             directory.notes.extend(known)
-    with clock.stage("flag contamination"):
+    with clock.stage("flag contamination"), large_arrays_in(steps.folder):
         data = examined(loaded, config, _right(loaded, scores))
         contamination = find_contamination(loaded, scores, config, data)
-    with clock.stage("checks"):
+    with clock.stage("checks"), large_arrays_in(steps.folder):
         checked = run_checks(data.with_flags(mislabels, contamination), config.checks)
+        # What describes the rows takes much memory.
+        del data
     with clock.stage("report"):
         report = make_report(
             loaded,
