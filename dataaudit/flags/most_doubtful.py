@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from dataaudit.flags.label_errors import judge_signals
 from dataaudit.flags.label_evidence import fit_error_rate
+from dataaudit.flags.parts import Parts
 from dataaudit.flags.probabilities import Values
 from dataaudit.flags.results import MislabelFlags
 from dataaudit.flags.tables import FlagSettings, flagged_table, flags_of, largest_groups
@@ -77,13 +78,14 @@ def flag_by_the_most_doubtful(
     settings : FlagSettings
     """
     groups = largest_groups(settings.row_groups)
+    parts = Parts.of_masks(len(signals), [*carriers.values(), *groups.values()])
     judgement = judge_signals(
         signals,
         references,
         lambda: _assumed_log_odds(signals[:, 1]),
         target_precision=settings.target_precision,
         budget=settings.budget,
-        parts=[*carriers.values(), *groups.values()],
+        parts=parts,
         seed=settings.seed,
     )
     suggestions = suggest(judgement.mirrored_share)
@@ -98,8 +100,8 @@ def flag_by_the_most_doubtful(
         pd.DataFrame(columns),
         judgement,
         settings,
-        carriers,
-        judgement.noise_rate_per_part[: len(carriers)],
+        list(carriers),
+        parts,
     )
     return replace(flags, method=f"{flags.method} {about}", notes=suggestions.notes)
 

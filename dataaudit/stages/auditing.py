@@ -289,7 +289,7 @@ def _run(
             probes = probed(loaded, engine, steps, config.mirror.seed)
             second = second_opinion(loaded, probes, steps.folder, config.mirror.seed)
     mislabels = None
-    with clock.stage("flag mislabels"):
+    with clock.stage("flag mislabels"), large_arrays_in(steps.folder):
         if judged:
             mislabels = find_mislabels(
                 loaded, mirror, scores, config, probes, crosswise, opinions, second
