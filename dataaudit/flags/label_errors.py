@@ -32,7 +32,7 @@ from dataaudit.flags.probabilities import (
 )
 from dataaudit.flags.results import Interval
 from dataaudit.flags.unproven_classes import Unproven
-from dataaudit.storage.on_disk import one_array
+from dataaudit.storage.on_disk import Growing, one_array, put_away
 
 MOST_ROWS_REDRAWN = 4000
 
@@ -170,13 +170,13 @@ def judge_labels(
         seed=seed,
         discount=1.0 if references is not None and references.learned_together else None,
     )
-    suggested = np.empty_like(given)
+    suggested = Growing()
     noise_table = np.zeros((classes, classes))
     concerned = 0
     for rows, block in tables.blocks(unproven):
         concerned += int(unproven.concerns(given[rows], block[0]).sum())
         alternatives = _alternatives(block, given[rows], judgement.shares)
-        suggested[rows] = alternatives.argmax(axis=1)
+        suggested.add(alternatives.argmax(axis=1))
         noise_table += _noise_table(alternatives, given[rows], judgement.probability[rows])
     rates, untold = judgement.noise_rate_per_part, unproven.forgotten | unproven.few
     changed = {
@@ -185,7 +185,7 @@ def judge_labels(
     }
     return LabelJudgement(
         **{**vars(judgement), **changed},
-        suggested_label=suggested,
+        suggested_label=suggested.finished(),
         noise_rate_per_class=tuple(
             _widened(rate, float(none)) for rate, none in zip(rates, untold, strict=False)
         ),
@@ -282,10 +282,10 @@ def judge_signals(
         reference_signals, planted = references
         weights = (joint := fit_evidence(reference_signals, planted, discount)).weights
         shares = tuple((weights / max(weights.sum(), 1e-9)).tolist())
-        score = _with_fitted_rate(joint.log_ratios(signals))
-        calibration = _Calibration(signals[:, 1:], score, calibrate)
+        score = put_away(_with_fitted_rate(joint.log_ratios(signals)))
+        calibration = _Calibration(signals[:, 1:], order_of(score), calibrate)
         evidence = calibrate(reference_signals[:, 1:], planted)
-        probability = calibration.probabilities(evidence)
+        probability = put_away(calibration.probabilities(evidence))
         generator = np.random.default_rng(seed)
         means = calibration.redrawn_means(
             reference_signals[:, 1:], planted, parts, bootstrap_repeats, generator
@@ -293,11 +293,11 @@ def judge_signals(
         reference_rows = len(planted)
     else:
         shares, score = (*np.zeros(signals.shape[1] - 1).tolist(), 1.0), signals[:, -1]
-        probability = dealt(sigmoid(assumed()), score)
+        probability = dealt(sigmoid(assumed()), order_of(score))
         means = np.zeros((0, len(parts.sizes)))
         reference_rows = 0
 
-    rank = ranks(score)
+    rank = put_away(ranks(score))
     rates = parts.rates(probability, means)
     return Judgement(
         score=score,
@@ -319,19 +319,22 @@ class _Calibration:
     ----------
     signals : `[rows, signals]`
         Those of `judge_signals` but the first.
-    score : `[rows]`
+    order : int64 `[rows]`
+        Of the rows by score, from `order_of`.
     calibrate : callable
         As `judge_signals` has it.
     """
 
     signals: Values
-    score: Values
+    order: Labels
     calibrate: Callable[[Values, NDArray[np.bool_]], LogRatios] = fit_evidence
 
     def probabilities(self, evidence: LogRatios, fitted_on: Labels | None = None) -> Values:
         """Return `[rows]`; the error rate is fitted on some rows (None: on all)."""
-        ratios = evidence.log_ratios(self.signals)
-        return dealt(sigmoid(_with_fitted_rate(ratios, fitted_on)), self.score)
+        ratios = _with_fitted_rate(evidence.log_ratios(self.signals), fitted_on)
+        for rows in row_blocks(len(ratios)):
+            ratios[rows] = sigmoid(ratios[rows])
+        return dealt(ratios, self.order)
 
     def redrawn_means(
         self,
@@ -346,7 +349,7 @@ class _Calibration:
         Each time the references of either kind and the rows are drawn anew, with replacement.
         """
         kinds = np.flatnonzero(~planted), np.flatnonzero(planted)
-        count = len(self.score)
+        count = len(self.order)
         means = np.zeros((repeats, len(parts.sizes)))
         for repeat in range(repeats):
             rows = generator.integers(0, count, min(count, MOST_ROWS_REDRAWN))
@@ -357,21 +360,30 @@ class _Calibration:
 
 
 def _with_fitted_rate(log_ratios: Values, fitted_on: Labels | None = None) -> Values:
+    """Return log odds, in the place of the log ratios."""
     rate = fit_error_rate(log_ratios if fitted_on is None else log_ratios[fitted_on])
-    return np.asarray(log_ratios + np.log(rate) - np.log1p(-rate))
+    log_ratios += np.log(rate) - np.log1p(-rate)
+    return log_ratios
 
 
 def ranks(score: Values) -> Labels:
     """Return each row's rank, `[rows]`, 1 = the highest score; ties in row order."""
+    order = np.argsort(-score, kind="stable")
     result = np.empty(len(score), dtype=np.int64)
-    result[np.argsort(-score, kind="stable")] = np.arange(1, len(score) + 1)
+    result[order] = np.arange(1, len(score) + 1)
     return result
 
 
-def dealt(values: Values, score: Values) -> Values:
-    """Return the same values `[rows]`, dealt out in the order of the score."""
+def order_of(score: Values) -> Labels:
+    """Return the positions of the rows, `[rows]`, the lowest score first."""
+    return put_away(np.argsort(score, kind="stable"))
+
+
+def dealt(values: Values, order: Labels) -> Values:
+    """Return the values `[rows]`, which are sorted in place, dealt out in an order of the rows."""
+    values.sort()
     result = np.empty_like(values)
-    result[np.argsort(score, kind="stable")] = np.sort(values)
+    result[order] = values
     return result
 
 

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from dataaudit.flags.probabilities import Labels, Values
+from dataaudit.flags.probabilities import Labels, Values, row_blocks
 from dataaudit.flags.results import Interval
 
 CONFIDENCE = 0.95
@@ -47,7 +47,9 @@ class Parts:
     @cached_property
     def sizes(self) -> Values:
         """How many rows each has, `[parts]`."""
-        return self.sums(np.ones(self.rows))
+        of_classes = np.bincount(self.labels, minlength=self.classes)
+        others = [inside.sum() for inside in self.further]
+        return np.concatenate([[self.rows], of_classes, others]).astype(np.float64)
 
     def sums(self, values: NDArray[np.generic], rows: slice = slice(None)) -> Values:
         """Return the sum over each part of some rows' values, `[parts]`.
@@ -74,9 +76,10 @@ class Parts:
 
         One standard deviation, of labels that are wrong with these probabilities, `[rows]`.
         """
-        return np.asarray(
-            np.sqrt(self.sums(probability * (1 - probability))) / np.maximum(self.sizes, 1)
-        )
+        variance = np.zeros(len(self.sizes))
+        for rows in row_blocks(self.rows):
+            variance += self.sums(probability[rows] * (1 - probability[rows]), rows)
+        return np.asarray(np.sqrt(variance) / np.maximum(self.sizes, 1))
 
     def rates(self, probability: Values, redrawn: Values | None = None) -> list[Interval]:
         """Return the expected share of wrong labels of each part.

@@ -103,7 +103,7 @@ def checked_labels(name: str, values: NDArray[Any], rows: int, classes: int) -> 
         raise ValueError(
             f"{name}: found values {np.unique(labels)[:5]}, expected integers 0 to {classes - 1}"
         )
-    return labels.astype(np.int64)
+    return labels.astype(np.int64, copy=False)
 
 
 def _lifted(table: Values) -> Values:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from dataaudit.flags.inputs import Unseen, View
 from dataaudit.flags.joint_fit import FitKind, Joint, Seen, first_fits, fitted_again
 from dataaudit.flags.kinds_of_error import ByClass, ByDoubt
-from dataaudit.flags.label_errors import LabelJudgement, dealt, ranks
+from dataaudit.flags.label_errors import LabelJudgement, dealt, order_of, ranks
 from dataaudit.flags.label_evidence import suspicion
 from dataaudit.flags.parts import CONFIDENCE, METHOD_ERROR, Parts
 from dataaudit.flags.probabilities import Labels, Table, Values, row_blocks
@@ -257,7 +257,7 @@ def judge_assumed(
         table[own] = -1.0
         suggested[block] = table.argmax(axis=1)
         lead[block] = np.maximum(table.max(axis=1) - mine, 0.0)
-    probability = dealt(lead, score)
+    probability = dealt(lead, order_of(score))
     rank = ranks(score)
     noise_table = np.zeros((classes, classes))
     np.add.at(noise_table, (given, suggested), probability)
