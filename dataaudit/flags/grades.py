@@ -54,7 +54,7 @@ def flag_grades(
         seed=settings.seed,
         discount=discount,
     )
-    blocks = list(row_blocks(len(given)))
+    blocks = list(row_blocks(len(given), len(rows.classes)))
     suggested = np.concatenate([_likeliest_other(given[b], rows.mirrored[b]) for b in blocks])
     columns = pd.concat(
         [_columns(given[block], rows.own[block], rows.mirrored[block]) for block in blocks],
@@ -90,7 +90,7 @@ def grade_signals(given: Labels, base: Table, mirrored: Table) -> Values:
     return np.concatenate(
         [
             np.stack([_suspicion(given[rows], table[rows]) for table in (base, mirrored)], axis=1)
-            for rows in row_blocks(len(given))
+            for rows in row_blocks(*base.shape)
         ]
     )
 

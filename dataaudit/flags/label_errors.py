@@ -227,7 +227,7 @@ class _Tables:
         self.given = checked_labels("given_labels", given, *shape)
 
     def blocks(self, unproven: Unproven) -> Iterator[tuple[slice, list[Values]]]:
-        for rows in row_blocks(len(self.given)):
+        for rows in row_blocks(len(self.given), self.classes):
             tables = [
                 checked_table(name, table[rows], first_row=rows.start)
                 for name, table in self._named.items()

@@ -193,7 +193,7 @@ def _signals(
 ) -> pd.DataFrame:
     """Return the parts, each with higher = more suspicious; losses in nats."""
     columns: dict[str, Growing] = defaultdict(Growing)
-    for rows in row_blocks(len(given_labels)):
+    for rows in row_blocks(*own_probabilities.shape):
         block = _signals_of_block(
             given_labels[rows], own_probabilities[rows], mirrored_probabilities[rows]
         )

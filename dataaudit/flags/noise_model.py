@@ -37,7 +37,7 @@ def assumed_log_odds(mirrored: Table, given: Labels) -> Values:
     sample = np.linspace(0, len(given) - 1, min(len(given), MOST_FITTED)).astype(np.int64)
     table = fit_noise_table(_as_if_unlearned(mirrored, given, sample), given[sample])
     odds = np.empty(len(given))
-    for rows in row_blocks(len(given)):
+    for rows in row_blocks(*mirrored.shape):
         posterior = noise_posterior(_as_if_unlearned(mirrored, given, rows), given[rows], table)
         right = np.clip(pick(posterior, given[rows]), 1e-9, 1 - 1e-9)
         odds[rows] = np.log1p(-right) - np.log(right)

@@ -89,7 +89,7 @@ def judge_unseen(
     suggested = np.empty_like(given)
     noise_table = np.zeros((classes, classes))
     wrong = np.zeros((repeats, 2 * len(fits[0].kinds), len(parts.sizes)))
-    for rows in row_blocks(len(given), CELLS_AT_ONCE // classes):
+    for rows in row_blocks(len(given), classes, CELLS_AT_ONCE):
         logs = scale.read(_tables(unseen.views, rows))
         mean, kind_wrong = _posteriors(fits, logs, given[rows])
         own = np.arange(len(mean)), given[rows]
@@ -249,7 +249,7 @@ def judge_assumed(
     fitted = RightClasses.fit(scale.read(known), targets(given[rows], classes))
     score, lead = np.empty(len(given)), np.empty(len(given))
     suggested = np.empty_like(given)
-    for block in row_blocks(len(given)):
+    for block in row_blocks(len(given), classes):
         table = fitted.probabilities(scale, [np.asarray(unseen[block], dtype=np.float64)])
         own = np.arange(len(table)), given[block]
         score[block] = suspicion(table, given[block])

@@ -63,7 +63,7 @@ class Scale:
         """Return those of all samples of the parts, each `[n, width]`, read block by block."""
         count, first, second = 0, 0.0, 0.0
         for part in parts:
-            for rows in row_blocks(len(part)):
+            for rows in row_blocks(*part.shape):
                 block = np.asarray(part[rows], dtype=np.float64)
                 count += len(block)
                 first, second = first + block.sum(axis=0), second + np.square(block).sum(axis=0)
@@ -159,7 +159,7 @@ def probe(
     weights = _believed(logs, right)
     of_both, of_alone = Growing(), Growing()
     with large_arrays_in(folder):
-        for rows in row_blocks(len(given)):
+        for rows in row_blocks(*features.shape):
             inputs = scale.applied(features[rows])
             logs_of_rows = [_of_fold(inputs, row_folds[rows], both), _logs(inputs, alone)]
             said = softmax(np.tensordot(weights, np.stack(logs_of_rows), 1))
