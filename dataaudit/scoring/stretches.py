@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dataaudit.datasets.like_training import AsTraining
+from dataaudit.datasets.memory import ArrayPair, Pairs
 from dataaudit.datasets.samples import Batch, Samples, Source
 from dataaudit.datasets.set_aside import Kept
 from dataaudit.datasets.sources import ColumnSource
@@ -95,6 +96,15 @@ def lies_in_files(source: Source) -> bool:
     if isinstance(source, Kept | AsTraining):
         return lies_in_files(source.source)
     return isinstance(source, ColumnSource) and (bool(source.files()) or source.rows_are_files())
+
+
+def lies_in_memory(source: Source) -> bool:
+    """Tell whether rows are held in memory, neither read from files nor mapped from one."""
+    if isinstance(source, Kept | AsTraining):
+        return lies_in_memory(source.source)
+    held = source.pairs if isinstance(source, Pairs) else None
+    is_mapped = isinstance(held, ArrayPair) and isinstance(held.inputs, np.memmap)
+    return not lies_in_files(source) and not is_mapped
 
 
 def can_read(samples: Samples) -> bool:
