@@ -301,10 +301,10 @@ def test_what_batch_norm_learns_is_learned_here(monkeypatch: pytest.MonkeyPatch)
     part = torch.randn(9, 3, generator=torch.Generator().manual_seed(0)), torch.arange(9) % 4
     for batch_norm, workers_asked in (("updated", False), ("frozen", True)):
         elsewhere = Learners(CLUSTER)
-        settings = FiniteSettings(batch_norm=batch_norm)  # type: ignore[arg-type]
+        settings = FiniteSettings(steps=2, batch_norm=batch_norm)  # type: ignore[arg-type]
         module, task = model().module, Classification(4)
-        here = finite_mirror(module, task, iter([[part]]), settings)
-        there = finite_mirror(module, task, iter([[part]]), settings, elsewhere=elsewhere)
+        here = finite_mirror(module, task, iter([[part]] * 2), settings)
+        there = finite_mirror(module, task, iter([[part]] * 2), settings, elsewhere=elsewhere)
         assert (elsewhere.workers > 0) is workers_asked
         for name, value in here.tensors.items():
             torch.testing.assert_close(there.tensors[name], value, rtol=1e-5, atol=1e-7)

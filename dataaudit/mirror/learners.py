@@ -11,6 +11,7 @@ What a whole batch in one pass gives differs by rounding alone.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
@@ -22,7 +23,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from dataaudit.mirror.finite import Part, take_gradient
-from dataaudit.models.trained import forward, map_tensors
+from dataaudit.models.trained import map_tensors
 from dataaudit.progress import LEARNING, count_rows
 from dataaudit.scoring.cluster import Cluster, Crew, InOrder
 from dataaudit.scoring.packing import packed
@@ -34,8 +35,6 @@ FLOPS = {"cpu": 2e10, "cuda": 2e13}
 BYTES = 5e8
 """What a core or a GPU computes, and a network moves, in a second: rough guesses, by which it is
 decided where a step takes less time."""
-OPERATIONS_LEARNING = 3
-"""To learn a row takes so many times the operations of a forward pass."""
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 
 Piece = list[tuple[Part, slice, int, int]]
@@ -86,16 +85,22 @@ class Spread:
         self._learners, self._cluster = learners, cluster
         self._module, self._task, self._moving = module, task, moving
         self._crew: Crew | None = None
+        self._rows_apart = rows_apart(module)
         self._pays: bool | None = None
 
     def take(self, parts: Sequence[Part], of: float, seeds: Sequence[int]) -> bool:
         """Leave in `grad` what `take_gradient` does; return False where it should be asked instead.
 
-        That is where another number of workers would change the result, since batch norm takes the
-        statistics of the whole batch, or where it takes less time.
+        That is where what is learned of a row depends on the rows beside it, or where it takes less
+        time. The first gradient is taken here, and its operations are counted.
         """
+        if not self._rows_apart:
+            return False
         if self._pays is None:
-            self._pays = rows_apart(self._module) and self._is_quicker(parts)
+            with FlopCounterMode(display=False) as counter:
+                take_gradient(self._module, self._task, parts, of, seeds)
+            self._pays = self._is_quicker(counter.get_total_flops())
+            return True
         if not self._pays:
             return False
         import ray
@@ -121,17 +126,14 @@ class Spread:
     def _begun(self) -> Crew:
         if self._crew is None:
             device = next(iter(self._moving.values())).device.type
-            held = packed((self._module, self._task, list(self._moving)), of=self._module)
+            there = copy.deepcopy(self._module).cpu()
+            held = packed((there, self._task, list(self._moving)), of=there)
             make = partial(_Learner, held, device)
             self._crew = self._cluster.crew(make, PIECES, on_gpu=device == "cuda")
         return self._crew
 
-    def _is_quicker(self, parts: Sequence[Part]) -> bool:
+    def _is_quicker(self, operations: int) -> bool:
         device = next(iter(self._moving.values())).device.type
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            for inputs, _ in parts:
-                forward(self._module, inputs)
-        operations = OPERATIONS_LEARNING * counter.get_total_flops()
         numbers = sum(parameter.numel() for parameter in self._moving.values())
         cores = torch.get_num_threads() if device == "cpu" else 1
         workers = min(PIECES, self._cluster.workers)
@@ -168,7 +170,7 @@ def rows_apart(module: nn.Module) -> bool:
 def _pieces(parts: Sequence[Part], seeds: Sequence[int]) -> list[Piece]:
     """Return `PIECES` shares of a step that follow each other; some are empty where rows are few.
 
-    The rows lie in memory of their own, so that nothing else of the batch is sent.
+    On the CPU, and in memory of their own, so that nothing else of the batch is sent.
     """
     found: list[Piece] = [[] for _ in range(PIECES)]
     for (inputs, labels), seed in zip(parts, seeds, strict=True):
@@ -176,8 +178,8 @@ def _pieces(parts: Sequence[Part], seeds: Sequence[int]) -> list[Piece]:
         for piece, start, stop in zip(found, bounds[:-1], bounds[1:], strict=True):
             if start < stop:
                 rows = slice(start, stop)
-                some = map_tensors(lambda tensor: tensor[rows].clone(), inputs)  # noqa: B023
-                piece.append(((some, labels[rows].clone()), rows, len(labels), seed))
+                some = map_tensors(lambda tensor: tensor[rows].cpu().clone(), inputs)  # noqa: B023
+                piece.append(((some, labels[rows].cpu().clone()), rows, len(labels), seed))
     return found
 
 

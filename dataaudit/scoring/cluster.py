@@ -15,8 +15,6 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
-import numpy as np
-
 from dataaudit.errors import ConfigError, EngineError
 from dataaudit.progress import announce, track
 
@@ -395,7 +393,7 @@ def _room(on_gpu: bool) -> int:
     import ray
 
     found = ray.cluster_resources()
-    return int(min(found.get("CPU", 0), found.get("GPU", 0) if on_gpu else np.inf))
+    return int(min(found.get("CPU", 0), found.get("GPU", 0) if on_gpu else float("inf")))
 
 
 def _needs(on_gpu: bool) -> str:
