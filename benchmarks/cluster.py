@@ -9,8 +9,8 @@
 `capacity`: the model takes a fixed time for each row, in which it sleeps, so that many workers fit
 on few cores. Rows lie in a Parquet file that the workers read, finished blocks in a folder that
 they write. Prints rows a second for 1, 2, 4, 8 and 16 workers, each with as many rows, and the CPU
-seconds of this process for a million rows. The workers have started, and have imported torch, before
-the time is taken.
+seconds of this process for a million rows. The workers have started, and have imported torch,
+before the time is taken.
 
 `kills`: an audit on five Ray nodes on this machine (`ray.cluster_utils.Cluster`), three of which
 have a worker; a node chosen at random, but for the one that this process is on, is killed at a
@@ -22,9 +22,10 @@ seconds of this process, and whether the matches are the same.
 `stages`: a whole audit of table rows (benchmarks/whole_audit.py), here and with two workers; CPU
 seconds of this process for a million rows, stage by stage.
 
-`learning`: a convolutional network with group norm and dropout learns 64 random pictures a step as the mirror
-does, here and by 1, 2 and 4 workers, and by 4 of which one is killed on the way; seconds, and the largest difference of a
-weight from that of one worker, and from that here, as a share of the largest weight of its tensor.
+`learning`: a convolutional network with group norm and dropout learns 64 random pictures a step as
+the mirror does, here and by 1, 2 and 4 workers, and by 4 of which one is killed on the way. Prints
+seconds, and the largest difference of a weight from that learned here, and from that of one worker,
+as a share of the largest weight of its tensor.
 """
 
 from __future__ import annotations

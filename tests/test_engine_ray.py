@@ -290,8 +290,7 @@ def test_any_number_of_workers_learns_the_same_also_when_one_is_killed(
     expected = learned_by(1, monkeypatch)
     for mine, theirs in zip(expected, here.tensors.values(), strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-7)
-    runs = [(2, -1), (3, -1), (4, -1), (4, 5)]
-    for number, after in runs:
+    for number, after in ((2, -1), (4, -1), (4, 5)):
         found = learned_by(number, monkeypatch, after)
         assert all(map(torch.equal, found, expected)), (number, after)
 
