@@ -3,7 +3,9 @@
 import importlib.util
 import os
 import random
+import re
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from torch import nn
 from dataaudit.datasets.load import open_samples, samples_from_object
 from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Samples
-from dataaudit.errors import ConfigError, DataError
+from dataaudit.errors import ConfigError, DataError, EngineError
 from dataaudit.likeness import cells, matching, search, small_images
 from dataaudit.likeness.descriptors import Descriptors, ImageDescriptors, SmallImageDescriptors
 from dataaudit.likeness.matching import Matcher
@@ -31,9 +33,10 @@ from dataaudit.models.trained import TrainedModel
 from dataaudit.progress import rows_run
 from dataaudit.run_directory.shared import Token
 from dataaudit.run_directory.steps import Steps
+from dataaudit.scoring import cluster as cluster_module
 from dataaudit.scoring import local
 from dataaudit.scoring.blocks import ScoreBlock, ScoreBlocks
-from dataaudit.scoring.cluster import Cluster
+from dataaudit.scoring.cluster import Cluster, InOrder
 from dataaudit.scoring.local import LocalEngine
 from dataaudit.scoring.perturbation import Perturbation
 from dataaudit.scoring.ray import RayEngine
@@ -78,8 +81,6 @@ def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def slowly(frame: pd.DataFrame) -> torch.Tensor:
-    import time
-
     time.sleep(0.02)
     return torch.tensor(frame[["a", "b", "c"]].to_numpy()).float()
 
@@ -394,6 +395,29 @@ def test_rows_in_memory_are_put_into_the_object_store_once(monkeypatch: pytest.M
     assert sum(value is samples.source for value in given) == 1
     # Beside them only what each of the two rounds holds: the models.
     assert len(given) == 3
+
+
+def test_workers_that_there_is_no_room_for(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster_module, "SECONDS_TO_TELL", 0.1)
+    monkeypatch.setattr(cluster_module, "SECONDS_TO_START", 0.2)
+    began = time.monotonic()
+    needs = r"each needs 1 CPU and 1 GPU, the cluster has 8 CPUs \(\d free\) and 0 GPUs \(0 free\)"
+    with Cluster(3) as cluster:
+        crew = cluster.crew(Waiting, 3, on_gpu=True)
+        said = capsys.readouterr().err.replace("\n", " ")
+        assert re.search(f"3 workers are asked for, and there is room for 0 now; .*; {needs}", said)
+        with pytest.raises(EngineError, match=f"none of 3 workers started within 0.2 s; {needs}"):
+            list(crew.run(InOrder([()])))
+        said = capsys.readouterr().err.replace("\n", " ")
+        assert re.search(f"waiting for the first of 3 workers to start; {needs}", said)
+        monkeypatch.setattr(cluster_module, "SECONDS_TO_START", 300)
+    assert time.monotonic() - began < 30
+
+
+class Waiting:
+    """Never made: there is no GPU."""
 
 
 def test_errors_of_rows_arrive_as_they_are() -> None:

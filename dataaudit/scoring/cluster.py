@@ -57,7 +57,7 @@ class Cluster:
         self._actors: list[Any] = []
         self._known: set[Any] = set()
         self._stored: list[tuple[Any, Any]] = []
-        self._told = False
+        self._on_gpu = self._told = False
 
     def __enter__(self) -> Self:
         """Begin; nothing is started yet."""
@@ -104,7 +104,8 @@ class Cluster:
         )
         wanted = min(self.workers, parts)
         self._actors += [worker.remote() for _ in range(wanted - len(self._actors))]
-        self._tell_of_room(wanted, on_gpu)
+        self._on_gpu = on_gpu
+        self._tell_of_room(wanted)
         return Crew(self._actors[:wanted], [ray.put(make)], asked, self._known, on_gpu)
 
     def spread(
@@ -153,13 +154,14 @@ class Cluster:
             _connect(self.address, self.workers)
             self._connected_here = True
 
-    def _tell_of_room(self, wanted: int, on_gpu: bool) -> None:
-        room = _room(on_gpu)
+    def _tell_of_room(self, wanted: int) -> None:
+        room = _room(self._on_gpu)
         if room < wanted and not self._told:
             self._told = True
+            workers = "1 worker is" if wanted == 1 else f"{wanted} workers are"
             announce([
-                f"engine: {wanted} workers are asked for, the cluster has room for {room}; the "
-                f"others start where it grows ({_needs(on_gpu)})"
+                f"engine: {workers} asked for, and there is room for {room} now; others start as "
+                f"there is more; {_needs(self._on_gpu)}"
             ])  # fmt: skip
 
     def _end(self) -> None:
@@ -174,7 +176,7 @@ class Cluster:
             # that there is no room for do not start.
             waiting = [actor.ping.remote() for actor in actors if actor not in self._known]
             with suppress(ray.exceptions.RayError, ConnectionError):
-                starting = min(len(waiting), _room(on_gpu=False) - len(self._known))
+                starting = min(len(waiting), _room(self._on_gpu) - len(self._known))
                 if starting > 0:
                     ray.wait(waiting, num_returns=starting, timeout=SECONDS_TO_START)
             for actor in actors:
@@ -401,11 +403,10 @@ def _needs(on_gpu: bool) -> str:
     import ray
 
     found, free = ray.cluster_resources(), ray.available_resources()
-    there = " and ".join(
-        f"{found.get(kind, 0):.0f} {kind}s, {free.get(kind, 0):.0f} of them free"
-        for kind in ("CPU", "GPU")[: 2 if on_gpu else 1]
-    )
-    return f"each needs 1 CPU{' and 1 GPU' if on_gpu else ''}, there are {there}"
+    kinds = ("CPU", "GPU") if on_gpu else ("CPU",)
+    there = [f"{found.get(kind, 0):.0f} {kind}s ({free.get(kind, 0):.0f} free)" for kind in kinds]
+    needed = " and ".join(f"1 {kind}" for kind in kinds)
+    return f"each needs {needed}, the cluster has {' and '.join(there)}"
 
 
 def _connect(address: str, workers: int) -> None:
