@@ -318,6 +318,8 @@ def test_workers_learn_where_they_compute_much_for_each_number_that_is_sent() ->
     assert not quicker_there(*resnet[:3], 2e13, 1)
     # A linear layer computes twice for each number.
     assert not quicker_there(3 * 64 * 2e6, 1_000_000, 4, 2e10, 1)
+    # A small network has learned before workers have been asked.
+    assert not quicker_there(1e8, 1000, 4, 2e10, 1)
 
 
 def described(kind: str, count: int) -> Descriptors:
