@@ -25,6 +25,9 @@ ROWS_PER_READ = 2048
 MOST_OUTPUTS = 2**24
 """Values of a model's outputs that are held at a time, where rows have one for each pixel."""
 
+MOST_INPUT_BYTES = 2**29
+"""Of a model's inputs that are made at a time."""
+
 Role = Literal["train", "held_out", "suspects"]
 Modality = Literal["table", "text", "image", "tensor"]
 
@@ -154,6 +157,8 @@ class Samples:
     """Further columns that are no features: annotators' labels, what other models say."""
     answers: PairColumns | None = None
     """The columns of the file that hold pairs of answers, where rows are such."""
+    input_bytes: int = 0
+    """What one row takes as the model's input; 0 where that was not measured."""
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -165,11 +170,18 @@ class Samples:
         return KINDS[self.task]
 
     def rows_at_once(self, most: int) -> int:
-        """Return how many rows a model's outputs may be held of: fewer where pixels have some."""
-        if not self.kind.per_pixel:
-            return most
-        values = int(np.prod(self.labels.shape[1:])) * max(2, len(self.classes))
-        return int(np.clip(MOST_OUTPUTS // values, 1, most))
+        """Return how many rows may be in memory as inputs and outputs of the model, 1 to `most`.
+
+        Fewer where inputs are large, such as pictures of 1,000 pixels a side, and where each pixel
+        has outputs.
+        """
+        found = most
+        if self.input_bytes:
+            found = min(found, MOST_INPUT_BYTES // self.input_bytes)
+        if self.kind.per_pixel:
+            values = int(np.prod(self.labels.shape[1:])) * max(2, len(self.classes))
+            found = min(found, MOST_OUTPUTS // values)
+        return max(found, 1)
 
     def special_columns(self) -> set[str]:
         """Return the columns that are no features: labels, id, group and others."""
