@@ -96,7 +96,10 @@ def suspicion(table: Table, given: Labels) -> Values:
 
 
 def fit_evidence(
-    signals: Values, planted: NDArray[np.bool_], discount: float | None = 1.0
+    signals: Values,
+    planted: NDArray[np.bool_],
+    discount: float | None = 1.0,
+    trusted_errors: float = TRUSTED_ERRORS,
 ) -> Evidence:
     """Fit a ridge logistic model on the references.
 
@@ -111,9 +114,12 @@ def fit_evidence(
     discount : float or None
         On the weight of the first of several signals, of what knows the labels; None:
         `discount_of` these references.
+    trusted_errors : float
+        Share of the references of either kind that are left out, those that look most the other
+        way.
     """
     center, scale = signals.mean(axis=0), signals.std(axis=0) + 1e-9
-    chosen = _typical(signals[:, -1], planted)
+    chosen = _typical(signals[:, -1], planted, trusted_errors)
     standardized, wrong = ((signals - center) / scale)[chosen], planted[chosen]
     used = np.arange(signals.shape[1])
     while True:
@@ -169,9 +175,9 @@ def _binned(ratios: Values) -> tuple[Values, Values]:
     return means, counts[held].astype(np.float64)
 
 
-def _typical(looks_wrong: Values, planted: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _typical(looks_wrong: Values, planted: NDArray[np.bool_], share: float) -> NDArray[np.bool_]:
     """Leave out the right references that look most wrong and the planted that look most right."""
-    highest = np.quantile(looks_wrong[~planted], 1 - TRUSTED_ERRORS)
-    lowest = np.quantile(looks_wrong[planted], TRUSTED_ERRORS)
+    highest = np.quantile(looks_wrong[~planted], 1 - share)
+    lowest = np.quantile(looks_wrong[planted], share)
     typical = np.where(planted, looks_wrong >= lowest, looks_wrong <= highest)
     return np.asarray(typical, dtype=bool)

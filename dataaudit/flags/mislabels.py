@@ -20,6 +20,7 @@ from dataaudit.flags.label_doubts import (
     doubts_about_two,
     may_be_wrong,
     not_excluded,
+    taught_errors,
     too_few,
 )
 from dataaudit.flags.label_errors import LabelJudgement, judge_labels, ranks
@@ -33,6 +34,10 @@ from dataaudit.storage.on_disk import Growing
 SMALLEST = 1e-12
 MOST_NAMED = 5
 REDRAWS_OF_SECOND = 20
+TAUGHT_ERRORS = (
+    "models fitted to the rows agree with more of their labels than trusted samples account for, "
+    "as where labels err by a rule; so only models fitted to trusted samples alone were heard"
+)
 EVEN = 0.5
 """Probability of being wrong for each of two labels of the same content, at least."""
 
@@ -71,13 +76,18 @@ def flag_mislabels(
         judgement.noise_rate_per_class,
     )
     noise_table = pd.DataFrame(judgement.noise_table, index=titles, columns=titles)
-    method = flags.method if rows.crosswise is None else _method(rows.crosswise, judgement)
+    method, untold = flags.method, _untold(judgement, titles)
+    if rows.crosswise is not None:
+        heard = _heard_of(rows.crosswise, rows.labels)
+        method = _method(heard, judgement)
+        if len(heard.views) < len(rows.crosswise.views):
+            untold.append(TAUGHT_ERRORS)
     return replace(
         flags,
         noise_table=noise_table,
         noise_rate=doubts.applied(judgement.noise_rate),
         doubts=doubts.reasons,
-        untold=_untold(judgement, titles),
+        untold=untold,
         method=method,
     )
 
@@ -120,11 +130,19 @@ def _judged(
     if trusted < FEWEST_TRUSTED:
         judgement = judge_assumed(rows.labels, rows.crosswise.views[0].rows, **wishes)
         return judgement, too_few(trusted, FEWEST_TRUSTED)
-    judgement = judge_unseen(rows.labels, rows.crosswise, **wishes)
+    judgement = judge_unseen(rows.labels, _heard_of(rows.crosswise, rows.labels), **wishes)
     rate = judgement.noise_rate
     high = max(rate.high, may_be_wrong(rows.labels, rows.crosswise))
     judgement = replace(judgement, noise_rate=Interval(rate.estimate, rate.low, high))
     return judgement, doubts_about(rows.labels, rows.crosswise, judgement.noise_rate, settings.seed)
+
+
+def _heard_of(unseen: Unseen, labels: Labels) -> Unseen:
+    """Return the views but those that given labels have taught errors."""
+    enough = len(unseen.trusted_labels) >= FEWEST_TRUSTED
+    if not enough or not taught_errors(labels, unseen):
+        return unseen
+    return replace(unseen, views=[view for view in unseen.views if view.alone])
 
 
 def _heard(

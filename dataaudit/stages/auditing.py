@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from dataaudit.flags.inputs import Unseen
 from dataaudit.flags.results import MislabelFlags
 from dataaudit.inputs import Loaded
 from dataaudit.labels.by_task import KINDS
+from dataaudit.mirror.learners import Learners
 from dataaudit.mirror.plan import Plan, plan_without_learning
 from dataaudit.mirror.relearn import Mirror, relearn
 from dataaudit.mirror.stored import from_bytes, to_bytes
@@ -282,7 +283,9 @@ def _run(
         directory.notes.extend(way.notes)
         leaks = loaded.suspects is not None and wanted(config, Leaks)
         clock.whole.expect(_work(plan, loaded, leaks=leaks), len(loaded.train))
-        mirror = _mirror(way.seen, plan, steps)
+        mirror = _mirror(way.seen, plan, steps, cluster)
+        if mirror.workers:
+            plan = replace(plan, reason=f"{plan.reason}; learned by {mirror.workers} workers")
     with clock.stage("score"):
         scores, probes, second = score(way.seen, mirror, engine, steps), None, None
         if way.probed:
@@ -412,10 +415,11 @@ def _may_set_aside(config: AuditConfig) -> bool:
     return config.bad_rows.asked or config.ignore_label is not None or per_word
 
 
-def _mirror(loaded: Loaded, plan: Plan, steps: Steps) -> Mirror:
+def _mirror(loaded: Loaded, plan: Plan, steps: Steps, cluster: Cluster | None) -> Mirror:
     content = steps.read(MIRROR)
     if content is None:
-        content = to_bytes(relearn(loaded, plan))
+        learners = None if cluster is None else Learners(cluster)
+        content = to_bytes(relearn(loaded, plan, learners))
         steps.write(MIRROR, content)
     # Read back even when it is new: then a resumed audit has exactly what the other one had.
     return from_bytes(content, loaded.held_out, loaded.model.device)
