@@ -291,7 +291,9 @@ class Crew:
             result = ray.get(done[0])
         except ray.exceptions.RayTaskError as error:
             raise (error.cause if isinstance(error.cause, Exception) else error) from None
-        except ray.exceptions.RayActorError as error:
+        except (ray.exceptions.RayActorError, ray.exceptions.ObjectLostError) as error:
+            # A result of more than 100 KB stays where it was made until it is fetched, and is lost
+            # with that machine.
             self._has_died(done[0], queue, error)
             return
         except (ray.exceptions.RayError, ConnectionError) as error:
