@@ -11,47 +11,33 @@ detections; the model's own loss of each picture stands beside it.
 from __future__ import annotations
 
 import time
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from sklearn.metrics import average_precision_score
+from kind_lines import SEEDS, Lines, Measured, line_of
 from torch import Tensor, nn
 from torch.nn import functional
 
 import dataaudit
 
-RESULT = Path(__file__).parent / "results" / "boxes.md"
 NAMES = ["disc", "square", "cross"]
 SIDE = 32
 KINDS = ("missing", "extra", "swapped", "misplaced")
 EPOCHS = {"stopped": 20, "memorized": 80}
 SHARES = {"stopped": (0.1, 0.0), "memorized": (0.1, 0.08)}
-SEEDS = (0, 1, 2)
-"""None was used while methods were made; those were 10 to 12."""
-COLUMNS = [
-    "setting", "average precision", "by loss alone", "ObjectLab", "flagged", "precision", "recall",
-    "claimed precision", "estimated rate [interval]", "truth", "suggestion", "seconds",
-]  # fmt: skip
 Boxes = list[tuple[int, float, float, float, float]]
 
 
-def main() -> None:
-    """Write benchmarks/results/boxes.md."""
-    torch.set_num_threads(1)
-    lines = []
+def lines() -> Lines:
     for knows in EPOCHS:
         for share in SHARES[knows]:
             for seed in SEEDS:
-                lines.append(audited(knows, share, seed))
-                print(" | ".join(lines[-1]), flush=True)
-    table = ["| " + " | ".join(line) + " |" for line in [COLUMNS, ["---"] * len(COLUMNS), *lines]]
-    RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text("\n".join(table) + "\n", encoding="utf-8")
+                yield f"{knows} / {share:.0%} / {seed}", partial(audited, knows, share, seed)
 
 
-def audited(knows: str, share: float, seed: int, rows: int = 300, trusted: int = 160) -> list[str]:
+def audited(knows: str, share: float, seed: int, rows: int = 300, trusted: int = 160) -> Measured:
     pictures, right = scenes(rows + trusted, seed)
     generator = np.random.default_rng(seed + 1000)
     given, wrong = spoiled(right[:rows], share, generator)
@@ -66,38 +52,10 @@ def audited(knows: str, share: float, seed: int, rows: int = 300, trusted: int =
         mirror={"seed": seed},
     )
     seconds = time.monotonic() - started
-    found = result.mislabels
-    flagged = found["flagged"].to_numpy()
-    precision = f"{wrong[flagged].mean():.3f}" if flagged.any() else "-"
-    claimed = f"{found['probability'][flagged].mean():.3f}" if flagged.any() else "-"
-    labels = result.report.labels
-    assert labels is not None
-    rate = labels.noise_rate
-    scores = [
-        found["score"].to_numpy(),
-        losses(model, pictures, given),
-        -quality(model, pictures, given),
-    ]
-    ranked = [
-        f"{average_precision_score(wrong, values):.3f}" if wrong.any() else "-" for values in scores
-    ]
-    mended = [
-        alike(text, boxes) for text, boxes in zip(found["suggested_label"], right, strict=False)
-    ]
-    return [
-        f"{knows} / {share:.0%} / {seed}",
-        *ranked,
-        str(int(flagged.sum())),
-        precision,
-        f"{flagged[wrong].mean():.3f}" if wrong.any() else "-",
-        claimed,
-        "-" if rate is None else f"{rate.estimate:.3f} [{rate.low:.3f}, {rate.high:.3f}]",
-        f"{wrong.mean():.3f}",
-        f"{np.mean([m for m, w, f in zip(mended, wrong, flagged, strict=True) if w and f]):.3f}"
-        if (wrong & flagged).any()
-        else "-",
-        f"{seconds:.0f}",
-    ]
+    loss, rival = losses(model, pictures, given), -quality(model, pictures, given)
+    suggested = result.mislabels["suggested_label"]
+    mended = np.array([alike(text, boxes) for text, boxes in zip(suggested, right, strict=False)])
+    return line_of(result, wrong, loss, mended, seconds, trusted, rival)
 
 
 def scenes(count: int, seed: int) -> tuple[Tensor, list[Boxes]]:

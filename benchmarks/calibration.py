@@ -109,18 +109,18 @@ def summary(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
     return {
         "cells": len(results),
         "cannot_tell": len(results) - len(told),
-        "rate_inside": 1 - len(outside) / len(told),
+        "rate_inside": _share(np.array([name not in outside for name in told])),
         "rate_outside": outside,
-        "median_width": float(np.median([width for width, _ in widths])),
+        "median_width": float(np.median([width for width, _ in widths] or [np.nan])),
         "median_width_200_trusted": float(
             np.median([width for width, trusted in widths if trusted >= 200] or [np.nan])
         ),
         "claims": len(offs),
-        "within_.05": float((offs <= 0.05).mean()),
-        "within_.10": float((offs <= 0.10).mean()),
-        "most_off": float(offs.max()),
-        "not_behind_five_folds": float((ahead >= -0.01).mean()),
-        "ahead_of_five_folds": float((ahead > 0).mean()),
+        "within_.05": _share(offs <= 0.05),
+        "within_.10": _share(offs <= 0.10),
+        "most_off": float(offs.max(initial=0.0)),
+        "not_behind_five_folds": _share(ahead >= -0.01),
+        "ahead_of_five_folds": _share(ahead > 0),
         "rule_cells": len(by_rule),
         "behind_trusted_alone": [name for name, behind in by_rule.items() if behind > 0.01],
         "silent": [
@@ -134,6 +134,11 @@ def summary(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
             (r["flagged"] / r["rows"] for r in results.values() if r["wrong"] == 0), default=0.0
         ),
     }
+
+
+def _share(holds: Any) -> float | None:
+    """Return in which share of some cells something holds, None where there are no such cells."""
+    return float(holds.mean()) if len(holds) else None
 
 
 def as_line(cell: Cell, result: dict[str, Any]) -> str:

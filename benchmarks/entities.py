@@ -1,9 +1,9 @@
 """Real errors in tags: entities that rules found in news, beside those that people found.
 
-    python benchmarks/other_tasks.py entities FOLDER
+    python benchmarks/other_tasks.py entities
 
-FOLDER holds hausa_entities.parquet and yoruba_entities.parquet (columns tokens, given, right; from
-github.com/uds-lsv/transfer-distant-transformer-african) and their trusted sentences in
+../shared/data holds hausa_entities.parquet and yoruba_entities.parquet (columns tokens, given,
+right; from github.com/uds-lsv/transfer-distant-transformer-african) and their trusted sentences in
 *_entities_trusted.parquet (tokens, tags). A small network learns the given tags of 500 sentences;
 200 trusted sentences are held out. A row is wrong where any tag is. cleanlab's token classification
 is given probabilities of the same network out of fold, fitted on the trusted sentences as well.
@@ -11,22 +11,21 @@ is given probabilities of the same network out of fold, fitted on the trusted se
 
 from __future__ import annotations
 
-import sys
 import time
 import zlib
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 from cleanlab.token_classification.rank import get_label_quality_scores
-from sklearn.metrics import average_precision_score
+from kind_lines import DATA, SEEDS, Lines, Measured, line_of
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 import dataaudit
 
-SEEDS = (0, 1, 2)
 ROWS, TRUSTED, EPOCHS, FOLDS = 500, 200, 15, 5
 KINDS = ("DATE", "LOC", "ORG", "PER")
 TAGS = ["O", *(f"{place}-{kind}" for kind in KINDS for place in "BI")]
@@ -62,23 +61,17 @@ def _codes(word: str) -> list[int]:
     return [1 + zlib.crc32(part.encode()) % (size - 1) for part, size in parts]
 
 
-def main(folder: str) -> None:
-    torch.set_num_threads(1)
-    print(
-        "| language | seed | rows wrong | average precision, dataaudit | cleanlab | loss "
-        "| flagged | precision | claimed | estimated rate [interval] | seconds |\n"
-        + "|---" * 11
-        + "|"
-    )
+def lines() -> Lines:
     for language in ("hausa", "yoruba"):
-        path = Path(folder) / f"{language}_entities.parquet"
+        path = DATA / f"{language}_entities.parquet"
         if not path.exists():
-            sys.exit(f"{path}: there is no such file; see the first lines of entities.py")
+            print(f"left out: {language}, because there is no {path.name} in {DATA}")
+            continue
         for seed in SEEDS:
-            print(f"| {language} | {seed} | " + measured(path, seed) + " |", flush=True)
+            yield f"{language} / {seed}", partial(measured, path, seed)
 
 
-def measured(path: Path, seed: int) -> str:
+def measured(path: Path, seed: int) -> Measured:
     generator = np.random.default_rng(seed)
     rows = pd.read_parquet(path)
     trusted = pd.read_parquet(path.with_name(f"{path.stem}_trusted.parquet"))
@@ -94,24 +87,12 @@ def measured(path: Path, seed: int) -> str:
         preprocess=preprocess, mirror={"seed": seed},
     )  # fmt: skip
     seconds = time.monotonic() - started
-    table, rate = result.mislabels, result.report.labels.noise_rate
-    flagged = table["flagged"].to_numpy()
     quality, _ = get_label_quality_scores(
         [codes.tolist() for codes in coded(train)], out_of_fold(train, trusted, seed)
     )
-    return " | ".join(
-        [
-            f"{wrong.mean():.2f}",
-            f"{average_precision_score(wrong, table['score']):.3f}",
-            f"{average_precision_score(wrong, 1 - quality):.3f}",
-            f"{average_precision_score(wrong, worst_losses(network, train)):.3f}",
-            str(int(flagged.sum())),
-            f"{wrong[flagged].mean():.2f}",
-            f"{table['probability'][flagged].mean():.2f}",
-            f"{rate.estimate:.3f} [{rate.low:.3f}, {rate.high:.3f}]",
-            f"{seconds:.0f}",
-        ]
-    )
+    loss = np.array(worst_losses(network, train))
+    same = result.mislabels["suggested_label"].to_numpy() == rows["right"].map(" ".join).to_numpy()
+    return line_of(result, wrong, loss, same, seconds, len(trusted), 1 - quality)
 
 
 def coded(table: pd.DataFrame) -> list[Tensor]:

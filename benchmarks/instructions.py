@@ -1,6 +1,6 @@
 """Answers that do not fit their instructions: what is found, beside the model's own losses.
 
-    python benchmarks/other_tasks.py instructions [SETTING]
+    python benchmarks/other_tasks.py instructions
 
 `things` are made here: questions about things of an invented world. `papers` are real records
 (records_dblp_acm.parquet): who published what, and the answer is where and when. `verse` asks for
@@ -9,22 +9,21 @@ where they are absent). Wrong are answers of other rows, half of them of the mos
 `parts` answers that are cut off or end as another's, by turns. Causal language models over words
 are trained from scratch. By loss alone is the model's own loss a token; IFD is by how much the
 instruction helped (Li et al., NAACL 2024); cleanlab is its score of token labels, of five folds of
-the same model with the trusted rows in each. Writes benchmarks/results/instructions.md.
+the same model with the trusted rows in each.
 """
 
 from __future__ import annotations
 
 import re
-import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import torch
 from cleanlab.token_classification.rank import get_label_quality_scores
-from other_tasks import COLUMNS, DATA, SEEDS, SHARE, line_of
+from kind_lines import DATA, SEEDS, SHARE, Lines, Measured, line_of
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.metrics import average_precision_score
 from torch import nn
@@ -32,7 +31,6 @@ from torch.nn import functional
 
 import dataaudit
 
-RESULT = Path(__file__).parent / "results" / "instructions.md"
 ROWS, TRUSTED = 600, 300
 EPOCHS = (10, 40)
 FOLDS = 5
@@ -237,9 +235,7 @@ def spoil(table: pd.DataFrame, wrong: np.ndarray, parts: bool, generator: np.ran
         table.loc[line, "output"] = " ".join(own)
 
 
-def audited(
-    name: str, pairs: Pairs, epochs: int, share: float, seed: int, *, parts: bool = False
-) -> list[str]:
+def audited(pairs: Pairs, epochs: int, share: float, parts: bool, seed: int) -> Measured:
     """Return the line of one setting and seed."""
     generator = np.random.default_rng(seed)
     drawn = pairs(generator)
@@ -267,49 +263,28 @@ def audited(
     )
     seconds = time.monotonic() - started
     rival = token_suspicion(rows, ROWS, len(words), epochs, seed) if share else None
-    setting = f"{name} / {epochs} epochs / {seed}"
+    more = {"IFD": f"{average_precision_score(wrong, loss - alone):.3f}"} if share else {}
     # No other answer is suggested.
-    line = line_of(setting, result, wrong, loss, np.zeros(ROWS, dtype=bool), seconds, rival)
-    ifd = f"{average_precision_score(wrong, loss - alone):.3f}" if share else ""
-    return [*line[:3], ifd, *line[3:9], line[10]]
+    none = np.zeros(ROWS, dtype=bool)
+    return line_of(result, wrong, loss, none, seconds, TRUSTED, rival, more)
 
 
-SETTINGS: dict[str, tuple[Pairs, float, bool]] = {
-    "things": (things, SHARE, False),
-    "things, parts": (things, SHARE, True),
-    "papers": (papers, SHARE, False),
-    "verse": (verse, SHARE, False),
-    "things, clean": (things, 0.0, False),
-    "papers, clean": (papers, 0.0, False),
-}
-FILES = {"papers": "records_dblp_acm.parquet", "verse": "tinyshakespeare.txt"}
-
-
-def lines(wanted: str = "", seeds: tuple[int, ...] = SEEDS) -> Iterator[list[str]]:
-    """Yield a line for each setting and seed."""
-    for name, (pairs, share, parts) in SETTINGS.items():
-        file = FILES.get(name.split(",")[0])
-        if wanted and name != wanted:
-            continue
+def lines() -> Lines:
+    files = {"papers": "records_dblp_acm.parquet", "verse": "tinyshakespeare.txt"}
+    settings: dict[str, tuple[Pairs, float, bool]] = {
+        "things": (things, SHARE, False),
+        "things, parts": (things, SHARE, True),
+        "papers": (papers, SHARE, False),
+        "verse": (verse, SHARE, False),
+        "things, clean": (things, 0.0, False),
+        "papers, clean": (papers, 0.0, False),
+    }
+    for name, (pairs, share, parts) in settings.items():
+        file = files.get(name.split(",")[0])
         if file is not None and not (DATA / file).exists():
             print(f"left out: {name}, because there is no {file} in {DATA}")
             continue
         for epochs in EPOCHS if share else EPOCHS[:1]:
-            for seed in seeds:
-                yield audited(name, pairs, epochs, share, seed, parts=parts)
-
-
-def main(wanted: str = "") -> None:
-    torch.set_num_threads(1)
-    columns = [*COLUMNS[:3], "IFD", *COLUMNS[3:9], COLUMNS[10]]
-    table = [columns, ["---"] * len(columns)]
-    for line in lines(wanted):
-        print(" | ".join(line), flush=True)
-        table.append(line)
-    RESULT.parent.mkdir(exist_ok=True)
-    text = "".join("| " + " | ".join(line) + " |\n" for line in table)
-    RESULT.write_text(text, encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+            for seed in SEEDS:
+                measured = partial(audited, pairs, epochs, share, parts, seed)
+                yield f"{name} / {epochs} epochs / {seed}", measured

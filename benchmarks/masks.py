@@ -1,36 +1,30 @@
 """Planted errors in masks of drawn pictures: what is found, and how surely, beside cleanlab.
 
     python benchmarks/other_tasks.py masks
-    python benchmarks/other_tasks.py masks mixed 60 0    one line, printed alone
 
 Pictures of 24 x 24 pixels with one to three shapes of three classes on a ground; the colours of
 the classes overlap, so that single pixels cannot be told apart. 200 training rows, 100 trusted
 ones. One error in 9 % of the rows, of four kinds in turn: a shape gets another class, is left out,
 is put in where there is none, or is shifted by 2 to 4 pixels or grown by 2. cleanlab's
 `segmentation` (softmin) and the loss are given the probabilities of the same trained model. A
-suggestion, of a flagged row that is wrong, is right where it makes up for half of what the given
-mask lacks, or more (intersection over union, mean of the classes). Writes
-benchmarks/results/masks.md.
+suggestion is right where it makes up for half of what the given mask lacks, or more (intersection
+over union, mean of the classes).
 """
 
 from __future__ import annotations
 
-import sys
 import time
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 import torch
 from cleanlab.segmentation.rank import get_label_quality_scores
-from sklearn.metrics import average_precision_score
+from kind_lines import SEEDS, Lines, Measured, line_of
 from torch import nn
 
 import dataaudit
 from dataaudit.labels.masks import amended
 
-RESULT = Path(__file__).parent / "results" / "masks.md"
-SEEDS = (0, 1, 2)
-"""None was used while the method was made; those were 10 to 12."""
 SETTINGS = ("clean", "mixed")
 KINDS = ("relabelled", "left out", "put in", "shifted")
 EPOCHS = (8, 60)
@@ -39,33 +33,21 @@ ROWS, TRUSTED, SIDE = 200, 100, 24
 CLASSES = ("ground", "disc", "square", "triangle")
 COLOURS = np.array([[0.45, 0.5, 0.5], [0.75, 0.4, 0.4], [0.4, 0.75, 0.45], [0.4, 0.45, 0.8]])
 NOISE = 0.22
-COLUMNS = [
-    "errors / epochs / seed", "average precision", "by loss alone", "cleanlab", "flagged",
-    "precision", "recall", "recall by kind", "claimed precision",
-    "estimated rate [interval]", "suggestion", "wrong pixels learned", "seconds",
-]  # fmt: skip
-
 Shape = tuple[int, int, int, int]
 """Class, row and column of the centre, half of the side."""
 
 
-def main(*one: str) -> None:
-    torch.set_num_threads(1)
-    if one:
-        print("| " + " | ".join(audited(one[0], int(one[1]), int(one[2]))) + " |")
-        return
-    lines = [COLUMNS, ["---"] * len(COLUMNS)]
+def lines() -> Lines:
     for setting in SETTINGS:
         for epochs in EPOCHS:
             for seed in SEEDS:
-                lines.append(audited(setting, epochs, seed))
-                print("| " + " | ".join(lines[-1]) + " |", flush=True)
-    RESULT.parent.mkdir(exist_ok=True)
-    table = ["| " + " | ".join(line) + " |" for line in lines]
-    RESULT.write_text("\n".join(table) + "\n", encoding="utf-8")
+                yield (
+                    f"{setting} / {epochs} epochs / {seed}",
+                    partial(audited, setting, epochs, seed),
+                )
 
 
-def audited(setting: str, epochs: int, seed: int) -> list[str]:
+def audited(setting: str, epochs: int, seed: int) -> Measured:
     """Return a line of the table."""
     generator = np.random.default_rng(seed)
     scenes = [drawn_shapes(generator) for _ in range(ROWS + TRUSTED)]
@@ -96,32 +78,16 @@ def audited(setting: str, epochs: int, seed: int) -> list[str]:
         mirror={"seed": seed},
     )
     seconds = time.monotonic() - started
-    table = result.mislabels
-    flagged = table["flagged"].to_numpy()
-    rate = result.report.labels.noise_rate
-    line = [f"{setting} / {epochs} / {seed}"]
-    if wrong.any():
-        scores = (table["score"], loss, rival)
-        line += [f"{average_precision_score(wrong, score):.3f}" for score in scores]
-    else:
-        line += ["", "", ""]
-    found = wrong[flagged]
-    mended = [
-        is_mended(given[row], truth[row], table["suggested_label"][row])
-        for row in np.flatnonzero(wrong & flagged)
-    ]
-    return [
-        *line,
-        str(int(flagged.sum())),
-        f"{found.mean():.2f}" if flagged.any() else "",
-        f"{found.sum() / wrong.sum():.2f}" if wrong.any() else "",
-        " ".join(f"{flagged[wrong][kinds == kind].mean():.2f}" for kind in KINDS if kind in kinds),
-        f"{table['probability'][flagged].mean():.2f}" if flagged.any() else "",
-        f"{rate.estimate:.3f} [{rate.low:.3f}, {rate.high:.3f}]",
-        f"{np.mean(mended):.2f}" if mended else "",
-        "" if learned is None else f"{learned:.2f}",
-        f"{seconds:.0f}",
-    ]
+    flagged = result.mislabels["flagged"].to_numpy()
+    mended = np.zeros(ROWS, dtype=bool)
+    for row in np.flatnonzero(wrong & flagged):
+        suggested = result.mislabels["suggested_label"][row]
+        mended[row] = is_mended(given[row], truth[row], suggested)
+    more = {}
+    if learned is not None:
+        by_kind = [f"{flagged[wrong][kinds == kind].mean():.2f}" for kind in KINDS]
+        more = {"recall by kind": " ".join(by_kind), "wrong pixels learned": f"{learned:.2f}"}
+    return line_of(result, wrong, loss, mended, seconds, TRUSTED, rival, more)
 
 
 def drawn_shapes(generator: np.random.Generator) -> list[Shape]:
@@ -241,7 +207,3 @@ def trained(inputs: torch.Tensor, masks: torch.Tensor, epochs: int, seed: int) -
             loss.backward()
             optimizer.step()
     return network
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

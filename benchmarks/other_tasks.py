@@ -1,39 +1,50 @@
-"""Planted errors in regression targets and label sets of real data: what is found, and how surely.
+"""Planted and real errors in labels of all kinds: what is found, how surely, beside rivals.
 
-    python benchmarks/other_tasks.py
-    python benchmarks/other_tasks.py regression        these alone
-    python benchmarks/other_tasks.py annotators        several annotators: annotators.py
-    python benchmarks/other_tasks.py entities FOLDER   real errors in tags: entities.py
-    python benchmarks/other_tasks.py boxes             boxes in pictures: boxes.py
-    python benchmarks/other_tasks.py preferences       swapped pairs of answers: preferences.py
-    python benchmarks/other_tasks.py instructions      answers that do not fit: instructions.py
-    python benchmarks/other_tasks.py masks             masks of pictures: masks.py
+    python benchmarks/other_tasks.py                    all but annotators
+    python benchmarks/other_tasks.py regression         targets
+    python benchmarks/other_tasks.py sets               several labels for each row
+    python benchmarks/other_tasks.py tags               planted errors in tags: tags.py
+    python benchmarks/other_tasks.py entities           real errors in tags: entities.py
+    python benchmarks/other_tasks.py boxes              boxes in pictures: boxes.py
+    python benchmarks/other_tasks.py preferences        swapped pairs of answers: preferences.py
+    python benchmarks/other_tasks.py instructions       foreign answers: instructions.py
+    python benchmarks/other_tasks.py masks              masks of pictures: masks.py
+    python benchmarks/other_tasks.py annotators         several annotators: annotators.py
+    python benchmarks/other_tasks.py --lines 'boxes / *8% / 0'      some lines
+    python benchmarks/other_tasks.py --lines 'sets / *' --again     even if they are finished
 
-Needs scikit-learn's own data sets, and for census hours and grades adult.parquet and
-student_grades.parquet in ../shared/data (left out with a message where they are absent). cleanlab's
-regression scores, which refit the model, are given the trusted rows as further rows. Writes
-benchmarks/results/other_tasks.md. The suggestion is
-right, of sets, where it is the true one; of targets, within one standard deviation of the truth.
+Needs scikit-learn's own data sets, and for what else is named in each file the files in
+../shared/data (left out with a message where they are absent). Lines are kept and written as
+kind_lines.py has it. Targets and label sets are here: census hours are those of adult.parquet, the
+grades those of student_grades.parquet. cleanlab's regression scores, which refit the model, are
+given the trusted rows as further rows. The suggestion is right, of sets, where it is the true one;
+of targets, within one standard deviation of the truth.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 import time
-from collections.abc import Callable, Iterator
-from itertools import chain
-from pathlib import Path
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+import annotators
+import boxes
+import entities
+import instructions
+import masks
 import numpy as np
 import pandas as pd
+import preferences
+import tags
 import torch
 from cleanlab.regression.learn import CleanLearning
+from kind_lines import DATA, SEEDS, SHARE, Lines, Measured, line_of, measure
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_diabetes, load_digits
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.linear_model import LinearRegression
-from sklearn.metrics import average_precision_score
 from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
@@ -41,17 +52,7 @@ from torch import nn
 
 import dataaudit
 
-HERE = Path(__file__).parent
-DATA = HERE.parent.parent / "shared" / "data"
 POINTS = {"A": 4.0, "B": 3.0, "C": 2.0, "D": 1.0, "F": 0.0}
-RESULT = HERE / "results" / "other_tasks.md"
-SEEDS = (0, 1, 2)
-"""None was used while methods were made; those were 10 to 12."""
-SHARE = 0.08
-COLUMNS = [
-    "setting", "average precision", "by loss alone", "cleanlab", "flagged", "precision", "recall",
-    "claimed precision", "estimated rate [interval]", "suggestion", "seconds",
-]  # fmt: skip
 FACTS = {
     "even": (0, 2, 4, 6, 8),
     "large": (5, 6, 7, 8, 9),
@@ -60,16 +61,30 @@ FACTS = {
 }
 
 
-def main(kinds: list[str]) -> None:
+def main() -> None:
+    kinds: dict[str, Callable[[], Lines]] = {
+        "regression": regression,
+        "sets": label_sets,
+        "tags": tags.lines,
+        "entities": entities.lines,
+        "boxes": boxes.lines,
+        "preferences": preferences.lines,
+        "instructions": instructions.lines,
+        "masks": masks.lines,
+    }
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("kinds", nargs="*", help=f"of {', '.join(kinds)}, annotators")
+    parser.add_argument("--lines", nargs="*", help="patterns of names, such as 'tags / *'")
+    parser.add_argument("--again", action="store_true", help="measure finished lines, too")
+    options = parser.parse_args()
     torch.set_num_threads(1)
-    lines = []
-    makers = {"regression": regression, "sets": label_sets}
-    for line in chain.from_iterable(makers[kind]() for kind in kinds or makers):
-        print(" | ".join(line), flush=True)
-        lines.append(line)
-    table = ["| " + " | ".join(line) + " |" for line in [COLUMNS, ["---"] * len(COLUMNS), *lines]]
-    RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text("\n".join(table) + "\n", encoding="utf-8")
+    if options.kinds == ["annotators"]:
+        annotators.main()
+        return
+    if unknown := set(options.kinds) - set(kinds):
+        parser.error(f"kind: found {', '.join(sorted(unknown))}; expected of {', '.join(kinds)}")
+    patterns = options.lines or [f"{kind} / *" for kind in options.kinds or kinds]
+    measure(kinds, patterns, options.again)
 
 
 def spoiled_targets(
@@ -93,7 +108,7 @@ def spoiled_targets(
     return new, wrong
 
 
-def regression() -> Iterator[list[str]]:
+def regression() -> Lines:
     diabetes = load_diabetes(as_frame=True).frame
     makers: dict[str, Callable[[int], Any]] = {
         "linear": lambda seed: LinearRegression(),
@@ -101,7 +116,7 @@ def regression() -> Iterator[list[str]]:
     }
     for name, make in makers.items():
         for kind in ("clean", "decimal point", "4 deviations", "swapped"):
-            yield from audited_targets(f"diabetes / {name} / {kind}", diabetes, 300, make, kind)
+            yield from of_seeds(f"diabetes / {name} / {kind}", diabetes, 300, make, kind)
     yield from grades(makers)
     if not (DATA / "adult.parquet").exists():
         print(f"left out: census hours, because there is no adult.parquet in {DATA}")
@@ -121,10 +136,10 @@ def regression() -> Iterator[list[str]]:
         )
 
     for kind in ("clean", "decimal point", "4 deviations"):
-        yield from audited_targets(f"census hours / perceptron / {kind}", adult, 3000, census, kind)
+        yield from of_seeds(f"census hours / perceptron / {kind}", adult, 3000, census, kind)
 
 
-def grades(makers: dict[str, Callable[[int], Any]]) -> Iterator[list[str]]:
+def grades(makers: dict[str, Callable[[int], Any]]) -> Lines:
     """Grades of exams as numbers, with their real errors."""
     if not (DATA / "student_grades.parquet").exists():
         print(f"left out: grades, because there is no student_grades.parquet in {DATA}")
@@ -134,43 +149,53 @@ def grades(makers: dict[str, Callable[[int], Any]]) -> Iterator[list[str]]:
     marks["target"] = table["letter_grade"].map(POINTS)
     given = table["noisy_letter_grade"].map(POINTS)
     for name, make in makers.items():
-        yield from audited_targets(f"grades / {name} / real", marks, 400, make, "real", given)
+        yield from of_seeds(f"grades / {name} / real", marks, 400, make, "real", given)
 
 
-def audited_targets(
+def of_seeds(
     setting: str,
     table: pd.DataFrame,
     rows: int,
     make: Callable[[int], Any],
     kind: str,
     real: pd.Series | None = None,
-) -> Iterator[list[str]]:
+) -> Lines:
     """Yield a line for each seed; `real` are given targets where errors are not planted."""
     for seed in SEEDS:
-        generator = np.random.default_rng(seed)
-        shuffled = table.sample(frac=1, random_state=seed)
-        own = None if real is None else real[shuffled.index[:rows]].to_numpy()
-        shuffled = shuffled.reset_index(drop=True)
-        shuffled["target"] = shuffled["target"].astype(float)
-        train, trusted = shuffled[:rows].copy(), shuffled[rows : rows + 400]
-        right = train["target"].to_numpy()
-        if own is None:
-            given, wrong = spoiled_targets(right, kind, generator)
-        else:
-            given, wrong = own, own != right
-        train["target"] = given
-        model = make(seed).fit(train.drop(columns="target"), given)
-        loss = np.abs(given - model.predict(train.drop(columns="target")))
-        started = time.monotonic()
-        result = dataaudit.audit(
-            model, train, trusted, task="regression", label="target", mirror={"seed": seed}
-        )
-        seconds = time.monotonic() - started
-        found = result.mislabels
-        spread = right.std()
-        close = np.abs(found["suggested_label"].to_numpy() - right) < spread
-        rival = cleanlab_scores(make(seed), train, trusted, seed)
-        yield line_of(f"{setting} / {seed}", result, wrong, loss, close, seconds, rival)
+        measured = partial(audited_targets, table, rows, make, kind, real, seed)
+        yield f"{setting} / {seed}", measured
+
+
+def audited_targets(
+    table: pd.DataFrame,
+    rows: int,
+    make: Callable[[int], Any],
+    kind: str,
+    real: pd.Series | None,
+    seed: int,
+) -> Measured:
+    generator = np.random.default_rng(seed)
+    shuffled = table.sample(frac=1, random_state=seed)
+    own = None if real is None else real[shuffled.index[:rows]].to_numpy()
+    shuffled = shuffled.reset_index(drop=True)
+    shuffled["target"] = shuffled["target"].astype(float)
+    train, trusted = shuffled[:rows].copy(), shuffled[rows : rows + 400]
+    right = train["target"].to_numpy()
+    if own is None:
+        given, wrong = spoiled_targets(right, kind, generator)
+    else:
+        given, wrong = own, own != right
+    train["target"] = given
+    model = make(seed).fit(train.drop(columns="target"), given)
+    loss = np.abs(given - model.predict(train.drop(columns="target")))
+    started = time.monotonic()
+    result = dataaudit.audit(
+        model, train, trusted, task="regression", label="target", mirror={"seed": seed}
+    )
+    seconds = time.monotonic() - started
+    close = np.abs(result.mislabels["suggested_label"].to_numpy() - right) < right.std()
+    rival = cleanlab_scores(make(seed), train, trusted, seed)
+    return line_of(result, wrong, loss, close, seconds, len(trusted), rival)
 
 
 def cleanlab_scores(
@@ -184,50 +209,53 @@ def cleanlab_scores(
     return 1 - found["label_quality"].to_numpy()[: len(train)]
 
 
-def label_sets() -> Iterator[list[str]]:
-    images, digit = load_digits(return_X_y=True)
+def label_sets() -> Lines:
     for epochs in (8, 40, 150):
         for seed in SEEDS:
-            generator = np.random.default_rng(seed)
-            order = generator.permutation(len(digit))
-            truth = np.stack([np.isin(digit[order], which) for which in FACTS.values()], axis=1)
-            truth = truth.astype(np.int64)
-            inputs = torch.tensor(images[order] / 16, dtype=torch.float32)
-            given = truth[:1000].copy()
-            wrong = np.zeros(1000, dtype=bool)
-            wrong[generator.permutation(1000)[: round(SHARE * 1000)]] = True
-            for row in np.flatnonzero(wrong):
-                place = generator.integers(len(FACTS))
-                given[row, place] = 1 - given[row, place]
-            network = trained(inputs[:1000], torch.tensor(given).float(), epochs, seed)
-            with torch.inference_mode():
-                loss = nn.functional.binary_cross_entropy_with_logits(
-                    network(inputs[:1000]), torch.tensor(given).float(), reduction="none"
-                ).sum(dim=1)
-            names = list(FACTS)
-            pixels = pd.DataFrame(inputs.numpy(), columns=[f"p{place}" for place in range(64)])
-            train = pixels[:1000].assign(**dict(zip(names, given.T, strict=True)))
-            trusted = pixels[1000:1300].assign(**dict(zip(names, truth[1000:1300].T, strict=True)))
-            started = time.monotonic()
-            result = dataaudit.audit(
-                network,
-                train,
-                trusted,
-                task="multi-label",
-                label=names,
-                preprocess=lambda frame: torch.tensor(
-                    frame.filter(regex=r"^p\d").to_numpy(), dtype=torch.float32
-                ),
-                mirror={"seed": seed},
-            )
-            seconds = time.monotonic() - started
-            texts = [
-                "|".join(name for name, is_in in zip(names, row, strict=True) if is_in) or "(none)"
-                for row in truth[:1000]
-            ]
-            same = result.mislabels["suggested_label"].to_numpy() == np.array(texts, dtype=object)
-            setting = f"digits, 4 facts / {epochs} epochs / {seed}"
-            yield line_of(setting, result, wrong, loss.numpy(), same, seconds)
+            yield f"digits, 4 facts / {epochs} epochs / {seed}", partial(audited_sets, epochs, seed)
+
+
+def audited_sets(epochs: int, seed: int) -> Measured:
+    images, digit = load_digits(return_X_y=True)
+    generator = np.random.default_rng(seed)
+    order = generator.permutation(len(digit))
+    truth = np.stack([np.isin(digit[order], which) for which in FACTS.values()], axis=1)
+    truth = truth.astype(np.int64)
+    inputs = torch.tensor(images[order] / 16, dtype=torch.float32)
+    given = truth[:1000].copy()
+    wrong = np.zeros(1000, dtype=bool)
+    wrong[generator.permutation(1000)[: round(SHARE * 1000)]] = True
+    for row in np.flatnonzero(wrong):
+        place = generator.integers(len(FACTS))
+        given[row, place] = 1 - given[row, place]
+    network = trained(inputs[:1000], torch.tensor(given).float(), epochs, seed)
+    with torch.inference_mode():
+        loss = nn.functional.binary_cross_entropy_with_logits(
+            network(inputs[:1000]), torch.tensor(given).float(), reduction="none"
+        ).sum(dim=1)
+    names = list(FACTS)
+    pixels = pd.DataFrame(inputs.numpy(), columns=[f"p{place}" for place in range(64)])
+    train = pixels[:1000].assign(**dict(zip(names, given.T, strict=True)))
+    trusted = pixels[1000:1300].assign(**dict(zip(names, truth[1000:1300].T, strict=True)))
+    started = time.monotonic()
+    result = dataaudit.audit(
+        network,
+        train,
+        trusted,
+        task="multi-label",
+        label=names,
+        preprocess=lambda frame: torch.tensor(
+            frame.filter(regex=r"^p\d").to_numpy(), dtype=torch.float32
+        ),
+        mirror={"seed": seed},
+    )
+    seconds = time.monotonic() - started
+    texts = [
+        "|".join(name for name, is_in in zip(names, row, strict=True) if is_in) or "(none)"
+        for row in truth[:1000]
+    ]
+    same = result.mislabels["suggested_label"].to_numpy() == np.array(texts, dtype=object)
+    return line_of(result, wrong, loss.numpy(), same, seconds, len(trusted))
 
 
 def trained(inputs: torch.Tensor, labels: torch.Tensor, epochs: int, seed: int) -> nn.Module:
@@ -245,54 +273,5 @@ def trained(inputs: torch.Tensor, labels: torch.Tensor, epochs: int, seed: int) 
     return network
 
 
-def line_of(
-    setting: str,
-    result: dataaudit.AuditResult,
-    wrong: np.ndarray,
-    loss: np.ndarray,
-    suggestion_right: np.ndarray,
-    seconds: float,
-    rival: np.ndarray | None = None,
-) -> list[str]:
-    table = result.mislabels
-    flagged = table["flagged"].to_numpy()
-    rate = result.report.labels.noise_rate
-    some = wrong.any()
-    return [
-        setting,
-        f"{average_precision_score(wrong, table['score']):.3f}" if some else "",
-        f"{average_precision_score(wrong, loss):.3f}" if some else "",
-        f"{average_precision_score(wrong, rival):.3f}" if some and rival is not None else "",
-        str(int(flagged.sum())),
-        f"{wrong[flagged].mean():.2f}" if flagged.any() else "",
-        f"{wrong[flagged].sum() / wrong.sum():.2f}" if some else "",
-        f"{table['probability'][flagged].mean():.2f}" if flagged.any() else "",
-        f"{rate.estimate:.3f} [{rate.low:.3f}, {rate.high:.3f}]",
-        f"{suggestion_right[wrong].mean():.2f}" if some else "",
-        f"{seconds:.0f}",
-    ]
-
-
 if __name__ == "__main__":
-    # Beside this file; `benchmarks.tags` imports it as part of a package.
-    import annotators
-    import boxes
-    import entities
-    import instructions
-    import masks
-    import preferences
-
-    if sys.argv[1:2] == ["annotators"]:
-        annotators.main()
-    elif sys.argv[1:2] == ["preferences"]:
-        preferences.main()
-    elif sys.argv[1:2] == ["instructions"]:
-        instructions.main(*sys.argv[2:])
-    elif sys.argv[1:2] == ["masks"]:
-        masks.main(*sys.argv[2:])
-    elif sys.argv[1:2] == ["entities"]:
-        entities.main(*sys.argv[2:])
-    elif sys.argv[1:2] == ["boxes"]:
-        boxes.main()
-    else:
-        main(sys.argv[1:])
+    main()

@@ -6,7 +6,7 @@
 that are no spam, and `verse` lines from tinyshakespeare.txt, better than the same words in another
 order (both in ../shared/data, left out with a message where they are absent). Reward models are
 trained from scratch. cleanlab's self-confidence is that of the same model, fitted to four fifths of
-the rows and all trusted ones. Writes benchmarks/results/preferences.md.
+the rows and all trusted ones.
 """
 
 from __future__ import annotations
@@ -14,21 +14,19 @@ from __future__ import annotations
 import time
 import zlib
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, partial
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 from cleanlab.rank import get_label_quality_scores
-from other_tasks import COLUMNS, DATA, SEEDS, SHARE, line_of
+from kind_lines import DATA, SEEDS, SHARE, Lines, Measured, line_of
 from torch import nn
 from torch.nn import functional
 
 import dataaudit
 
-RESULT = Path(__file__).parent / "results" / "preferences.md"
 ROWS, TRUSTED = 600, 300
 WIDTH = 1000
 EPOCHS = (5, 40)
@@ -123,7 +121,7 @@ def self_confidence(
     return 1 - get_label_quality_scores(sides, probabilities)
 
 
-def audited(name: str, pairs: Pairs, epochs: int, share: float, seed: int) -> list[str]:
+def audited(pairs: Pairs, epochs: int, share: float, seed: int) -> Measured:
     """Return the line of one setting and seed."""
     generator = np.random.default_rng(seed)
     drawn = pairs(generator)
@@ -151,30 +149,20 @@ def audited(name: str, pairs: Pairs, epochs: int, share: float, seed: int) -> li
     seconds = time.monotonic() - started
     rival = self_confidence(better, worse, epochs, seed)
     # There are two sides: what is not given is right where the given one is wrong.
-    setting = f"{name} / {epochs} epochs / {seed}"
-    return line_of(setting, result, wrong, loss, np.ones(ROWS, dtype=bool), seconds, rival)
+    same = np.ones(ROWS, dtype=bool)
+    return line_of(result, wrong, loss, same, seconds, TRUSTED, rival)
 
 
-def lines(seeds: tuple[int, ...] = SEEDS) -> Iterator[list[str]]:
-    """Yield a line for each setting and seed."""
+def lines() -> Lines:
     files = {"messages": "sms_spam.parquet", "verse": "tinyshakespeare.txt"}
     for name, pairs in {"phrases": phrases, "messages": messages, "verse": verse}.items():
         if name in files and not (DATA / files[name]).exists():
             print(f"left out: {name}, because there is no {files[name]} in {DATA}")
             continue
         for epochs in EPOCHS:
-            for seed in seeds:
-                yield audited(name, pairs, epochs, SHARE, seed)
-    for seed in seeds:
-        yield audited("phrases, clean", phrases, EPOCHS[0], 0.0, seed)
-
-
-def main() -> None:
-    torch.set_num_threads(1)
-    table = [COLUMNS, ["---"] * len(COLUMNS)]
-    for line in lines():
-        print(" | ".join(line), flush=True)
-        table.append(line)
-    RESULT.parent.mkdir(exist_ok=True)
-    text = "".join("| " + " | ".join(line) + " |\n" for line in table)
-    RESULT.write_text(text, encoding="utf-8")
+            for seed in SEEDS:
+                measured = partial(audited, pairs, epochs, SHARE, seed)
+                yield f"{name} / {epochs} epochs / {seed}", measured
+    for seed in SEEDS:
+        measured = partial(audited, phrases, EPOCHS[0], 0.0, seed)
+        yield f"phrases, clean / {EPOCHS[0]} epochs / {seed}", measured

@@ -23,7 +23,7 @@ from pydantic import (
 
 from dataaudit.about import About
 from dataaudit.config_errors import explained
-from dataaudit.config_values import LONGEST_NAME, read_yaml, refuse_unusable
+from dataaudit.config_values import LONGEST_NAME, MOST_PIXELS, read_yaml, refuse_unusable
 from dataaudit.errors import ConfigError
 from dataaudit.labels.by_task import KINDS
 from dataaudit.storage.store import place_of
@@ -256,6 +256,15 @@ class ImagesConfig(_Section):
     @classmethod
     def _a_square(cls, value: object) -> object:
         return value if isinstance(value, list | tuple) or value is None else (value, value)
+
+    @field_validator("size")
+    @classmethod
+    def _that_memory_holds(cls, value: tuple[int, int] | None) -> tuple[int, int] | None:
+        if value is not None and value[0] * value[1] > MOST_PIXELS:
+            raise ValueError(
+                f"{value[0]} x {value[1]} pixels are too many, expected at most {MOST_PIXELS}"
+            )
+        return value
 
 
 class TraceConfig(_Section):

@@ -20,6 +20,8 @@ MOST_VALUES = 100_000
 DEEPEST = 50
 LONGEST_NAME = 255
 """Bytes in the name of a file or folder, as file systems have it."""
+MOST_PIXELS = 64_000_000
+"""An image of more is refused: 8,000 by 8,000 pixels is beyond what any classifier is fed."""
 
 
 def read_yaml(path: Path, text: str) -> Any:

@@ -45,6 +45,11 @@ def made(samples: Samples, module: nn.Module | None = None, **settings: Any) -> 
     return inputs(samples.take(range(len(samples))).frame)
 
 
+def test_a_size_that_no_memory_holds_is_refused_by_its_key() -> None:
+    with pytest.raises(ConfigError, match=r"images.size: found 99999: 99999 x 99999 pixels are"):
+        config_from_python("label", None, {"images": {"size": 99999}})
+
+
 def test_channels_are_those_of_the_first_convolution_or_as_set() -> None:
     samples = pictures(encoded(colours()), encoded(colours(), "L"), encoded(colours(), "RGBA"),
                        encoded(colours(), "P"))  # fmt: skip

@@ -16,6 +16,8 @@ from sklearn.naive_bayes import GaussianNB
 from torch import Tensor, nn
 
 import dataaudit
+from dataaudit.datasets import samples
+from dataaudit.mirror import queries
 
 NAMES = ["f0", "f1", "f2", "f3"]
 ROWS, TRUSTED, SUSPECTS, COPIES, WRONG = 160, 80, 40, 4, 12
@@ -102,6 +104,28 @@ def test_raw_units_and_a_fit_that_does_not_converge() -> None:
         warnings.simplefilter("ignore")
         model = LogisticRegression(max_iter=200).fit(splits[0][NAMES], Y)
     assert right(dataaudit.audit(model, *splits))
+
+
+def test_large_inputs_go_through_the_model_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+
+    def counting(rows: pd.DataFrame) -> Tensor:
+        made.append(len(rows))
+        return numbers(rows)
+
+    given: dict[str, Any] = {"mirror": {"steps": 20, "batch_size": 8}, "preprocess": counting}
+    whole = audited(TRAIN, HELD_OUT, TEST, **given)
+    assert max(made) > 64
+    made.clear()
+    # As if eight rows of four numbers filled the memory; blocks of steps are bounded apart.
+    monkeypatch.setattr(samples, "MOST_INPUT_BYTES", 8 * 4 * 4)
+    monkeypatch.setattr(queries, "PREPARED_BYTES", 0)
+    few = audited(TRAIN, HELD_OUT, TEST, **given)
+    assert max(made) == 8
+    pd.testing.assert_frame_equal(whole.mislabels, few.mislabels, rtol=1e-5, atol=1e-6)
+    # How a loss moves by one step is a small difference of large numbers.
+    same = ["query_id", "row_id", "rank", "score", "flagged"]
+    pd.testing.assert_frame_equal(whole.contamination[same], few.contamination[same])
 
 
 class Tagger(nn.Module):

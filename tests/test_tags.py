@@ -183,6 +183,16 @@ def test_one_tag_of_a_row_is_planted() -> None:
         assert wrong[tags != -100].min() >= 0
 
 
+def test_half_of_the_planted_tags_are_those_that_the_model_confuses() -> None:
+    found = np.full((2000, 2, 3), 1e-9)
+    found[:, :, 0], found[:, 1, 2] = 1.0, 0.3
+    wrong = TokenClassification(Classification(3), 2).wrong_labels(
+        found.reshape(2000, 6), np.zeros((2000, 2), dtype=np.int16), np.random.default_rng(0)
+    )
+    # All of one half, a quarter of the other.
+    assert (wrong[:, 1] == 2).mean() == pytest.approx(0.62, abs=0.04)
+
+
 def test_the_metric_is_the_share_of_tags_right() -> None:
     outputs = functional.one_hot(TAGS.long().clamp_min(0), 3).double() * 9
     outputs[2, 0] = torch.tensor([9.0, 0.0, 0.0])

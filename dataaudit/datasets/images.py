@@ -16,11 +16,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from dataaudit.config_values import MOST_PIXELS
 from dataaudit.datasets.files import inside
 from dataaudit.errors import DataError
 
-MOST_PIXELS = 64_000_000
-"""An image of more pixels is refused: 8,000 by 8,000 is beyond what any classifier is fed."""
 SMALL_PIXELS = 2_000_000
 PIXELS_PER_BYTE = 2000
 """A larger picture with more pixels a byte is of one colour, and one of many such fills hours."""

@@ -28,6 +28,8 @@ MOST_OUTPUTS = 2**24
 TOKENS_AT_ONCE, CHARACTERS_PER_TOKEN, MOST_TOKENS = 8192, 3, 512
 """Of texts, of which a causal language model has an output for each word of its vocabulary; an
 instruction is taken to be as long as the longest answer, and a row to have so many at most."""
+MOST_INPUT_BYTES = 2**29
+"""Of a model's inputs that are made at a time."""
 
 Role = Literal["train", "held_out", "suspects"]
 Modality = Literal["table", "text", "image", "tensor"]
@@ -160,6 +162,8 @@ class Samples:
     """The columns of the file that hold pairs of answers, where rows are such."""
     instruction: InstructionColumns | None = None
     """The columns of the file that hold instructions, where labels are their answers."""
+    input_bytes: int = 0
+    """What one row takes as the model's input; 0 where that was not measured."""
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -171,15 +175,22 @@ class Samples:
         return KINDS[self.task]
 
     def rows_at_once(self, most: int) -> int:
-        """Return how many rows may run at a time: fewer where pixels or tokens have outputs."""
+        """Return how many rows may be in memory as inputs and outputs of the model, 1 to `most`.
+
+        Fewer where inputs are large, such as pictures of 1,000 pixels a side, and where each pixel
+        or token has outputs.
+        """
+        found = most
         if self.kind.written:
             longest = max(map(len, map(str, self.classes)), default=0)
-            tokens = min(2 * longest / CHARACTERS_PER_TOKEN, MOST_TOKENS) + 1
-            return int(np.clip(TOKENS_AT_ONCE // tokens, 1, most))
-        if not self.kind.per_pixel:
-            return most
-        values = int(np.prod(self.labels.shape[1:])) * max(2, len(self.classes))
-        return int(np.clip(MOST_OUTPUTS // values, 1, most))
+            tokens = min(2 * longest // CHARACTERS_PER_TOKEN, MOST_TOKENS) + 1
+            found = min(found, TOKENS_AT_ONCE // tokens)
+        if self.input_bytes:
+            found = min(found, MOST_INPUT_BYTES // self.input_bytes)
+        if self.kind.per_pixel:
+            values = int(np.prod(self.labels.shape[1:])) * max(2, len(self.classes))
+            found = min(found, MOST_OUTPUTS // values)
+        return max(found, 1)
 
     def special_columns(self) -> set[str]:
         """Return the columns that are no features: labels, id, group and others."""

@@ -8,20 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.stats import ks_2samp
 
+from dataaudit.flags.label_doubts import Doubts
 from dataaudit.flags.label_errors import judge_signals
-from dataaudit.flags.label_evidence import fit_error_rate
+from dataaudit.flags.label_evidence import fit_error_rate, fit_evidence
+from dataaudit.flags.parts import Parts
 from dataaudit.flags.probabilities import Values
 from dataaudit.flags.results import MislabelFlags
 from dataaudit.flags.tables import FlagSettings, flagged_table, flags_of, largest_groups
 
 NAMED = 3
 """At most so many doubtful labels of a row are named."""
+UNLIKE = 0.01
+"""Level of the test whether trusted samples look more doubtful than rows."""
 
 
 @dataclass(frozen=True)
@@ -77,15 +83,20 @@ def flag_by_the_most_doubtful(
     settings : FlagSettings
     """
     groups = largest_groups(settings.row_groups)
+    parts = Parts.of_masks(len(signals), [*carriers.values(), *groups.values()])
     judgement = judge_signals(
         signals,
         references,
         lambda: _assumed_log_odds(signals[:, 1]),
         target_precision=settings.target_precision,
         budget=settings.budget,
-        parts=[*carriers.values(), *groups.values()],
+        parts=parts,
         seed=settings.seed,
+        # Among many labels the most doubtful right one is what is mistaken for a wrong one. Without
+        # the few right references that look most wrong, claims are too high.
+        calibrate=partial(fit_evidence, trusted_errors=0.0),
     )
+    doubts = _doubts(signals, references)
     suggestions = suggest(judgement.mirrored_share)
     columns = {
         "mirrored_influence": losses[:, 1] - losses[:, 0],
@@ -98,10 +109,39 @@ def flag_by_the_most_doubtful(
         pd.DataFrame(columns),
         judgement,
         settings,
-        carriers,
-        judgement.noise_rate_per_part[: len(carriers)],
+        list(carriers),
+        parts,
     )
-    return replace(flags, method=f"{flags.method} {about}", notes=suggestions.notes)
+    return replace(
+        flags,
+        method=f"{flags.method} {about}",
+        notes=suggestions.notes,
+        noise_rate=doubts.applied(flags.noise_rate),
+        doubts=doubts.reasons,
+    )
+
+
+def _doubts(signals: Values, references: tuple[Values, NDArray[np.bool_]] | None) -> Doubts:
+    """Check whether rows look at least as doubtful as trusted samples under their right labels.
+
+    Some labels of rows are wrong, which only adds doubtful ones. Where fewer of the rows than of
+    these samples lie beyond some doubt (one-sided test of Kolmogorov and Smirnov), the model has
+    learned to label as the rows are labelled, and not as the samples are: by a rule, say, and then
+    nothing tells how many rows are wrong.
+    """
+    if references is None:
+        return Doubts()
+    found, planted = references
+    test = ks_2samp(found[~planted, -1], signals[:, -1], alternative="less")
+    if test.pvalue >= UNLIKE:
+        return Doubts()
+    return Doubts(
+        (
+            "the labels of trusted samples look more doubtful than those of the rows: the rows are "
+            "labelled otherwise, in a way that the model has learned, as if by a rule; how many "
+            "are wrong cannot be told",
+        )
+    )
 
 
 def doubted(doubts: Values) -> NDArray[np.bool_]:

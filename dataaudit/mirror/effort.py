@@ -130,7 +130,7 @@ def operations(loaded: Loaded) -> float:
 @torch.inference_mode()
 def seconds_of_a_pass(loaded: Loaded) -> float:
     """Return the time of a forward pass, for each row."""
-    batch = loaded.train.take(range(min(ROWS_TIMED, len(loaded.train))))
+    batch = loaded.train.take(range(min(loaded.train.rows_at_once(ROWS_TIMED), len(loaded.train))))
     inputs = loaded.model.inputs(batch, loaded.train)
     found = []
     for _ in range(2):  # The first one also loads what the device needs.

@@ -56,7 +56,8 @@ def seen_from_last_layer(
     def seen(samples: Samples | None) -> Samples | None:
         if samples is None:
             return None
-        return _stored(model, tail, samples, folder, batch_size, numerics)
+        at_once = samples.rows_at_once(batch_size)
+        return _stored(model, tail, samples, folder, at_once, numerics)
 
     train = seen(loaded.train)
     assert train is not None

@@ -153,7 +153,8 @@ def make_plan(loaded: Loaded, config: AuditConfig, effort_name: EffortName = "st
     """
     mirror = config.mirror
     rows = Pool.of(loaded.train)
-    sample = next(endless_batches(loaded.model, [rows], min(64, len(rows)), mirror.seed))[0]
+    few = min(loaded.train.rows_at_once(64), len(rows))
+    sample = next(endless_batches(loaded.model, [rows], few, mirror.seed))[0]
     # Pictures with boxes are shifted with these. What a detector finds in one mirror and another
     # has no mean, so that it needs one alone, as other images have it.
     boxes = loaded.train.kind.own_loss
@@ -238,5 +239,6 @@ def _may_flip(loaded: Loaded) -> bool:
     if loaded.held_out is None:
         return False
     pool = Pool.of(loaded.held_out)
-    (part,) = next(endless_batches(loaded.model, [pool], min(500, len(pool)), seed=0))
+    few = min(loaded.held_out.rows_at_once(500), len(pool))
+    (part,) = next(endless_batches(loaded.model, [pool], few, seed=0))
     return flip_is_harmless(loaded.model, loaded.task, part)

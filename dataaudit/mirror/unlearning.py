@@ -45,8 +45,9 @@ def each_unlearned(
 ) -> Iterator[Perturbation]:
     """Yield the model after unlearning each query alone; queries are read together."""
     moving = moving_parameters(model.module, "all")
-    for start in range(0, len(positions), QUERIES_PER_READ):
-        batch = queries.take(positions[start : start + QUERIES_PER_READ])
+    step = queries.rows_at_once(QUERIES_PER_READ)
+    for start in range(0, len(positions), step):
+        batch = queries.take(positions[start : start + step])
         inputs = model.inputs(batch, queries)
         labels = torch.as_tensor(batch.labels, device=model.device)
         for line in range(len(batch)):
@@ -100,9 +101,11 @@ def reactions(
     # How a row reacts to clean queries is looked at once, however many queries it matches.
     known: dict[int, FloatArray] = {}
     passes = Passes(model.module)
-    starts = range(0, len(positions), QUERIES_PER_READ)
+    matches = max(candidates.shape[1], 1)
+    step = max(rows.rows_at_once(QUERIES_PER_READ * matches) // matches, 1)
+    starts = range(0, len(positions), step)
     for start in track(starts, f"unlearning {queries.role}", len(starts)):
-        part = slice(start, start + QUERIES_PER_READ)
+        part = slice(start, start + step)
         matched = np.unique(candidates[part][candidates[part] >= 0])
         if len(matched) == 0:
             continue

@@ -112,6 +112,18 @@ class TrainedModel:
         # Last, so that no check waits for the device.
         return map_tensors(self._placed, inputs)
 
+    def measured(self, samples: Samples) -> Samples:
+        """Return the samples with what one row takes as input, as the first one shows.
+
+        Where that cannot be used, nothing is measured: the reason is given where rows are read.
+        """
+        try:
+            inputs = self.inputs(samples.take([0]), samples)
+        except DataError:
+            return samples
+        found = sum(tensor.numel() * tensor.element_size() for _, tensor in named_tensors(inputs))
+        return replace(samples, input_bytes=found)
+
     def _placed(self, tensor: Tensor) -> Tensor:
         if self.device.type == "cuda" and tensor.device.type == "cpu":
             # Pinned memory is copied while the device computes.

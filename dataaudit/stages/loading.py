@@ -341,8 +341,9 @@ def _with_noise_scale(task: Regression, model: TrainedModel, samples: Samples) -
     positions = spread(len(samples), ROWS_FOR_NOISE)
     residuals = []
     with torch.inference_mode():
-        for start in range(0, len(positions), ROWS_PER_FORWARD):
-            batch = samples.take(positions[start : start + ROWS_PER_FORWARD])
+        step = samples.rows_at_once(ROWS_PER_FORWARD)
+        for start in range(0, len(positions), step):
+            batch = samples.take(positions[start : start + step])
             outputs = forward(model.module, model.inputs(batch, samples))
             residuals.append(batch.labels - outputs.double().reshape(-1).cpu().numpy())
     return task.with_noise_of(np.concatenate(residuals), float(np.std(samples.labels)))

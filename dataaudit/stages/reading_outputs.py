@@ -65,9 +65,10 @@ def labelled_outputs(model: TrainedModel, samples: Samples) -> tuple[Tensor, Ten
     """Return outputs of evenly spread rows, and their labels, on the model's device."""
     most = samples.rows_at_once(ROWS_PER_FORWARD if samples.kind.per_word else ROWS_READ)
     positions = spread(len(samples), most)
+    step = samples.rows_at_once(ROWS_PER_FORWARD)
     parts = [
-        outputs_of(model, samples, positions[start : start + ROWS_PER_FORWARD])
-        for start in range(0, len(positions), ROWS_PER_FORWARD)
+        outputs_of(model, samples, positions[start : start + step])
+        for start in range(0, len(positions), step)
     ]
     outputs = torch.cat(parts)
     return outputs, torch.as_tensor(samples.labels[positions]).to(outputs.device)

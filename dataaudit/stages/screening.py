@@ -70,16 +70,20 @@ class Screening:
             )
 
     def check_inputs(self, model: TrainedModel) -> None:
-        """Set aside rows that `preprocess` fails on, or returns NaN or infinite values for."""
-        if not (self._settings.asked or self.samples.kind.written):
-            # Of answers, some may be longer than the model takes: said before it learns.
-            return
-        reasons: dict[int, str] = {}
-        batches = self.samples.batches(ROWS_PER_READ)
-        total = -(-len(self.samples) // ROWS_PER_READ)
-        for batch in track(batches, f"checking {self.samples.role}", total):
-            reasons |= _bad_inputs(model, self.samples, batch)
-        self._drop(reasons)
+        """Set aside rows that `preprocess` fails on, or returns NaN or infinite values for.
+
+        What a row takes as input is measured on the way. Of answers, some may be longer than the
+        model takes: said before it learns.
+        """
+        if self._settings.asked or self.samples.kind.written:
+            reasons: dict[int, str] = {}
+            step = model.measured(self.samples).rows_at_once(ROWS_PER_READ)
+            total = -(-len(self.samples) // step)
+            batches = self.samples.batches(step)
+            for batch in track(batches, f"checking {self.samples.role}", total):
+                reasons |= _bad_inputs(model, self.samples, batch)
+            self._drop(reasons)
+        self.samples = model.measured(self.samples)
 
     def leave_out(self, reasons: Mapping[int, str]) -> None:
         """Set aside rows that can be used, but must not be; they count as no bad rows."""

@@ -93,8 +93,9 @@ def _features(
 ) -> NDArray[np.float32]:
     """Return what a model's module gives for some samples, `[samples, MOST_FEATURES at most]`."""
     passes, parts = Passes(model.module), []
-    for start in range(0, len(positions), SAMPLES_PER_FORWARD):
-        batch = samples.take(positions[start : start + SAMPLES_PER_FORWARD])
+    step = samples.rows_at_once(SAMPLES_PER_FORWARD)
+    for start in range(0, len(positions), step):
+        batch = samples.take(positions[start : start + step])
         parts += [found.cpu().numpy() for found in passes.outputs(model.inputs(batch, samples))]
     features = np.concatenate(parts)
     width = features.shape[1]

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from dataaudit.errors import ModelError
 from dataaudit.tasks.classification import CLEARLY
-from dataaudit.tasks.task import Choices, Predictions
+from dataaudit.tasks.task import SLIPS, Choices, Predictions
 
 
 @dataclass(frozen=True)
@@ -110,12 +110,14 @@ class MultiLabel:
     ) -> NDArray[Any]:
         """Return label sets with one label too many or too few, `[rows, L]`.
 
-        Which one is drawn in proportion to the square root of what the model gives to the opposite
-        of what is right, as for classes.
+        In half of the rows, which one is drawn in proportion to the square root of what the model
+        gives to the opposite of what is right, as for classes; in the others each is as likely as
+        another.
         """
         present = labels > 0
         opposite = np.where(present, 1 - predictions, predictions).astype(np.float64)
         weights = np.sqrt(opposite + 1e-6)
+        weights[generator.random(len(labels)) < SLIPS] = 1
         weights /= weights.sum(axis=1, keepdims=True)
         drawn = (weights.cumsum(axis=1) > generator.random((len(labels), 1))).argmax(axis=1)
         wrong = np.array(labels)

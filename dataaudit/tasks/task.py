@@ -12,6 +12,8 @@ from torch import Tensor
 Predictions = NDArray[np.floating]
 """`[rows, width]`: what a task makes of a model's outputs."""
 
+SLIPS = 0.5
+"""Share of the planted errors of tags and sets that do not depend on what the model confuses."""
 
 Choices = tuple[NDArray[np.int64], NDArray[np.int64]]
 """Predicted and given classes, equally many."""

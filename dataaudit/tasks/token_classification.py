@@ -14,7 +14,7 @@ from torch.nn import functional
 from dataaudit.errors import ModelError
 from dataaudit.labels.tags import NOT_JUDGED
 from dataaudit.tasks.classification import Classification
-from dataaudit.tasks.task import Choices, Predictions
+from dataaudit.tasks.task import SLIPS, Choices, Predictions
 
 
 @dataclass(frozen=True)
@@ -116,14 +116,18 @@ class TokenClassification:
     ) -> NDArray[Any]:
         """Return the tags of every row with one of them wrong, `[rows, tokens]`.
 
-        Which token, and which tag it gets, is drawn in proportion to the square root of what the
-        model gives to that tag, as for classes.
+        In half of the rows, which token, and which tag it gets, is drawn in proportion to the
+        square root of what the model gives to that tag, as for classes; in the others every token
+        and tag is as likely as another. Slips of either kind happen, and those that are easily
+        confused alone look less wrong than most others do.
         """
         wrong = np.array(labels)
         found = self.as_tokens(predictions)
         for line, tags in enumerate(labels):
             judged = np.flatnonzero(tags != NOT_JUDGED)
             weights = np.sqrt(found[line, judged].astype(np.float64) + 1e-6)
+            if generator.random() < SLIPS:
+                weights[:] = 1
             weights[np.arange(len(judged)), tags[judged]] = 0
             drawn = generator.choice(weights.size, p=(weights / weights.sum()).ravel())
             place, tag = np.unravel_index(drawn, weights.shape)

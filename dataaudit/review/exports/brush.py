@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dataaudit.datasets.images import MOST_PIXELS, size_of
+from dataaudit.config_values import MOST_PIXELS
+from dataaudit.datasets.images import size_of
 from dataaudit.labels.masks import Region, as_text, nearest, regions_of, whole_of
 
 CHANNELS = 4

@@ -164,18 +164,19 @@ def _influence(
     names = _names(loaded, groups)
     found = query_groups(loaded.held_out, names)
     model, rows = loaded.model, loaded.train
+    batch_size = rows.rows_at_once(config.batch_size)
     sample = rows.take(range(min(3, len(rows))))
     trial = model.inputs(sample, rows), torch.as_tensor(sample.labels, device=model.device)
     choice = choose(model.module, trial[0], len(rows), found, settings)
     numerics = Numerics(config.precision, config.compile)
     maker = Maker(model, loaded.task, loaded.held_out, settings, choice.kind, numerics, trial)
-    chunks = _chunks(found, maker, settings, config.batch_size)
+    chunks = _chunks(found, maker, settings, batch_size)
     log.info("%s", choice.reason)
-    steps, scoring = _score(loaded, chunks, maker, config.batch_size, out)
+    steps, scoring = _score(loaded, chunks, maker, batch_size, out)
     description = {
         "groups": [group.name for group in found],
         "rows": len(rows),
-        "row_starts": list(range(0, len(rows), rows_per_block(len(chunks[0]), config.batch_size))),
+        "row_starts": list(range(0, len(rows), rows_per_block(len(chunks[0]), batch_size))),
         "group_starts": np.cumsum([0, *map(len, chunks)])[:-1].tolist(),
         "kind": choice.kind,
         "reason": choice.reason,

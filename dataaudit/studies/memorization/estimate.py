@@ -108,7 +108,7 @@ def relearn_without(
 ) -> Perturbation:
     """Return the model after it has relearned all rows but those left out, `[rows]`."""
     pool = Pool.of(rows, np.flatnonzero(~left_out))
-    batch_size = min(settings.batch_size, len(pool))
+    batch_size = min(rows.rows_at_once(settings.batch_size), len(pool))
     start = UNPERTURBED
     if settings.keep < 1:
         start = shrunk(model.module, UNPERTURBED, settings.keep, "all", seed)
