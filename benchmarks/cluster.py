@@ -173,7 +173,7 @@ def kills(seeds: list[int]) -> None:
         yaml.write_text(text + "engine: {kind: ray, address: auto, workers: 3}\n", encoding="utf-8")
         seconds, expected = _audited(yaml, demo / "undisturbed", None)
         gaps = {
-            name: abs(getattr(expected, name)[column] - getattr(here, name)[column]).max()
+            name: float(abs(getattr(expected, name)[column] - getattr(here, name)[column]).max())
             for name, column in (("mislabels", "probability"), ("contamination", "p_value"))
         }
         print(f"undisturbed: on the cluster for {seconds:.1f} s, from local: {gaps}", flush=True)
