@@ -1,4 +1,4 @@
-"""Large arrays on disk: the same values, in the folder that was named, gone when they are."""
+"""Large arrays and tables: the same values on disk as in memory, written in parts or as one."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from dataaudit.likeness.descriptors import (
 from dataaudit.likeness.matching import Matcher
 from dataaudit.likeness.tables import describe_table
 from dataaudit.likeness.texts import describe_texts
+from dataaudit.run_directory import store
 from dataaudit.storage import on_disk
 from dataaudit.storage.on_disk import Growing, large_arrays_in, one_array
 
@@ -117,3 +118,26 @@ def test_rows_are_matched_alike_in_memory_and_on_disk(monkeypatch: pytest.Monkey
     second = Matcher(rows).match(suspects)
     np.testing.assert_array_equal(first.rows, second.rows)
     np.testing.assert_array_equal(first.score, second.score)
+
+
+@pytest.mark.parametrize("lines", [0, 1, 40])
+def test_a_table_is_written_in_parts_as_in_one(
+    lines: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    rows = pd.DataFrame(
+        {
+            "row_id": range(40),
+            # Only later parts say what these hold.
+            "given": [None] * 20 + ["a"] * 20,
+            "tags": [None] * 30 + [[1, 2]] * 10,
+            "count": pd.array([None, 2] * 20, dtype="Int64"),
+            "flagged": [True, False] * 20,
+        }
+    )[:lines]
+    whole, parts = tmp_path / "whole.parquet", tmp_path / "parts.parquet"
+    rows.to_parquet(whole, index=False)
+    store.table(rows)(parts)
+    assert parts.read_bytes() == whole.read_bytes()
+    monkeypatch.setattr(store, "ROWS_PER_PART", 7)
+    store.table(rows)(parts)
+    pd.testing.assert_frame_equal(pd.read_parquet(parts), pd.read_parquet(whole))
