@@ -1,10 +1,10 @@
 """What can the process that hands out rows do? Sleeping workers, a killed node, a search in shards.
 
-    python benchmarks/cluster.py capacity [--microseconds 70] [--blocks 10]
+    python benchmarks/cluster.py capacity [--microseconds 70] [--blocks 30]
     python benchmarks/cluster.py kills [--seeds 0 1 2]
     python benchmarks/cluster.py search [--rows 100000]
     python benchmarks/cluster.py stages [--rows 100000]
-    python benchmarks/cluster.py learning [--steps 60]
+    python benchmarks/cluster.py learning [--steps 30]
 
 `capacity`: the model takes a fixed time for each row, in which it sleeps, so that many workers fit
 on few cores. Rows lie in a Parquet file that the workers read, finished blocks in a folder that
@@ -25,9 +25,10 @@ seconds of this process, and whether the matches are the same.
 seconds of this process for a million rows, stage by stage.
 
 `learning`: a convolutional network with group norm and dropout learns 64 random pictures a step as
-the mirror does, here and by 1, 2 and 4 workers, and by 4 of which one is killed on the way. Prints
-seconds, and the largest difference of a weight from that learned here, and from that of one worker,
-as a share of the largest weight of its tensor.
+the mirror does, by AdamW and by Muon: here, here from weights changed by 1e-7, by 1, 2 and 4
+workers, and by 4 of which one is killed on the way. Prints seconds, and the largest difference of a
+weight from that learned here, and from that of one worker, as a share of the largest weight of its
+tensor.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -69,7 +70,7 @@ from dataaudit.run_directory.steps import Steps
 from dataaudit.scoring import local
 from dataaudit.scoring.blocks import ScoreBlocks
 from dataaudit.scoring.cluster import Cluster, Crew
-from dataaudit.scoring.perturbation import Perturbation
+from dataaudit.scoring.perturbation import UNPERTURBED, Perturbation
 from dataaudit.scoring.ray import RayEngine
 from dataaudit.stages import auditing
 from dataaudit.stages.auditing import run_file
@@ -172,7 +173,7 @@ def kills(seeds: list[int]) -> None:
         yaml.write_text(text + "engine: {kind: ray, address: auto, workers: 3}\n", encoding="utf-8")
         seconds, expected = _audited(yaml, demo / "undisturbed", None)
         gaps = {
-            name: abs(getattr(expected, name)[column] - getattr(here, name)[column]).max()
+            name: float(abs(getattr(expected, name)[column] - getattr(here, name)[column]).max())
             for name, column in (("mislabels", "probability"), ("contamination", "p_value"))
         }
         print(f"undisturbed: on the cluster for {seconds:.1f} s, from local: {gaps}", flush=True)
@@ -272,48 +273,69 @@ def network() -> nn.Module:
 
 
 def learning(steps: int) -> None:
+    # Whether it pays or not.
+    learners.quicker_there = lambda *_: True
+    ray.init("local", num_cpus=4, include_dashboard=False, log_to_driver=False)
+    with Cluster(4) as cluster:
+        warm_up(cluster)
+        for optimizer in ("adamw", "muon"):
+            _learning_by(optimizer, steps, cluster)
+    ray.shutdown()
+
+
+def _learning_by(optimizer: Literal["adamw", "muon"], steps: int, cluster: Cluster) -> None:
     settings = FiniteSettings(
-        steps=steps, learning_rate=4e-3, optimizer="muon", schedule="one cycle", dropout=True,
+        steps=steps,
+        learning_rate=4e-3,
+        optimizer=optimizer,
+        schedule="one cycle",
         average=max(0.0, 1 - 10 / steps),
-    )  # fmt: skip
+        dropout=True,
+    )
     module, task = network(), Classification(10)
     found: dict[str, Perturbation] = {}
 
-    def learn(name: str, elsewhere: Learners | None, after: int = -1) -> None:
-        batches = (
-            killing(part) if step == after else part for step, part in enumerate(pictures(steps))
-        )
+    def batches(kill_at: int) -> Iterator[list[Part]]:
+        for step, parts in enumerate(pictures(steps)):
+            if step == kill_at:
+                ray.kill(cluster._actors[0], no_restart=False)
+            yield parts
+
+    def learn(
+        name: str,
+        workers: int = 0,
+        kill_at: int = -1,
+        start: Perturbation = UNPERTURBED,
+    ) -> None:
+        cluster.workers = workers
+        elsewhere = Learners(cluster) if workers else None
         began = time.perf_counter()
         found[name] = finite_mirror(
-            module, task, batches, settings, shown=False, elsewhere=elsewhere
+            module, task, batches(kill_at), settings, start, shown=False, elsewhere=elsewhere
         )
         seconds = time.perf_counter() - began
-        apart = [
-            f"from {other}: {difference(found[name], found[other]):.1e}"
+        gaps = [
+            f"{difference(found[name], found[other]):.1e} from {other}"
             for other in ("here", "1 worker")
             if other in found and other != name
         ]
-        load = os.getloadavg()[0]
         print(
-            f"{name}: {steps} steps, {seconds:.1f} s; {', '.join(apart)}; load {load:.1f}",
+            f"{optimizer}, {name}: {steps} steps, {seconds:.1f} s; {', '.join(gaps) or 'itself'}; "
+            f"load {os.getloadavg()[0]:.1f}",
             flush=True,
         )
 
-    def killing(part: list[Part]) -> list[Part]:
-        ray.kill(cluster._actors[0], no_restart=False)
-        return part
-
-    # Whether it pays or not.
-    learners.quicker_there = lambda *_: True
-    learn("here", None)
-    ray.init("local", num_cpus=4, include_dashboard=False, log_to_driver=False)
-    with Cluster() as cluster:
-        for workers in (1, 2, 4):
-            cluster.workers = workers
-            warm_up(cluster)
-            learn(f"{workers} worker{'s' * (workers > 1)}", Learners(cluster))
-        learn("4 workers, one killed", Learners(cluster), after=steps // 2)
-    ray.shutdown()
+    learn("here")
+    generator = torch.Generator().manual_seed(1)
+    changed = {
+        name: value * (1 + 1e-7 * torch.randn(value.shape, generator=generator))
+        for name, value in module.state_dict().items()
+    }
+    learn("here from changed weights", start=Perturbation(changed))
+    learn("1 worker", 1)
+    learn("2 workers", 2)
+    learn("4 workers", 4)
+    learn("4 workers, one killed", 4, kill_at=steps // 2)
 
 
 def difference(found: Perturbation, expected: Perturbation) -> float:
@@ -327,9 +349,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("what", choices=("capacity", "kills", "search", "stages", "learning"))
     parser.add_argument("--rows", type=int)
-    parser.add_argument("--blocks", type=int, default=10, help="for each worker")
+    parser.add_argument("--blocks", type=int, default=30, help="for each worker")
     parser.add_argument("--microseconds", type=float, default=70, help="that the model takes a row")
-    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(10)))
     chosen = parser.parse_args()
     if chosen.what == "capacity":

@@ -318,6 +318,31 @@ def test_workers_learn_where_they_compute_much_for_each_number_that_is_sent() ->
     assert not quicker_there(*resnet[:3], 2e13, 1)
     # A linear layer computes twice for each number.
     assert not quicker_there(3 * 64 * 2e6, 1_000_000, 4, 2e10, 1)
+    # A small network has learned before workers have been asked.
+    assert not quicker_there(1e8, 1000, 4, 2e10, 1)
+
+
+def test_a_result_that_is_lost_with_its_machine_is_made_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import ray
+
+    trained, samples = model(), rows()
+    arguments = (trained, Classification(4), samples, perturbations(trained))
+    expected = list(LocalEngine(16).score(*arguments))
+    get, lost = ray.get, 0
+
+    def fetched(reference: "ray.ObjectRef[object]") -> object:
+        nonlocal lost
+        found = get(reference)
+        if isinstance(found, ScoreBlock) and lost < 2:
+            lost += 1
+            raise ray.exceptions.ObjectLostError(reference.hex(), b"", "")
+        return found
+
+    monkeypatch.setattr(ray, "get", fetched)
+    assert_same(list(ENGINE.score(*arguments)), expected)
+    assert lost == 2
 
 
 def described(kind: str, count: int) -> Descriptors:

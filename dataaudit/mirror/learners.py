@@ -6,7 +6,9 @@ share of one step, which another one computes again: there is nothing else to re
 
 A step always has the same pieces, and their gradients are always added in the same tree, whoever
 computes them. So the number of workers changes nothing, on CPUs of one kind not even the last bit.
-What a whole batch in one pass gives differs by rounding alone.
+It must not: Muon moves the directions of noise as far as all others, so that what begins as
+rounding is no longer small after ten steps (docs/measurements/cluster.md). For the same reason what
+is learned from whole batches, here, is another model, as from another seed.
 """
 
 from __future__ import annotations
@@ -33,8 +35,9 @@ PIECES = 8
 """Of a step; a power of two. So many workers are used at most."""
 FLOPS = {"cpu": 2e10, "cuda": 2e13}
 BYTES = 5e8
-"""What a core or a GPU computes, and a network moves, in a second: rough guesses, by which it is
-decided where a step takes less time."""
+SECONDS_ASKED = 0.05
+"""What a core or a GPU computes, and a network moves, in a second, and what it takes to ask workers
+at all: rough guesses, by which it is decided where a step takes less time."""
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 
 Piece = list[tuple[Part, slice, int, int]]
@@ -159,7 +162,8 @@ def quicker_there(
         Of this process; 1 where it has a GPU.
     """
     moved = 4 * numbers * 2 * workers / BYTES
-    return operations / (per_second * workers) + moved < operations / (per_second * cores)
+    there = SECONDS_ASKED + moved + operations / (per_second * workers)
+    return there < operations / (per_second * cores)
 
 
 def rows_apart(module: nn.Module) -> bool:

@@ -104,7 +104,7 @@ class Cluster:
         )
         wanted = min(self.workers, parts)
         self._actors += [worker.remote() for _ in range(wanted - len(self._actors))]
-        self._on_gpu = on_gpu
+        self._on_gpu = self._on_gpu or on_gpu
         self._tell_of_room(wanted)
         return Crew(self._actors[:wanted], [ray.put(make)], asked, self._known, on_gpu)
 
@@ -291,7 +291,9 @@ class Crew:
             result = ray.get(done[0])
         except ray.exceptions.RayTaskError as error:
             raise (error.cause if isinstance(error.cause, Exception) else error) from None
-        except ray.exceptions.RayActorError as error:
+        except (ray.exceptions.RayActorError, ray.exceptions.ObjectLostError) as error:
+            # A result of more than 100 KB stays where it was made until it is fetched, and is lost
+            # with that machine.
             self._has_died(done[0], queue, error)
             return
         except (ray.exceptions.RayError, ConnectionError) as error:

@@ -72,6 +72,7 @@ from dataaudit.stages.reporting import make_report
 from dataaudit.stages.scoring import ITSELF, Scores, score
 from dataaudit.stages.screening import table_of, with_unjudged_rows, with_unjudged_suspects
 from dataaudit.stages.second_opinion import second_opinion
+from dataaudit.storage.on_disk import large_arrays_in
 
 READ = frozenset(AuditConfig.model_fields) - {"trace"}
 """The sections of the settings that an audit reads."""
@@ -291,7 +292,7 @@ def _run(
             probes = probed(loaded, engine, steps, config.mirror.seed)
             second = second_opinion(loaded, probes, steps.folder, config.mirror.seed)
     mislabels = None
-    with clock.stage("flag mislabels"):
+    with clock.stage("flag mislabels"), large_arrays_in(steps.folder):
         if judged:
             mislabels = find_mislabels(
                 loaded, mirror, scores, config, probes, crosswise, opinions, second
@@ -300,11 +301,13 @@ def _run(
                 mislabels, loaded.train, audits, config.flags.budget
             )
             directory.notes.extend(known)
-    with clock.stage("flag contamination"):
+    with clock.stage("flag contamination"), large_arrays_in(steps.folder):
         data = examined(loaded, config, _right(loaded, scores))
         contamination = find_contamination(loaded, scores, config, data)
-    with clock.stage("checks"):
+    with clock.stage("checks"), large_arrays_in(steps.folder):
         checked = run_checks(data.with_flags(mislabels, contamination), config.checks)
+        # What describes the rows takes much memory.
+        del data
     with clock.stage("report"):
         report = make_report(
             loaded,
