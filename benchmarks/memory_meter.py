@@ -9,6 +9,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,6 +19,35 @@ def peak_kilobytes() -> int:
         if line.startswith("VmHWM"):
             return int(line.split()[1])
     raise RuntimeError("no VmHWM in /proc/self/status")
+
+
+class Held:
+    """The most memory of its own (RssAnon) that the process has held since, asked for all the time.
+
+    Pages of files do not count: they are given back when others need the memory.
+    """
+
+    def __enter__(self) -> Held:
+        self.before = self.most = _own_kilobytes()
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._ask, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _ask(self) -> None:
+        while not self._done.wait(0.005):
+            self.most = max(self.most, _own_kilobytes())
+
+
+def _own_kilobytes() -> int:
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        if line.startswith("RssAnon"):
+            return int(line.split()[1])
+    raise RuntimeError("no RssAnon in /proc/self/status")
 
 
 def sizes(rows: int) -> Iterator[int]:

@@ -1,14 +1,15 @@
 """Do rows stream? Scores growing numbers of small images with a trivial model, meters memory.
 
     python benchmarks/streams.py [--rows 1000000]
-    python benchmarks/streams.py --flags [--rows 1000000]
+    python benchmarks/streams.py --flags [--rows 1000000] [--classes 10]
 
 Each size runs in a process of its own, from a Parquet file of encoded images. Prints the peak of
 each size, the ratio to the smallest, and rows a second (benchmarks/memory_meter.py). What must grow
 with the rows, ids and labels, is 16 bytes a row.
 
-With `--flags`, the same for the judgement of labels, which holds the probabilities of all rows:
-from random tables of 10 classes and 2,000 references, it prints what a row costs there.
+With `--flags`, the same for the judgement of labels: from random tables on disk and 2,000
+references, it prints the most memory of its own that the process held beside ids and labels, and
+what each further row cost there.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ import argparse
 import io
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import torch
-from memory_meter import measured, peak_kilobytes, print_growth, sizes
+from memory_meter import Held, measured, peak_kilobytes, print_growth, sizes
 from PIL import Image
 from torch import nn
 
@@ -38,6 +40,7 @@ from dataaudit.run_directory.steps import Steps
 from dataaudit.scoring.blocks import ScoreBlocks
 from dataaudit.scoring.choice import make_engine
 from dataaudit.scoring.perturbation import Perturbation
+from dataaudit.storage.on_disk import one_array
 from dataaudit.tasks import Classification
 
 SIDE = 8
@@ -86,28 +89,30 @@ def score(path: Path, work: Path) -> None:
     print(rows, peak_kilobytes(), round(seconds, 2), round(total / rows, 6))
 
 
-def flag(rows: int) -> None:
-    """Flag rows by random tables of probabilities, and print peak memory and time."""
+def flag(rows: int, classes: int) -> None:
+    """Flag rows by random tables of probabilities, and print memory held and time."""
     generator = np.random.default_rng(0)
 
-    def table(count: int) -> np.ndarray:
-        values = generator.random((count, CLASSES), dtype=np.float32) ** 4 + 1e-3
-        return values / values.sum(axis=1, keepdims=True)
+    def parts(count: int) -> Iterator[np.ndarray]:
+        for start in range(0, count, ROWS_PER_GROUP):
+            shape = min(ROWS_PER_GROUP, count - start), classes
+            values = generator.random(shape, dtype=np.float32) ** 4 + 1e-3
+            yield values / values.sum(axis=1, keepdims=True)
 
     def labels(count: int) -> np.ndarray:
-        return generator.integers(CLASSES, size=count)
+        return generator.integers(classes, size=count)
 
     planted = np.arange(2000) % 4 == 0
-    references = References(labels(2000), planted, table(2000), table(2000))
-    tables = [table(rows) for _ in range(3)]
-    given = labels(rows)
-    before = peak_kilobytes()
+    known = [np.concatenate([*parts(2000)]) for _ in range(2)]
+    references = References(labels(2000), planted, *known)
+    tables = [one_array(parts(rows)) for _ in range(3)]
+    ids, given = np.arange(rows), labels(rows)
     start = time.perf_counter()
-    labelled = LabelledRows(np.arange(rows), given, range(CLASSES), lambda x: x, *tables)
-    flags = flag_mislabels(labelled, references)
+    with Held() as held:
+        labelled = LabelledRows(ids, given, range(classes), lambda x: x, *tables)
+        flags = flag_mislabels(labelled, references)
     seconds = time.perf_counter() - start
-    added = (peak_kilobytes() - before) * 1024 // rows
-    print(len(flags.table), peak_kilobytes(), round(seconds, 2), added)
+    print(len(flags.table), held.most - held.before, round(seconds, 2))
 
 
 def main() -> None:
@@ -115,18 +120,24 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--score", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--flags", action="store_true", help="the judgement of labels instead")
+    parser.add_argument("--classes", type=int, default=CLASSES, help="of the judged labels")
     parser.add_argument("--flag", type=int, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.flag:
-        flag(chosen.flag)
+        flag(chosen.flag, chosen.classes)
         return
     if chosen.flags:
+        before = None
         for rows in sizes(chosen.rows):
-            count, peak, seconds, added = measured(__file__, "--flag", str(rows))
+            command = "--flag", str(rows), "--classes", str(chosen.classes)
+            count, held, seconds = map(float, measured(__file__, *command))
+            further = ""
+            if before is not None:
+                cost = (held - before[1]) * 1024 / (count - before[0])
+                further = f", {cost:.0f} bytes for each further row"
+            before = count, held
             print(
-                f"{int(count):>9} rows: peak {int(peak) / 1024:.0f} MiB, {seconds} s, "
-                f"{added} bytes a row beside the three tables",
-                flush=True,
+                f"{count:>9.0f} rows: {held / 1024:.0f} MiB held, {seconds} s{further}", flush=True
             )
         return
     if chosen.score:

@@ -3,7 +3,9 @@
 import importlib.util
 import os
 import random
+import re
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,20 +19,24 @@ from torch import nn
 from dataaudit.datasets.load import open_samples, samples_from_object
 from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Samples
-from dataaudit.errors import ConfigError, DataError
+from dataaudit.errors import ConfigError, DataError, EngineError
 from dataaudit.likeness import cells, matching, search, small_images
 from dataaudit.likeness.descriptors import Descriptors, ImageDescriptors, SmallImageDescriptors
 from dataaudit.likeness.matching import Matcher
 from dataaudit.likeness.parts import parts_done_by
 from dataaudit.likeness.tables import describe_table
 from dataaudit.likeness.texts import describe_texts
+from dataaudit.mirror import learners
+from dataaudit.mirror.finite import FiniteSettings, Part, finite_mirror
+from dataaudit.mirror.learners import Learners, quicker_there
 from dataaudit.models.trained import TrainedModel
 from dataaudit.progress import rows_run
 from dataaudit.run_directory.shared import Token
 from dataaudit.run_directory.steps import Steps
+from dataaudit.scoring import cluster as cluster_module
 from dataaudit.scoring import local
 from dataaudit.scoring.blocks import ScoreBlock, ScoreBlocks
-from dataaudit.scoring.cluster import Cluster
+from dataaudit.scoring.cluster import Cluster, InOrder
 from dataaudit.scoring.local import LocalEngine
 from dataaudit.scoring.perturbation import Perturbation
 from dataaudit.scoring.ray import RayEngine
@@ -75,8 +81,6 @@ def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def slowly(frame: pd.DataFrame) -> torch.Tensor:
-    import time
-
     time.sleep(0.02)
     return torch.tensor(frame[["a", "b", "c"]].to_numpy()).float()
 
@@ -233,6 +237,114 @@ def test_a_killed_worker_costs_only_its_block(seed: int) -> None:
     assert_same(found, expected)
 
 
+def steps_of(count: int, after: int = -1) -> Iterator[list[Part]]:
+    """Yield the rows of each step, in two parts of different widths; a worker is killed on the way.
+
+    Neither the 37 rows nor the 5 are a multiple of the pieces.
+    """
+    generator = torch.Generator().manual_seed(3)
+    for step in range(count):
+        if step == after:
+            os.kill(workers()[0], signal.SIGKILL)
+        yield [
+            (torch.randn(rows, length, 6, generator=generator), torch.arange(rows) % 4)
+            for rows, length in ((37, 3), (5, 2))
+        ]
+
+
+class OfWords(nn.Module):
+    """Takes any number of words a row, and drops some of them, and of what is made of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.words = nn.Sequential(nn.Dropout(0.2), nn.Linear(6, 16), nn.LayerNorm(16), nn.GELU())
+        self.unused = nn.Linear(3, 3)
+        self.head = nn.Sequential(nn.Dropout(0.5), nn.Linear(16, 4))
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        """Return logits, `[rows, 4]`."""
+        return torch.as_tensor(self.head(self.words(rows).mean(dim=1)))
+
+
+LEARNING = FiniteSettings(steps=12, schedule="one cycle", average=0.5, dropout=True, seed=5)
+
+
+def learned_by(number: int, monkeypatch: pytest.MonkeyPatch, after: int = -1) -> list[torch.Tensor]:
+    """Return the weights that some workers learn."""
+    monkeypatch.setattr(learners, "quicker_there", lambda *_: True)
+    monkeypatch.setattr(CLUSTER, "workers", number)
+    elsewhere = Learners(CLUSTER)
+    steps = steps_of(LEARNING.steps, after)
+    found = finite_mirror(
+        OfWords().eval(), Classification(4), steps, LEARNING, shown=False, elsewhere=elsewhere
+    )
+    assert 1 <= elsewhere.workers <= number
+    return list(found.tensors.values())
+
+
+def test_any_number_of_workers_learns_the_same_also_when_one_is_killed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    steps = steps_of(LEARNING.steps)
+    here = finite_mirror(OfWords().eval(), Classification(4), steps, LEARNING, shown=False)
+    expected = learned_by(1, monkeypatch)
+    for mine, theirs in zip(expected, here.tensors.values(), strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-7)
+    for number, after in ((2, -1), (4, -1), (4, 5)):
+        found = learned_by(number, monkeypatch, after)
+        assert all(map(torch.equal, found, expected)), (number, after)
+
+
+def test_what_batch_norm_learns_is_learned_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learners, "quicker_there", lambda *_: True)
+    part = torch.randn(9, 3, generator=torch.Generator().manual_seed(0)), torch.arange(9) % 4
+    for batch_norm, workers_asked in (("updated", False), ("frozen", True)):
+        elsewhere = Learners(CLUSTER)
+        settings = FiniteSettings(steps=2, batch_norm=batch_norm)  # type: ignore[arg-type]
+        module, task = model().module, Classification(4)
+        here = finite_mirror(module, task, iter([[part]] * 2), settings)
+        there = finite_mirror(module, task, iter([[part]] * 2), settings, elsewhere=elsewhere)
+        assert (elsewhere.workers > 0) is workers_asked
+        for name, value in here.tensors.items():
+            torch.testing.assert_close(there.tensors[name], value, rtol=1e-5, atol=1e-7)
+
+
+def test_workers_learn_where_they_compute_much_for_each_number_that_is_sent() -> None:
+    resnet = 3 * 64 * 3.6e9, 11_700_000, 4, 2e10
+    assert quicker_there(*resnet, 2)
+    # As many cores here, or a fast device: sending gradients takes longer.
+    assert not quicker_there(*resnet, 4)
+    assert not quicker_there(*resnet[:3], 2e13, 1)
+    # A linear layer computes twice for each number.
+    assert not quicker_there(3 * 64 * 2e6, 1_000_000, 4, 2e10, 1)
+    # A small network has learned before workers have been asked.
+    assert not quicker_there(1e8, 1000, 4, 2e10, 1)
+
+
+def test_a_result_that_is_lost_with_its_machine_is_made_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import ray
+
+    trained, samples = model(), rows()
+    arguments = (trained, Classification(4), samples, perturbations(trained))
+    expected = list(LocalEngine(16).score(*arguments))
+    get, lost = ray.get, 0
+
+    def fetched(reference: "ray.ObjectRef[object]") -> object:
+        nonlocal lost
+        found = get(reference)
+        if isinstance(found, ScoreBlock) and lost < 2:
+            lost += 1
+            raise ray.exceptions.ObjectLostError(reference.hex(), b"", "")
+        return found
+
+    monkeypatch.setattr(ray, "get", fetched)
+    assert_same(list(ENGINE.score(*arguments)), expected)
+    assert lost == 2
+
+
 def described(kind: str, count: int) -> Descriptors:
     generator = np.random.default_rng(7)
     if kind == "images":
@@ -283,6 +395,54 @@ def test_cells_are_those_of_one_process(monkeypatch: pytest.MonkeyPatch) -> None
         found = Matcher(rows_there).match(suspects, keep=3)
     np.testing.assert_array_equal(found.rows, expected.rows)
     np.testing.assert_array_equal(found.score, expected.score)
+
+
+def test_rows_in_memory_are_put_into_the_object_store_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    trained, samples = model(), rows()
+    arguments = (trained, Classification(4), samples, perturbations(trained))
+    expected = list(LocalEngine(16).score(*arguments))
+    given: list[object] = []
+
+    def counted(value: object) -> object:
+        given.append(value)
+        return put(value)
+
+    def sent(self: Reader, stretch: Stretch) -> None:
+        raise AssertionError("a row was sent")
+
+    put = ray.put
+    monkeypatch.setattr(ray, "put", counted)
+    monkeypatch.setattr(Reader, "read", sent)
+    assert_same(list(ENGINE.score(*arguments)), expected)
+    assert_same(list(ENGINE.score(*arguments)), expected)
+    assert sum(value is samples.source for value in given) == 1
+    # Beside them only what each of the two rounds holds: the models.
+    assert len(given) == 3
+
+
+def test_workers_that_there_is_no_room_for(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster_module, "SECONDS_TO_TELL", 0.1)
+    monkeypatch.setattr(cluster_module, "SECONDS_TO_START", 0.2)
+    began = time.monotonic()
+    needs = r"each needs 1 CPU and 1 GPU, the cluster has 8 CPUs \(\d free\) and 0 GPUs \(0 free\)"
+    with Cluster(3) as cluster:
+        crew = cluster.crew(Waiting, 3, on_gpu=True)
+        said = capsys.readouterr().err.replace("\n", " ")
+        assert re.search(f"3 workers are asked for, and there is room for 0 now; .*; {needs}", said)
+        with pytest.raises(EngineError, match=f"none of 3 workers started within 0.2 s; {needs}"):
+            list(crew.run(InOrder([()])))
+        said = capsys.readouterr().err.replace("\n", " ")
+        assert re.search(f"waiting for the first of 3 workers to start; {needs}", said)
+        monkeypatch.setattr(cluster_module, "SECONDS_TO_START", 300)
+    assert time.monotonic() - began < 30
+
+
+class Waiting:
+    """Never made: there is no GPU."""
 
 
 def test_errors_of_rows_arrive_as_they_are() -> None:

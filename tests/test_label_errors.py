@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from dataaudit.flags import label_evidence
 from dataaudit.flags.inputs import References
 from dataaudit.flags.label_errors import LabelJudgement, judge_labels
 from dataaudit.flags.label_evidence import (
@@ -17,8 +18,10 @@ from dataaudit.flags.label_evidence import (
     fit_evidence,
     label_signals,
 )
-from dataaudit.flags.noise_model import noise_posterior
+from dataaudit.flags.noise_model import fit_noise_table, noise_posterior
+from dataaudit.flags.parts import Parts
 from dataaudit.flags.probabilities import sigmoid, softmax
+from dataaudit.flags.results import Interval
 
 
 @dataclass(frozen=True)
@@ -308,10 +311,44 @@ def test_the_seed_decides_and_row_order_does_not_matter() -> None:
 def test_the_noise_model_finds_the_noise_of_unlearned_rows() -> None:
     case = make(rows=10_000, rate=0.2)
     # Of logits N(2.5, 1) at the true class and N(0, 1) elsewhere, this is the exact posterior.
-    posterior = noise_posterior(softmax(2.5 * np.log(case.mirrored)), case.given)
+    probabilities = softmax(2.5 * np.log(case.mirrored))
+    table = fit_noise_table(probabilities, case.given)
+    posterior = noise_posterior(probabilities, case.given, table)
     np.testing.assert_allclose(posterior.sum(axis=1), 1)
     wrong = 1 - posterior[np.arange(10_000), case.given]
     assert wrong.mean() == pytest.approx(0.2, abs=0.01)
+
+
+def test_the_rate_of_many_rows_is_that_of_all_their_ratios(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(3)
+    ratios = np.concatenate([generator.normal(-3, 2, 9_000), generator.normal(40, 20, 1_000)])
+    exact = fit_error_rate(ratios)
+    monkeypatch.setattr(label_evidence, "MOST_BINS", 5_000)
+    assert fit_error_rate(ratios) == pytest.approx(exact, rel=1e-5)
+    assert 0.05 < exact < 0.2
+
+
+def test_parts_are_summed_as_their_rows_are() -> None:
+    generator = np.random.default_rng(4)
+    labels, values = generator.integers(0, 4, 200), generator.random(200)
+    group = generator.random(200) < 0.3
+    # No row is of the last class.
+    parts = Parts(200, labels, 5, [group])
+    masks = [np.ones(200, bool), *(labels == place for place in range(5)), group]
+    np.testing.assert_allclose(parts.sums(values), [values[inside].sum() for inside in masks])
+    np.testing.assert_allclose(parts.sizes, [inside.sum() for inside in masks])
+    block = slice(50, 90)
+    np.testing.assert_allclose(
+        parts.sums(values[block], block), [values[block][inside[block]].sum() for inside in masks]
+    )
+    known = [inside for inside in masks if inside.any()]
+    np.testing.assert_allclose(np.delete(parts.means(values), 5), [values[m].mean() for m in known])
+    same = Parts.of_masks(200, masks[1:])
+    redrawn = generator.random((30, len(masks)))
+    for drawn in (None, redrawn[:0], redrawn):
+        one, other = ([[*vars(r).values()] for r in p.rates(values, drawn)] for p in (parts, same))
+        np.testing.assert_allclose(one, other)
+        assert parts.rates(values, drawn)[5] == Interval(0.0, 0.0, 1.0)
 
 
 def test_probabilities_stay_within_bounds() -> None:

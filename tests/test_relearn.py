@@ -18,11 +18,13 @@ from torch import Tensor, nn
 from dataaudit.config import AuditConfig, config_from_python
 from dataaudit.inputs import Loaded
 from dataaudit.mirror import queries
+from dataaudit.mirror.learners import Learners
 from dataaudit.mirror.plan import MOST_EXPOSURES, Attempt, Plan, make_plan
 from dataaudit.mirror.queries import Pool, endless_batches
 from dataaudit.mirror.references import familiarise, plant, pool_losses
 from dataaudit.mirror.relearn import Mirror, relearn
 from dataaudit.mirror.shrink import shrunk
+from dataaudit.mirror.stored import from_bytes, to_bytes
 from dataaudit.models.trained import TrainedModel
 from dataaudit.scoring.perturbation import UNPERTURBED, Perturbation
 from dataaudit.stages.loading import load_objects
@@ -367,6 +369,31 @@ def test_the_smallest_data_and_batches(count: int, batch_size: int | None) -> No
 
 
 # Learning again
+
+
+class Elsewhere(Learners):
+    """Says that workers took part, and leaves the work to this process."""
+
+    def __init__(self) -> None:
+        self.workers = 0
+
+    def gradients(self, *_: object) -> Elsewhere:  # type: ignore[override]
+        return self
+
+    def take(self, *_: object) -> bool:
+        self.workers = 3
+        return False
+
+
+def test_how_many_workers_learned_is_kept(
+    rows: tuple[pd.DataFrame, NDArray[np.int64]], module: nn.Module
+) -> None:
+    found, plan = planned(module, rows[0], blobs(100, 2)[0], mirror={"steps": 2})
+    for learners, workers in ((None, 0), (Elsewhere(), 3)):
+        mirror = relearn(found, plan, learners)
+        assert mirror.workers == workers
+        again = from_bytes(to_bytes(mirror), found.held_out, torch.device("cpu"))
+        assert again.workers == workers
 
 
 def test_a_wrong_label_comes_out_with_a_higher_loss_however_well_it_was_memorized(

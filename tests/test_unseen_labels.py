@@ -7,6 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.stats import rankdata
+from sklearn.metrics import average_precision_score
 
 from dataaudit.flags.inputs import LabelledRows, Unseen, View
 from dataaudit.flags.judgement import judge_labels
@@ -15,6 +17,8 @@ from dataaudit.flags.label_doubts import (
     doubts_about,
     least_wrong,
     may_be_wrong,
+    not_excluded,
+    taught_errors,
     too_few,
     unlikeness,
     usefulness,
@@ -163,6 +167,28 @@ def test_a_useless_model_is_doubted() -> None:
     assert doubts.applied(Interval(0.1, 0.05, 0.4)) == Interval(0.1, 0.0, 1.0)
 
 
+def test_usefulness_is_that_of_labels_dealt_out_at_random() -> None:
+    generator = np.random.default_rng(0)
+    known = generator.integers(0, CLASSES, 12)
+    tables = [seen(known, generator, noise) for noise in (0.5, 1.0)]
+    views = [View("a model", table, table) for table in tables]
+    ranks = sum(rankdata(table, axis=0) for table in tables)
+    dealt = np.array(
+        [ranks[np.arange(12), generator.permutation(known)].sum() for _ in range(20_000)]
+    )
+    expected = (ranks[np.arange(12), known].sum() - dealt.mean()) / dealt.std()
+    assert usefulness(Unseen(views, known)) == pytest.approx(expected, rel=0.03)
+    assert usefulness(Unseen(views, np.zeros(12, dtype=np.int64))) == 0.0
+
+
+def test_few_trusted_samples_show_that_a_good_model_is_useful() -> None:
+    # Six of 50 are of the other class, as with messages that nobody wants.
+    generator = np.random.default_rng(1)
+    known = (np.arange(50) < 6).astype(np.int64)
+    table = as_probabilities(np.eye(2)[known] * 3 + generator.normal(0, 1, (50, 2)))
+    assert usefulness(Unseen([View("a model", table, table)], known)) > 2.5
+
+
 def test_trusted_labels_in_another_order_are_doubted() -> None:
     given, _, unseen = problem(0.1)
     swapped = Unseen(unseen.views, (unseen.trusted_labels + 1) % CLASSES)
@@ -199,8 +225,10 @@ def test_errors_that_every_other_model_learns_are_never_clear(trusted: int) -> N
     known = generator.integers(0, CLASSES, trusted)
     rule = (right == 0) & (generator.random(2000) < 0.3)
     given = np.where(rule, 1, right)
+    # What has learned the rule follows it on trusted samples, too.
+    followed = np.where((known == 0) & (generator.random(trusted) < 0.3), 1, known)
     learned = View(
-        "fitted without the row", seen(given, generator, 0.2), seen(known, generator, 0.2)
+        "fitted without the row", seen(given, generator, 0.2), seen(followed, generator, 0.2)
     )
     tables = seen(right, generator, 0.3), seen(known, generator, 0.3)
     alone = View("trusted alone", *tables, alone=True)
@@ -208,6 +236,8 @@ def test_errors_that_every_other_model_learns_are_never_clear(trusted: int) -> N
     unseen = Unseen([learned, alone], known)
     assert 0.08 < may_be_wrong(given, unseen) < 0.16
     assert may_be_wrong(right, unseen) < 0.05
+    # Where nothing is flagged, what may have learned the errors does not help to exclude them.
+    assert may_be_wrong(given, unseen, flagged=False) == not_excluded(given, alone, known)
     # What a further opinion has learned from is not known.
     unseen = replace(unseen, views=[*unseen.views, learned])
     assert 0.08 < may_be_wrong(given, unseen) < 0.16
@@ -218,6 +248,82 @@ def test_errors_that_every_other_model_learns_are_never_clear(trusted: int) -> N
     flags = flag_mislabels(rows, None)
     assert flags.noise_rate.high > rule.mean()
     assert judge_labels(flags).outcome != "clear"
+
+
+def marked(
+    seed: int, rule: bool, rate: float = 0.0, trusted: int = 300
+) -> tuple[Labels, Labels, Unseen]:
+    """Return given and right labels, a sixth of class 0 being called 1 where `rule` is true.
+
+    Fits to rows have learned that, and say so of rows and of trusted samples.
+    """
+    generator = np.random.default_rng(seed)
+    right, known = generator.integers(0, CLASSES, 1500), generator.integers(0, CLASSES, trusted)
+    learned = [
+        np.where((labels == 0) & (generator.random(len(labels)) < 0.5) & rule, 1, labels)
+        for labels in (right, known)
+    ]
+    slips = generator.random(len(right)) < rate
+    given = np.where(
+        slips, (learned[0] + generator.integers(1, CLASSES, len(right))) % 3, learned[0]
+    )
+    fitted = View("rows", *(seen(labels, generator, 0.35) for labels in learned))
+    alone = View("alone", *(seen(labels, generator, 0.5) for labels in (right, known)), alone=True)
+    return given, right, Unseen([fitted, alone], known)
+
+
+def test_errors_that_labels_taught_are_noticed() -> None:
+    found = {
+        (rule, rate): [taught_errors(given, unseen) for given, _, unseen in draws]
+        for rule in (False, True)
+        for rate in (0.0, 0.3)
+        for draws in [[marked(seed, rule, rate) for seed in range(20)]]
+    }
+    assert not any(found[False, 0.0] + found[False, 0.3])
+    assert np.mean(found[True, 0.0]) > 0.9
+    given, _, unseen = marked(0, True)
+    assert not taught_errors(given, Unseen(unseen.views[:1], unseen.trusted_labels))
+
+
+def test_what_labels_taught_errors_is_not_heard() -> None:
+    given, right, unseen = marked(1, True)
+    view = unseen.views[0]
+    rows = LabelledRows(
+        np.arange(len(given)), given, ["a", "b", "c"], lambda labels: labels,
+        view.rows, view.rows, view.rows, crosswise=unseen,
+    )  # fmt: skip
+    flags = flag_mislabels(rows, None)
+    alone = judge_unseen(given, Unseen(unseen.views[1:], unseen.trusted_labels))
+    assert np.array_equal(flags.table["score"], alone.score)
+    judgement = judge_labels(flags)
+    assert judgement.outcome != "clear"
+    assert any("err by a rule" in reason for reason in judgement.reasons)
+    wrong = given != right
+    of_all = judge_unseen(given, unseen)
+    assert average_precision_score(wrong, alone.score) > average_precision_score(
+        wrong, of_all.score
+    )
+
+
+@pytest.mark.parametrize("rule", [0.0, 0.1])
+def test_a_good_model_beside_tells_what_few_trusted_samples_cannot_exclude(rule: float) -> None:
+    """The model beside has learned the rule, rows and trusted samples are seen alike."""
+    generator = np.random.default_rng(4)
+    found = []
+    for _ in range(200):
+        right, known = generator.integers(0, 2, 1000), generator.integers(0, 2, 50)
+        moved = [(y == 0) & (generator.random(len(y)) < 2 * rule) for y in (right, known)]
+        learned = [np.where(m, 1, y) for m, y in zip(moved, (right, known), strict=True)]
+        weak = [np.where(generator.random(len(y)) < 0.3, 1 - y, y) for y in (right, known)]
+        alone, beside = (
+            View("a model", *(np.eye(2)[said] for said in tables)) for tables in (weak, learned)
+        )
+        given = learned[0]
+        found.append([not_excluded(given, alone, known), not_excluded(given, alone, known, beside)])
+    without, with_it = np.array(found).T
+    # What differs is .4 of the rule here, since the weak model is wrong on 3 of 10.
+    assert np.mean(with_it >= 0.4 * rule) > 0.8
+    assert with_it.mean() - 0.4 * rule < 0.75 * (without.mean() - 0.4 * rule)
 
 
 def test_trusted_samples_of_another_kind_are_noticed() -> None:

@@ -24,6 +24,7 @@ from dataaudit.datasets.words import is_list, words_column
 from dataaudit.errors import DataError, close_match
 from dataaudit.labels.preferences import BETTER
 from dataaudit.labels.values import UNUSABLE
+from dataaudit.storage.on_disk import put_away
 
 
 def column_samples(source: ColumnSource, settings: ReadSettings) -> Samples:
@@ -113,8 +114,8 @@ def column_samples(source: ColumnSource, settings: ReadSettings) -> Samples:
     return Samples(
         role=settings.role,
         source=source,
-        ids=ids,
-        labels=labels,
+        ids=put_away(ids),
+        labels=put_away(labels),
         classes=classes,
         label_column=settings.label if isinstance(settings.label, str) else None,
         label_columns=() if isinstance(settings.label, str) else settings.label_columns,

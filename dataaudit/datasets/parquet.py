@@ -151,8 +151,9 @@ class Parquet(ColumnSource):
         # A row group is decoded from its beginning.
         group = int(np.searchsorted(self.starts, start, side="right")) - 1
         before, first = start - int(self.starts[group]), start
-        frames = (plain_frame(table, self.with_missing) for table in self._tables(None, group))
-        for frame in rechunk(_all_but(frames, before), rows_per_frame):
+        tables = _gathered(_all_but(self._tables(None, group), before), rows_per_frame)
+        frames = (plain_frame(table, self.with_missing) for table in tables)
+        for frame in rechunk(frames, rows_per_frame):
             frame.index = pd.RangeIndex(first, first + len(frame))
             first += len(frame)
             yield frame
@@ -319,11 +320,30 @@ def _refuse_other_parts(names: Sequence[str], description: str) -> None:
         )
 
 
-def _all_but(frames: Iterable[pd.DataFrame], rows: int) -> Iterator[pd.DataFrame]:
-    """Yield the frames without the first `rows` rows."""
-    for frame in frames:
-        yield frame.iloc[rows:]
-        rows = max(rows - len(frame), 0)
+def _gathered(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
+    """Yield tables of at least `rows` rows where they follow each other with the same columns.
+
+    To make a frame costs by the call far more than by the row.
+    """
+    waiting: list[pa.Table] = []
+    for table in tables:
+        if waiting and table.schema != waiting[0].schema:
+            yield pa.concat_tables(waiting)
+            waiting = []
+        waiting.append(table)
+        if sum(map(len, waiting)) >= rows:
+            yield pa.concat_tables(waiting)
+            waiting = []
+    if waiting:
+        yield pa.concat_tables(waiting)
+
+
+def _all_but(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
+    """Yield the tables without the first `rows` rows."""
+    for table in tables:
+        if rows < len(table):
+            yield table.slice(rows)
+        rows = max(rows - len(table), 0)
 
 
 def _file(path: Path) -> pyarrow.parquet.ParquetFile:

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from dataaudit.flags.inputs import LabelledRows
-from dataaudit.flags.label_errors import ranks, rate_of
+from dataaudit.flags.label_errors import ranks
+from dataaudit.flags.parts import Parts
 from dataaudit.flags.probabilities import SMALLEST, Values, sigmoid
 from dataaudit.flags.results import AnnotatorFacts, Interval, MislabelFlags
 from dataaudit.flags.tables import FlagSettings, budget_curve, largest_groups, rates, threshold
@@ -57,23 +57,24 @@ def with_annotators(
         else rank <= settings.budget,
         rank=rank,
     )
-    carriers = {str(name): rows.labels == place for place, name in enumerate(rows.classes)}
     groups = largest_groups(settings.row_groups)
+    parts = Parts(count, rows.labels, classes, list(groups.values()))
     flagged = table["flagged"].to_numpy()
+    rate, *estimates = parts.rates(probability)
 
-    def by(name: str, members: dict[str, NDArray[np.bool_]]) -> pd.DataFrame:
-        estimates = [rate_of(probability[inside]) for inside in members.values()]
-        return rates(name, members, estimates, flagged)
+    def by(name: str, titles: Sequence[str], first: int) -> pd.DataFrame:
+        among = slice(first, first + len(titles))
+        counts = parts.sizes[1:][among], parts.sums(flagged)[1:][among]
+        return rates(name, titles, *counts, estimates[among])
 
-    rate = rate_of(probability)
     if flags.doubts:
         rate = Interval(rate.estimate, min(rate.low, flags.noise_rate.low), flags.noise_rate.high)
     return replace(
         flags,
         table=table,
         noise_rate=rate,
-        noise_per_class=by("class", carriers),
-        noise_per_group=None if settings.row_groups is None else by("group", groups),
+        noise_per_class=by("class", [str(name) for name in rows.classes], 0),
+        noise_per_group=None if settings.row_groups is None else by("group", list(groups), classes),
         noise_table=_noise_table(rows, found, probability, flags.noise_table),
         expected_precision=budget_curve(probability, rank),
         probability_threshold=threshold(probability, flagged, settings),

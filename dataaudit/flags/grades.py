@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from dataaudit.flags.inputs import LabelledRows, References
 from dataaudit.flags.label_errors import judge_signals
 from dataaudit.flags.noise_model import assumed_log_odds
+from dataaudit.flags.parts import Parts
 from dataaudit.flags.probabilities import Labels, Table, Values, checked_table, pick, row_blocks
 from dataaudit.flags.results import MislabelFlags
 from dataaudit.flags.tables import DEFAULTS, FlagSettings, flagged_table, flags_of, largest_groups
@@ -41,18 +42,19 @@ def flag_grades(
         found = grade_signals(references.given_labels, references.base, references.mirrored)
         known = found, references.planted
         discount = 1.0 if references.learned_together else None
-    carriers = {str(name): given == place for place, name in enumerate(rows.classes)}
+    groups = largest_groups(settings.row_groups)
+    parts = Parts(len(given), given, len(rows.classes), list(groups.values()))
     judgement = judge_signals(
         grade_signals(given, rows.familiar, rows.mirrored),
         known,
-        lambda: assumed_log_odds(checked_table("mirrored", rows.mirrored), given),
+        lambda: assumed_log_odds(rows.mirrored, given),
         target_precision=settings.target_precision,
         budget=settings.budget,
-        parts=[*carriers.values(), *largest_groups(settings.row_groups).values()],
+        parts=parts,
         seed=settings.seed,
         discount=discount,
     )
-    blocks = list(row_blocks(len(given)))
+    blocks = list(row_blocks(len(given), len(rows.classes)))
     suggested = np.concatenate([_likeliest_other(given[b], rows.mirrored[b]) for b in blocks])
     columns = pd.concat(
         [_columns(given[block], rows.own[block], rows.mirrored[block]) for block in blocks],
@@ -63,8 +65,8 @@ def flag_grades(
         columns,
         judgement,
         settings,
-        carriers,
-        judgement.noise_rate_per_part[: len(carriers)],
+        [str(name) for name in rows.classes],
+        parts,
     )
     return replace(
         flags,
@@ -88,7 +90,7 @@ def grade_signals(given: Labels, base: Table, mirrored: Table) -> Values:
     return np.concatenate(
         [
             np.stack([_suspicion(given[rows], table[rows]) for table in (base, mirrored)], axis=1)
-            for rows in row_blocks(len(given))
+            for rows in row_blocks(*base.shape)
         ]
     )
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from dataaudit.flags.inputs import References
 from dataaudit.flags.label_evidence import fit_error_rate, fit_evidence, label_signals
 from dataaudit.flags.noise_model import assumed_log_odds
+from dataaudit.flags.parts import Parts
 from dataaudit.flags.probabilities import (
     Labels,
     Table,
@@ -31,11 +32,8 @@ from dataaudit.flags.probabilities import (
 )
 from dataaudit.flags.results import Interval
 from dataaudit.flags.unproven_classes import Unproven
+from dataaudit.storage.on_disk import Growing, one_array, put_away
 
-CONFIDENCE = 0.95
-METHOD_ERROR = 0.15
-"""Planted errors are not quite like real ones: claimed minus actual rate stayed within this share
-of the rate on the data that the method was developed on (docs/mislabels.md)."""
 MOST_ROWS_REDRAWN = 4000
 
 
@@ -117,7 +115,7 @@ def judge_labels(
     unseen: Table | None = None,
     target_precision: float = 0.5,
     budget: int | None = None,
-    parts: Sequence[NDArray[np.bool_]] = (),
+    further: Sequence[NDArray[np.bool_]] = (),
     bootstrap_repeats: int = 50,
     seed: int = 0,
 ) -> LabelJudgement:
@@ -138,8 +136,8 @@ def judge_labels(
         rows as a whole are expected to do better.
     budget : int or None
         Flag so many rows instead, the most suspicious first.
-    parts : sequence of bool `[rows]`
-        Further sets of rows to estimate the rate of wrong labels for.
+    further : sequence of bool `[rows]`
+        Sets of rows to estimate the rate of wrong labels for, beside those of each class.
     bootstrap_repeats : int
         Redraws of rows and references behind the intervals.
     seed : int
@@ -162,25 +160,23 @@ def judge_labels(
     if enough is not None:
         found = _reference_signals(enough, unproven, "unseen" in named), enough.planted
     judgement = judge_signals(
-        np.concatenate(
-            [label_signals(block, given[rows]) for rows, block in tables.blocks(unproven)]
-        ),
+        one_array(label_signals(block, given[rows]) for rows, block in tables.blocks(unproven)),
         found,
-        lambda: assumed_log_odds(checked_table("mirrored", mirrored_probabilities), given),
+        lambda: assumed_log_odds(mirrored_probabilities, given),
         target_precision=target_precision,
         budget=budget,
-        parts=[*(given == c for c in range(classes)), *parts],
+        parts=Parts(len(given), given, classes, further),
         bootstrap_repeats=bootstrap_repeats,
         seed=seed,
         discount=1.0 if references is not None and references.learned_together else None,
     )
-    suggested = np.empty_like(given)
+    suggested = Growing()
     noise_table = np.zeros((classes, classes))
     concerned = 0
     for rows, block in tables.blocks(unproven):
         concerned += int(unproven.concerns(given[rows], block[0]).sum())
         alternatives = _alternatives(block, given[rows], judgement.shares)
-        suggested[rows] = alternatives.argmax(axis=1)
+        suggested.add(alternatives.argmax(axis=1))
         noise_table += _noise_table(alternatives, given[rows], judgement.probability[rows])
     rates, untold = judgement.noise_rate_per_part, unproven.forgotten | unproven.few
     changed = {
@@ -189,7 +185,7 @@ def judge_labels(
     }
     return LabelJudgement(
         **{**vars(judgement), **changed},
-        suggested_label=suggested,
+        suggested_label=suggested.finished(),
         noise_rate_per_class=tuple(
             _widened(rate, float(none)) for rate, none in zip(rates, untold, strict=False)
         ),
@@ -231,7 +227,7 @@ class _Tables:
         self.given = checked_labels("given_labels", given, *shape)
 
     def blocks(self, unproven: Unproven) -> Iterator[tuple[slice, list[Values]]]:
-        for rows in row_blocks(len(self.given)):
+        for rows in row_blocks(len(self.given), self.classes):
             tables = [
                 checked_table(name, table[rows], first_row=rows.start)
                 for name, table in self._named.items()
@@ -246,7 +242,7 @@ def judge_signals(
     *,
     target_precision: float = 0.5,
     budget: int | None = None,
-    parts: Sequence[NDArray[np.bool_]] = (),
+    parts: Parts | None = None,
     bootstrap_repeats: int = 50,
     seed: int = 0,
     calibrate: Callable[[Values, NDArray[np.bool_]], LogRatios] = fit_evidence,
@@ -264,8 +260,10 @@ def judge_signals(
         where there are too few.
     assumed : callable
         Returns log odds that each label is wrong, `[rows]`; asked where there are no references.
-    target_precision, budget, parts, bootstrap_repeats, seed
+    target_precision, budget, bootstrap_repeats, seed
         As for `judge_labels`.
+    parts : Parts or None
+        Sets of rows to estimate the rate of wrong labels for.
     calibrate : callable
         Fits the evidence behind the probabilities on the references' signals but the first, and on
         which are planted.
@@ -279,30 +277,28 @@ def judge_signals(
     if budget is not None and budget < 0:
         raise ValueError(f"budget: found {budget}, expected 0 or more rows")
     rows = len(signals)
-    groups = [np.ones(rows, dtype=bool), *parts]
+    parts = parts or Parts.of_masks(rows, ())
     if references is not None:
         reference_signals, planted = references
         weights = (joint := fit_evidence(reference_signals, planted, discount)).weights
         shares = tuple((weights / max(weights.sum(), 1e-9)).tolist())
-        score = _with_fitted_rate(joint.log_ratios(signals))
-        calibration = _Calibration(signals[:, 1:], score, calibrate)
+        score = put_away(_with_fitted_rate(joint.log_ratios(signals)))
+        calibration = _Calibration(signals[:, 1:], order_of(score), calibrate)
         evidence = calibrate(reference_signals[:, 1:], planted)
-        probability = calibration.probabilities(evidence)
+        probability = put_away(calibration.probabilities(evidence))
         generator = np.random.default_rng(seed)
         means = calibration.redrawn_means(
-            reference_signals[:, 1:], planted, groups, bootstrap_repeats, generator
+            reference_signals[:, 1:], planted, parts, bootstrap_repeats, generator
         )
         reference_rows = len(planted)
     else:
         shares, score = (*np.zeros(signals.shape[1] - 1).tolist(), 1.0), signals[:, -1]
-        probability = dealt(sigmoid(assumed()), score)
-        means = np.zeros((0, len(groups)))
+        probability = dealt(sigmoid(assumed()), order_of(score))
+        means = np.zeros((0, len(parts.sizes)))
         reference_rows = 0
 
-    rank = ranks(score)
-    rates = [
-        _estimate(probability[group], drawn) for group, drawn in zip(groups, means.T, strict=True)
-    ]
+    rank = put_away(ranks(score))
+    rates = parts.rates(probability, means)
     return Judgement(
         score=score,
         probability=probability,
@@ -323,60 +319,71 @@ class _Calibration:
     ----------
     signals : `[rows, signals]`
         Those of `judge_signals` but the first.
-    score : `[rows]`
+    order : int64 `[rows]`
+        Of the rows by score, from `order_of`.
     calibrate : callable
         As `judge_signals` has it.
     """
 
     signals: Values
-    score: Values
+    order: Labels
     calibrate: Callable[[Values, NDArray[np.bool_]], LogRatios] = fit_evidence
 
     def probabilities(self, evidence: LogRatios, fitted_on: Labels | None = None) -> Values:
         """Return `[rows]`; the error rate is fitted on some rows (None: on all)."""
-        ratios = evidence.log_ratios(self.signals)
-        return dealt(sigmoid(_with_fitted_rate(ratios, fitted_on)), self.score)
+        ratios = _with_fitted_rate(evidence.log_ratios(self.signals), fitted_on)
+        for rows in row_blocks(len(ratios)):
+            ratios[rows] = sigmoid(ratios[rows])
+        return dealt(ratios, self.order)
 
     def redrawn_means(
         self,
         references: Values,
         planted: NDArray[np.bool_],
-        groups: list[NDArray[np.bool_]],
+        parts: Parts,
         repeats: int,
         generator: np.random.Generator,
     ) -> Values:
-        """Return the mean probability of each group of rows, `[repeats, groups]`.
+        """Return the mean probability of each part of the rows, `[repeats, parts]`.
 
         Each time the references of either kind and the rows are drawn anew, with replacement.
         """
         kinds = np.flatnonzero(~planted), np.flatnonzero(planted)
-        count = len(self.score)
-        means = np.zeros((repeats, len(groups)))
+        count = len(self.order)
+        means = np.zeros((repeats, len(parts.sizes)))
         for repeat in range(repeats):
             rows = generator.integers(0, count, min(count, MOST_ROWS_REDRAWN))
             drawn = np.concatenate([generator.choice(kind, len(kind)) for kind in kinds])
             evidence = self.calibrate(references[drawn], planted[drawn])
-            probability = self.probabilities(evidence, rows)
-            means[repeat] = [probability[group].mean() if group.any() else 0.0 for group in groups]
+            means[repeat] = parts.means(self.probabilities(evidence, rows))
         return means
 
 
 def _with_fitted_rate(log_ratios: Values, fitted_on: Labels | None = None) -> Values:
+    """Return log odds, in the place of the log ratios."""
     rate = fit_error_rate(log_ratios if fitted_on is None else log_ratios[fitted_on])
-    return np.asarray(log_ratios + np.log(rate) - np.log1p(-rate))
+    log_ratios += np.log(rate) - np.log1p(-rate)
+    return log_ratios
 
 
 def ranks(score: Values) -> Labels:
     """Return each row's rank, `[rows]`, 1 = the highest score; ties in row order."""
+    order = np.argsort(-score, kind="stable")
     result = np.empty(len(score), dtype=np.int64)
-    result[np.argsort(-score, kind="stable")] = np.arange(1, len(score) + 1)
+    result[order] = np.arange(1, len(score) + 1)
     return result
 
 
-def dealt(values: Values, score: Values) -> Values:
-    """Return the same values `[rows]`, dealt out in the order of the score."""
+def order_of(score: Values) -> Labels:
+    """Return the positions of the rows, `[rows]`, the lowest score first."""
+    return put_away(np.argsort(score, kind="stable"))
+
+
+def dealt(values: Values, order: Labels) -> Values:
+    """Return the values `[rows]`, which are sorted in place, dealt out in an order of the rows."""
+    values.sort()
     result = np.empty_like(values)
-    result[np.argsort(score, kind="stable")] = np.sort(values)
+    result[order] = values
     return result
 
 
@@ -391,26 +398,3 @@ def _noise_table(alternatives: Values, given: Labels, probability: Values) -> Va
     mass = alternatives * probability[:, None]
     mass[np.arange(len(given)), given] = 1 - probability
     return np.stack([mass[given == label].sum(axis=0) for label in range(mass.shape[1])])
-
-
-def rate_of(probability: Values) -> Interval:
-    """Return the expected share of wrong labels where nothing was drawn anew."""
-    return _estimate(
-        probability, np.array([probability.mean()]) if len(probability) else probability
-    )
-
-
-def _estimate(probability: Values, redrawn: Values) -> Interval:
-    """Return the expected share of wrong labels among some rows."""
-    if len(probability) == 0:
-        return Interval(0.0, 0.0, 1.0)
-    value = float(probability.mean())
-    if len(redrawn) == 0:
-        return Interval(value, 0.0, 1.0)
-    # The labels' own scatter comes on top of the fit's: without it small sets look too sure.
-    scatter = float(np.sqrt((probability * (1 - probability)).sum()) / len(probability))
-    low, high = np.quantile(redrawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    margin = scatter + METHOD_ERROR * value * (1 - value)
-    return Interval(
-        value, max(0.0, min(float(low), value) - margin), min(1.0, max(float(high), value) + margin)
-    )

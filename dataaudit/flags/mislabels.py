@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -19,17 +20,26 @@ from dataaudit.flags.label_doubts import (
     doubts_about_two,
     may_be_wrong,
     not_excluded,
+    taught_errors,
     too_few,
 )
 from dataaudit.flags.label_errors import LabelJudgement, judge_labels, ranks
-from dataaudit.flags.probabilities import Labels, Table, pick, row_blocks
+from dataaudit.flags.parts import Parts
+from dataaudit.flags.probabilities import Labels, Table, Values, pick, row_blocks
 from dataaudit.flags.results import Interval, MislabelFlags
 from dataaudit.flags.tables import DEFAULTS, FlagSettings, flagged_table, flags_of, largest_groups
 from dataaudit.flags.unseen_labels import judge_assumed, judge_unseen
+from dataaudit.storage.on_disk import Growing
 
 SMALLEST = 1e-12
 MOST_NAMED = 5
 REDRAWS_OF_SECOND = 20
+FEWEST_HEARD_ALONE = 200
+"""With fewer trusted samples, what was fitted to them alone is too weak to judge by itself."""
+TAUGHT_ERRORS = (
+    "models fitted to the rows agree with more of their labels than trusted samples account for, "
+    "as where labels err by a rule; so only models fitted to trusted samples alone were heard"
+)
 EVEN = 0.5
 """Probability of being wrong for each of two labels of the same content, at least."""
 
@@ -46,7 +56,8 @@ def flag_mislabels(
     references : References or None
     settings : FlagSettings
     """
-    judgement, doubts = _judged(rows, references, settings)
+    groups = largest_groups(settings.row_groups)
+    judgement, doubts = _judged(rows, references, settings, list(groups.values()))
     if rows.contradicted is not None and rows.contradicted.any():
         judgement, doubts = _with_facts(judgement, doubts, rows.contradicted, settings)
     if not doubts.flags_hold and settings.budget is None:
@@ -62,17 +73,23 @@ def flag_mislabels(
         _signals(rows.labels, rows.own, rows.mirrored),
         judgement,
         settings,
-        {title: rows.labels == index for index, title in enumerate(titles)},
+        titles,
+        Parts(len(rows.labels), rows.labels, len(titles), list(groups.values())),
         judgement.noise_rate_per_class,
     )
     noise_table = pd.DataFrame(judgement.noise_table, index=titles, columns=titles)
-    method = flags.method if rows.crosswise is None else _method(rows.crosswise, judgement)
+    method, untold = flags.method, _untold(judgement, titles)
+    if rows.crosswise is not None:
+        heard = _heard_of(rows.crosswise, rows.labels)
+        method = _method(heard, judgement)
+        if len(heard.views) < len(rows.crosswise.views):
+            untold.append(TAUGHT_ERRORS)
     return replace(
         flags,
         noise_table=noise_table,
         noise_rate=doubts.applied(judgement.noise_rate),
         doubts=doubts.reasons,
-        untold=_untold(judgement, titles),
+        untold=untold,
         method=method,
     )
 
@@ -91,13 +108,16 @@ def _untold(judgement: LabelJudgement, titles: Sequence[str]) -> list[str]:
 
 
 def _judged(
-    rows: LabelledRows, references: References | None, settings: FlagSettings
+    rows: LabelledRows,
+    references: References | None,
+    settings: FlagSettings,
+    groups: Sequence[NDArray[np.bool_]],
 ) -> tuple[LabelJudgement, Doubts]:
     """Judge the labels by what was fitted without them, or else by the models that know them."""
     wishes: dict[str, Any] = {
         "target_precision": settings.target_precision,
         "budget": settings.budget,
-        "parts": list(largest_groups(settings.row_groups).values()),
+        "further": groups,
         "seed": settings.seed,
     }
     if rows.crosswise is None:
@@ -112,11 +132,20 @@ def _judged(
     if trusted < FEWEST_TRUSTED:
         judgement = judge_assumed(rows.labels, rows.crosswise.views[0].rows, **wishes)
         return judgement, too_few(trusted, FEWEST_TRUSTED)
-    judgement = judge_unseen(rows.labels, rows.crosswise, **wishes)
+    judgement = judge_unseen(rows.labels, _heard_of(rows.crosswise, rows.labels), **wishes)
     rate = judgement.noise_rate
-    high = max(rate.high, may_be_wrong(rows.labels, rows.crosswise))
+    flagged = bool(judgement.flagged.any())
+    high = max(rate.high, may_be_wrong(rows.labels, rows.crosswise, flagged))
     judgement = replace(judgement, noise_rate=Interval(rate.estimate, rate.low, high))
     return judgement, doubts_about(rows.labels, rows.crosswise, judgement.noise_rate, settings.seed)
+
+
+def _heard_of(unseen: Unseen, labels: Labels) -> Unseen:
+    """Return the views but those that given labels have taught errors."""
+    enough = len(unseen.trusted_labels) >= FEWEST_HEARD_ALONE
+    if not enough or not taught_errors(labels, unseen):
+        return unseen
+    return replace(unseen, views=[view for view in unseen.views if view.alone])
 
 
 def _heard(
@@ -184,29 +213,31 @@ def _signals(
     given_labels: Labels, own_probabilities: Table, mirrored_probabilities: Table
 ) -> pd.DataFrame:
     """Return the parts, each with higher = more suspicious; losses in nats."""
-    blocks = [
-        _signals_of_block(given_labels[rows], own_probabilities[rows], mirrored_probabilities[rows])
-        for rows in row_blocks(len(given_labels))
-    ]
-    return pd.concat(blocks, ignore_index=True)
+    columns: dict[str, Growing] = defaultdict(Growing)
+    for rows in row_blocks(*own_probabilities.shape):
+        block = _signals_of_block(
+            given_labels[rows], own_probabilities[rows], mirrored_probabilities[rows]
+        )
+        for name, values in block.items():
+            columns[name].add(values)
+    whole = {name: column.finished() for name, column in columns.items()}
+    return pd.DataFrame(whole, copy=False)
 
 
-def _signals_of_block(given: Labels, own: Table, mirrored: Table) -> pd.DataFrame:
+def _signals_of_block(given: Labels, own: Table, mirrored: Table) -> dict[str, Values]:
     # Here, because cleanlab imports Hugging Face datasets where they are installed.
     from cleanlab.rank import get_label_quality_scores
 
     own_loss = -np.log(np.maximum(pick(own, given), SMALLEST))
     mirrored_loss = -np.log(np.maximum(pick(mirrored, given), SMALLEST))
     quality = get_label_quality_scores(given, _sums_to_one(mirrored), method="normalized_margin")
-    return pd.DataFrame(
-        {
-            "mirrored_influence": mirrored_loss - own_loss,
-            "mirrored_loss": mirrored_loss,
-            "loss": own_loss,
-            "margin": -_margin(own, given),
-            "cleanlab": 1 - quality,
-        }
-    )
+    return {
+        "mirrored_influence": mirrored_loss - own_loss,
+        "mirrored_loss": mirrored_loss,
+        "loss": own_loss,
+        "margin": -_margin(own, given),
+        "cleanlab": 1 - quality,
+    }
 
 
 def _sums_to_one(probabilities: Table) -> NDArray[np.float64]:

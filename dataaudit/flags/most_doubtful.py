@@ -19,6 +19,7 @@ from scipy.stats import ks_2samp
 from dataaudit.flags.label_doubts import Doubts
 from dataaudit.flags.label_errors import judge_signals
 from dataaudit.flags.label_evidence import fit_error_rate, fit_evidence
+from dataaudit.flags.parts import Parts
 from dataaudit.flags.probabilities import Values
 from dataaudit.flags.results import MislabelFlags
 from dataaudit.flags.tables import FlagSettings, flagged_table, flags_of, largest_groups
@@ -82,13 +83,14 @@ def flag_by_the_most_doubtful(
     settings : FlagSettings
     """
     groups = largest_groups(settings.row_groups)
+    parts = Parts.of_masks(len(signals), [*carriers.values(), *groups.values()])
     judgement = judge_signals(
         signals,
         references,
         lambda: _assumed_log_odds(signals[:, 1]),
         target_precision=settings.target_precision,
         budget=settings.budget,
-        parts=[*carriers.values(), *groups.values()],
+        parts=parts,
         seed=settings.seed,
         # Among many labels the most doubtful right one is what is mistaken for a wrong one. Without
         # the few right references that look most wrong, claims are too high.
@@ -112,8 +114,8 @@ def flag_by_the_most_doubtful(
         pd.DataFrame(columns),
         judgement,
         settings,
-        carriers,
-        judgement.noise_rate_per_part[: len(carriers)],
+        list(carriers),
+        parts,
     )
     return replace(
         flags,

@@ -17,11 +17,20 @@ SMALLEST = 1e-7
 """Probabilities are kept that far from 0, so that logarithms stay finite."""
 
 ROWS_PER_BLOCK = 65_536
+CELLS_PER_BLOCK = 2**20
 
 
-def row_blocks(rows: int, per_block: int | None = None) -> Iterator[slice]:
-    """Yield consecutive slices of rows, so that no copy of a whole table has to be held."""
-    length = max(1, ROWS_PER_BLOCK if per_block is None else per_block)
+def row_blocks(rows: int, width: int = 1, cells: int = CELLS_PER_BLOCK) -> Iterator[slice]:
+    """Yield consecutive slices of rows, so that no copy of a whole table has to be held.
+
+    Parameters
+    ----------
+    rows, width : int
+        Of the table, or of the widest of several.
+    cells : int
+        The most that a slice of the table has, one row at least.
+    """
+    length = max(1, min(ROWS_PER_BLOCK, cells // width))
     for start in range(0, rows, length):
         yield slice(start, min(start + length, rows))
 
@@ -103,7 +112,7 @@ def checked_labels(name: str, values: NDArray[Any], rows: int, classes: int) -> 
         raise ValueError(
             f"{name}: found values {np.unique(labels)[:5]}, expected integers 0 to {classes - 1}"
         )
-    return labels.astype(np.int64)
+    return labels.astype(np.int64, copy=False)
 
 
 def _lifted(table: Values) -> Values:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dataaudit.flags.label_errors import Judgement
+from dataaudit.flags.parts import Parts
+from dataaudit.flags.probabilities import Values
 from dataaudit.flags.results import Interval, MislabelFlags
+from dataaudit.storage.on_disk import one_array
 
 POINTS_ON_BUDGET_CURVE = 60
 MOST_GROUPS = 30
@@ -47,17 +50,16 @@ def flagged_table(
     row_ids: NDArray[Any], given: NDArray[Any], suggested: NDArray[Any], judgement: Judgement
 ) -> pd.DataFrame:
     """Return `MislabelFlags.table`: a line for each row, with its labels as tables show them."""
-    return pd.DataFrame(
-        {
-            "row_id": row_ids,
-            "given_label": given,
-            "suggested_label": suggested,
-            "score": judgement.score,
-            "probability": judgement.probability,
-            "flagged": judgement.flagged,
-            "rank": judgement.rank,
-        }
-    )
+    columns = {
+        "row_id": row_ids,
+        "given_label": given,
+        "suggested_label": suggested,
+        "score": judgement.score,
+        "probability": judgement.probability,
+        "flagged": judgement.flagged,
+        "rank": judgement.rank,
+    }
+    return pd.DataFrame({name: one_array([values]) for name, values in columns.items()}, copy=False)
 
 
 def flags_of(
@@ -65,8 +67,9 @@ def flags_of(
     signals: pd.DataFrame,
     judgement: Judgement,
     settings: FlagSettings,
-    carriers: Mapping[str, NDArray[np.bool_]],
-    per_class: Sequence[Interval],
+    classes: Sequence[str],
+    parts: Parts,
+    per_class: Sequence[Interval] | None = None,
 ) -> MislabelFlags:
     """Return what all kinds of labels have in common of their flags.
 
@@ -76,22 +79,29 @@ def flags_of(
         From `flagged_table`.
     signals : pandas.DataFrame, aligned with `table`
     judgement : Judgement
-        Its last parts are the largest groups, if any.
     settings : FlagSettings
-    carriers : mapping of class to bool `[rows]`
-        The rows that carry it; empty where labels are no classes.
-    per_class : sequence of Interval, one for each of `carriers`
+    classes : sequence of str
+        Empty where labels are no classes.
+    parts : Parts
+        What the judgement estimated rates for: the rows that carry each class, then the largest
+        groups, if any.
+    per_class : sequence of Interval, one for each class, or None
+        None: those of the judgement.
     """
-    groups = largest_groups(settings.row_groups)
+    groups = list(largest_groups(settings.row_groups))
+    if per_class is None:
+        per_class = judgement.noise_rate_per_part[: len(classes)]
     per_group = judgement.noise_rate_per_part[len(judgement.noise_rate_per_part) - len(groups) :]
+    rows, flagged = parts.sizes[1:], parts.sums(judgement.flagged)[1:]
+    among = slice(len(classes), None)
     return MislabelFlags(
         table=table,
         signals=signals,
         noise_rate=judgement.noise_rate,
-        noise_per_class=rates("class", carriers, per_class, judgement.flagged),
+        noise_per_class=rates("class", classes, rows, flagged, per_class),
         noise_per_group=None
         if settings.row_groups is None
-        else rates("group", groups, per_group, judgement.flagged),
+        else rates("group", groups, rows[among], flagged[among], per_group),
         noise_table=pd.DataFrame(),
         expected_precision=budget_curve(judgement.probability, judgement.rank),
         probability_threshold=threshold(judgement.probability, judgement.flagged, settings),
@@ -116,21 +126,34 @@ def largest_groups(row_groups: NDArray[Any] | None) -> dict[str, NDArray[np.bool
 
 def rates(
     name: str,
-    members: Mapping[str, NDArray[np.bool_]],
+    titles: Sequence[str],
+    rows: Values,
+    flagged: Values,
     estimates: Sequence[Interval],
-    flagged: NDArray[np.bool_],
 ) -> pd.DataFrame:
-    """Return a line for each set of rows, with its estimated share of wrong labels."""
+    """Return a line for each titled set of rows, with its estimated share of wrong labels.
+
+    Parameters
+    ----------
+    name : str
+        Of the column of titles.
+    titles : sequence of str
+    rows, flagged : `[titles or more]`
+        How many rows each has, and how many of them are flagged; those beyond are not looked at.
+    estimates : sequence of Interval, one for each title
+    """
     lines = [
         {
             name: title,
-            "rows": int(inside.sum()),
-            "flagged": int(flagged[inside].sum()),
+            "rows": int(count),
+            "flagged": int(found),
             "noise_rate": estimate.estimate,
             "low": estimate.low,
             "high": estimate.high,
         }
-        for (title, inside), estimate in zip(members.items(), estimates, strict=True)
+        for title, count, found, estimate in zip(
+            titles, rows[: len(titles)], flagged[: len(titles)], estimates, strict=True
+        )
     ]
     columns = [name, "rows", "flagged", "noise_rate", "low", "high"]
     return pd.DataFrame(lines, columns=columns)

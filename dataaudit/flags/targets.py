@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from dataaudit.flags.inputs import LabelledRows, References
 from dataaudit.flags.label_errors import judge_signals
 from dataaudit.flags.label_evidence import fit_error_rate
+from dataaudit.flags.parts import Parts
 from dataaudit.flags.probabilities import Table, Values
 from dataaudit.flags.results import Interval, MislabelFlags
 from dataaudit.flags.tables import DEFAULTS, FlagSettings, flagged_table, flags_of, largest_groups
@@ -42,7 +43,7 @@ def flag_targets(
     """
     targets = rows.labels
     own, familiar, mirrored = map(_column, (rows.own, rows.familiar, rows.mirrored))
-    groups = largest_groups(settings.row_groups)
+    parts = Parts.of_masks(len(targets), list(largest_groups(settings.row_groups).values()))
     scales = _scales(targets, familiar, mirrored, references)
     signals = target_signals(targets, familiar, mirrored, scales)
     known = None
@@ -56,7 +57,7 @@ def flag_targets(
         lambda: _assumed_log_odds(signals[:, 1:]),
         target_precision=settings.target_precision,
         budget=settings.budget,
-        parts=list(groups.values()),
+        parts=parts,
         seed=settings.seed,
         calibrate=_Calibrator(signals[:, 1]),
     )
@@ -67,7 +68,7 @@ def flag_targets(
         "mirrored_residual": np.abs(residuals),
         "mirrored_influence": _loss(residuals, scales[1]) - _loss(targets - own, scales[1]),
     }
-    flags = flags_of(table, pd.DataFrame(columns), judgement, settings, {}, ())
+    flags = flags_of(table, pd.DataFrame(columns), judgement, settings, (), parts)
     return replace(
         flags,
         noise_rate=_with_what_noise_hides(judgement.noise_rate, signals[:, 1], known),

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from dataaudit.flags.inputs import Unseen, View
 from dataaudit.flags.joint_fit import FitKind, Joint, Seen, first_fits, fitted_again
 from dataaudit.flags.kinds_of_error import ByClass, ByDoubt
-from dataaudit.flags.label_errors import LabelJudgement, dealt, ranks
+from dataaudit.flags.label_errors import LabelJudgement, dealt, order_of, ranks
 from dataaudit.flags.label_evidence import suspicion
+from dataaudit.flags.parts import CONFIDENCE, METHOD_ERROR, Parts
 from dataaudit.flags.probabilities import Labels, Table, Values, row_blocks
 from dataaudit.flags.results import Interval
 from dataaudit.flags.right_classes import RightClasses, Scale, targets
 
-CONFIDENCE = 0.95
 KINDS: tuple[FitKind, ...] = (ByClass.even, ByClass.free, ByDoubt.fit)
 LEAST_SHARE = 0.001
 """Kinds of errors that are less probable than this are not looked at again."""
@@ -33,8 +33,6 @@ CELLS_AT_ONCE = 400_000
 """Of tables `[rows, C]` that are read at once."""
 POSSIBLE = 0.05
 """Posterior share from which on a kind of error counts as possible, for the interval."""
-METHOD_ERROR = 0.15
-"""Share of the rate by which the interval ends lower, as for `judge_labels`."""
 HIDDEN = 0.5
 """Share of the rate that is added above, less where many labels are wrong. Where the class is in
 doubt and people give the one that a row looks like, right labels that look wrong turn into wrong
@@ -69,7 +67,7 @@ def judge_unseen(
     *,
     target_precision: float = 0.5,
     budget: int | None = None,
-    parts: Sequence[NDArray[np.bool_]] = (),
+    further: Sequence[NDArray[np.bool_]] = (),
     repeats: int = REDRAWS,
     seed: int = 0,
 ) -> LabelJudgement:
@@ -79,33 +77,30 @@ def judge_unseen(
     ----------
     given : int64 `[rows]`
     unseen : Unseen
-    target_precision, budget, parts, seed
+    target_precision, budget, further, seed
         As for `judge_labels`.
     repeats : int
         Redraws, whose probabilities are averaged.
     """
     scale, fits = fit_redraws(given, unseen, repeats, seed)
     classes = unseen.views[0].rows.shape[1]
-    groups = np.stack([np.ones(len(given), bool), *(given == c for c in range(classes)), *parts])
+    parts = Parts(len(given), given, classes, further)
     probability = np.empty(len(given))
     suggested = np.empty_like(given)
     noise_table = np.zeros((classes, classes))
-    wrong = np.zeros((repeats, 2 * len(fits[0].kinds), len(groups)))
-    for rows in row_blocks(len(given), CELLS_AT_ONCE // classes):
+    wrong = np.zeros((repeats, 2 * len(fits[0].kinds), len(parts.sizes)))
+    for rows in row_blocks(len(given), classes, CELLS_AT_ONCE):
         logs = scale.read(_tables(unseen.views, rows))
         mean, kind_wrong = _posteriors(fits, logs, given[rows])
         own = np.arange(len(mean)), given[rows]
         probability[rows] = np.clip(1 - mean[own], MOST_CERTAIN, 1 - MOST_CERTAIN)
-        wrong += kind_wrong @ groups[:, rows].T
+        for place, fit_wrong in enumerate(kind_wrong):
+            wrong[place] += [parts.sums(of_kind, rows) for of_kind in fit_wrong]
         np.add.at(noise_table, given[rows], mean)
         mean[own] = -1.0
         suggested[rows] = mean.argmax(axis=1)
-    sizes = groups.sum(axis=1)
     shares = np.array([fit.shares * 2 for fit in fits])
-    rates = [
-        _interval(probability[inside], wrong[:, :, place] / max(1, size), shares)
-        for place, (inside, size) in enumerate(zip(groups, sizes, strict=True))
-    ]
+    rates = _intervals(parts, probability, wrong / np.maximum(parts.sizes, 1), shares)
     rank = ranks(probability)
     return LabelJudgement(
         score=np.log(probability) - np.log1p(-probability),
@@ -201,28 +196,27 @@ def _posteriors(fits: Sequence[Fit], logs: Values, labels: Labels) -> tuple[Valu
     return mean / len(fits), wrong
 
 
-def _interval(probability: Values, rates: Values, shares: Values) -> Interval:
-    """Return the share of wrong labels; the interval spans redraws and kinds of error.
+def _intervals(parts: Parts, probability: Values, rates: Values, shares: Values) -> list[Interval]:
+    """Return the share of wrong labels of each part; it spans redraws and kinds of error.
 
     Parameters
     ----------
+    parts : Parts
     probability : float64 `[rows]`
-    rates : float64 `[redraws, kinds]`
+    rates : float64 `[redraws, kinds, parts]`
     shares : float64 `[redraws, kinds]`
     """
-    if len(probability) == 0:
-        return Interval(0.0, 0.0, 1.0)
-    value = float(probability.mean())
-    possible = rates[shares >= POSSIBLE]
-    low, high = np.quantile(possible, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    ends = [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]
+    low, high = np.quantile(rates[shares >= POSSIBLE], ends, axis=0)
+    values = parts.means(probability)
     # The labels' own scatter comes on top of the fit's: without it small sets look too sure.
-    scatter = float(np.sqrt((probability * (1 - probability)).sum()) / len(probability))
-    spread = value * (1 - value)
-    return Interval(
-        value,
-        max(0.0, min(float(low), value) - scatter - METHOD_ERROR * spread),
-        min(1.0, max(float(high), value) + scatter + HIDDEN * spread * (1 - value)),
-    )
+    scatter, spread = parts.scatter(probability), values * (1 - values)
+    low = np.maximum(np.minimum(low, values) - scatter - METHOD_ERROR * spread, 0.0)
+    above = scatter + HIDDEN * spread * (1 - values)
+    high = np.minimum(np.maximum(high, values) + above, 1.0)
+    nothing = parts.sizes == 0
+    low, high = np.where(nothing, 0.0, low), np.where(nothing, 1.0, high)
+    return [Interval(*line) for line in np.stack([values, low, high], axis=1).tolist()]
 
 
 def judge_assumed(
@@ -231,7 +225,7 @@ def judge_assumed(
     *,
     target_precision: float = 0.5,
     budget: int | None = None,
-    parts: Sequence[NDArray[np.bool_]] = (),
+    further: Sequence[NDArray[np.bool_]] = (),
     seed: int = 0,
 ) -> LabelJudgement:
     """Judge given labels by unseen predictions alone, where there is nothing to measure them on.
@@ -245,7 +239,7 @@ def judge_assumed(
     given : int64 `[rows]`
     unseen : `[rows, C]`
         Of models fitted without the row.
-    target_precision, budget, parts, seed
+    target_precision, budget, further, seed
         As for `judge_labels`.
     """
     rows = np.sort(np.random.default_rng(seed).permutation(len(given))[:MOST_ROWS_REDRAWN])
@@ -255,7 +249,7 @@ def judge_assumed(
     fitted = RightClasses.fit(scale.read(known), targets(given[rows], classes))
     score, lead = np.empty(len(given)), np.empty(len(given))
     suggested = np.empty_like(given)
-    for block in row_blocks(len(given)):
+    for block in row_blocks(len(given), classes):
         table = fitted.probabilities(scale, [np.asarray(unseen[block], dtype=np.float64)])
         own = np.arange(len(table)), given[block]
         score[block] = suspicion(table, given[block])
@@ -263,15 +257,13 @@ def judge_assumed(
         table[own] = -1.0
         suggested[block] = table.argmax(axis=1)
         lead[block] = np.maximum(table.max(axis=1) - mine, 0.0)
-    probability = dealt(lead, score)
+    probability = dealt(lead, order_of(score))
     rank = ranks(score)
     noise_table = np.zeros((classes, classes))
     np.add.at(noise_table, (given, suggested), probability)
     np.add.at(noise_table, (given, given), 1 - probability)
-    rates = [
-        Interval(float(probability[inside].mean()) if inside.any() else 0.0, 0.0, 1.0)
-        for inside in (np.ones(len(given), bool), *(given == c for c in range(classes)), *parts)
-    ]
+    parts = Parts(len(given), given, classes, further)
+    rates = [Interval(mean, 0.0, 1.0) for mean in parts.means(probability).tolist()]
     return LabelJudgement(
         score=score,
         probability=probability,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,6 @@ from dataaudit.errors import DataError
 from dataaudit.inputs import Splits
 from dataaudit.likeness.descriptors import (
     Descriptors,
-    SmallImageDescriptors,
     TextDescriptors,
     concatenated,
 )
@@ -62,7 +62,7 @@ class RowSearch:
         if pixel_grid(first) is not None:
             first = pd.concat([first, *frames])
             frames = iter([])
-        parts = [describe_table(frame, like=first) for frame in (first, *frames)]
+        parts = (describe_table(frame, like=first) for frame in itertools.chain([first], frames))
         return cls(concatenated(parts), first, tuple(map(str, lacking)))
 
     def describe(self, samples: Samples) -> Descriptors:
@@ -71,7 +71,7 @@ class RowSearch:
             keys = self.rows.keys if isinstance(self.rows, TextDescriptors) else None
             return _describe(samples, None if keys is None else set(keys.tolist()))
         frames = _tables(samples, list(self.like.columns))
-        return concatenated([describe_table(frame, like=self.like) for frame in frames])
+        return concatenated(describe_table(frame, like=self.like) for frame in frames)
 
 
 def _is_vectors(samples: Samples) -> bool:
@@ -114,26 +114,26 @@ def _describe(samples: Samples, known: set[bytes] | None = None) -> Descriptors:
     `known` are the keys of training texts. Where one stands in another column than the training
     rows', that is the text to compare.
     """
-    column = samples.content_column
     frames = samples.source.frames(ROWS_PER_READ)
     if samples.modality == "text":
-        return concatenated([describe_texts(_texts(samples, frame, known)) for frame in frames])
-    parts: list[Descriptors] = []
+        return concatenated(describe_texts(_texts(samples, frame, known)) for frame in frames)
+    return concatenated(_described_pictures(samples, frames))
+
+
+def _described_pictures(samples: Samples, frames: Iterable[pd.DataFrame]) -> Iterator[Descriptors]:
+    all_small: bool | None = None
     for frame in frames:
-        seen = [_as_seen(samples, value) for value in frame[column]]
+        seen = [_as_seen(samples, value) for value in frame[samples.content_column]]
         pictures, keys = [picture for picture, _ in seen], [key for _, key in seen]
         small = are_small(pictures)
         # Once one image is large, all are: descriptors of both kinds cannot be compared.
-        if parts and isinstance(parts[0], SmallImageDescriptors) and not small:
+        if all_small and not small:
             raise DataError(
                 f"{samples.source.description}: images of at most {LARGEST_SIDE} pixels a side "
                 "are mixed with larger ones; leaks among them cannot be looked for"
             )
-        if small and (not parts or isinstance(parts[0], SmallImageDescriptors)):
-            parts.append(describe_small_images(pictures, keys))
-        else:
-            parts.append(describe_images(pictures, keys))
-    return concatenated(parts)
+        all_small = small if all_small is None else all_small
+        yield (describe_small_images if all_small else describe_images)(pictures, keys)
 
 
 def _texts(samples: Samples, frame: pd.DataFrame, known: set[bytes] | None) -> list[str]:

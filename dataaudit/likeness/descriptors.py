@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from dataaudit.storage.on_disk import Growing
+
 FloatArray = NDArray[np.float32]
 IndexArray = NDArray[np.int64]
+ITEMS_PER_STEP = 2048
 
 
 @dataclass(frozen=True)
@@ -98,38 +102,89 @@ class SmallImageDescriptors:
 Descriptors = ImageDescriptors | SmallImageDescriptors | TextDescriptors | TableDescriptors
 
 
-def concatenated(parts: Sequence[Descriptors]) -> Descriptors:
-    """Join the descriptors of consecutive items; grey images beside colour ones become colour."""
-    first = parts[0]
+def concatenated(parts: Iterable[Descriptors]) -> Descriptors:
+    """Join the descriptors of consecutive items; grey images beside colour ones become colour.
+
+    Parameters
+    ----------
+    parts : iterable of Descriptors
+        At least one, all of one kind; asked for one after the other. What is large goes to disk.
+    """
+    rest = iter(parts)
+    first = next(rest)
+    every = itertools.chain([first], rest)
     if isinstance(first, ImageDescriptors):
-        pictures = [part.thumbnails for part in parts if isinstance(part, ImageDescriptors)]
-        channels = max(thumbnails.shape[3] for thumbnails in pictures)
-        joined = [np.repeat(t, channels // t.shape[3], axis=3) for t in pictures]
-        return ImageDescriptors(np.concatenate(joined), _joined_keys(parts))
+        return _joined_images(part for part in every if isinstance(part, ImageDescriptors))
     if isinstance(first, TextDescriptors):
-        texts = [part for part in parts if isinstance(part, TextDescriptors)]
-        return TextDescriptors(
-            np.concatenate([part.folded for part in texts]),
-            sparse.vstack([part.counts for part in texts], format="csr"),
-            _joined_keys(parts),
-        )
+        return _joined_texts(part for part in every if isinstance(part, TextDescriptors))
     if isinstance(first, SmallImageDescriptors):
-        pixels = [part.pixels for part in parts if isinstance(part, SmallImageDescriptors)]
-        return SmallImageDescriptors(np.concatenate(pixels), _joined_keys(parts))
-    tables = [part for part in parts if isinstance(part, TableDescriptors)]
+        pixels, keys = Growing(), _Keys()
+        for part in every:
+            assert isinstance(part, SmallImageDescriptors)
+            pixels.add(part.pixels)
+            keys.add(part.keys)
+        return SmallImageDescriptors(pixels.finished(), keys.finished())
+    numbers, categories, cells = Growing(), Growing(), Growing()
+    for part in every:
+        assert isinstance(part, TableDescriptors)
+        numbers.add(part.numbers)
+        categories.add(part.categories)
+        cells.add(part.cells)
     return TableDescriptors(
-        np.concatenate([part.numbers for part in tables]),
-        np.concatenate([part.categories for part in tables]),
-        np.concatenate([part.cells for part in tables]),
-        first.columns,
+        numbers.finished(), categories.finished(), cells.finished(), first.columns
     )
+
+
+def _joined_images(parts: Iterable[ImageDescriptors]) -> ImageDescriptors:
+    pictures, channels, keys = Growing(), 1, _Keys()
+    for part in parts:
+        own = part.thumbnails.shape[3]
+        if own > channels:
+            pictures, channels = _repeated(pictures, own), own
+        pictures.add(np.repeat(part.thumbnails, channels // own, axis=3))
+        keys.add(part.keys)
+    return ImageDescriptors(pictures.finished(), keys.finished())
+
+
+def _repeated(grey: Growing, channels: int) -> Growing:
+    """Return grey pictures in colour."""
+    coloured = Growing()
+    for part in grey.parts(ITEMS_PER_STEP):
+        coloured.add(np.repeat(part, channels, axis=3))
+    return coloured
+
+
+def _joined_texts(parts: Iterable[TextDescriptors]) -> TextDescriptors:
+    folded, keys, features = Growing(), _Keys(), 0
+    data, indices, lengths = Growing(), Growing(), Growing()
+    for part in parts:
+        folded.add(part.folded)
+        keys.add(part.keys)
+        data.add(part.counts.data)
+        indices.add(part.counts.indices)
+        lengths.add(np.diff(part.counts.indptr))
+        features = part.counts.shape[1]
+    starts = np.concatenate([[0], np.cumsum(lengths.finished(), dtype=np.int64)])
+    shape = (len(starts) - 1, features)
+    counts = sparse.csr_matrix((data.finished(), indices.finished(), starts), shape=shape)
+    return TextDescriptors(folded.finished(), counts, keys.finished())
+
+
+class _Keys:
+    """Keys of items, as long as all parts have some."""
+
+    def __init__(self) -> None:
+        self._keys: Growing | None = Growing()
+
+    def add(self, keys: NDArray[np.bytes_] | None) -> None:
+        if keys is None:
+            self._keys = None
+        elif self._keys is not None:
+            self._keys.add(keys)
+
+    def finished(self) -> NDArray[np.bytes_] | None:
+        return None if self._keys is None else self._keys.finished()
 
 
 def _taken(keys: NDArray[np.bytes_] | None, positions: IndexArray) -> NDArray[np.bytes_] | None:
     return None if keys is None else keys[positions]
-
-
-def _joined_keys(parts: Sequence[Descriptors]) -> NDArray[np.bytes_] | None:
-    keys = [None if isinstance(part, TableDescriptors) else part.keys for part in parts]
-    known = [part for part in keys if part is not None]
-    return np.concatenate(known) if len(known) == len(keys) else None

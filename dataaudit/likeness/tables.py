@@ -34,6 +34,7 @@ from dataaudit.likeness.search import (
     sketch_projection,
 )
 from dataaudit.likeness.wording import Wording, are_worded
+from dataaudit.storage.on_disk import Growing
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,7 @@ class TableScheme:
 
     def __init__(self, rows: TableDescriptors) -> None:
         self.rows = max(len(rows), 1)
-        self.sorted_numbers = [np.sort(column[~np.isnan(column)]) for column in rows.numbers.T]
+        self.sorted_numbers = _sorted_columns(rows.numbers)
         self.frequencies = [
             pd.Series(column).value_counts().to_dict() for column in rows.categories.T
         ]
@@ -317,6 +318,16 @@ class TableScheme:
             above = here
         code = pd.util.hash_array(values).astype(np.uint64)
         yield _hashed(code, f"number {column}"), np.log(above / share)
+
+
+def _sorted_columns(numbers: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+    """Return what stands in each column, in order; the columns lie side by side in one array."""
+    values, ends = Growing(), [0]
+    values.add(np.empty(0))
+    for column in numbers.T:
+        values.add(np.sort(column[~np.isnan(column)]))
+        ends.append(ends[-1] + int((~np.isnan(column)).sum()))
+    return np.split(values.finished(), ends[1:-1]) if len(ends) > 1 else []
 
 
 def _hashed(codes: NDArray[np.uint64], name: str) -> NDArray[np.int64]:

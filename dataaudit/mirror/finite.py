@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -60,7 +61,7 @@ class FiniteSettings:
     check_every : int
         Steps between two questions whether to stop, where somebody asks.
     seed : int
-        Of dropout.
+        Of dropout, which each step begins anew.
     """
 
     direction: Direction = "learn"
@@ -76,6 +77,24 @@ class FiniteSettings:
     seed: int = 0
 
 
+class Gradients(Protocol):
+    """What computes the gradients of one learning somewhere else."""
+
+    def take(self, parts: Sequence[Part], of: float, seeds: Sequence[int]) -> bool:
+        """Do what `take_gradient` does; or return False, where that should be asked instead."""
+        ...
+
+
+class Elsewhere(Protocol):
+    """Where gradients are computed that are not computed here."""
+
+    def gradients(
+        self, module: nn.Module, task: Task, moving: dict[str, nn.Parameter]
+    ) -> Gradients:
+        """Return what computes those of a module that is about to learn."""
+        ...
+
+
 def finite_mirror(
     module: nn.Module,
     task: Task,
@@ -84,6 +103,7 @@ def finite_mirror(
     start: Perturbation = UNPERTURBED,
     until: Callable[[nn.Module], bool] | None = None,
     shown: bool = True,
+    elsewhere: Elsewhere | None = None,
 ) -> Perturbation:
     """Learn or unlearn a query group.
 
@@ -103,6 +123,8 @@ def finite_mirror(
         to stop there.
     shown : bool
         Whether a progress bar is shown.
+    elsewhere : Elsewhere or None
+        Where gradients are computed; None: here.
 
     Returns
     -------
@@ -118,14 +140,17 @@ def finite_mirror(
     schedulers = _schedulers(optimizers, settings)
     sign = 1.0 if settings.direction == "learn" else -1.0
     mean = _RunningMean(perturbed, moving, settings.average)
+    gradients = None if elsewhere is None else elsewhere.gradients(perturbed, task, moving)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         steps: Iterable[int] = range(settings.steps)
         for step in track(steps, f"{settings.direction}ing the queries") if shown else steps:
-            with torch.enable_grad():
-                loss = _mean_loss(perturbed, task, next(batches))
-                perturbed.zero_grad(set_to_none=True)
-                (sign * loss).backward()  # type: ignore[no-untyped-call]
+            parts = _joined(next(batches))
+            seeds = [_seed_of(settings.seed, step, place) for place in range(len(parts))]
+            of = sign * sum(len(labels) for _, labels in parts)
+            perturbed.zero_grad(set_to_none=True)
+            if gradients is None or not gradients.take(parts, of, seeds):
+                take_gradient(perturbed, task, parts, of, seeds)
             for optimizer in optimizers:
                 optimizer.step()
             for scheduler in schedulers:
@@ -139,12 +164,39 @@ def finite_mirror(
     return mean.difference_from(module)
 
 
-def _mean_loss(module: nn.Module, task: Task, parts: Sequence[Part]) -> Tensor:
-    count = sum(len(labels) for _, labels in parts)
-    losses = [
-        task.losses(forward(module, inputs), labels).sum() for inputs, labels in _joined(parts)
-    ]
-    return torch.stack(losses).sum() / count
+def take_gradient(
+    module: nn.Module, task: Task, parts: Sequence[Part], of: float, seeds: Sequence[int]
+) -> None:
+    """Add to `grad` the gradient of the sum of losses, divided by `of`.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+    task : Task
+    parts : sequence of (inputs, labels)
+    of : float
+        The number of queries of the step, negative where they are unlearned.
+    seeds : sequence of int
+        Of dropout, one for each part.
+    """
+    losses = []
+    with torch.enable_grad():
+        for (inputs, labels), seed in zip(parts, seeds, strict=True):
+            _seed_dropout(seed, labels.device)
+            losses.append(task.losses(forward(module, inputs), labels).sum())
+        (torch.stack(losses).sum() / of).backward()  # type: ignore[no-untyped-call]
+
+
+def _seed_dropout(seed: int, device: torch.device) -> None:
+    # Without a device torch.manual_seed notes who called it, which is half the time of a step.
+    if device.type == "cpu":
+        torch.default_generator.manual_seed(seed)
+    else:
+        torch.manual_seed(seed)
+
+
+def _seed_of(seed: int, step: int, place: int) -> int:
+    return int(np.random.SeedSequence((seed, step, place)).generate_state(1)[0])
 
 
 def _joined(parts: Sequence[Part]) -> Sequence[Part]:

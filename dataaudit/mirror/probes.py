@@ -7,7 +7,6 @@ learned twice: under their given labels, and then under what these probes make o
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from dataaudit.flags.probabilities import Labels, Table, Values, pick, row_blocks, softmax
+from dataaudit.storage.on_disk import Growing, large_arrays_in
 
 FOLDS, TRUSTED_FOLDS = 5, 10
 """Of rows and trusted samples, and of trusted samples alone, which are few."""
@@ -63,7 +63,7 @@ class Scale:
         """Return those of all samples of the parts, each `[n, width]`, read block by block."""
         count, first, second = 0, 0.0, 0.0
         for part in parts:
-            for rows in row_blocks(len(part)):
+            for rows in row_blocks(*part.shape):
                 block = np.asarray(part[rows], dtype=np.float64)
                 count += len(block)
                 first, second = first + block.sum(axis=0), second + np.square(block).sum(axis=0)
@@ -157,24 +157,18 @@ def probe(
     both = rounds.best(classes, alone, said_alone)
     logs = np.stack([_of_fold(known, trusted_folds, both), said_alone])
     weights = _believed(logs, right)
-    with (
-        tempfile.TemporaryFile(dir=folder) as joined_file,
-        tempfile.TemporaryFile(dir=folder) as alone_file,
-    ):
-        for rows in row_blocks(len(given)):
+    of_both, of_alone = Growing(), Growing()
+    with large_arrays_in(folder):
+        for rows in row_blocks(*features.shape):
             inputs = scale.applied(features[rows])
             logs_of_rows = [_of_fold(inputs, row_folds[rows], both), _logs(inputs, alone)]
             said = softmax(np.tensordot(weights, np.stack(logs_of_rows), 1))
-            joined_file.write(said.astype(np.float32).data)
-            alone_file.write(np.exp(logs_of_rows[1]).astype(np.float32).data)
-        tables = []
-        for file in (joined_file, alone_file):
-            file.flush()
-            tables.append(np.memmap(file, dtype=np.float32, mode="r").reshape(-1, classes))
+            of_both.add(said.astype(np.float32))
+            of_alone.add(np.exp(logs_of_rows[1]).astype(np.float32))
     return Judged(
-        tables[0],
+        of_both.finished(),
         softmax(np.tensordot(weights, logs, 1)),
-        Judged(tables[1], np.exp(said_alone)),
+        Judged(of_alone.finished(), np.exp(said_alone)),
     )
 
 

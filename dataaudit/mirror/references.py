@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dataaudit.mirror.finite import FiniteSettings, Part, finite_mirror
+from dataaudit.mirror.finite import Elsewhere, FiniteSettings, Part, finite_mirror
 from dataaudit.mirror.queries import Pool, endless_batches
 from dataaudit.models.trained import TrainedModel
 from dataaudit.scoring.passes import Passes
@@ -70,6 +70,7 @@ def familiarise(
     settings: FiniteSettings,
     batch_size: int,
     learning_task: Task | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> Perturbation:
     """Learn the references until the right ones are as familiar to the model as its rows.
 
@@ -86,6 +87,8 @@ def familiarise(
     rows, references, settings, batch_size
     learning_task : Task or None
         Whose losses are learned by, where that is another one.
+    elsewhere : Elsewhere or None
+        See `finite_mirror`.
     """
     generator = np.random.default_rng(settings.seed)
     count = min(ROWS_COMPARED, len(rows))
@@ -118,6 +121,7 @@ def familiarise(
             seed=settings.seed,
         ),
         until=familiar,
+        elsewhere=elsewhere,
     )
 
 

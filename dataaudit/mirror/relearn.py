@@ -16,6 +16,7 @@ from dataaudit.datasets.frames import spread
 from dataaudit.inputs import Loaded
 from dataaudit.mirror.augmentation import augmented
 from dataaudit.mirror.finite import Part, finite_mirror
+from dataaudit.mirror.learners import Learners
 from dataaudit.mirror.plan import Attempt, Plan
 from dataaudit.mirror.queries import Pool, endless_batches
 from dataaudit.mirror.references import PlantedPool, familiarise, plant, pool_losses
@@ -48,6 +49,8 @@ class Mirror:
         The one that was taken.
     flip : bool
         Whether flipped images are what they were; the rows are then scored both ways.
+    workers : int
+        The most that took part in a step; 0 where all steps were taken in one process.
     """
 
     familiar: Perturbation
@@ -55,13 +58,21 @@ class Mirror:
     references: PlantedPool | None
     attempt: Attempt
     flip: bool
+    workers: int = 0
 
 
-def relearn(loaded: Loaded, plan: Plan) -> Mirror:
+def relearn(loaded: Loaded, plan: Plan, learners: Learners | None = None) -> Mirror:
     """Let the model learn training rows and trusted samples again.
 
     An attempt that wrecks the model (a pretrained model hardly survives fresh weights and large
     steps) cannot tell wrong references from right ones; then the next, gentler one is tried.
+
+    Parameters
+    ----------
+    loaded : Loaded
+    plan : Plan
+    learners : Learners or None
+        Workers that may compute gradients.
     """
     model, task = loaded.model, loaded.task
     rows = Pool.of(loaded.train)
@@ -80,10 +91,15 @@ def relearn(loaded: Loaded, plan: Plan) -> Mirror:
             plan.settings,
             plan.batch_size,
             loaded.learning_task,
+            learners,
         )
+
+    def learned(attempt: Attempt, repeat: int) -> Perturbation:
+        return _learned_again(loaded, plan, attempt, rows, references, familiar, repeat, learners)
+
     best: tuple[float, Mirror] | None = None
     for attempt in plan.attempts:
-        first = _learned_again(loaded, plan, attempt, rows, references, familiar, repeat=0)
+        first = learned(attempt, repeat=0)
         quality, enough = _quality(loaded, first, references)
         if best is None or quality > best[0]:
             best = quality, Mirror(familiar, [first], references, attempt, plan.flip)
@@ -91,11 +107,9 @@ def relearn(loaded: Loaded, plan: Plan) -> Mirror:
             break
     assert best is not None
     mirror = best[1]
-    others = [
-        _learned_again(loaded, plan, mirror.attempt, rows, references, familiar, repeat)
-        for repeat in range(1, plan.mirrors)
-    ]
-    return replace(mirror, relearned=[*mirror.relearned, *others])
+    others = [learned(mirror.attempt, repeat) for repeat in range(1, plan.mirrors)]
+    workers = 0 if learners is None else learners.workers
+    return replace(mirror, relearned=[*mirror.relearned, *others], workers=workers)
 
 
 def _learned_again(
@@ -106,6 +120,7 @@ def _learned_again(
     references: PlantedPool | None,
     familiar: Perturbation,
     repeat: int,
+    learners: Learners | None,
 ) -> Perturbation:
     module, seed = loaded.model.module, plan.settings.seed + SEEDS_APART * repeat
     start = familiar
@@ -116,7 +131,7 @@ def _learned_again(
     task = loaded.learning_task or loaded.task
     # What the next step learns is read and preprocessed while the model learns.
     with closing(prefetched(_steps(loaded, plan, rows, references, seed))) as steps:
-        return finite_mirror(module, task, steps, settings, start)
+        return finite_mirror(module, task, steps, settings, start, elsewhere=learners)
 
 
 def _steps(

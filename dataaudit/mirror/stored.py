@@ -21,6 +21,7 @@ def to_bytes(mirror: Mirror) -> bytes:
         ),
         "flip": torch.tensor(mirror.flip),
         "repeats": torch.tensor(len(mirror.relearned)),
+        "workers": torch.tensor(mirror.workers),
     }
     perturbations = {
         "familiar": mirror.familiar,
@@ -76,4 +77,5 @@ def from_bytes(content: bytes, held_out: Samples | None, device: torch.device) -
         references,
         Attempt(keep, learning_rate),
         bool(tensors["flip"]),
+        int(tensors["workers"]),
     )

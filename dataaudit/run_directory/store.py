@@ -13,6 +13,8 @@ from types import TracebackType
 from typing import Any, Self
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet
 
 from dataaudit.errors import ConfigError, DataError, RunDirectoryError, writing
 from dataaudit.run_directory.atomic import remove, temporary_beside, write_atomically
@@ -58,6 +60,7 @@ AUDITS = Kind(
     ("inputs", "settings"),
     kept=(DECISIONS, REMEDIATION, SAMPLE, ESTIMATE, CLAIMED),
 )
+ROWS_PER_PART = 2**17
 Writer = Callable[[Path], object]
 FINGERPRINT = "fingerprint.json"
 
@@ -434,8 +437,17 @@ def _must_change_input(error: BaseException) -> bool:
 
 
 def table(content: pd.DataFrame) -> Writer:
-    """Return what writes a table as Parquet."""
-    return lambda path: content.to_parquet(path, index=False)
+    """Return what writes a table as Parquet, in parts, so that no copy of all rows is made."""
+
+    def write(path: Path) -> None:
+        # Of all rows, for a part may lack the values that say what a column is.
+        schema = pa.Schema.from_pandas(content, preserve_index=False)
+        with pyarrow.parquet.ParquetWriter(path, schema) as writer:
+            for start in range(0, max(len(content), 1), ROWS_PER_PART):
+                part = content.iloc[start : start + ROWS_PER_PART]
+                writer.write_table(pa.Table.from_pandas(part, schema, preserve_index=False))
+
+    return write
 
 
 def text(content: str) -> Writer:

@@ -6,7 +6,6 @@ needs for every row, it reads block by block.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from safetensors.numpy import load, save
 
 from dataaudit.errors import RunDirectoryError
 from dataaudit.run_directory.steps import Steps
+from dataaudit.storage.on_disk import large_arrays_in, one_array
 
 Floats = NDArray[np.floating]
 
@@ -97,15 +97,10 @@ class ScoreBlocks:
     def predictions(self, models: slice) -> Floats:
         """Return `[rows, width]` of all rows, the mean over some models; 0 is the trained one.
 
-        Read-only, and backed by a file without a name: memory that it takes can be given back.
+        Many rows are read-only, and lie on disk: memory that they take can be given back.
         """
-        with tempfile.TemporaryFile(dir=self._steps.folder) as file:
-            for block in self:
-                part = np.ascontiguousarray(block.predictions[:, models].mean(axis=1))
-                file.write(part.data)
-            width = part.shape[1]
-            file.flush()
-            return np.memmap(file, dtype=part.dtype, mode="r").reshape(-1, width)
+        with large_arrays_in(self._steps.folder):
+            return one_array(block.predictions[:, models].mean(axis=1) for block in self)
 
     def features(self) -> Floats:
         """Return `[rows, width]` of all rows."""

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
 from dataaudit.errors import ConfigError, EngineError
-from dataaudit.progress import track
+from dataaudit.progress import announce, track
 
 Result = TypeVar("Result")
 
@@ -26,6 +26,8 @@ MOST_DEATHS = 10
 """A part is given up when its workers have died so often; more, and the audit would hang on a
 part that no worker has the memory for."""
 SECONDS_TO_START = 300
+SECONDS_TO_TELL = 30
+"""A wait that takes longer is told of."""
 SECONDS_TO_CONNECT = 10
 SECONDS_TO_NOTICE = 1.0
 
@@ -54,6 +56,8 @@ class Cluster:
         self._connected_here = False
         self._actors: list[Any] = []
         self._known: set[Any] = set()
+        self._stored: list[tuple[Any, Any]] = []
+        self._on_gpu = self._told = False
 
     def __enter__(self) -> Self:
         """Begin; nothing is started yet."""
@@ -91,9 +95,7 @@ class Cluster:
         """
         import ray
 
-        if not ray.is_initialized():
-            _connect(self.address, self.workers)
-            self._connected_here = True
+        self._connect()
         worker = ray.remote(_Worker).options(
             num_cpus=1,
             num_gpus=1 if on_gpu else 0,
@@ -102,7 +104,9 @@ class Cluster:
         )
         wanted = min(self.workers, parts)
         self._actors += [worker.remote() for _ in range(wanted - len(self._actors))]
-        return Crew(self._actors[:wanted], [ray.put(make)], asked, self._known)
+        self._on_gpu = self._on_gpu or on_gpu
+        self._tell_of_room(wanted)
+        return Crew(self._actors[:wanted], [ray.put(make)], asked, self._known, on_gpu)
 
     def spread(
         self, work: Callable[[slice], Result], parts: Sequence[slice], description: str
@@ -114,25 +118,67 @@ class Cluster:
         if not parts:
             return
         crew = self.crew(partial(_Parts, work), len(parts))
-        done = crew.run(_InOrder(parts))
+        done = crew.run(InOrder([(part,) for part in parts]))
         early: dict[int, Result] = {}
         for number in track(range(len(parts)), description):
             while number not in early:
                 early.update([next(done)])
             yield early.pop(number)
 
+    def stored(self, value: Any) -> list[Any] | None:
+        """Put a value into Ray's object store, once however often it is asked for.
+
+        Returns
+        -------
+        list or None
+            The reference alone, in a list so that it stays one; None where that cannot be done.
+        """
+        import ray
+
+        self._connect()
+        for other, reference in self._stored:
+            if other is value:
+                return [reference]
+        try:
+            reference = ray.put(value)
+        except Exception:
+            # It holds something that other processes cannot be given, or there is no room for it.
+            return None
+        self._stored.append((value, reference))
+        return [reference]
+
+    def _connect(self) -> None:
+        import ray
+
+        if not ray.is_initialized():
+            _connect(self.address, self.workers)
+            self._connected_here = True
+
+    def _tell_of_room(self, wanted: int) -> None:
+        room = _room(self._on_gpu)
+        if room < wanted and not self._told:
+            self._told = True
+            workers = "1 worker is" if wanted == 1 else f"{wanted} workers are"
+            announce([
+                f"engine: {workers} asked for, and there is room for {room} now; others start as "
+                f"there is more; {_needs(self._on_gpu)}"
+            ])  # fmt: skip
+
     def _end(self) -> None:
+        self._stored.clear()
         if not self._actors and not self._connected_here:
             return
         import ray
 
         actors, self._actors = self._actors, []
         if actors and ray.is_initialized():
-            # Ray ends this process when it is left while a worker starts for the first time.
+            # Ray ends this process when it is left while a worker starts for the first time. Those
+            # that there is no room for do not start.
             waiting = [actor.ping.remote() for actor in actors if actor not in self._known]
             with suppress(ray.exceptions.RayError, ConnectionError):
-                if waiting:
-                    ray.wait(waiting, num_returns=len(waiting), timeout=SECONDS_TO_START)
+                starting = min(len(waiting), _room(self._on_gpu) - len(self._known))
+                if starting > 0:
+                    ray.wait(waiting, num_returns=starting, timeout=SECONDS_TO_START)
             for actor in actors:
                 ray.kill(actor)
         self._known.clear()
@@ -170,9 +216,15 @@ class Crew:
     """
 
     def __init__(
-        self, actors: Sequence[Any], held: list[Any], asked: Sequence[Any], known: set[Any]
+        self,
+        actors: Sequence[Any],
+        held: list[Any],
+        asked: Sequence[Any],
+        known: set[Any],
+        on_gpu: bool,
     ) -> None:
         self._actors, self._held, self._asked, self._known = actors, held, asked, known
+        self._on_gpu = on_gpu
         self.answers: dict[int, Any] = {}
         self._idle: list[int] = []
         self._deaths: Counter[Hashable] = Counter()
@@ -197,8 +249,15 @@ class Crew:
         """
         while len(queue) or self._running:
             while len(queue) and self._idle:
-                self._give(self._idle.pop(0), queue)
+                self._give(self._least_busy(), queue)
             yield from self._wait(queue)
+
+    def _least_busy(self) -> int:
+        """Take out the worker that has been given the fewest parts."""
+        busy = Counter(worker for worker, _ in self._running.values())
+        worker = min(self._idle, key=lambda idle: busy[idle])
+        self._idle.remove(worker)
+        return worker
 
     def _ask(self, worker: int) -> None:
         # Ray asks again where the worker dies meanwhile.
@@ -215,20 +274,26 @@ class Crew:
         """Wait until something happens; yield the result that has come back, if one has."""
         import ray
 
-        patience = None if self._running else SECONDS_TO_START
         waiting = [*self._running, *self._starting]
-        done, _ = ray.wait(waiting, num_returns=1, timeout=patience)
+        done, _ = ray.wait(waiting, timeout=None if self._running else SECONDS_TO_TELL)
+        if not done:
+            announce([
+                f"engine: waiting for the first of {len(self._starting)} workers to start; "
+                f"{_needs(self._on_gpu)}"
+            ])  # fmt: skip
+            done, _ = ray.wait(waiting, timeout=SECONDS_TO_START - SECONDS_TO_TELL)
         if not done:
             raise EngineError(
-                f"engine: none of {len(self._starting)} workers started within {patience} s; the "
-                f"cluster offers {_resources(ray.cluster_resources())}, each worker needs 1 CPU, "
-                "or 1 GPU where the device is cuda"
+                f"engine: none of {len(self._starting)} workers started within "
+                f"{SECONDS_TO_START} s; {_needs(self._on_gpu)}"
             )
         try:
             result = ray.get(done[0])
         except ray.exceptions.RayTaskError as error:
             raise (error.cause if isinstance(error.cause, Exception) else error) from None
-        except ray.exceptions.RayActorError as error:
+        except (ray.exceptions.RayActorError, ray.exceptions.ObjectLostError) as error:
+            # A result of more than 100 KB stays where it was made until it is fetched, and is lost
+            # with that machine.
             self._has_died(done[0], queue, error)
             return
         except (ray.exceptions.RayError, ConnectionError) as error:
@@ -265,21 +330,30 @@ class Crew:
             self._ask(worker)
 
 
-class _InOrder:
-    """Parts that any worker does, the first ones first."""
+class InOrder:
+    """Parts that any worker does, the first ones first.
 
-    def __init__(self, parts: Sequence[slice]) -> None:
+    Parameters
+    ----------
+    parts : sequence of tuple
+        What `do` is called with, after the number of the part.
+    """
+
+    def __init__(self, parts: Sequence[tuple[Any, ...]]) -> None:
         self._parts = parts
         self._waiting = deque(range(len(parts)))
 
     def __len__(self) -> int:
+        """Return how many parts nobody works on."""
         return len(self._waiting)
 
     def next_for(self, worker: int) -> tuple[Hashable, tuple[Any, ...]]:
+        """Take out the first part, for any worker."""
         number = self._waiting.popleft()
-        return number, (number, self._parts[number])
+        return number, (number, *self._parts[number])
 
     def put_back(self, name: Any) -> None:
+        """Put a part back, whose worker has died."""
         self._waiting.appendleft(name)
 
 
@@ -318,8 +392,23 @@ class _Parts:
         return number, self._work(part)
 
 
-def _resources(found: dict[str, float]) -> str:
-    return f"{found.get('CPU', 0):.0f} CPUs and {found.get('GPU', 0):.0f} GPUs"
+def _room(on_gpu: bool) -> int:
+    """Return how many workers the cluster has room for, as it is now."""
+    import ray
+
+    found = ray.cluster_resources()
+    return int(min(found.get("CPU", 0), found.get("GPU", 0) if on_gpu else float("inf")))
+
+
+def _needs(on_gpu: bool) -> str:
+    """Say what a worker needs, and what there is."""
+    import ray
+
+    found, free = ray.cluster_resources(), ray.available_resources()
+    kinds = ("CPU", "GPU") if on_gpu else ("CPU",)
+    there = [f"{found.get(kind, 0):.0f} {kind}s ({free.get(kind, 0):.0f} free)" for kind in kinds]
+    needed = " and ".join(f"1 {kind}" for kind in kinds)
+    return f"each needs {needed}, the cluster has {' and '.join(there)}"
 
 
 def _connect(address: str, workers: int) -> None:

@@ -1,28 +1,27 @@
 """The Ray engine: workers that hold the models score blocks of rows.
 
-A worker that sees the files is told which rows to read; to others, and where rows are in memory,
-this process sends them. Each preprocesses its block and runs the forward passes on it. One that
-sees the run directory writes the block there and says so; from others it comes back. Blocks are
-the same as the local engine's, batch by batch, so that the scores are too. When a worker dies, it
-costs the blocks it had: a block counts when it has come back, or lies whole in the run directory.
+A worker that sees the files is told which rows to read; rows in memory are put into Ray's object
+store once, and read there; to others this process sends them. Each preprocesses its block and runs
+the forward passes on it. One that sees the run directory writes the block there and says so; from
+others it comes back. Blocks are the same as the local engine's, batch by batch, so that the scores
+are too. When a worker dies, it costs the blocks it had: a block counts when it has come back, or
+lies whole in the run directory.
 """
 
 from __future__ import annotations
 
 import copy
-import sys
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import torch
 
 from dataaudit.datasets.memory import Pairs
-from dataaudit.datasets.samples import Batch, Samples
+from dataaudit.datasets.samples import Batch, Samples, Source
 from dataaudit.errors import DataAuditError, EngineError, ModelError, writing
 from dataaudit.models.numerics import EXACT, Numerics
 from dataaudit.models.trained import TrainedModel
@@ -31,8 +30,16 @@ from dataaudit.run_directory.shared import Token
 from dataaudit.scoring.blocks import ScoreBlock, ScoreBlocks
 from dataaudit.scoring.cluster import Cluster, Crew
 from dataaudit.scoring.local import BatchScorer, block_length, joined
+from dataaudit.scoring.packing import code_goes_along, packed
 from dataaudit.scoring.perturbation import Perturbation
-from dataaudit.scoring.stretches import Reader, Shares, Stretch, can_read, lies_in_files
+from dataaudit.scoring.stretches import (
+    Reader,
+    Shares,
+    Stretch,
+    can_read,
+    lies_in_files,
+    lies_in_memory,
+)
 from dataaudit.tasks import Task
 
 
@@ -68,9 +75,12 @@ class RayEngine:
         if not starts:
             return
         device = model.device.type
-        packed = _packed(model, task, _described(samples), perturbations, self.numerics, into)
-        scorer = partial(_Scorer, packed, device, batch_size, length)
+        held = _packed(model, task, _described(samples), perturbations, self.numerics, into)
+        scorer = partial(_Scorer, held, device, batch_size, length)
         with self.cluster as cluster:
+            if lies_in_memory(samples.source):
+                with code_goes_along([type(getattr(samples.source, "pairs", None))]):
+                    scorer = partial(scorer, rows=cluster.stored(samples.source))
             token = None if into is None else _laid(into)
             try:
                 crew = cluster.crew(scorer, len(starts), token, on_gpu=device == "cuda")
@@ -184,26 +194,13 @@ def _packed(
     numerics: Numerics,
     into: ScoreBlocks | None,
 ) -> bytes:
-    """Pickle what the workers hold, on the CPU, with the code of the user's own modules.
-
-    That code lies beside `audit.yaml`, where no other machine looks for it. Both ends of this are
-    processes of the same user, so that nothing foreign is unpickled.
-    """
-    from ray import cloudpickle
-
+    """Pickle what the workers hold, on the CPU."""
     cpu = torch.device("cpu")
     # Copied, because a module moves in place.
     there = replace(model, module=copy.deepcopy(model.module), estimator=None).to(cpu)
     moved = [_moved(each, cpu) for each in perturbations]
     held = (there, task, samples, moved, numerics, into)
-    modules = {module for part in _parts_of(model) if (module := _module_of(part)) is not None}
-    for module in modules:
-        cloudpickle.register_pickle_by_value(module)
-    try:
-        return bytes(cloudpickle.dumps(held))
-    finally:
-        for module in modules:
-            cloudpickle.unregister_pickle_by_value(module)
+    return packed(held, of=model.module, with_code_of=[model.preprocess])
 
 
 def _moved(perturbation: Perturbation, device: torch.device) -> Perturbation:
@@ -211,25 +208,34 @@ def _moved(perturbation: Perturbation, device: torch.device) -> Perturbation:
     return replace(perturbation, tensors=tensors)
 
 
-def _parts_of(model: TrainedModel) -> list[Any]:
-    return [model.preprocess, *(type(part) for part in model.module.modules())]
+def _fetched(reference: Any, otherwise: Source) -> Source:
+    """Return rows out of the object store; something else where this process cannot have them."""
+    import ray
 
-
-def _module_of(part: Callable[..., Any]) -> ModuleType | None:
-    """Return the module that defines a function or class, if it is the user's own file."""
-    module = sys.modules.get(getattr(part, "__module__", None) or "")
-    file = getattr(module, "__file__", None) or "site-packages"
-    package = str(getattr(module, "__name__", "")).partition(".")[0]
-    return None if "site-packages" in file or package in ("dataaudit", "torch") else module
+    try:
+        source: Source = ray.get(reference)
+    except Exception:
+        # Their class may be one that this machine lacks: then rows are sent.
+        return otherwise
+    return source
 
 
 class _Scorer:
     """What a worker holds: models, and how to read the rows."""
 
-    def __init__(self, held: bytes, device: str, batch_size: int, length: int) -> None:
+    def __init__(
+        self,
+        held: bytes,
+        device: str,
+        batch_size: int,
+        length: int,
+        rows: list[Any] | None = None,
+    ) -> None:
         from ray import cloudpickle
 
         model, task, samples, perturbations, numerics, self._into = cloudpickle.loads(held)
+        if rows is not None:
+            samples = replace(samples, source=_fetched(rows[0], samples.source))
         there = torch.device(device)
         moved = [_moved(each, there) for each in perturbations]
         self._scorer = BatchScorer(model.to(there), task, samples, moved, numerics)

@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from dataaudit.datasets.like_training import AsTraining
+from dataaudit.datasets.memory import ArrayPair, Pairs
 from dataaudit.datasets.samples import Batch, Samples, Source
 from dataaudit.datasets.set_aside import Kept
 from dataaudit.datasets.sources import ColumnSource
@@ -97,10 +98,19 @@ def lies_in_files(source: Source) -> bool:
     return isinstance(source, ColumnSource) and (bool(source.files()) or source.rows_are_files())
 
 
+def lies_in_memory(source: Source) -> bool:
+    """Tell whether rows are held in memory, neither read from files nor mapped from one."""
+    if isinstance(source, Kept | AsTraining):
+        return lies_in_memory(source.source)
+    held = source.pairs if isinstance(source, Pairs) else None
+    is_mapped = isinstance(held, ArrayPair) and isinstance(held.inputs, np.memmap)
+    return not lies_in_files(source) and not is_mapped
+
+
 def can_read(samples: Samples) -> bool:
     """Tell whether this process can read the rows."""
     try:
-        return len(samples.source.take([0])) == 1
+        return len(next(samples.source.frames_from(0, 1))) == 1
     except Exception:
         # Whatever stands in the way, rows can still be sent.
         return False

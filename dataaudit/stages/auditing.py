@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from dataaudit.flags.inputs import Unseen
 from dataaudit.flags.results import MislabelFlags
 from dataaudit.inputs import Loaded
 from dataaudit.labels.by_task import KINDS
+from dataaudit.mirror.learners import Learners
 from dataaudit.mirror.plan import Plan, plan_without_learning
 from dataaudit.mirror.relearn import Mirror, relearn
 from dataaudit.mirror.stored import from_bytes, to_bytes
@@ -71,6 +72,7 @@ from dataaudit.stages.reporting import make_report
 from dataaudit.stages.scoring import ITSELF, Scores, score
 from dataaudit.stages.screening import table_of, with_unjudged_rows, with_unjudged_suspects
 from dataaudit.stages.second_opinion import second_opinion
+from dataaudit.storage.on_disk import large_arrays_in
 
 READ = frozenset(AuditConfig.model_fields) - {"trace"}
 """The sections of the settings that an audit reads."""
@@ -281,14 +283,16 @@ def _run(
         directory.notes.extend(way.notes)
         leaks = loaded.suspects is not None and wanted(config, Leaks)
         clock.whole.expect(_work(plan, loaded, leaks=leaks), len(loaded.train))
-        mirror = _mirror(way.seen, plan, steps)
+        mirror = _mirror(way.seen, plan, steps, cluster)
+        if mirror.workers:
+            plan = replace(plan, reason=f"{plan.reason}; learned by {mirror.workers} workers")
     with clock.stage("score"):
         scores, probes, second = score(way.seen, mirror, engine, steps), None, None
         if way.probed:
             probes = probed(loaded, engine, steps, config.mirror.seed)
             second = second_opinion(loaded, probes, steps.folder, config.mirror.seed)
     mislabels = None
-    with clock.stage("flag mislabels"):
+    with clock.stage("flag mislabels"), large_arrays_in(steps.folder):
         if judged:
             mislabels = find_mislabels(
                 loaded, mirror, scores, config, probes, crosswise, opinions, second
@@ -297,11 +301,13 @@ def _run(
                 mislabels, loaded.train, audits, config.flags.budget
             )
             directory.notes.extend(known)
-    with clock.stage("flag contamination"):
+    with clock.stage("flag contamination"), large_arrays_in(steps.folder):
         data = examined(loaded, config, _right(loaded, scores))
         contamination = find_contamination(loaded, scores, config, data)
-    with clock.stage("checks"):
+    with clock.stage("checks"), large_arrays_in(steps.folder):
         checked = run_checks(data.with_flags(mislabels, contamination), config.checks)
+        # What describes the rows takes much memory.
+        del data
     with clock.stage("report"):
         report = make_report(
             loaded,
@@ -409,10 +415,11 @@ def _may_set_aside(config: AuditConfig) -> bool:
     return config.bad_rows.asked or config.ignore_label is not None or per_word
 
 
-def _mirror(loaded: Loaded, plan: Plan, steps: Steps) -> Mirror:
+def _mirror(loaded: Loaded, plan: Plan, steps: Steps, cluster: Cluster | None) -> Mirror:
     content = steps.read(MIRROR)
     if content is None:
-        content = to_bytes(relearn(loaded, plan))
+        learners = None if cluster is None else Learners(cluster)
+        content = to_bytes(relearn(loaded, plan, learners))
         steps.write(MIRROR, content)
     # Read back even when it is new: then a resumed audit has exactly what the other one had.
     return from_bytes(content, loaded.held_out, loaded.model.device)

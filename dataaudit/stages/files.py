@@ -50,6 +50,7 @@ from dataaudit.stages.flagging import no_pairs
 from dataaudit.stages.leaks import find_contamination
 from dataaudit.stages.loading import read_settings
 from dataaudit.stages.reporting import gates_of, splits_of
+from dataaudit.storage.on_disk import large_arrays_in
 
 LABEL = DataConfig.model_fields["label"].default
 """The label column where none is named; data without it has no labels."""
@@ -192,9 +193,9 @@ def audit_files(
     quick = files.quick_to_take(steps.folder)
     data = examined(quick, config)
     directory.notes.extend(turned_off(config))
-    with clock.stage("flag contamination"):
+    with clock.stage("flag contamination"), large_arrays_in(steps.folder):
         contamination = find_contamination(quick, None, config, data)
-    with clock.stage("checks"):
+    with clock.stage("checks"), large_arrays_in(steps.folder):
         checked = run_checks(data.with_flags(None, contamination), config.checks)
     with clock.stage("report"):
         report = _report(config, quick, contamination, checked, directory, clock)

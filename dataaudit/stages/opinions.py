@@ -15,6 +15,7 @@ from dataaudit.flags.inputs import View
 from dataaudit.flags.probabilities import SMALLEST, Values, row_blocks, softmax
 from dataaudit.inputs import Loaded
 from dataaudit.mirror.probes import Judged
+from dataaudit.storage.on_disk import Growing, one_array
 
 
 def opinions_of(loaded: Loaded, config: AuditConfig) -> list[View]:
@@ -59,17 +60,15 @@ def pooled(opinions: Sequence[Judged | View]) -> Judged | None:
 
 
 def _mean(tables: Sequence[NDArray[np.floating]]) -> Values:
-    parts = [
+    return one_array(
         softmax(np.mean([np.log(np.maximum(table[rows], SMALLEST)) for table in tables], axis=0))
-        for rows in row_blocks(len(tables[0]))
-    ]
-    return np.concatenate(parts)
+        for rows in row_blocks(*tables[0].shape)
+    )
 
 
 def _read(samples: Samples, columns: Sequence[str]) -> NDArray[np.float32]:
     """Return the probabilities, `[n, C]`; even where there is none, each row made to sum to 1."""
-    found = np.empty((len(samples), len(columns)), dtype=np.float32)
-    start = 0
+    found, start = Growing(), 0
     for frame in samples.source.frames(ROWS_PER_READ):
         missing = [name for name in columns if name not in frame.columns]
         if missing:
@@ -86,6 +85,6 @@ def _read(samples: Samples, columns: Sequence[str]) -> NDArray[np.float32]:
                 f"{samples.source.description}: row {row} (id {samples.ids[row]}): expected "
                 f"probabilities in the columns {', '.join(columns)}, from 0 to 1 and not all 0"
             )
-        found[start : start + len(frame)] = numbers / numbers.sum(axis=1, keepdims=True)
+        found.add((numbers / numbers.sum(axis=1, keepdims=True)).astype(np.float32))
         start += len(frame)
-    return found
+    return found.finished()

@@ -1,1 +1,1 @@
-"""Places on object stores, copied here: data, weights, and the directories of audits."""
+"""Where bytes lie: places on object stores, copied here; and large arrays on disk."""

@@ -24,6 +24,7 @@ from dataaudit.review.written import write_report
 from dataaudit.run_directory.atomic import write_atomically
 from dataaudit.run_directory.finished import FinishedAudit, read_mislabels
 from dataaudit.run_directory.store import CLAIMED, ESTIMATE, MISLABELS, SAMPLE
+from dataaudit.run_directory.store import table as as_table
 
 REVIEWER_ERROR = 0.05
 """Share of rows in which people who review labels are assumed to err, for a second interval."""
@@ -129,8 +130,8 @@ def write_estimate(audit: FinishedAudit, sample: ReviewedSample, table: pd.DataF
     """Write `estimate.json` and the corrected table; keep the table as it was claimed."""
     directory, claimed = audit.directory, _claimed(audit)
     if not (directory / CLAIMED).exists():
-        write_atomically(directory / CLAIMED, lambda path: claimed.to_parquet(path, index=False))
-    write_atomically(directory / MISLABELS, lambda path: table.to_parquet(path, index=False))
+        write_atomically(directory / CLAIMED, as_table(claimed))
+    write_atomically(directory / MISLABELS, as_table(table))
     text = sample.model_dump_json(indent=2) + "\n"
     write_atomically(directory / ESTIMATE, lambda path: path.write_text(text, encoding="utf-8"))
 
