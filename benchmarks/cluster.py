@@ -1,6 +1,6 @@
 """What can the process that hands out rows do? Sleeping workers, a killed node, a search in shards.
 
-    python benchmarks/cluster.py capacity [--microseconds 70] [--blocks 10]
+    python benchmarks/cluster.py capacity [--microseconds 70] [--blocks 30]
     python benchmarks/cluster.py kills [--seeds 0 1 2]
     python benchmarks/cluster.py search [--rows 100000]
     python benchmarks/cluster.py stages [--rows 100000]
@@ -173,7 +173,7 @@ def kills(seeds: list[int]) -> None:
         yaml.write_text(text + "engine: {kind: ray, address: auto, workers: 3}\n", encoding="utf-8")
         seconds, expected = _audited(yaml, demo / "undisturbed", None)
         gaps = {
-            name: abs(getattr(expected, name)[column] - getattr(here, name)[column]).max()
+            name: float(abs(getattr(expected, name)[column] - getattr(here, name)[column]).max())
             for name, column in (("mislabels", "probability"), ("contamination", "p_value"))
         }
         print(f"undisturbed: on the cluster for {seconds:.1f} s, from local: {gaps}", flush=True)
@@ -349,7 +349,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("what", choices=("capacity", "kills", "search", "stages", "learning"))
     parser.add_argument("--rows", type=int)
-    parser.add_argument("--blocks", type=int, default=10, help="for each worker")
+    parser.add_argument("--blocks", type=int, default=30, help="for each worker")
     parser.add_argument("--microseconds", type=float, default=70, help="that the model takes a row")
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(10)))

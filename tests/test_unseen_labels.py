@@ -236,6 +236,8 @@ def test_errors_that_every_other_model_learns_are_never_clear(trusted: int) -> N
     unseen = Unseen([learned, alone], known)
     assert 0.08 < may_be_wrong(given, unseen) < 0.16
     assert may_be_wrong(right, unseen) < 0.05
+    # Where nothing is flagged, what may have learned the errors does not help to exclude them.
+    assert may_be_wrong(given, unseen, flagged=False) == not_excluded(given, alone, known)
     # What a further opinion has learned from is not known.
     unseen = replace(unseen, views=[*unseen.views, learned])
     assert 0.08 < may_be_wrong(given, unseen) < 0.16

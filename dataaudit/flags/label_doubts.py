@@ -172,7 +172,7 @@ def least_wrong(given: Labels, view: View, right: Labels) -> float:
     return max(0.0, float(low - high))
 
 
-def may_be_wrong(given: Labels, unseen: Unseen) -> float:
+def may_be_wrong(given: Labels, unseen: Unseen, flagged: bool = True) -> float:
     """Return the share of given labels that may be wrong by what has learned none of them, 0 to 1.
 
     Errors that follow a rule are learned by every other model, and show here alone.
@@ -182,8 +182,11 @@ def may_be_wrong(given: Labels, unseen: Unseen) -> float:
     given : int64 `[rows]`
     unseen : Unseen
         Without a view of trusted samples alone, nothing can be said: 0.
+    flagged : bool
+        Whether any label is flagged. If none is, the labels may be right, or what was fitted to
+        them may have learned their errors: then it is not asked for help in excluding these.
     """
-    first = unseen.views[0]
+    first = unseen.views[0] if flagged else None
     alone = next((view for view in unseen.views if view.alone), None)
     return 0.0 if alone is None else not_excluded(given, alone, unseen.trusted_labels, first)
 
@@ -212,7 +215,7 @@ def not_excluded(given: Labels, view: View, right: Labels, beside: View | None =
     """
     agreed = (view.rows.argmax(axis=1) == given).astype(np.float64)
     correct = (view.trusted.argmax(axis=1) == right).astype(np.float64)
-    count = len(right)
+    count, of_rows = len(right), 0.0
     if beside is not None:
         same_rows, same = (
             (one.argmax(axis=1) == other.argmax(axis=1)).astype(np.float64)
@@ -222,7 +225,8 @@ def not_excluded(given: Labels, view: View, right: Labels, beside: View | None =
         weight = min(1.0, max(0.0, together / max(float(same.var()), 1 / count)))
         agreed -= weight * same_rows
         correct -= weight * same
-    error = np.sqrt(max(correct.var(), 1 / count) / count + agreed.var() / len(given))
+        of_rows = float(agreed.var()) / len(given)
+    error = np.sqrt(max(float(correct.var()), 1 / count) / count + of_rows)
     return float(min(1.0, abs(correct.mean() - agreed.mean()) + error))
 
 

@@ -34,6 +34,8 @@ from dataaudit.storage.on_disk import Growing
 SMALLEST = 1e-12
 MOST_NAMED = 5
 REDRAWS_OF_SECOND = 20
+FEWEST_HEARD_ALONE = 200
+"""With fewer trusted samples, what was fitted to them alone is too weak to judge by itself."""
 TAUGHT_ERRORS = (
     "models fitted to the rows agree with more of their labels than trusted samples account for, "
     "as where labels err by a rule; so only models fitted to trusted samples alone were heard"
@@ -132,14 +134,15 @@ def _judged(
         return judgement, too_few(trusted, FEWEST_TRUSTED)
     judgement = judge_unseen(rows.labels, _heard_of(rows.crosswise, rows.labels), **wishes)
     rate = judgement.noise_rate
-    high = max(rate.high, may_be_wrong(rows.labels, rows.crosswise))
+    flagged = bool(judgement.flagged.any())
+    high = max(rate.high, may_be_wrong(rows.labels, rows.crosswise, flagged))
     judgement = replace(judgement, noise_rate=Interval(rate.estimate, rate.low, high))
     return judgement, doubts_about(rows.labels, rows.crosswise, judgement.noise_rate, settings.seed)
 
 
 def _heard_of(unseen: Unseen, labels: Labels) -> Unseen:
     """Return the views but those that given labels have taught errors."""
-    enough = len(unseen.trusted_labels) >= FEWEST_TRUSTED
+    enough = len(unseen.trusted_labels) >= FEWEST_HEARD_ALONE
     if not enough or not taught_errors(labels, unseen):
         return unseen
     return replace(unseen, views=[view for view in unseen.views if view.alone])

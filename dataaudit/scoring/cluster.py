@@ -104,7 +104,7 @@ class Cluster:
         )
         wanted = min(self.workers, parts)
         self._actors += [worker.remote() for _ in range(wanted - len(self._actors))]
-        self._on_gpu = on_gpu
+        self._on_gpu = self._on_gpu or on_gpu
         self._tell_of_room(wanted)
         return Crew(self._actors[:wanted], [ray.put(make)], asked, self._known, on_gpu)
 
