@@ -111,10 +111,8 @@ def summary(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
         "cannot_tell": len(results) - len(told),
         "rate_inside": _share(np.array([name not in outside for name in told])),
         "rate_outside": outside,
-        "median_width": float(np.median([width for width, _ in widths] or [np.nan])),
-        "median_width_200_trusted": float(
-            np.median([width for width, trusted in widths if trusted >= 200] or [np.nan])
-        ),
+        "median_width": _median([width for width, _ in widths]),
+        "median_width_200_trusted": _median([w for w, trusted in widths if trusted >= 200]),
         "claims": len(offs),
         "within_.05": _share(offs <= 0.05),
         "within_.10": _share(offs <= 0.10),
@@ -139,6 +137,10 @@ def summary(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
 def _share(holds: Any) -> float | None:
     """Return in which share of some cells something holds, None where there are no such cells."""
     return float(holds.mean()) if len(holds) else None
+
+
+def _median(values: list[float]) -> float | None:
+    return float(np.median(values)) if values else None
 
 
 def as_line(cell: Cell, result: dict[str, Any]) -> str:

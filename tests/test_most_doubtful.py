@@ -28,8 +28,9 @@ def flagged(
     count = len(signals)
     nothing = Suggestions(np.full(count, "x", dtype=object), np.zeros(count), [""] * count)
     given: NDArray[Any] = np.full(count, "y", dtype=object)
+    carriers = {"y": np.ones(count, dtype=bool)}
     return flag_by_the_most_doubtful(
-        np.arange(count), given, {}, signals, references, np.zeros((count, 2)),
+        np.arange(count), given, carriers, signals, references, np.zeros((count, 2)),
         lambda share: nothing, "", DEFAULTS,
     )  # fmt: skip
 
@@ -58,5 +59,6 @@ def test_rows_that_follow_a_rule_cannot_be_told() -> None:
     assert judge_labels(flags).outcome == "cannot tell"
     assert "labelled otherwise" in flags.doubts[0]
     assert (flags.noise_rate.low, flags.noise_rate.high) == (0.0, 1.0)
+    assert flags.noise_per_class[["low", "high"]].to_numpy().tolist() == [[0.0, 1.0]]
     alike = flagged(signals, (most_doubtful(planted, 4, generator), planted))
     assert judge_labels(alike).outcome == "clear"

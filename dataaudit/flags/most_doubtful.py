@@ -97,6 +97,11 @@ def flag_by_the_most_doubtful(
         calibrate=partial(fit_evidence, trusted_errors=0.0),
     )
     doubts = _doubts(signals, references)
+    judgement = replace(
+        judgement,
+        noise_rate=doubts.applied(judgement.noise_rate),
+        noise_rate_per_part=tuple(map(doubts.applied, judgement.noise_rate_per_part)),
+    )
     suggestions = suggest(judgement.mirrored_share)
     columns = {
         "mirrored_influence": losses[:, 1] - losses[:, 0],
@@ -116,7 +121,6 @@ def flag_by_the_most_doubtful(
         flags,
         method=f"{flags.method} {about}",
         notes=suggestions.notes,
-        noise_rate=doubts.applied(flags.noise_rate),
         doubts=doubts.reasons,
     )
 

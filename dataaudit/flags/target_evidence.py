@@ -42,9 +42,6 @@ SLIPS_BEYOND = 0.9
 nothing of what is wrong, and would only fill in for what Student's t misses of what is right."""
 SMALLEST = 1e-9
 TINY = 1e-300
-LIKELIHOOD_DROP = 1.92
-"""Half the 95 % quantile of chi-squared with one degree of freedom."""
-MOST_SLIPS, TRIALS = 0.5, 101
 GRID = np.exp(np.linspace(-12, 40, BINS))
 """The middles of the bins, between which the evidence is interpolated."""
 
@@ -103,32 +100,6 @@ class TargetEvidence:
         rising = np.maximum.accumulate(wrong - self._right(GRID))
         squares = np.maximum(np.expm1(signals[:, 0]), GRID[0])
         return np.interp(np.log(squares), np.log(GRID), rising)
-
-    def highest_rate(self, signals: Values) -> float:
-        """Return the largest rate of wrong targets that the rows do not speak against.
-
-        Slips that mostly lie within the noise leave the likelihood flat: the best estimate may be
-        0 where a tenth is just as compatible with the rows. So the rate of the first kind is
-        raised until the likelihood has fallen as far as at the end of a 95 % interval.
-
-        Parameters
-        ----------
-        signals : `[rows]`
-            log(1 + residual²).
-        """
-        rows = _counted(np.expm1(signals))
-        densities = [self._right(GRID), *(kind.log_density(GRID) for kind in self.kinds)]
-        right, first, *others = np.exp(np.stack(densities))
-        known = sum(self.rates[1:])
-        rest = sum(rate * other for rate, other in zip(self.rates[1:], others, strict=True))
-        trials = np.linspace(0, max(0.0, MOST_SLIPS - known), TRIALS)
-        found = np.array(
-            [
-                rows @ np.log((1 - known - rate) * right + rest + rate * first + TINY)
-                for rate in trials
-            ]
-        )
-        return float(known + trials[found >= found.max() - LIKELIHOOD_DROP].max())
 
     def _right(self, squares: Values) -> Values:
         return np.asarray(np.logaddexp.reduce(self._kinds_of_right(squares), axis=1))
