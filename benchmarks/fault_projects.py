@@ -76,6 +76,31 @@ def preprocess(frame):
             counts[row, zlib.crc32(word.encode()) % 8] += 1
     return counts
 """
+ANSWERS = """
+import re
+
+from torch import nn
+
+class Words(nn.Module):
+    eos_token_id = 0
+
+    def __init__(self):
+        super().__init__()
+        self.words, self.head = nn.Embedding(9, 2), nn.Linear(2, 9)
+
+    def forward(self, input_ids):
+        return self.head(self.words(input_ids).cumsum(dim=1))
+
+def build():
+    return Words()
+
+def preprocess(frame):
+    found = [list(re.finditer("[^ ]+", text)) for text in frame["text"]]
+    return {
+        "input_ids": [["abcefopy".find(word[0][0]) + 1 for word in row] for row in found],
+        "offset_mapping": [[word.span() for word in row] for row in found],
+    }
+"""
 BOXES = """
 import torch
 from torch import nn
@@ -223,6 +248,16 @@ def _pairs(rows: int, generator: np.random.Generator) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
+def _answers(rows: int, generator: np.random.Generator) -> pd.DataFrame:
+    # Odd words follow the first word, and even ones the second.
+    halves = WORDS[2::2], WORDS[3::2]
+    asked = generator.integers(0, 2, rows)
+    answers = [" ".join(generator.choice(halves[place], 4)) for place in asked]
+    ids = [f"row-{number}" for number in range(rows)]
+    prompts = [" ".join(["name", *generator.choice(WORDS[2:], 2), WORDS[place]]) for place in asked]
+    return pd.DataFrame({"id": ids, "prompt": prompts, "kind": answers})
+
+
 def _masked(rows: int, generator: np.random.Generator) -> pd.DataFrame:
     masks = np.zeros((rows, 8, 8), dtype=np.uint8)
     for mask, (top, left) in zip(masks, generator.integers(0, 4, (rows, 2)), strict=True):
@@ -279,6 +314,14 @@ def _of_words() -> dict[str, torch.Tensor]:
     return {"weight": torch.tensor([[1.0, -1.0] * 4]), "bias": torch.zeros(1)}
 
 
+def _of_answers() -> dict[str, torch.Tensor]:
+    words, scores = torch.zeros(9, 2), torch.zeros(9, 2)
+    for number in range(len(WORDS)):
+        words[number + 1, number % 2] = 3.0 if number < 2 else 0.1
+        scores[number + 1, number % 2] = float(number > 1)
+    return {"words.weight": words, "head.weight": scores, "head.bias": torch.zeros(9)}
+
+
 def _of_squares() -> dict[str, torch.Tensor]:
     weight = torch.stack([torch.full((3, 1, 1), -1.0), torch.full((3, 1, 1), 1.0)])
     return {"weight": weight, "bias": torch.zeros(2)}
@@ -315,6 +358,7 @@ TASKS = {
         "trace: {top: 3, background: 3, calibration: 3, steps: 2}\n", label=None,
     ),
     "preference": Task(_pairs, TABLES, REWARDS, _of_words(), "", label=None),
+    "instruction": Task(_answers, TABLES, ANSWERS, _of_answers(), ""),
     "segmentation": Task(
         _masked, ("masks",), MASKS, _of_squares(), "classes: [ground, square]\n", label=None
     ),

@@ -164,7 +164,9 @@ def _search(
     if search.left_out:
         names = ", ".join(search.left_out[:10])
         notes.append(f"compared without the columns that suspects lack: {names}")
-    disagreeing = _disagreeing(loaded.train, same, clean, content.clean)
+    disagreeing = None
+    if _can_contradict(loaded.train):
+        disagreeing = _disagreeing(loaded.train, same, clean, content.clean)
     evidence = _evidence(decisions, content.found)
     return _Found(decisions, evidence, doubts, notes, same.repeated, disagreeing)
 
@@ -296,6 +298,14 @@ def _identical_only(
     )
     doubts = [doubt for doubt in (exact.by_chance, reason) if doubt]
     return _Found(decisions, _evidence(decisions, found), doubts, [], same.repeated)
+
+
+def _can_contradict(train: Samples) -> bool:
+    """Tell whether of two labels of the same content one is wrong.
+
+    An instruction has many right answers, and targets of the same features differ by their noise.
+    """
+    return not train.kind.written and train.kind.form != "number"
 
 
 def _disagreeing(
