@@ -7,6 +7,7 @@
     python benchmarks/other_tasks.py entities           real errors in tags: entities.py
     python benchmarks/other_tasks.py boxes              boxes in pictures: boxes.py
     python benchmarks/other_tasks.py preferences        swapped pairs of answers: preferences.py
+    python benchmarks/other_tasks.py instructions       foreign answers: instructions.py
     python benchmarks/other_tasks.py masks              masks of pictures: masks.py
     python benchmarks/other_tasks.py annotators         several annotators: annotators.py
     python benchmarks/other_tasks.py --lines 'boxes / *8% / 0'      some lines
@@ -31,6 +32,7 @@ from typing import Any
 import annotators
 import boxes
 import entities
+import instructions
 import masks
 import numpy as np
 import pandas as pd
@@ -67,6 +69,7 @@ def main() -> None:
         "entities": entities.lines,
         "boxes": boxes.lines,
         "preferences": preferences.lines,
+        "instructions": instructions.lines,
         "masks": masks.lines,
     }
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])

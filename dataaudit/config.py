@@ -125,6 +125,9 @@ class ModelConfig(_Section):
     max_length: Count | None = None
     """Transformers only: tokens after which a text is cut off (default: the model's own limit,
     at most 512)."""
+    template: str | None = None
+    """Task instruction: what the model was trained to read before an answer, with `{prompt}` where
+    the instruction stands. Default: the tokenizer's chat template, or the instruction alone."""
 
     schedule: ScheduleConfig | None = None
     """Diffusion models only; None: linear, or for a folder what its scheduler_config.json says."""
@@ -135,6 +138,13 @@ class ModelConfig(_Section):
         value = [value] if isinstance(value, str) else value
         if isinstance(value, list) and len(value) not in (1, 2):
             raise ValueError("a column is expected, or a list of two")
+        return value
+
+    @field_validator("template")
+    @classmethod
+    def _place_of_the_prompt(cls, value: str | None) -> str | None:
+        if value is not None and "{prompt}" not in value:
+            raise ValueError("{prompt} is expected in it, where the instruction stands")
         return value
 
     @model_validator(mode="after")
@@ -176,7 +186,10 @@ class DataConfig(_Section):
     """For language models: the column of documents."""
     prompt: str = "prompt"
     """The column of prompts, of pairs of answers and, for language models, of suspects; there need
-    not be one."""
+    not be one. Task instruction: that of the instructions; where it is left out and there is none,
+    `instruction`, with `input`."""
+    input: str | None = None
+    """Task instruction: the column of what an instruction is about, which follows it."""
     completion: str = "completion"
     """For language models, suspects: the column of completions; without it, `text` is traced."""
     chosen: str = "chosen"
@@ -376,6 +389,7 @@ class AuditConfig(_Section):
         "boxes",
         "segmentation",
         "preference",
+        "instruction",
         "causal-lm",
         "diffusion",
     ] = "classification"
@@ -512,7 +526,7 @@ class AuditConfig(_Section):
     @model_validator(mode="after")
     def _learning_of_the_whole_model(self) -> AuditConfig:
         short = self.mirror.kind == "head" or self.mirror.effort == "quick"
-        if short and KINDS[self.task].own_loss:
+        if short and (KINDS[self.task].own_loss or KINDS[self.task].written):
             raise ValueError(
                 f"mirror: kind head and effort quick let the last layer learn alone, which task "
                 f"{self.task} cannot; use standard"
@@ -532,7 +546,8 @@ class AuditConfig(_Section):
             )
         if value.class_weights is not None and KINDS[task].form == "pair":
             raise ValueError(f"class_weights are not for task {task}: its labels are two sides")
-        if value.weighs and (KINDS[task].form == "number" or KINDS[task].own_loss):
+        kind = KINDS[task]
+        if value.weighs and (kind.form == "number" or kind.own_loss or kind.written):
             raise ValueError(f"class_weights and label_smoothing are not for task {task}")
         return value
 

@@ -602,3 +602,30 @@ def test_a_coco_file_runs_after_filling_one_function(
     (tmp_path / "audit.yaml").write_text(quick, encoding="utf-8")
     ran = command_line("run", tmp_path / "audit.yaml", "--out", tmp_path / "audit")
     assert (ran.code, ran.err) == (0, "")
+
+
+def test_instructions_and_answers_are_known_by_their_columns(
+    tmp_path: Path, command_line: CommandLine
+) -> None:
+    row = {"instruction": "Add.", "input": "1 and 2", "output": "3"}
+    chat = [{"role": "user", "content": "Add."}, {"role": "assistant", "content": "3"}]
+    pd.DataFrame([row] * 30).to_json(tmp_path / "train.jsonl", orient="records", lines=True)
+    outcome = command_line("init", tmp_path)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.out.splitlines()[0].startswith(
+        "train: train.jsonl (30 rows, text; instructions and answers; ids"
+    )
+    settings = (tmp_path / "audit.yaml").read_text(encoding="utf-8")
+    assert "task: instruction\n" in settings
+    assert "label: output, prompt: instruction, input: input" in settings
+    assert "logits [rows, tokens, vocabulary]" in (tmp_path / "my_model.py").read_text()
+    other = tmp_path / "chats"
+    other.mkdir()
+    pd.DataFrame({"messages": [chat] * 30}).to_json(
+        other / "train.jsonl", orient="records", lines=True
+    )
+    outcome = command_line("init", other)
+    assert (outcome.code, outcome.err) == (0, "")
+    settings = (other / "audit.yaml").read_text(encoding="utf-8")
+    assert "task: instruction\n" in settings
+    assert "label: messages" in settings

@@ -26,7 +26,7 @@ from dataaudit.datasets.rewriting import write_corrected
 from dataaudit.datasets.samples import Role, Samples
 from dataaudit.errors import ConfigError, DataError, ModelError
 from dataaudit.labels.preferences import PairColumns
-from dataaudit.models.implicit_reward import AnswerTokens
+from dataaudit.models.answer_tokens import AnswerTokens
 from dataaudit.models.tokens import Tokens
 from dataaudit.models.trained import forward
 from dataaudit.stages.loading import load_objects

@@ -16,6 +16,7 @@ from dataaudit.datasets.comma_separated import MISSING
 from dataaudit.datasets.hashing import hash_of_rows, hash_with_images
 from dataaudit.datasets.identifiers import positions, row_ids
 from dataaudit.datasets.images import size_of
+from dataaudit.datasets.instructions import INSTRUCTION, Instructions
 from dataaudit.datasets.modality import ROWS_SEEN, modality_of
 from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Samples
@@ -46,6 +47,9 @@ def column_samples(source: ColumnSource, settings: ReadSettings) -> Samples:
         pairs = AnswerPairs.over(source, answers)
         source, answers = pairs, pairs.answers
         settings = replace(settings, label=BETTER)
+    if settings.instruction is not None:
+        column = settings.label if isinstance(settings.label, str) else None
+        source = Instructions.over(source, column, settings.instruction)
     if settings.annotators is not None:
         source, votes = with_votes(source, settings)
     ids: NDArray[Any] = positions(source)
@@ -97,6 +101,8 @@ def column_samples(source: ColumnSource, settings: ReadSettings) -> Samples:
         _check_sizes(source, content_column, ids, labels, folder, settings.tolerate)
     if answers is not None:
         modality, content_column = "text", PAIR
+    if settings.instruction is not None:
+        modality, content_column = "text", INSTRUCTION
     if sha256 is None:
         sha256 = hash_of_rows(source.stream())
     elif (
@@ -131,6 +137,7 @@ def column_samples(source: ColumnSource, settings: ReadSettings) -> Samples:
         votes=votes,
         other_columns=others,
         answers=answers,
+        instruction=settings.instruction,
     )
 
 

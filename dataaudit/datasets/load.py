@@ -63,10 +63,11 @@ def samples_from_object(obj: Any, settings: ReadSettings) -> Samples:
         return column_samples(Frame(description, obj), settings)
     if is_data_set(obj):
         return column_samples(InMemory.open(obj, description), settings)
-    if settings.answers is not None:
+    if settings.answers is not None or settings.instruction is not None:
+        columns = "chosen and rejected answers" if settings.answers else "instructions and answers"
         raise DataError(
-            f"{role}: expected a pandas DataFrame or a Hugging Face Dataset with columns of chosen "
-            f"and rejected answers (task {settings.task}), found {type(obj).__name__}"
+            f"{role}: expected a pandas DataFrame or a Hugging Face Dataset with columns of "
+            f"{columns} (task {settings.task}), found {type(obj).__name__}"
         )
     alone = None if is_pair(obj) else without_labels(obj, role)
     if alone is not None:

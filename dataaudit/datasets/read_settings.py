@@ -8,6 +8,7 @@ from pathlib import Path
 
 from dataaudit.datasets.images import decode
 from dataaudit.datasets.samples import Role
+from dataaudit.labels.answers import InstructionColumns
 from dataaudit.labels.by_task import KINDS
 from dataaudit.labels.kind import Kind, Reading
 from dataaudit.labels.none import NO_LABELS
@@ -62,6 +63,8 @@ class ReadSettings:
         That masks are brought to; None: they have one size.
     answers : PairColumns or None
         The columns that hold pairs of answers; they say what the label is, and `label` nothing.
+    instruction : InstructionColumns or None
+        The columns that hold instructions; `label` is that of their answers, or of chats.
     """
 
     role: Role
@@ -80,6 +83,7 @@ class ReadSettings:
     images: Path | None = None
     size: tuple[int, int] | None = None
     answers: PairColumns | None = None
+    instruction: InstructionColumns | None = None
 
     @property
     def label_columns(self) -> list[str]:

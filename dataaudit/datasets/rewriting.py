@@ -129,6 +129,7 @@ def _check(samples: Samples, changes: Changes, written: Path) -> None:
             images=None if _original(samples).is_dir() else samples.folder,
             size=samples.labels.shape[1:] if samples.kind.per_pixel else None,
             answers=samples.answers,
+            instruction=samples.instruction,
         ),
     )
     expected = samples.labels.copy()

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from dataaudit.labels.answers import InstructionColumns
 from dataaudit.labels.by_task import KINDS
 from dataaudit.labels.consensus import Votes
 from dataaudit.labels.kind import Kind
@@ -24,7 +25,9 @@ from dataaudit.labels.preferences import PairColumns
 ROWS_PER_READ = 2048
 MOST_OUTPUTS = 2**24
 """Values of a model's outputs that are held at a time, where rows have one for each pixel."""
-
+TOKENS_AT_ONCE, CHARACTERS_PER_TOKEN, MOST_TOKENS = 8192, 3, 512
+"""Of texts, of which a causal language model has an output for each word of its vocabulary; an
+instruction is taken to be as long as the longest answer, and a row to have so many at most."""
 MOST_INPUT_BYTES = 2**29
 """Of a model's inputs that are made at a time."""
 
@@ -157,6 +160,8 @@ class Samples:
     """Further columns that are no features: annotators' labels, what other models say."""
     answers: PairColumns | None = None
     """The columns of the file that hold pairs of answers, where rows are such."""
+    instruction: InstructionColumns | None = None
+    """The columns of the file that hold instructions, where labels are their answers."""
     input_bytes: int = 0
     """What one row takes as the model's input; 0 where that was not measured."""
 
@@ -173,9 +178,13 @@ class Samples:
         """Return how many rows may be in memory as inputs and outputs of the model, 1 to `most`.
 
         Fewer where inputs are large, such as pictures of 1,000 pixels a side, and where each pixel
-        has outputs.
+        or token has outputs.
         """
         found = most
+        if self.kind.written:
+            longest = max(map(len, map(str, self.classes)), default=0)
+            tokens = min(2 * longest // CHARACTERS_PER_TOKEN, MOST_TOKENS) + 1
+            found = min(found, TOKENS_AT_ONCE // tokens)
         if self.input_bytes:
             found = min(found, MOST_INPUT_BYTES // self.input_bytes)
         if self.kind.per_pixel:

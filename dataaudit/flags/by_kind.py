@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
+from dataaudit.flags.answers import flag_answers
 from dataaudit.flags.boxes import flag_boxes
 from dataaudit.flags.grades import flag_grades
 from dataaudit.flags.inputs import LabelledRows, References
@@ -45,5 +46,6 @@ FLAGGERS: Mapping[str, Flagger] = {
     "boxes": flag_boxes,
     "segmentation": flag_masks,
     "preference": flag_preferences,
+    "instruction": flag_answers,
 }
 """By `task`, as audit.yaml has it."""

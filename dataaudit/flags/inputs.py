@@ -23,6 +23,11 @@ Maps = Callable[[NDArray[np.int64]], Iterator[Table]]
 learning again, `[height, width, C]`, one row in memory at a time."""
 
 
+Pieces = Callable[[NDArray[np.int64]], Iterator[Sequence[tuple[str, float, float]]]]
+"""Takes positions of rows, ascending, and yields the tokens of each answer: the piece of text, its
+loss after the instruction, and alone, after learning again, nats."""
+
+
 @dataclass(frozen=True)
 class View:
     """Class probabilities from models that were fitted without the samples they judge.
@@ -95,6 +100,8 @@ class LabelledRows:
         Asked only where a word is named; None where rows are no lists of words.
     maps : callable or None
         Asked of few rows; None where rows have no label for each pixel.
+    pieces : callable or None
+        Asked of few rows; None where labels are no texts.
     unseen : `[rows, C]` or None
         For classes, probabilities from models that have not seen the row's label.
     contradicted : bool `[rows]` or None
@@ -115,6 +122,7 @@ class LabelledRows:
     mirrored: Table
     words: Words | None = None
     maps: Maps | None = None
+    pieces: Pieces | None = None
     unseen: Table | None = None
     crosswise: Unseen | None = None
     contradicted: NDArray[np.bool_] | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from dataaudit.labels.answers import ANSWERS
 from dataaudit.labels.boxes import BOXES
 from dataaudit.labels.classes import CLASSES
 from dataaudit.labels.grades import GRADES
@@ -24,6 +25,7 @@ KINDS: Mapping[str, Kind] = {
     "boxes": BOXES,
     "segmentation": MASKS,
     "preference": PREFERENCES,
+    "instruction": ANSWERS,
     "causal-lm": NO_LABELS,
     "diffusion": NO_LABELS,
 }

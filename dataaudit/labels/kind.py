@@ -144,6 +144,8 @@ class Kind:
         Whether the order of the classes means something, so that the user has to say it.
     own_loss : bool
         Whether the model computes its loss itself, so that labels are among its inputs.
+    written : bool
+        Whether a label is a text that the model reads after the rest of the row.
     nothing : int
         What a label that says nothing is filled with.
     """
@@ -173,6 +175,7 @@ class Kind:
     has_classes: bool = True
     ordered: bool = False
     own_loss: bool = False
+    written: bool = False
     nothing: int = 0
 
 

@@ -52,7 +52,8 @@ def chosen_effort(loaded: Loaded, config: AuditConfig) -> EffortName:
     asked = config.mirror.effort
     if asked != "auto":
         return asked
-    if config.mirror.kind == "head" or loaded.train.kind.own_loss:
+    kind = loaded.train.kind
+    if config.mirror.kind == "head" or kind.own_loss or kind.written:
         return "standard"
     return "standard" if affordable(loaded, passes(loaded, make_plan(loaded, config))) else "quick"
 

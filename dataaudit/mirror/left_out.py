@@ -2,7 +2,8 @@
 
 A reward model has one bit for each pair of texts, and learns hundreds of pairs by heart in a few
 passes. What it says then of a label that it has learned is worth little, however the label was
-learned; what it says of a pair that it has not learned is worth as much as on trusted ones.
+learned; what it says of a pair that it has not learned is worth as much as on trusted ones. The
+same holds of answers to instructions, word for word.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from numpy.typing import NDArray
 from dataaudit.flags.inputs import Unseen, View
 from dataaudit.flags.probabilities import softmax
 from dataaudit.inputs import Loaded
+from dataaudit.labels.answers import WIDTH
 from dataaudit.mirror.finite import FiniteSettings, finite_mirror
 from dataaudit.mirror.queries import Pool, endless_batches
-from dataaudit.mirror.references import pool_losses, pool_predictions
+from dataaudit.mirror.references import PlantedPool, plant, pool_losses, pool_predictions
 from dataaudit.mirror.shrink import shrunk
 from dataaudit.progress import track
 from dataaudit.scoring.perturbation import UNPERTURBED, Perturbation
@@ -28,6 +30,9 @@ FOLDS, REPEATS = 5, 3
 LENGTHS = ((1.5, 15), (3.0, 30), (5.0, 60), (10.0, 120))
 """Passes over the samples, and steps at least; that is taken under which the first fold's left out
 samples are likeliest, under the labels that they have."""
+OF_ANSWERS = ((1.5, 15), (5.0, 60), (15.0, 240), (30.0, 600))
+"""The same of answers: to learn a language takes longer."""
+USUAL = OF_ANSWERS[2]
 BATCH_SIZE = 64
 LEARNING_RATE = 4e-3
 Length = tuple[float, int]
@@ -35,11 +40,12 @@ NAME = "learned again without the row"
 SMALLEST = 1e-12
 
 
-def most_passes() -> float:
+def most_passes(*, written: bool) -> float:
     """Return the forward passes for each sample, at most; to learn one counts three."""
-    *shorter, longest = (passes for passes, _ in LENGTHS)
+    lengths = OF_ANSWERS if written else LENGTHS
+    *shorter, longest = (passes for passes, _ in lengths)
     learned = 3 * (1 - 1 / FOLDS) * (sum(shorter) + (1 + FOLDS * REPEATS) * longest)
-    return learned + REPEATS + len(LENGTHS) / FOLDS
+    return learned + REPEATS + len(lengths) / FOLDS
 
 
 def judged_left_out(loaded: Loaded, settings: FiniteSettings) -> Unseen:
@@ -48,12 +54,21 @@ def judged_left_out(loaded: Loaded, settings: FiniteSettings) -> Unseen:
     Parameters
     ----------
     loaded : Loaded
-        With labels that are classes.
+        With labels that are classes, or answers.
     settings : FiniteSettings
         Which parameters move, and the seed.
+
+    Returns
+    -------
+    Unseen
+        Where labels are answers, trusted samples are judged under the labels of `references_of`.
     """
     splits = [samples for samples in (loaded.train, loaded.held_out) if samples is not None]
-    logs = [np.zeros((len(samples), len(loaded.train.classes))) for samples in splits]
+    judged, written = [*map(Pool.of, splits)], loaded.train.kind.written
+    if written and loaded.held_out is not None:
+        judged[1] = references_of(loaded, settings.seed).pool
+    width = WIDTH if written else len(loaded.train.classes)
+    sums = [np.zeros((len(samples), width)) for samples in splits]
     length: Length | None = None
     for repeat in track(range(REPEATS), "learning without the row"):
         seed = settings.seed + repeat
@@ -63,13 +78,33 @@ def judged_left_out(loaded: Loaded, settings: FiniteSettings) -> Unseen:
         length = length or round_.best_length()
         for fold in range(FOLDS):
             learned = round_.learned(fold, length)
-            for pool, own, found in zip(round_.pools, folds, logs, strict=True):
+            for pool, own, found in zip(judged, folds, sums, strict=True):
                 left_out = _chosen(pool, own == fold)
                 said = pool_predictions(loaded.model, loaded.task, left_out, learned)
-                found[own == fold] += np.log(np.maximum(said, SMALLEST))
-    rows, *trusted = [softmax(found / REPEATS) for found in logs]
-    right = loaded.train.labels[:0] if loaded.held_out is None else loaded.held_out.labels
+                found[own == fold] += said if written else np.log(np.maximum(said, SMALLEST))
+    means = [found / REPEATS for found in sums]
+    rows, *trusted = means if written else map(softmax, means)
+    right = loaded.train.labels[:0] if loaded.held_out is None else judged[1].labels
     return Unseen([View(NAME, rows, trusted[0] if trusted else rows[:0])], right)
+
+
+def references_of(loaded: Loaded, seed: int) -> PlantedPool:
+    """Return all trusted samples, a quarter of them under a wrong label to be judged under.
+
+    That is never learned, so that nothing is to be made familiar.
+    """
+    assert loaded.held_out is not None
+    return plant(loaded.model, loaded.task, Pool.of(loaded.held_out), seed)
+
+
+def learned_without(
+    loaded: Loaded, settings: FiniteSettings, positions: NDArray[np.int64]
+) -> Perturbation:
+    """Return the model that learned all rows but some, and all trusted samples."""
+    splits = [samples for samples in (loaded.train, loaded.held_out) if samples is not None]
+    folds = [np.ones(len(samples), dtype=np.int64) for samples in splits]
+    folds[0][positions] = 0
+    return _Round(loaded, [*map(Pool.of, splits)], folds, settings).learned(0, USUAL)
 
 
 @dataclass(frozen=True)
@@ -87,11 +122,15 @@ class _Round:
         left_out = [
             _chosen(pool, own == 0) for pool, own in zip(self.pools, self.folds, strict=True)
         ]
-        losses = {}
-        for length in LENGTHS:
+        losses: dict[Length, float] = {}
+        written = self.loaded.train.kind.written
+        for length in OF_ANSWERS if written else LENGTHS:
             learned = self.learned(0, length)
             found = [pool_losses(model.module, model, task, pool, learned) for pool in left_out]
-            losses[length] = np.concatenate(found).mean()
+            losses[length] = float(np.concatenate(found).mean())
+            if written and losses[length] > min(losses.values()):
+                # The longer, the dearer: of answers the first that is no better ends it.
+                break
         return min(losses, key=lambda length: losses[length])
 
     def learned(self, fold: int, length: Length) -> Perturbation:
@@ -122,4 +161,4 @@ class _Round:
 
 
 def _chosen(pool: Pool, members: NDArray[np.bool_]) -> Pool:
-    return Pool.of(pool.samples, np.flatnonzero(members))
+    return replace(pool, positions=pool.positions[members], labels=pool.labels[members])

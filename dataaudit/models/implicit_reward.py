@@ -13,23 +13,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 
-from dataaudit.datasets.answer_pairs import ANSWER
 from dataaudit.datasets.samples import Samples
 from dataaudit.errors import ConfigError, ModelError
+from dataaudit.models.answer_tokens import AnswerTokens
 from dataaudit.models.initial import initial_of
 from dataaudit.models.outputs import OutputsOf
-from dataaudit.models.tokens import (
-    NOT_SCORED,
-    Tokenize,
-    completion_start,
-    token_losses,
-    transformers_tokenize,
-)
+from dataaudit.models.tokens import token_losses, transformers_tokenize
 from dataaudit.models.torch_module import described, mirrorable
 from dataaudit.models.trained import Preprocess, TrainedModel, output_tensor
 from dataaudit.models.transformers import LANGUAGE_MODELS, most_tokens
@@ -69,49 +61,6 @@ class AnswerReward(OutputsOf):
                 found = output_tensor(reference.to(input_ids.device)(**seen))
             losses = losses - token_losses(found, labels).sum(dim=1)
         return -self._beta * losses
-
-
-@dataclass(frozen=True)
-class AnswerTokens:
-    """Turns rows with one answer each into token ids.
-
-    Attributes
-    ----------
-    tokenize : callable
-    prompt : str or None
-        The column of prompts; the answer follows them as it is.
-    most : int
-        Tokens of a row. Of longer ones the beginning of the prompt is cut off, and where that is
-        not enough, the end of the answer.
-    padding : int
-        The id of the padding, which goes to the right: no token of a causal model sees it.
-    """
-
-    tokenize: Tokenize
-    prompt: str | None
-    most: int
-    padding: int
-
-    def __call__(self, frame: pd.DataFrame) -> dict[str, Tensor]:
-        """Return `input_ids`, `attention_mask` and `labels`, int64 `[rows, tokens]`."""
-        answers = frame[ANSWER].tolist()
-        prompts = [""] * len(frame) if self.prompt is None else frame[self.prompt].tolist()
-        wholes = [prompt + answer for prompt, answer in zip(prompts, answers, strict=True)]
-        ids, labels = [], []
-        tokenized = zip(self.tokenize(prompts), self.tokenize(wholes), strict=True)
-        for before, whole in tokenized:
-            start = completion_start(before.ids, whole.ids)
-            cut = min(max(len(whole.ids) - self.most, 0), start - 1)
-            row = torch.tensor(whole.ids[cut:])[: self.most]
-            own = row.clone()
-            own[: start - cut] = NOT_SCORED
-            ids.append(row)
-            labels.append(own)
-        return {
-            "input_ids": pad_sequence(ids, batch_first=True, padding_value=self.padding),
-            "attention_mask": pad_sequence([torch.ones_like(row) for row in ids], batch_first=True),
-            "labels": pad_sequence(labels, batch_first=True, padding_value=NOT_SCORED),
-        }
 
 
 @dataclass(frozen=True)
@@ -160,11 +109,15 @@ class LanguageModel:
 
     def trained(self, train: Samples, preprocess: Preprocess | None, seed: int) -> TrainedModel:
         """Return the model; see `ModelAdapter`. It still returns logits; see `rewarding`."""
+        if train.kind.written and preprocess is not None:
+            module, note = mirrorable(self.model)
+            return TrainedModel(module, preprocess, described(module), note)
         if train.answers is None or preprocess is not None:
             raise ModelError(
-                f"the model is a {type(self.model).__name__}, which judges pairs of answers (task "
-                f"preference) without a preprocess; expected one that ends in "
-                f"ForSequenceClassification or ForTokenClassification for task {train.task}"
+                f"the model is a {type(self.model).__name__}, which judges pairs of answers, or "
+                "answers to instructions (tasks preference and instruction), without a "
+                "preprocess; expected one that ends in ForSequenceClassification or "
+                f"ForTokenClassification for task {train.task}"
             )
         module, note = mirrorable(self.model)
         padding = self.tokenizer.pad_token_id or 0

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
-from dataaudit.errors import DataError
+from dataaudit.errors import DataError, ModelError
 
+CONTEXT_NAMES = ("max_position_embeddings", "n_positions", "max_seq_len", "context_length")
 NOT_SCORED = -100
 """Label of tokens whose loss is not wanted, as torch and transformers have it."""
 
@@ -95,6 +97,57 @@ def user_tokenize(preprocess: Callable[[pd.DataFrame], Any], text_column: str) -
         return result
 
     return tokenize
+
+
+def most_at_once(module: nn.Module) -> int | None:
+    """Return how many tokens a model says that it takes at once; None where it does not say."""
+    found = said_by(module, CONTEXT_NAMES)
+    return found if found is not None and found > 1 else None
+
+
+def said_by(module: nn.Module, names: Sequence[str]) -> int | None:
+    """Return the first whole number that a module's config, or itself, has under some names."""
+    for owner in (getattr(module, "config", None), module):
+        for name in names:
+            value = getattr(owner, name, None)
+            if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+                return value
+    return None
+
+
+def model_inputs(module: nn.Module, ids: Tensor, mask: Tensor) -> Tensor | dict[str, Tensor]:
+    """Return what a module is called with: with an attention mask where it takes one.
+
+    A causal model needs none for padding on the right, which no token before it can see.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+    ids, mask : int64 `[rows, tokens]`
+        1 = a token.
+    """
+    parameters = inspect.signature(module.forward).parameters
+    if "input_ids" not in parameters:
+        return ids
+    if "attention_mask" not in parameters:
+        return {"input_ids": ids}
+    return {"input_ids": ids, "attention_mask": mask}
+
+
+def checked_logits(logits: Tensor, ids: Tensor) -> Tensor:
+    """Return `logits`, once it is sure that they are `[rows, tokens, vocabulary]`."""
+    if logits.ndim != 3 or tuple(logits.shape[:2]) != tuple(ids.shape):
+        raise ModelError(
+            f"the model returned outputs of shape {tuple(logits.shape)} for token ids of shape "
+            f"{tuple(ids.shape)}; expected logits [rows, tokens, vocabulary]"
+        )
+    largest = int(ids.max())
+    if largest >= logits.shape[2]:
+        raise ModelError(
+            f"token id {largest} is beyond the model's vocabulary of {logits.shape[2]}; "
+            "expected the tokenizer that the model was trained with"
+        )
+    return logits
 
 
 def completion_start(prompt: Sequence[int], whole: Sequence[int]) -> int:

@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from dataaudit.datasets.answer_pairs import ANSWER
 from dataaudit.datasets.samples import Batch, Samples
 from dataaudit.errors import DataError, ModelError
 from dataaudit.models.detector_inputs import detector_inputs
@@ -78,7 +79,11 @@ class TrainedModel:
         """
         where = f"{samples.role} ({samples.source.description})"
         try:
-            raw = self.preprocess(batch.frame)
+            frame = batch.frame
+            if samples.kind.written:
+                # Under the label of the batch, which need not be that of the file.
+                frame = frame.assign(**{ANSWER: samples.label_values(batch.labels)})
+            raw = self.preprocess(frame)
             if samples.kind.own_loss:
                 raw = detector_inputs(raw, batch.labels)
         except DataError:

@@ -18,6 +18,7 @@ from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Role, Samples
 from dataaudit.datasets.shard_paths import shard_paths
 from dataaudit.errors import DataAuditError, DataError, RunDirectoryError
+from dataaudit.labels.answers import instruction_columns
 from dataaudit.labels.by_task import KINDS
 from dataaudit.labels.kind import Kind
 from dataaudit.labels.preferences import pair_columns
@@ -225,6 +226,7 @@ class FinishedAudit:
                 annotators=_annotators(content.get("labels")),
                 size=tuple(size) if (size := settings.get("images", {}).get("size")) else None,
                 answers=pair_columns(self.kind, content),
+                instruction=instruction_columns(self.kind, content),
             ),
         )
         expected = str(self.manifest["inputs"][role]["sha256"])

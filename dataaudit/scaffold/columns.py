@@ -16,15 +16,24 @@ from dataaudit.datasets.distinct_labels import are_indices, distinct_labels
 from dataaudit.datasets.formats import open_source
 from dataaudit.datasets.identifiers import row_ids
 from dataaudit.datasets.images import decode
+from dataaudit.datasets.instructions import is_chat
 from dataaudit.datasets.mask_folder import MaskFolder
 from dataaudit.datasets.modality import ROWS_SEEN, modality_of
 from dataaudit.datasets.samples import Modality
 from dataaudit.datasets.sources import ColumnSource
 from dataaudit.errors import DataError
+from dataaudit.labels.answers import InstructionColumns
 from dataaudit.labels.by_task import KINDS
 from dataaudit.labels.masks import VOID
+from dataaudit.models.answer_losses import TEXT
 
 CHOSEN, REJECTED = (DataConfig.model_fields[name].default for name in ("chosen", "rejected"))
+INSTRUCTIONS = (
+    ("instruction", "output"), ("instruction", "response"), ("prompt", "completion"),
+    ("prompt", "response"),
+)  # fmt: skip
+"""Columns of instructions, and of their answers."""
+CHATS = "messages"
 LABEL_NAMES = (
     "label", "labels", "class", "class_label", "target", "y", "category", "kind", "species",
     "sentiment", "intent", "type", "outcome", "cls", "json.label", "json.class",
@@ -66,6 +75,8 @@ class SplitGuess:
         As `audit.yaml` has it.
     images : Path or None
         The folder of the pictures that the data names, where that is not its own.
+    instruction : InstructionColumns or None
+        Where labels are answers in a column of their own.
     """
 
     label: str
@@ -80,6 +91,7 @@ class SplitGuess:
     rows: int
     task: str
     images: Path | None
+    instruction: InstructionColumns | None
 
 
 def guess(
@@ -113,9 +125,12 @@ def guess(
     first = next(source.frames(ROWS_SEEN))
     names = source.columns()
     others: list[str] = []
-    task = "causal-lm" if writes_text else _task(source)
+    task, instruction, answers = _task(source), *_instruction(source, first)
+    task = "instruction" if answers else "causal-lm" if writes_text else task
     kind = KINDS[task]
-    if kind.form in ("pair", "rectangles") or kind.per_pixel or not kind.has_classes:
+    if answers:
+        label = answers
+    elif kind.form in ("pair", "rectangles") or kind.per_pixel or not kind.has_classes:
         label = ""
     elif not label or label not in names:
         label, *others = _label_columns(source, first, path, set(class_names))
@@ -127,6 +142,8 @@ def guess(
     modality, content = modality_of(first, features, folder)
     if kind.form == "pair":
         modality, content = "text", ANSWER
+    if answers:
+        modality, content = "text", TEXT
     if id_column is None and modality == "table":
         id_column = _telling_column(source, first[features])
         features = [name for name in features if name != id_column]
@@ -135,7 +152,7 @@ def guess(
         image = decode(first[content].iloc[0], where=str(path), folder=folder)
         is_grey = image.mode in ("1", "L")
     numbers = first[features].select_dtypes(["number", "bool"]).columns
-    values = distinct_labels(source, label) if label else _pixel_classes(source)
+    values = distinct_labels(source, label) if label and not answers else _pixel_classes(source)
     stored = source.stored_classes(label) is not None
     return SplitGuess(
         label=label,
@@ -150,7 +167,20 @@ def guess(
         rows=len(source),
         task=task,
         images=images,
+        instruction=instruction,
     )
+
+
+def _instruction(
+    source: ColumnSource, first: pd.DataFrame
+) -> tuple[InstructionColumns | None, str]:
+    """Return the columns of instructions, and that of their answers or of chats, if any."""
+    names = source.columns()
+    for prompt, answers in INSTRUCTIONS:
+        if prompt in names and answers in names:
+            return InstructionColumns(prompt, "input" if "input" in names else None), answers
+    is_chats = CHATS in names and any(map(is_chat, first[CHATS]))
+    return None, CHATS if is_chats else ""
 
 
 def _task(source: ColumnSource) -> str:

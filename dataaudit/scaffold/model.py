@@ -132,6 +132,8 @@ def model_source(train: SplitGuess, found: Found) -> str:
     outputs = f"Its outputs are logits [rows, {train.class_count}], in the order of the classes."
     if KINDS[train.task].form == "pair":
         outputs = "It returns one reward for each answer, [answers, 1]."
+    if KINDS[train.task].written:
+        outputs = "Its outputs are logits [rows, tokens, vocabulary], its input token ids."
     if KINDS[train.task].per_pixel:
         outputs = f"Its outputs are logits [rows, {train.class_count}, height, width]."
     weights = _about_weights(found)

@@ -27,6 +27,7 @@ MODULE = "my_model.py"
 ROLES: tuple[Role, ...] = ("train", "held_out", "suspects")
 _KINDS = {
     "preference": "; pairs of a chosen and a rejected answer",
+    "instruction": "; instructions and answers",
     "segmentation": "; a mask for each",
     "boxes": "; boxes in each",
 }
@@ -71,7 +72,7 @@ def init(folder: Path) -> list[str]:
         *(f"not used: {path}" for path in found.others),
     ]
     run = f"dataaudit run {folder / YAML} --out {folder / 'audit'}"
-    if writes_text:
+    if train.task == "causal-lm":
         missing = "" if "suspects" in guesses else "name in suspects what the model wrote; "
         run = f"dataaudit trace {folder / YAML} --out {folder / 'traced'}"
         return [
@@ -182,6 +183,10 @@ def _split(folder: Path, role: Role, found: Found, guesses: dict[str, SplitGuess
         entry["label"] = split.label
     elif split.task == "causal-lm" and split.content_column not in (None, "text"):
         entry["text"] = split.content_column
+    if split.instruction is not None:
+        entry["prompt"] = split.instruction.prompt
+        if split.instruction.input is not None:
+            entry["input"] = split.instruction.input
     if split.id_column is not None:
         entry["id"] = split.id_column
     others = comment(", ".join(map(repr, split.other_labels[:5])))

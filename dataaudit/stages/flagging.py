@@ -22,10 +22,12 @@ from dataaudit.flags.results import MislabelFlags
 from dataaudit.flags.tables import FlagSettings
 from dataaudit.inputs import Loaded, Splits
 from dataaudit.likeness.repeats import contradicted
+from dataaudit.mirror.left_out import references_of
 from dataaudit.mirror.probes import Judged
 from dataaudit.mirror.references import PLANTED_SHARE, pool_predictions
 from dataaudit.mirror.relearn import Mirror
 from dataaudit.scoring.passes import Passes
+from dataaudit.stages.answer_pieces import answer_pieces
 from dataaudit.stages.opinions import pooled
 from dataaudit.stages.scoring import FAMILIAR, ITSELF, RELEARNED, Scores
 from dataaudit.tasks.segmentation import Segmentation
@@ -98,6 +100,7 @@ def find_mislabels(
         said = "" if crosswise is not None else f" {NOT_REFITTED}"
     words = partial(_words, train) if _has_words(train) else None
     maps = partial(_maps, loaded, mirror) if train.kind.per_pixel else None
+    pieces = partial(answer_pieces, loaded, mirror, config) if train.kind.written else None
     rows = LabelledRows(
         train.ids,
         train.labels,
@@ -108,6 +111,7 @@ def find_mislabels(
         mirrored,
         words,
         maps,
+        pieces,
         None if unseen is None else unseen.rows,
         None if crosswise is None else replace(crosswise, views=[*crosswise.views, *opinions]),
         contradicted(train) if train.kind.probed else None,
@@ -180,13 +184,18 @@ def _references(
     )
 
 
-def _planted(loaded: Loaded, crosswise: Unseen, seed: int) -> References:
+def _planted(loaded: Loaded, crosswise: Unseen, seed: int) -> References | None:
     """Return the trusted samples that models judged which were fitted without them.
 
     A quarter is judged under a wrong label. The models never saw the label, so it need not be
     learned for that.
     """
     said, right = crosswise.views[0].trusted, crosswise.trusted_labels
+    if loaded.train.kind.written:
+        if loaded.held_out is None:
+            return None
+        # What is said of an answer needs it: they were judged under these.
+        return References(right, references_of(loaded, seed).planted, said, said)
     generator = np.random.default_rng(seed)
     planted = generator.permutation(len(right)) < round(PLANTED_SHARE * len(right))
     given = np.where(planted, loaded.task.wrong_labels(said, right, generator), right)

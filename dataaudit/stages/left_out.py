@@ -1,13 +1,24 @@
-"""The mirror stage of reward models: whether they learn again without each row, and how well."""
+"""Reward and language models that learn again without each row: whether they may, and how well."""
 
 from __future__ import annotations
+
+from sklearn.metrics import roc_auc_score
 
 from dataaudit.config import AuditConfig
 from dataaudit.flags.inputs import Unseen
 from dataaudit.inputs import Loaded
+from dataaudit.labels.answers import AFTER
 from dataaudit.mirror.effort import affordable
 from dataaudit.mirror.finite import FiniteSettings
-from dataaudit.mirror.left_out import FOLDS, REPEATS, judged_left_out, most_passes
+from dataaudit.mirror.left_out import (
+    FOLDS,
+    REPEATS,
+    judged_left_out,
+    most_passes,
+    references_of,
+)
+from dataaudit.mirror.references import pool_predictions
+from dataaudit.mirror.relearn import WORKS
 from dataaudit.stages.model_check import agreement
 
 LEFT_OUT = (
@@ -22,13 +33,16 @@ knows less cannot do without the weights that it was trained from."""
 def may_learn_left_out(loaded: Loaded, config: AuditConfig) -> bool:
     """Tell whether a model learns again without each row: a reward model, where that is affordable.
 
-    Whoever says how the mirror is to be made gets that mirror.
+    Or a language model, of answers. Whoever says how the mirror is to be made gets that mirror.
     """
-    asked = config.mirror.model_dump(
-        exclude_defaults=True, exclude={"seed", "parameters", "batch_norm", "dropout"}
+    kind, asked = (
+        loaded.train.kind,
+        config.mirror.model_dump(
+            exclude_defaults=True, exclude={"seed", "parameters", "batch_norm", "dropout"}
+        ),
     )
     return (
-        loaded.train.kind.form == "pair"
+        (kind.form == "pair" or kind.written)
         and not asked
         and affordable(loaded, left_out_passes(loaded))
     )
@@ -37,7 +51,8 @@ def may_learn_left_out(loaded: Loaded, config: AuditConfig) -> bool:
 def left_out_passes(loaded: Loaded) -> float:
     """Return the forward passes for each training row that learning without it takes at most."""
     samples = len(loaded.train) + (0 if loaded.held_out is None else len(loaded.held_out))
-    return most_passes() * samples / len(loaded.train)
+    written = loaded.train.kind.written
+    return most_passes(written=written) * samples / len(loaded.train)
 
 
 def learned_left_out(loaded: Loaded, config: AuditConfig) -> Unseen | None:
@@ -48,14 +63,9 @@ def learned_left_out(loaded: Loaded, config: AuditConfig) -> Unseen | None:
     """
     if not may_learn_left_out(loaded, config):
         return None
-    mirror = config.mirror
-    settings = FiniteSettings(
-        parameters=mirror.parameters,
-        batch_norm=mirror.batch_norm,
-        dropout=mirror.dropout,
-        seed=mirror.seed,
-    )
-    found = judged_left_out(loaded, settings)
+    found = judged_left_out(loaded, settings_of(config))
+    if loaded.train.kind.written:
+        return found if _tells_answers(loaded, found, config.mirror.seed) else None
     (view,), check, enough = found.views, loaded.check, 0.0
     said, labels = view.rows, loaded.train.labels
     if len(view.trusted):
@@ -65,3 +75,30 @@ def learned_left_out(loaded: Loaded, config: AuditConfig) -> Unseen | None:
     result = agreement(loaded.task, said, labels)
     known = result.against_chance == "above" and result.right - result.by_chance >= enough
     return found if known else None
+
+
+def settings_of(config: AuditConfig) -> FiniteSettings:
+    """Return what moves while a model learns without some rows."""
+    mirror = config.mirror
+    return FiniteSettings(
+        parameters=mirror.parameters,
+        batch_norm=mirror.batch_norm,
+        dropout=mirror.dropout,
+        seed=mirror.seed,
+    )
+
+
+def _tells_answers(loaded: Loaded, found: Unseen, seed: int) -> bool:
+    """Tell whether wrong answers stand out from right ones, as they do under the trained model.
+
+    That has learned no trusted sample either.
+    """
+    if loaded.held_out is None:
+        return True
+    references = references_of(loaded, seed)
+    own = pool_predictions(loaded.model, loaded.task, references.pool)
+    own_skill, skill = (
+        roc_auc_score(references.planted, said[:, AFTER]) - 0.5
+        for said in (own, found.views[0].trusted)
+    )
+    return bool(skill >= max(WORKS - 0.5, LEAST_SHARE_OF_SKILL * own_skill))

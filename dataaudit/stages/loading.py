@@ -20,9 +20,11 @@ from dataaudit.datasets.samples import Role, Samples
 from dataaudit.datasets.set_aside import SetAside
 from dataaudit.errors import ConfigError, DataError
 from dataaudit.inputs import Loaded
+from dataaudit.labels.answers import instruction_columns
 from dataaudit.labels.by_task import KINDS
 from dataaudit.labels.preferences import pair_columns
 from dataaudit.models.adapter import ModelAdapter
+from dataaudit.models.answer_losses import answering
 from dataaudit.models.initial import initial_of
 from dataaudit.models.loading import load_function
 from dataaudit.models.parameters import last_linear, moving_parameters
@@ -30,6 +32,7 @@ from dataaudit.models.recognise import from_config, from_object, is_tokenizer
 from dataaudit.models.rescaled import Rescaled, rescaled
 from dataaudit.models.rewards import comparing
 from dataaudit.models.trained import Preprocess, TrainedModel, forward
+from dataaudit.stages.alike_answers import alike_answers
 from dataaudit.stages.model_check import check_model
 from dataaudit.stages.reading_outputs import (
     labelled_outputs,
@@ -41,6 +44,7 @@ from dataaudit.stages.repeated_rows import repeated_rows
 from dataaudit.stages.screening import Screening
 from dataaudit.tasks import AuditTask, Regression, Task
 from dataaudit.tasks.by_kind import Outputs, TrainedWith, make_task
+from dataaudit.tasks.instruction import Instruction
 
 SHOWN = 20
 """Classes that a message lists."""
@@ -165,6 +169,9 @@ def assemble(
     made = adapter.trained
     if kind.form == "pair":
         made = partial(comparing, adapter, initial=initial, beta=config.loss.beta)
+    if kind.written:
+        template = None if config.model is None else config.model.template
+        made = partial(answering, adapter, template=template)
     model = made(rows.samples, preprocess, config.mirror.seed).to(device)
     # Refused now, not after the rows have been read: a choice of parameters that has none.
     moving_parameters(model.module, config.mirror.parameters)
@@ -211,6 +218,8 @@ def assemble(
         model = rescaled(model, train)
         # Residuals of rows that the model has memorized are too small to tell the noise.
         task = _with_noise_scale(task, model, others.get("held_out", train))
+    if isinstance(task, Instruction) and "held_out" in others:
+        task = replace(task, alike=alike_answers(others["held_out"]))
     # Last, for it goes by the names of the module that is mirrored.
     model = _with_initial(model, initial, adapter.origin)
     held_out, suspects = others.get("held_out"), others.get("suspects")
@@ -244,6 +253,7 @@ def read_settings(
         annotators=columns.labels if role == "train" else None,
         size=config.images.size,
         answers=pair_columns(KINDS[config.task], columns.model_dump()),
+        instruction=instruction_columns(KINDS[config.task], columns.model_dump()),
     )
 
 

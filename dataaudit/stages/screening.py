@@ -72,9 +72,10 @@ class Screening:
     def check_inputs(self, model: TrainedModel) -> None:
         """Set aside rows that `preprocess` fails on, or returns NaN or infinite values for.
 
-        What a row takes as input is measured on the way.
+        What a row takes as input is measured on the way. Of answers, some may be longer than the
+        model takes: said before it learns.
         """
-        if self._settings.asked:
+        if self._settings.asked or self.samples.kind.written:
             reasons: dict[int, str] = {}
             step = model.measured(self.samples).rows_at_once(ROWS_PER_READ)
             total = -(-len(self.samples) // step)

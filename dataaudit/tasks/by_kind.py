@@ -9,6 +9,7 @@ from torch import Tensor
 
 from dataaudit.tasks.boxes import Detection
 from dataaudit.tasks.classification import Classification
+from dataaudit.tasks.instruction import Instruction
 from dataaudit.tasks.multi_label import MultiLabel
 from dataaudit.tasks.ordinal import OrdinalClassification
 from dataaudit.tasks.preference import Preference
@@ -117,6 +118,7 @@ MAKERS: Mapping[str, Maker] = {
     "boxes": lambda outputs, _: (Detection.of(outputs.values, outputs.classes), None),
     "segmentation": _masks,
     "preference": _preference,
+    "instruction": lambda outputs, _: (Instruction.of(outputs.values), None),
 }
 """By `task`, as audit.yaml has it."""
 

@@ -13,7 +13,12 @@ from dataaudit.config import AuditConfig
 from dataaudit.datasets.samples import Samples
 from dataaudit.errors import ConfigError, ModelError
 from dataaudit.mirror.finite import Direction, FiniteSettings
-from dataaudit.models.tokens import transformers_tokenize, user_tokenize
+from dataaudit.models.tokens import (
+    CONTEXT_NAMES,
+    most_at_once,
+    transformers_tokenize,
+    user_tokenize,
+)
 from dataaudit.models.torch_module import described, mirrorable
 from dataaudit.models.trained import TrainedModel
 from dataaudit.stages.loading import device_of
@@ -21,7 +26,6 @@ from dataaudit.studies.tracing.language_models import Columns, LanguageModelTrac
 
 DIRECTION: Direction = "unlearn"
 STEPS, LEARNING_RATE, LOSS_CHANGE = 60, 2e-3, 1.0
-_CONTEXT_NAMES = ("max_position_embeddings", "n_positions", "max_seq_len", "context_length")
 
 
 def language_model_tracer(
@@ -118,13 +122,10 @@ def load_transformers(folder: Path) -> tuple[nn.Module, Any]:
 
 
 def _context(module: nn.Module) -> int:
-    settings = getattr(module, "config", None)
-    for owner in (settings, module):
-        for name in _CONTEXT_NAMES:
-            value = getattr(owner, name, None)
-            if isinstance(value, int) and value > 1:
-                return value
-    raise ConfigError(
-        "trace.context: needed, because the model does not say how many tokens it takes at once "
-        f"(none of {', '.join(_CONTEXT_NAMES)})"
-    )
+    found = most_at_once(module)
+    if found is None:
+        raise ConfigError(
+            "trace.context: needed, because the model does not say how many tokens it takes at "
+            f"once (none of {', '.join(CONTEXT_NAMES)})"
+        )
+    return found

@@ -12,14 +12,14 @@ from torch import nn
 from dataaudit.datasets.samples import Batch, Samples
 from dataaudit.errors import DataError
 from dataaudit.mirror.finite import Direction, FiniteSettings, Part, finite_mirror
-from dataaudit.models.tokens import Tokenize, Tokens, completion_start
+from dataaudit.models.tokens import Tokenize, Tokens, completion_start, model_inputs
 from dataaudit.models.trained import TrainedModel
 from dataaudit.report.data import TracedSample
 from dataaudit.report.samples import clean_text, plain_id
 from dataaudit.scoring.passes import Passes
 from dataaudit.scoring.perturbation import UNPERTURBED, Perturbation
 from dataaudit.studies.tracing.token_evidence import token_changes
-from dataaudit.studies.tracing.token_losses import TokenTask, document_losses, model_inputs
+from dataaudit.studies.tracing.token_losses import TokenTask, document_losses
 from dataaudit.studies.tracing.windows import window_batches
 
 FloatArray = NDArray[np.float64]
@@ -101,7 +101,10 @@ class LanguageModelTracer:
         )
         device = self.model.device
         parts: list[Part] = [
-            (model_inputs(self.model.module, batch, device), batch.labels.to(device))
+            (
+                model_inputs(self.model.module, batch.ids.to(device), batch.mask.to(device)),
+                batch.labels.to(device),
+            )
             for batch in batches
         ]
 

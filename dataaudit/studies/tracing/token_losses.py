@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,11 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dataaudit.errors import ModelError
-from dataaudit.models.tokens import token_losses
-from dataaudit.models.trained import Inputs
+from dataaudit.models.tokens import checked_logits, model_inputs, token_losses
 from dataaudit.scoring.passes import Passes
 from dataaudit.scoring.perturbation import Perturbation
-from dataaudit.studies.tracing.windows import WindowBatch, window_batches
+from dataaudit.studies.tracing.windows import window_batches
 
 FloatArray = NDArray[np.float64]
 
@@ -32,20 +30,6 @@ class TokenTask:
     def predictions(self, outputs: Tensor) -> Tensor:
         """Return the probability of each token, `[rows, tokens, vocabulary]`."""
         return outputs.float().softmax(dim=-1)
-
-
-def model_inputs(module: nn.Module, batch: WindowBatch, device: torch.device) -> Inputs:
-    """Return what the module is called with: with an attention mask where it takes one.
-
-    A causal model needs none for padding on the right, which no token before it can see.
-    """
-    ids = batch.ids.to(device)
-    parameters = inspect.signature(module.forward).parameters
-    if "input_ids" not in parameters:
-        return ids
-    if "attention_mask" not in parameters:
-        return {"input_ids": ids}
-    return {"input_ids": ids, "attention_mask": batch.mask.to(device)}
 
 
 @torch.inference_mode()
@@ -80,10 +64,10 @@ def document_losses(
     passes = Passes(module)
     result = [np.zeros((len(ids), len(perturbations))) for ids in documents]
     for batch in window_batches(documents, context, tokens_per_batch):
-        inputs = model_inputs(module, batch, passes.device)
+        inputs = model_inputs(module, batch.ids.to(passes.device), batch.mask.to(passes.device))
         labels = batch.labels.to(passes.device)
         for column, logits in enumerate(passes.outputs(inputs, perturbations)):
-            losses = token_losses(checked_logits(logits, batch), labels).double().cpu().numpy()
+            losses = token_losses(checked_logits(logits, batch.ids), labels).double().cpu().numpy()
             for line, window in enumerate(batch.windows):
                 place = slice(window.first - window.start, window.stop - window.start)
                 found = losses[line, place]
@@ -91,19 +75,3 @@ def document_losses(
                     raise ModelError("the model returned NaN or infinite logits; expected finite")
                 result[window.document][window.first : window.stop, column] = found
     return result
-
-
-def checked_logits(logits: Tensor, batch: WindowBatch) -> Tensor:
-    """Return `logits`, once it is sure that they are `[rows, tokens, vocabulary]`."""
-    if logits.ndim != 3 or tuple(logits.shape[:2]) != tuple(batch.ids.shape):
-        raise ModelError(
-            f"the model returned outputs of shape {tuple(logits.shape)} for token ids of shape "
-            f"{tuple(batch.ids.shape)}; expected logits [rows, tokens, vocabulary]"
-        )
-    largest = int(batch.ids.max())
-    if largest >= logits.shape[2]:
-        raise ModelError(
-            f"token id {largest} is beyond the model's vocabulary of {logits.shape[2]}; "
-            "expected the tokenizer that the model was trained with"
-        )
-    return logits
