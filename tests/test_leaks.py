@@ -332,3 +332,19 @@ def test_suspects_with_gaps_are_held_against_rows_with_the_same_gaps():
     near = flagged(flags) - exact(flags)
     assert len(near) <= 1
     assert "without the fields that suspects lack" in flags.method
+
+
+@pytest.mark.parametrize(("task", "pairs"), [("classification", 4), ("regression", None)])
+def test_only_of_labels_that_exclude_each_other_one_is_wrong(task, pairs):
+    train, held_out, suspects = blobs(300, 0), blobs(60, 1), blobs(60, 2)
+    twice = pd.concat([train, train[:4].assign(label=(train["label"][:4] + 1) % 3)])
+    splits = [frame.astype({"label": float}) if task == "regression" else frame
+              for frame in (twice.reset_index(drop=True), held_out, suspects)]  # fmt: skip
+    torch.manual_seed(0)
+    model = nn.Linear(4, 1 if task == "regression" else 3).eval()
+    config = config_from_python("label", None, {"task": task}, None)
+    named = dict(zip(("train", "held_out", "suspects"), splits, strict=True))
+    loaded = load_objects(model, named, numbers_of_columns, config)
+    flags = find_contamination(loaded, None, config, examined(loaded, config))
+    found = flags.disagreeing_duplicates
+    assert (None if found is None else len(found)) == pairs
