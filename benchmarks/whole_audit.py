@@ -12,12 +12,12 @@ classes that overlap; `wide`, one of 110,000; `text`; `picture`, JPEGs of 32 x 3
 224 x 224. A bare pass reads, preprocesses and runs the same rows once, in the same batches; it is
 the median of three before the audit, in the same process. Times are CPU seconds of one thread of
 torch, so that neighbours on a shared machine matter little; memory is the most that the process
-held in a stage (VmHWM, which is set back before each), and of that, what was its own (RssAnon, asked
-for all the time): pages of mapped files are given back when others need the memory. "Counted" are the passes that the plan
-counts: what is learned, at three passes a row, and one pass for each model that scores. The last
-column is the average precision of the ranking, where a label is wrong that is not the one that the
-row was drawn for: 4 % of the rows. For `overlapping`, the best possible is given, too: that of the
-probabilities by which the rows were drawn.
+held in a stage (VmHWM, which is set back before each), and what of it was its own (RssAnon, asked
+for all the time): pages of mapped files are given back when others need the memory. "Counted" are
+the passes that the plan counts: what is learned, at three passes a row, and one pass for each model
+that scores. The last column is the average precision of the ranking, where a label is wrong that is
+not the one that the row was drawn for: 4 % of the rows. For `overlapping`, the best possible is
+given, too: that of the probabilities by which the rows were drawn.
 
 With `--folds`, cleanlab's way on the same rows and model: five models, each learned from four
 fifths as the audited one was, in a process of its own, inputs preprocessed once and held in memory.
