@@ -219,6 +219,10 @@ function changesFor(index, verb, label) {
 
 function decide(verb, label) {
   if (current < 0 || !list.length) return;
+  if (verb === "accept" && state.pile === "labels" && suggestsNothing(data.rows[list[current]])) {
+    say("No other answer is suggested: keep this one, drop it, or type another.");
+    return;
+  }
   if (state.chosen.size > 1) {
     confirmRun(verb, label);
     return;
@@ -315,7 +319,7 @@ function decisionButtons(index) {
   const short = data.classes || data.task === "regression";
   const named = (position) => (short ? ` “${data.labels[position][DISPLAY]}”` : "");
   box.append(
-    keyButton("A", `Accept${named(item[SUGGESTED])}`, "verdict-button good", () => decide("accept")),
+    ...(suggestsNothing(item) ? [] : [keyButton("A", `Accept${named(item[SUGGESTED])}`, "verdict-button good", () => decide("accept"))]),
     keyButton("K", `Keep${named(item[GIVEN])}`, "verdict-button", () => decide("keep")),
     keyButton("U", "Unsure", "verdict-button", () => decide("unsure")),
     keyButton("X", "Drop", "verdict-button", () => decide("drop")),

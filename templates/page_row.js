@@ -69,6 +69,9 @@ function taggedWords(words, given, suggested) {
   return box;
 }
 
+// Of answers to instructions no other one is suggested.
+const suggestsNothing = (row) => data.task === "instruction" && row[GIVEN] === row[SUGGESTED];
+
 // Given and suggested label in a line; of tags, those that differ.
 function changeInShort(row) {
   const given = data.labels[row[GIVEN]], suggested = data.labels[row[SUGGESTED]];
@@ -76,6 +79,7 @@ function changeInShort(row) {
     const parts = [partsOf(given[EXACT]), partsOf(suggested[EXACT])];
     return parts.map((own, side) => own.filter((part) => !parts[1 - side].includes(part)).join(" | ") || NO_LABEL);
   }
+  if (suggestsNothing(row)) return [given[DISPLAY], ""];
   if (data.task !== "token-classification") return [given[DISPLAY], suggested[DISPLAY]];
   const before = given[EXACT].split(" "), after = suggested[EXACT].split(" ");
   const places = before.map((_, place) => place).filter((place) => before[place] !== after[place]);
@@ -196,8 +200,9 @@ function rowChange(row) {
     line.append(make("span", "quiet", "Doubtful tags are framed: given → suggested."));
     return line;
   }
-  line.append(make("span", "quiet", "given "), chip(given[DISPLAY], "given"), make("span", "arrow", " → "),
-    make("span", "quiet", "suggested "), chip(suggested[DISPLAY], "suggested"));
+  line.append(make("span", "quiet", "given "), chip(given[DISPLAY], "given"));
+  if (suggestsNothing(row)) return line;
+  line.append(make("span", "arrow", " → "), make("span", "quiet", "suggested "), chip(suggested[DISPLAY], "suggested"));
   return line;
 }
 

@@ -2,11 +2,15 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from report_examples import contamination_flags, mislabel_flags
 
+from dataaudit.flags.by_kind import FLAGGERS
+from dataaudit.flags.inputs import LabelledRows
 from dataaudit.flags.judgement import gate_outcome, judge_labels, judge_leaks
 from dataaudit.flags.results import Interval
+from dataaudit.flags.tables import FlagSettings
 from dataaudit.report.gates import counted, make_gate
 
 
@@ -71,3 +75,20 @@ def test_what_was_found_stays_found_where_a_single_class_cannot_be_told():
     assert (found.outcome, found.reasons[1:]) == ("found", untold)
     none = judge_labels(replace(with_rate(0, 0.0, 0.02), untold=untold))
     assert (none.outcome, none.reasons) == ("cannot tell", untold)
+
+
+@pytest.mark.parametrize("task", ["classification", "ordinal", "regression", "multi-label"])
+def test_without_trusted_samples_nothing_is_told_of_any_kind_of_label(task):
+    generator = np.random.default_rng(0)
+    said = generator.dirichlet(np.ones(3), 60).astype(np.float32)
+    given, classes = generator.integers(0, 3, 60), [0, 1, 2]
+    if task == "regression":
+        said, given, classes = generator.normal(size=(60, 1)), generator.normal(size=60), []
+    if task == "multi-label":
+        given = (generator.random((60, 3)) < 0.5).astype(np.int8)
+    rows = LabelledRows(
+        np.arange(60), given, classes, lambda labels: np.arange(len(labels)), said, said, said
+    )
+    flags = FLAGGERS[task](rows, None, FlagSettings())
+    assert [flags.noise_rate.low, flags.noise_rate.high] == [0.0, 1.0]
+    assert judge_labels(flags).outcome == "cannot tell"

@@ -121,7 +121,7 @@ def flag_by_the_most_doubtful(
         flags,
         method=f"{flags.method} {about}",
         notes=suggestions.notes,
-        doubts=doubts.reasons,
+        doubts=(*flags.doubts, *doubts.reasons),
     )
 
 

@@ -18,6 +18,10 @@ from dataaudit.storage.on_disk import one_array
 
 POINTS_ON_BUDGET_CURVE = 60
 MOST_GROUPS = 30
+ASSUMED = (
+    "too few trusted samples, or none, were there to measure against; what is said of labels rests "
+    "on assumptions"
+)
 
 
 @dataclass(frozen=True)
@@ -110,7 +114,7 @@ def flags_of(
         notes=None,
         predicted=None,
         annotators=None,
-        doubts=(),
+        doubts=() if judgement.reference_rows else (ASSUMED,),
         untold=(),
     )
 

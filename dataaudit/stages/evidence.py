@@ -16,7 +16,7 @@ from dataaudit.datasets.answer_pairs import LEFT, RIGHT, pair_text
 from dataaudit.datasets.images import size_of, thumbnail
 from dataaudit.datasets.samples import Batch, Samples
 from dataaudit.datasets.words import text_of
-from dataaudit.flags.probabilities import Table
+from dataaudit.flags.probabilities import Table, row_blocks
 from dataaudit.flags.results import ContaminationFlags, MislabelFlags
 from dataaudit.labels.kind import Outline
 from dataaudit.report.data import NO_LABEL
@@ -150,7 +150,15 @@ def exhibits_of(
 
 
 def _positions_of(samples: Samples, ids: Sequence[Any]) -> NDArray[np.int64]:
-    return pd.Index(samples.ids).get_indexer(ids).astype(np.int64)
+    """Return where the samples with some ids stand, `[ids]`."""
+    wanted = pd.Index(ids).unique()
+    found = np.full(len(wanted), -1, dtype=np.int64)
+    # Block by block: an index of all rows takes more memory than their ids.
+    for rows in row_blocks(len(samples)):
+        place = wanted.get_indexer(samples.ids[rows])
+        here = np.flatnonzero(place >= 0)
+        found[place[here]] = here + rows.start
+    return found[wanted.get_indexer(pd.Index(ids))]
 
 
 @dataclass(frozen=True)
