@@ -107,9 +107,9 @@ def _run_in_child(audit_yaml: Path, out: Path, seconds: float | None) -> bool:
 
 AUDITS = ("run", "plan", "init", "verify", "memorization", "influence")
 OF_TEXTS = ("run", "plan", "init", "trace")
-WITHOUT_A_HEAD = ("regression", "preference", "segmentation", "boxes")
-"""Targets are rescaled behind the last layer, a pair has two rewards, and neither pixels nor boxes
-have a linear layer."""
+WITHOUT_A_HEAD = ("regression", "preference", "instruction", "segmentation", "boxes")
+"""Targets are rescaled behind the last layer, a pair has two rewards, an answer is read twice, and
+neither pixels nor boxes have a linear layer."""
 RESULTS = {"run": "report.html", "trace": "contamination.parquet", "verify": "verify.json",
            "memorization": "memorization.json", "influence": "influence.json"}  # fmt: skip
 AFTERWARDS = {
