@@ -104,7 +104,7 @@ class TableRows:
 
     def vectors(self, part: slice) -> FloatArray:
         """Return unit vectors of some rows to search with, `[rows, 1, width]`."""
-        return self.views(self.rows.take(np.arange(len(self.rows))[part]))
+        return self.views(self.rows.take(np.arange(*part.indices(len(self.rows)))))
 
     def views(self, suspects: TableDescriptors) -> FloatArray:
         """Return unit vectors of suspects to search with, `[suspects, 1, width]`."""
@@ -325,8 +325,10 @@ def _sorted_columns(numbers: NDArray[np.float64]) -> list[NDArray[np.float64]]:
     values, ends = Growing(), [0]
     values.add(np.empty(0))
     for column in numbers.T:
-        values.add(np.sort(column[~np.isnan(column)]))
-        ends.append(ends[-1] + int((~np.isnan(column)).sum()))
+        known = column[~np.isnan(column)]
+        known.sort()
+        values.add(known)
+        ends.append(ends[-1] + len(known))
     return np.split(values.finished(), ends[1:-1]) if len(ends) > 1 else []
 
 
