@@ -189,8 +189,7 @@ def kills(seeds: list[int]) -> None:
 
 def _audited(yaml: Path, out: Path, kill: tuple[int, float] | None) -> tuple[float, AuditResult]:
     """Audit on five nodes; return how long workers were asked, s, and the result."""
-    nodes = Nodes(initialize_head=True, head_node_args={"num_cpus": 0})
-    others = [nodes.add_node(num_cpus=1) for _ in range(4)]
+    nodes, others = _started()
     ray.init(address=nodes.address, log_to_driver=False)
     asked: list[float] = []
     killed: list[threading.Timer] = []
@@ -215,6 +214,21 @@ def _audited(yaml: Path, out: Path, kill: tuple[int, float] | None) -> tuple[flo
         ray.shutdown()
         nodes.shutdown()
     return asked[-1] - asked[0], found
+
+
+def _started() -> tuple[Nodes, list[Any]]:
+    """Start five nodes; on a busy machine one may take longer than the 30 s that Ray waits."""
+    for left in (2, 1, 0):
+        nodes = Nodes()
+        try:
+            nodes.add_node(num_cpus=0)
+            return nodes, [nodes.add_node(num_cpus=1) for _ in range(4)]
+        except Exception as error:
+            nodes.shutdown()
+            if not left:
+                raise
+            print(f"started again: {str(error)[:60]}", flush=True)
+    raise AssertionError("unreachable")
 
 
 def search(rows: int) -> None:
