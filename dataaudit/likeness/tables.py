@@ -28,6 +28,7 @@ from dataaudit.likeness.pixel_tables import describe_pixel_table, is_number_colu
 from dataaudit.likeness.search import (
     COMPARING,
     HASHED_FEATURES,
+    SKETCH_WIDTH,
     Compared,
     joined,
     sketch,
@@ -109,9 +110,12 @@ class TableRows:
     def views(self, suspects: TableDescriptors) -> FloatArray:
         """Return unit vectors of suspects to search with, `[suspects, 1, width]`."""
         places = np.arange(len(suspects))
-        steps = range(0, max(len(suspects), 1), ITEMS_PER_SKETCH)
-        parts = [suspects.take(places[i : i + ITEMS_PER_SKETCH]) for i in steps]
-        return np.concatenate([sketch(self.scheme.tokens(p), self.projection) for p in parts])
+        found = np.empty((len(suspects), 1, SKETCH_WIDTH), np.float32)
+        for start in range(0, len(suspects), ITEMS_PER_SKETCH):
+            some = slice(start, start + ITEMS_PER_SKETCH)
+            tokens = self.scheme.tokens(suspects.take(places[some]))
+            found[some] = sketch(tokens, self.projection)
+        return found
 
     def compare(
         self, suspects: TableDescriptors, candidates: IndexArray, exclude: IndexArray | None
