@@ -210,7 +210,7 @@ def _about_stand_in(check: ModelCheck) -> str:
             "of its predictions."
         )
     return (
-        f"The network that stands in for it gives the same class to {_share(check.stand_in)} of "
+        f"The network that stands in for it agrees with it on {_share(check.stand_in)} of "
         "these rows."
     )
 
