@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from dataaudit.storage.many_texts import GrowingTexts, Texts
 from dataaudit.storage.on_disk import Growing
 
 FloatArray = NDArray[np.float32]
@@ -43,7 +44,7 @@ class TextDescriptors:
     `folded` [items] str; `counts` [items, 2**20] sparse; `keys` [items] as in `content_keys`.
     """
 
-    folded: NDArray[np.object_]
+    folded: Texts
     counts: sparse.csr_matrix
     keys: NDArray[np.bytes_] | None = None
 
@@ -155,7 +156,7 @@ def _repeated(grey: Growing, channels: int) -> Growing:
 
 
 def _joined_texts(parts: Iterable[TextDescriptors]) -> TextDescriptors:
-    folded, keys, features = Growing(), _Keys(), 0
+    folded, keys, features = GrowingTexts(), _Keys(), 0
     data, indices, lengths = Growing(), Growing(), Growing()
     for part in parts:
         folded.add(part.folded)

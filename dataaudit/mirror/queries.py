@@ -43,8 +43,10 @@ class Pool:
     @classmethod
     def of(cls, samples: Samples, positions: Positions | None = None) -> Pool:
         """Return a pool of `positions` (None: all) under their own labels."""
-        chosen = np.arange(len(samples)) if positions is None else positions
-        return cls(samples, chosen, samples.labels[chosen])
+        if positions is None:
+            # No copy: labels may be pictures.
+            return cls(samples, np.arange(len(samples)), samples.labels)
+        return cls(samples, positions, samples.labels[positions])
 
     def __len__(self) -> int:
         """Return the number of samples."""
