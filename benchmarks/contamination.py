@@ -120,7 +120,7 @@ def search(name: str, suspects: Descriptors, rows: Descriptors, calibration: str
         np.random.default_rng(0).choice(len(rows), min(CALIBRATION_ROWS, len(rows)), replace=False)
     )
     matcher, same = Matcher(rows), identity(rows, suspects)
-    own = own[same.times[own] == 1]
+    own = own[~same.repeats[own]]
     found = _cached(name, lambda: matcher.match(suspects))
     found = with_identical_first(found, matcher, suspects, same)
     return Searched(

@@ -6,10 +6,10 @@
 (records_dblp_acm.parquet): who published what, and the answer is where and when. `verse` asks for
 the line that follows one in tinyshakespeare.txt (both in ../shared/data, left out with a message
 where they are absent). Wrong are answers of other rows, half of them of the most alike row, and in
-`parts` answers that are cut off or end as another's, by turns. Causal language models over words
-are trained from scratch. By loss alone is the model's own loss a token; IFD is by how much the
-instruction helped (Li et al., NAACL 2024); cleanlab is its score of token labels, of five folds of
-the same model with the trusted rows in each.
+`parts` answers that are cut off or end as another's, by turns; never one that is right in other
+words. Causal language models over words are trained from scratch. By loss alone is the model's own
+loss a token; IFD is by how much the instruction helped (Li et al., NAACL 2024); cleanlab is its
+score of token labels, of five folds of the same model with the trusted rows in each.
 """
 
 from __future__ import annotations
@@ -58,20 +58,23 @@ REPLIES = {
     "owner": ("The {} belongs to {}.", "{1} owns it, and no other {0}.", "It is of {1}, I think."),
     "price": ("The {} costs {} coins.", "You pay {1} coins for a {0}.", "It is {1} coins."),
 }
-Pairs = Callable[[np.random.Generator], Iterator[tuple[str, str]]]
+Pair = tuple[str, str, frozenset[str]]
+"""An instruction, its answer, and every answer that fits."""
+Pairs = Callable[[np.random.Generator], Iterator[Pair]]
 
 
-def things(generator: np.random.Generator) -> Iterator[tuple[str, str]]:
+def things(generator: np.random.Generator) -> Iterator[Pair]:
     """Yield questions about things of a world that is drawn once, and right answers."""
     world = {(thing, fact): generator.choice(FACTS[fact]) for thing in THINGS for fact in FACTS}
     keys = list(world)
     while True:
         thing, fact = keys[generator.integers(len(keys))]
         reply = str(generator.choice(REPLIES[fact])).format(thing, world[thing, fact])
-        yield str(generator.choice(QUESTIONS[fact])).format(thing), reply
+        fitting = frozenset(text.format(thing, world[thing, fact]) for text in REPLIES[fact])
+        yield str(generator.choice(QUESTIONS[fact])).format(thing), reply, fitting
 
 
-def papers(generator: np.random.Generator) -> Iterator[tuple[str, str]]:
+def papers(generator: np.random.Generator) -> Iterator[Pair]:
     """Yield what was published by whom, and where and when."""
     table = pd.read_parquet(DATA / "records_dblp_acm.parquet")
     found = {
@@ -81,16 +84,17 @@ def papers(generator: np.random.Generator) -> Iterator[tuple[str, str]]:
     records = sorted(record for record in found if len(record) == 4 and all(record))
     for place in generator.permutation(len(records)):
         title, authors, venue, year = records[place]
-        yield f"Where and when did {authors} publish: {title}?", f"In {venue}, {year}."
+        answer = f"In {venue}, {year}."
+        yield f"Where and when did {authors} publish: {title}?", answer, frozenset([answer])
 
 
-def verse(generator: np.random.Generator) -> Iterator[tuple[str, str]]:
+def verse(generator: np.random.Generator) -> Iterator[Pair]:
     """Yield a line of verse, and the next."""
     lines = (DATA / "tinyshakespeare.txt").read_text(encoding="utf-8").splitlines()
     for place in generator.permutation(len(lines) - 1):
         line, after = lines[place], lines[place + 1]
         if min(len(line.split()), len(after.split())) > 4:
-            yield f"Which line follows: {line}", after
+            yield f"Which line follows: {line}", after, frozenset([after])
 
 
 class Words:
@@ -214,25 +218,31 @@ def token_suspicion(
     return 1 - np.asarray(scores)
 
 
-def spoil(table: pd.DataFrame, wrong: np.ndarray, parts: bool, generator: np.random.Generator):
-    """Give some rows wrong answers, in place."""
+def spoil(
+    table: pd.DataFrame, wrong: np.ndarray, parts: bool, generator: np.random.Generator
+) -> None:
+    """Give some rows wrong answers, in place; the column `fitting` holds those that are right."""
     counts = TfidfVectorizer().fit_transform(table["instruction"])
     answers = table["output"].copy()
     for turn, line in enumerate(wrong.tolist()):
-        others = np.flatnonzero((answers != answers[line]).to_numpy())
-        other = generator.choice(others)
-        if turn % 2 and not parts:
-            alike = (counts[others] @ counts[line].T).toarray().ravel()
-            other = others[alike.argmax()]
-        own, foreign = answers[line].split(), answers[other].split()
-        half = max(1, len(own) // 2)
-        if not parts:
-            own = foreign
-        elif turn % 2:
-            own = own[:half]
-        else:
-            own = [*own[:half], *foreign[len(foreign) // 2 :]]
-        table.loc[line, "output"] = " ".join(own)
+        fitting = table.loc[line, "fitting"]
+        others = np.flatnonzero(~answers.isin(fitting).to_numpy())
+        alike = (counts[others] @ counts[line].T).toarray().ravel()
+        while True:
+            other = generator.choice(others)
+            if turn % 2 and not parts:
+                other = others[alike.argmax()]
+            own, foreign = answers[line].split(), answers[other].split()
+            half = max(1, len(own) // 2)
+            if not parts:
+                own = foreign
+            elif turn % 2:
+                own = own[:half]
+            else:
+                own = [*own[:half], *foreign[len(foreign) // 2 :]]
+            if (new := " ".join(own)) not in fitting:
+                break
+        table.loc[line, "output"] = new
 
 
 def audited(pairs: Pairs, epochs: int, share: float, parts: bool, seed: int) -> Measured:
@@ -240,12 +250,13 @@ def audited(pairs: Pairs, epochs: int, share: float, parts: bool, seed: int) -> 
     generator = np.random.default_rng(seed)
     drawn = pairs(generator)
     table = pd.DataFrame(
-        [next(drawn) for _ in range(ROWS + TRUSTED)], columns=["instruction", "output"]
+        [next(drawn) for _ in range(ROWS + TRUSTED)], columns=["instruction", "output", "fitting"]
     )
     wrong = np.zeros(ROWS, dtype=bool)
     wrong[generator.permutation(ROWS)[: round(share * ROWS)]] = True
     train, trusted = table[:ROWS].copy(), table[ROWS:].reset_index(drop=True)
     spoil(train, np.flatnonzero(wrong), parts, generator)
+    train, trusted = train.drop(columns="fitting"), trusted.drop(columns="fitting")
     words = Words([*train["instruction"], *train["output"]])
     rows = tokens_of(words, pd.concat([train, trusted]))
     network = trained(rows[:ROWS], len(words), epochs, seed)

@@ -1,8 +1,9 @@
 """Lines of `other_tasks.py`: measured one by one, kept as JSON, shown as tables.
 
-Each is a cell as those of `calibration.py` are, and is counted by its summary. A finished line is
-kept under benchmarks/cache and not measured again, so that a benchmark can run in parts. Whatever
-is finished stands in results/other_tasks.json, with a table in results/other_tasks.md.
+Each is a cell as those of `calibration.py` are, and is counted by its summary. Finished lines stand
+in results/other_tasks.json, with a table in results/other_tasks.md. Both are written after each
+line and begin with what was there: a benchmark can run in parts, and no line is measured twice
+unless that is asked for.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from calibration import claimed_and_true, precision, summary
 import dataaudit
 
 HERE = Path(__file__).parent
-CACHE = HERE / "cache" / "other_tasks"
+RESULTS = HERE / "results"
 DATA = HERE.parent.parent / "shared" / "data"
 SEEDS = (0, 1, 2)
 """None was used while methods were made; those were 10 to 15."""
@@ -84,26 +85,63 @@ def line_of(
     }
 
 
-def measure(kinds: dict[str, Callable[[], Lines]], patterns: list[str], again: bool) -> None:
-    """Measure the lines asked for that are not finished, and write all finished ones."""
-    CACHE.mkdir(parents=True, exist_ok=True)
-    done: dict[str, dict[str, Measured]] = {}
-    for kind, lines in kinds.items():
-        for name, measured in lines():
-            path = CACHE / f"{kind} - {name.replace('/', '-')}.json"
-            wanted = any(fnmatch.fnmatch(f"{kind} / {name}", pattern) for pattern in patterns)
-            if wanted and (again or not path.exists()):
-                path.write_text(json.dumps(measured()), encoding="utf-8")
-            if path.exists():
-                done.setdefault(kind, {})[name] = json.loads(path.read_text(encoding="utf-8"))
-                if wanted:
-                    print(" | ".join([kind, *cells(name, done[kind][name])]), flush=True)
-    found = {kind: summary(results) for kind, results in done.items()}
-    text = json.dumps({"cells": done, "summary": found}, indent=2)
-    (HERE / "results" / "other_tasks.json").write_text(text + "\n", encoding="utf-8")
-    parts = [f"## {kind}\n\n{table(results)}" for kind, results in done.items()]
+def measure(
+    kinds: dict[str, Callable[[], Lines]],
+    patterns: list[str],
+    again: bool,
+    folder: Path = RESULTS,
+) -> None:
+    """Measure the lines asked for that are not finished, and write each as soon as it is.
+
+    Parameters
+    ----------
+    kinds : mapping of name to lines
+    patterns : list of str
+        Of names such as `tags / digits / 10 epochs / 0`.
+    again : bool
+        Whether finished lines are measured, too.
+    folder : Path
+        Where finished lines are, in `other_tasks.json`. Lines of other kinds stay in it.
+    """
+    every = {kind: dict(lines()) for kind, lines in kinds.items()}
+    for kind, lines in every.items():
+        for name, measured in lines.items():
+            if not any(fnmatch.fnmatch(f"{kind} / {name}", pattern) for pattern in patterns):
+                continue
+            result = finished(folder).get(kind, {}).get(name)
+            if again or result is None:
+                result = measured()
+                keep(kind, name, result, every, folder)
+            print(" | ".join([kind, *cells(name, result)]), flush=True)
+
+
+def finished(folder: Path) -> dict[str, dict[str, Measured]]:
+    """Return finished lines, kind by kind."""
+    path = folder / "other_tasks.json"
+    if not path.exists():
+        return {}
+    cells: dict[str, dict[str, Measured]] = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    return cells
+
+
+def keep(
+    kind: str, name: str, result: Measured, every: dict[str, dict[str, Any]], folder: Path
+) -> None:
+    """Write a line to the finished ones, in the order of `every`; those it lacks come last."""
+    done = finished(folder)
+    done.setdefault(kind, {})[name] = result
+    ordered = {}
+    for own in [*every, *(own for own in done if own not in every)]:
+        if lines := done.get(own):
+            names = [line for line in every.get(own, {}) if line in lines]
+            names += [line for line in lines if line not in names]
+            ordered[own] = {line: lines[line] for line in names}
+    found = {own: summary(lines) for own, lines in ordered.items()}
+    text = json.dumps({"cells": ordered, "summary": found}, indent=2)
+    (folder / "other_tasks.json").write_text(text + "\n", encoding="utf-8")
+    parts = [f"## {own}\n\n{table(lines)}" for own, lines in ordered.items()]
     parts.append(f"## as cells of the battery\n\n{counted(found)}")
-    (HERE / "results" / "other_tasks.md").write_text("\n".join(parts), encoding="utf-8")
+    (folder / "other_tasks.md").write_text("\n".join(parts), encoding="utf-8")
 
 
 def table(results: dict[str, Measured]) -> str:

@@ -4,6 +4,7 @@
     python benchmarks/whole_audit.py --cells table:300000 wide:100000 --again
     python benchmarks/whole_audit.py --cells table:300000 --without-suspects
     python benchmarks/whole_audit.py --cells text:10000 --folds
+    python benchmarks/whole_audit.py --cells wide:30000 --epochs 60 --effort quick
 
 Each cell is a kind of rows and their number: an audit of labels and leaks with its report, from a
 Parquet file of groups of 10,000 rows, with 1,000 trusted samples and 2,000 suspects, half of them
@@ -21,6 +22,8 @@ given, too: that of the probabilities by which the rows were drawn.
 
 With `--folds`, cleanlab's way on the same rows and model: five models, each learned from four
 fifths as the audited one was, in a process of its own, inputs preprocessed once and held in memory.
+
+Models are learned in 5 epochs, or in as many as `--epochs` says; `--effort` is that of the audit.
 
 A cell that was measured is kept in benchmarks/results/whole_audit.json and not run again, unless
 `--again` is given; the table goes to whole_audit.md beside it.
@@ -85,14 +88,16 @@ def main() -> None:
     results = json.loads(kept.read_text("utf-8")) if kept.exists() else {}
     for cell in options.cells:
         part = "folds" if options.folds else "audit"
-        name = f"{cell} without suspects" if options.without_suspects else cell
+        name = _name(cell, options)
         if part in results.get(name, {}) and not options.again:
             continue
         with tempfile.TemporaryDirectory(dir=options.work) as folder:
             kind, _, rows = cell.partition(":")
-            write(Path(folder), kind, int(rows))
-            if options.without_suspects:
-                (Path(folder) / "audit.yaml").write_text(AUDIT.partition("suspects:")[0], "utf-8")
+            write(Path(folder), kind, int(rows), options.epochs)
+            settings = AUDIT.partition("suspects:")[0] if options.without_suspects else AUDIT
+            if options.effort:
+                settings += f"mirror: {{effort: {options.effort}}}\n"
+            (Path(folder) / "audit.yaml").write_text(settings, "utf-8")
             command = [sys.executable, __file__, "--inside", folder]
             command += ["--folds"] if options.folds else []
             done = subprocess.run(command, check=True, capture_output=True, text=True)
@@ -105,6 +110,18 @@ def main() -> None:
     print(text)
 
 
+def _name(cell: str, options: argparse.Namespace) -> str:
+    """Return what a cell is kept under."""
+    parts = [cell]
+    if options.without_suspects:
+        parts.append("without suspects")
+    if options.epochs != EPOCHS:
+        parts.append(f"after {options.epochs} epochs")
+    if options.effort:
+        parts.append(options.effort)
+    return " ".join(parts)
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -112,16 +129,19 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--cells", nargs="+", default=list(CELLS), metavar="KIND:ROWS")
     parser.add_argument("--folds", action="store_true", help="cleanlab's five folds instead")
     parser.add_argument("--without-suspects", action="store_true", help="labels alone")
+    parser.add_argument("--epochs", type=int, default=EPOCHS, help="in which models are learned")
+    parser.add_argument("--effort", choices=("quick", "standard", "thorough"))
     parser.add_argument("--again", action="store_true", help="measure cells that are kept, too")
     parser.add_argument("--work", type=Path, help="where data and run directory are written")
     parser.add_argument("--inside", type=Path, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
-def write(folder: Path, kind: str, rows: int) -> None:
+def write(folder: Path, kind: str, rows: int, epochs: int = EPOCHS) -> None:
     """Write the data, a trained model and `audit.yaml`."""
     shutil.copy(data.__file__, folder)
     (folder / "kind.txt").write_text(kind, "utf-8")
+    (folder / "epochs.txt").write_text(str(epochs), "utf-8")
     (folder / "audit.yaml").write_text(AUDIT, "utf-8")
     truth: list[pd.Series] = []
     _write_table(folder / "train.parquet", data.rows(kind, rows, 0, data.NOISE), truth)
@@ -133,7 +153,7 @@ def write(folder: Path, kind: str, rows: int) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     inputs, labels = _tensors(folder, kind)
-    module = trained(kind, inputs, labels)
+    module = trained(kind, inputs, labels, epochs)
     from safetensors.torch import save_file
 
     save_file(module.state_dict(), folder / "model.safetensors")
@@ -168,11 +188,11 @@ def _tensors(folder: Path, kind: str) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.cat(inputs), torch.cat(labels)
 
 
-def trained(kind: str, inputs: torch.Tensor, labels: torch.Tensor) -> nn.Module:
+def trained(kind: str, inputs: torch.Tensor, labels: torch.Tensor, epochs: int) -> nn.Module:
     """Return a model that learned the rows."""
     module = data.KINDS[kind].module()
     optimizer = torch.optim.AdamW(module.parameters(), 1e-3)
-    for _ in range(EPOCHS):
+    for _ in range(epochs):
         for chosen in torch.randperm(len(labels)).split(BATCH_SIZE):
             loss = nn.functional.cross_entropy(module(inputs[chosen]), labels[chosen])
             optimizer.zero_grad()
@@ -260,13 +280,14 @@ def folds(folder: Path) -> dict[str, Any]:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     kind = (folder / "kind.txt").read_text("utf-8")
+    epochs = int((folder / "epochs.txt").read_text("utf-8"))
     start = time.process_time()
     inputs, labels = _tensors(folder, kind)
     parts = torch.randperm(len(labels)).chunk(FOLDS)
     outputs = np.zeros((len(labels), data.CLASSES))
     for number, part in enumerate(parts):
         others = torch.cat([other for place, other in enumerate(parts) if place != number])
-        module = trained(kind, inputs[others], labels[others])
+        module = trained(kind, inputs[others], labels[others], epochs)
         with torch.inference_mode():
             for chosen in part.split(1000):
                 outputs[chosen] = module(inputs[chosen]).softmax(dim=1).numpy()

@@ -43,7 +43,7 @@ def test_clean_suspects_of_narrow_tables_are_not_flagged(kind):
         rows = describe_table(table)
         suspects = describe_table(others, like=table)
         same, matcher = identity(rows, suspects), Matcher(rows)
-        single = np.flatnonzero(same.times == 1)
+        single = np.flatnonzero(~same.repeats)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             calibration = matcher.match(rows.take(single), keep=1, exclude=single).score[:, 0]

@@ -9,6 +9,7 @@ from dataaudit.flags.consequence import (
     metric_without,
     shared_groups,
 )
+from dataaudit.storage.same_keys import SameKeys
 
 
 def test_the_metric_without_the_flagged_suspects():
@@ -35,7 +36,7 @@ def test_nothing_flagged_changes_nothing_and_everything_flagged_leaves_nothing()
 def test_disagreeing_duplicates_once_each():
     table = disagreeing_duplicates(
         ["a", "b", "c"],
-        ["cat", "dog", "cat"],
+        lambda rows: np.array(["cat", "dog", "cat"])[rows],
         [[1, 0], [0, 1], [0, 2]],
         [0.9, 0.9, 0.95],
     )
@@ -43,9 +44,9 @@ def test_disagreeing_duplicates_once_each():
 
 
 def test_identical_rows_are_paired_where_labels_differ():
-    keys, labels = ["x", "y", "x", "x", "y", "z"], [0, 1, 1, 0, 1, 0]
-    assert identical_pairs(keys, labels).tolist() == [[0, 2]]
-    assert identical_pairs([], []).shape == (0, 2)
+    keys, labels = np.array([*"xyxxyz"], "S16"), np.array([0, 1, 1, 0, 1, 0])
+    assert identical_pairs(SameKeys(keys), labels.__getitem__).tolist() == [[0, 2]]
+    assert identical_pairs(SameKeys(keys[:0]), labels.__getitem__).shape == (0, 2)
 
 
 def test_shared_groups():

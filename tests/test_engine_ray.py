@@ -42,6 +42,7 @@ from dataaudit.scoring.perturbation import Perturbation
 from dataaudit.scoring.ray import RayEngine
 from dataaudit.scoring.stretches import Reader, Stretch
 from dataaudit.tasks import Classification
+from tests.test_learners import OfWords
 
 HAS_RAY = importlib.util.find_spec("ray") is not None
 
@@ -252,26 +253,12 @@ def steps_of(count: int, after: int = -1) -> Iterator[list[Part]]:
         ]
 
 
-class OfWords(nn.Module):
-    """Takes any number of words a row, and drops some of them, and of what is made of them."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.words = nn.Sequential(nn.Dropout(0.2), nn.Linear(6, 16), nn.LayerNorm(16), nn.GELU())
-        self.unused = nn.Linear(3, 3)
-        self.head = nn.Sequential(nn.Dropout(0.5), nn.Linear(16, 4))
-
-    def forward(self, rows: torch.Tensor) -> torch.Tensor:
-        """Return logits, `[rows, 4]`."""
-        return torch.as_tensor(self.head(self.words(rows).mean(dim=1)))
-
-
 LEARNING = FiniteSettings(steps=12, schedule="one cycle", average=0.5, dropout=True, seed=5)
 
 
 def learned_by(number: int, monkeypatch: pytest.MonkeyPatch, after: int = -1) -> list[torch.Tensor]:
     """Return the weights that some workers learn."""
+    monkeypatch.setattr(learners, "is_cut", lambda *_: True)
     monkeypatch.setattr(learners, "quicker_there", lambda *_: True)
     monkeypatch.setattr(CLUSTER, "workers", number)
     elsewhere = Learners(CLUSTER)
@@ -283,20 +270,21 @@ def learned_by(number: int, monkeypatch: pytest.MonkeyPatch, after: int = -1) ->
     return list(found.tensors.values())
 
 
-def test_any_number_of_workers_learns_the_same_also_when_one_is_killed(
+def test_any_number_of_workers_learns_what_one_process_does_also_when_one_is_killed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    steps = steps_of(LEARNING.steps)
-    here = finite_mirror(OfWords().eval(), Classification(4), steps, LEARNING, shown=False)
-    expected = learned_by(1, monkeypatch)
-    for mine, theirs in zip(expected, here.tensors.values(), strict=True):
-        torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-7)
-    for number, after in ((2, -1), (4, -1), (4, 5)):
+    monkeypatch.setattr(learners, "is_cut", lambda *_: True)
+    module, steps, here = OfWords().eval(), steps_of(LEARNING.steps), Learners()
+    alone = finite_mirror(module, Classification(4), steps, LEARNING, shown=False, elsewhere=here)
+    assert here.workers == 0
+    expected = list(alone.tensors.values())
+    for number, after in ((1, -1), (2, -1), (4, -1), (4, 5)):
         found = learned_by(number, monkeypatch, after)
         assert all(map(torch.equal, found, expected)), (number, after)
 
 
 def test_what_batch_norm_learns_is_learned_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learners, "is_cut", lambda *_: True)
     monkeypatch.setattr(learners, "quicker_there", lambda *_: True)
     part = torch.randn(9, 3, generator=torch.Generator().manual_seed(0)), torch.arange(9) % 4
     for batch_norm, workers_asked in (("updated", False), ("frozen", True)):

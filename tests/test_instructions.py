@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -25,8 +26,11 @@ from dataaudit.datasets.rewriting import write_corrected
 from dataaudit.datasets.samples import Role, Samples
 from dataaudit.errors import ConfigError, DataError, ModelError
 from dataaudit.labels.answers import AFTER, ALONE, COUNT, END, WHOLE, InstructionColumns, as_texts
-from dataaudit.mirror import left_out
+from dataaudit.mirror import left_out, queries
+from dataaudit.mirror.queries import Pool
 from dataaudit.models.answer_losses import worst_stretch
+from dataaudit.models.answer_tokens import padded, without_padding
+from dataaudit.models.tokens import NOT_SCORED
 from dataaudit.models.trained import forward
 from dataaudit.stages.loading import load_objects
 from dataaudit.tasks.instruction import Instruction
@@ -207,6 +211,60 @@ def test_answers_are_judged_by_models_that_have_not_learned_them(
     assert recall >= 0.6
     assert "each time without a part" in result.report.labels.method
     assert "helps least with" in result.report.labels.rows[0].note
+
+
+def test_answers_side_by_side_are_padded_to_the_right_and_scored_from_their_beginning_on() -> None:
+    rows = [(torch.tensor([5, 6, 7]), 1), (torch.tensor([8, 9]), 1), (torch.tensor([4]), 1)]
+    made = padded(rows, padding=3)
+    no = NOT_SCORED
+    assert made["input_ids"].tolist() == [[5, 6, 7], [8, 9, 3], [4, 3, 3]]
+    assert made["attention_mask"].tolist() == [[1, 1, 1], [1, 1, 0], [1, 0, 0]]
+    assert made["labels"].tolist() == [[no, 6, 7], [no, 9, no], [no, no, no]]
+    narrow = without_padding({name: values[1:] for name, values in made.items()})
+    assert {name: values.tolist() for name, values in narrow.items()} == {
+        "input_ids": [[8, 9], [4, 3]],
+        "attention_mask": [[1, 1], [1, 0]],
+        "labels": [[no, 9], [no, no]],
+    }
+
+
+def test_inputs_that_are_made_ahead_are_those_of_each_step(
+    remarks: Path, network: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    splits: dict[Role, Any] = {
+        "train": pd.read_json(remarks / "train.jsonl", lines=True),
+        "held_out": pd.read_json(remarks / "trusted.jsonl", lines=True),
+        "suspects": None,
+    }
+    config = config_from_python("output", None, {"task": "instruction"})
+    loaded = load_objects(network[0], splits, network[1], config, trusting=True)
+    assert loaded.held_out is not None
+    pools = [Pool.of(loaded.train), Pool.of(loaded.held_out)]
+    asked = []
+    take = type(loaded.model).inputs
+
+    def counted(model: Any, batch: Any, samples: Any) -> Any:
+        asked.append(len(batch))
+        return take(model, batch, samples)
+
+    monkeypatch.setattr(type(loaded.model), "inputs", counted)
+
+    def ten(bytes_at_once: int) -> list[Any]:
+        monkeypatch.setattr(queries, "PREPARED_BYTES", bytes_at_once)
+        asked.clear()
+        return list(islice(queries.endless_batches(loaded.model, pools, 8, seed=3), 10))
+
+    ahead = ten(2**26)
+    # Of each pool, two rows tell how much memory all of them need.
+    assert sorted(asked)[:2] == [2, 2]
+    assert len(asked) == 4
+    step_by_step = ten(0)
+    assert len(asked) > 10
+    for one, other in zip(ahead, step_by_step, strict=True):
+        for (inputs, labels), (expected, expected_labels) in zip(one, other, strict=True):
+            assert torch.equal(labels, expected_labels)
+            for name, values in expected.items():
+                assert torch.equal(inputs[name], values), name
 
 
 def test_what_does_not_fit_is_refused(network: Any) -> None:

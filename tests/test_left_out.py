@@ -68,6 +68,29 @@ def test_what_is_said_of_a_row_does_not_depend_on_its_label(
     assert right.mean() > 0.8
 
 
+def test_the_length_is_chosen_once_and_what_learned_for_so_long_is_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(left_out, "LENGTHS", ((0.5, 1), (20.0, 60)))
+    learn, lengths = left_out._Round.learned, []
+
+    def counted(self: Any, fold: int, length: Any) -> Any:
+        lengths.append(length)
+        return learn(self, fold, length)
+
+    monkeypatch.setattr(left_out._Round, "learned", counted)
+    found = left_out.judged_left_out(loaded(pairs(120, 0)), FiniteSettings())
+    each = left_out.FOLDS * left_out.REPEATS
+    assert lengths == [(0.5, 1), *[(20.0, 60)] * each]
+    # Two forward passes of the first fold tell the length; the rest is a step each.
+    steps = 3 * (1 - 1 / left_out.FOLDS) * (0.5 + each * 20.0)
+    judged = left_out.REPEATS + 2 / left_out.FOLDS
+    assert left_out.most_passes(written=False) == pytest.approx(steps + judged)
+    monkeypatch.setattr(left_out, "LENGTHS", ((20.0, 60),))
+    (only,) = left_out.judged_left_out(loaded(pairs(120, 0)), FiniteSettings()).views
+    np.testing.assert_array_equal(found.views[0].rows, only.rows)
+
+
 def test_the_mirror_that_is_asked_for_is_made_and_one_that_knows_nothing_is_not_believed() -> None:
     train = pairs(120, 0)
     assert learned_left_out(loaded(train, steps=20), settings(steps=20)) is None

@@ -63,6 +63,9 @@ def test_the_table_is_the_contract() -> None:
     curve = found.expected_precision
     assert curve["budget"].iloc[-1] == ROWS
     assert (curve["expected_found"].diff().dropna() >= 0).all()
+    flagged = table["flagged"]
+    at_flagged = curve.loc[curve["budget"] == flagged.sum(), "expected_found"]
+    assert at_flagged.tolist() == pytest.approx([table.loc[flagged, "probability"].sum()])
     assert found.noise_per_group is None
 
 

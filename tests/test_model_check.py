@@ -232,7 +232,7 @@ def test_an_estimator_speaks_for_itself_and_its_stand_in_is_measured(
     assert leakage.metric_all.estimate == pytest.approx(own)
     notes = " ".join(result.report.coverage.notes)
     assert f"accuracy is {forest.score(val[FEATURES], val['kind']):.1%} on 150 trusted" in notes
-    found = re.search(r"stands in for it gives the same class to ([\d.]+)% of these rows", notes)
+    found = re.search(r"stands in for it agrees with it on ([\d.]+)% of these rows", notes)
     assert found is not None
     assert 0 < float(found[1]) < 100
 

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
+from dataaudit.likeness import descriptors, texts
 from dataaudit.likeness.descriptors import (
     Descriptors,
     ImageDescriptors,
@@ -20,7 +21,8 @@ from dataaudit.likeness.matching import Matcher
 from dataaudit.likeness.tables import describe_table
 from dataaudit.likeness.texts import describe_texts
 from dataaudit.run_directory import store
-from dataaudit.storage import on_disk
+from dataaudit.storage import many_texts, on_disk
+from dataaudit.storage.many_texts import GrowingTexts, ManyTexts
 from dataaudit.storage.on_disk import Growing, large_arrays_in, one_array
 
 
@@ -55,6 +57,30 @@ def test_lines_of_another_width_or_type_are_refused() -> None:
         growing.add(np.zeros((2, 4)))
     with pytest.raises(ValueError, match="found lines of float32"):
         growing.add(np.zeros((2, 3), np.float32))
+
+
+def test_texts_are_the_same_in_memory_and_on_disk(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    parts = [[""], ["one", "zwei ü", "\ud800"], [], ["", "三", "a\0b"], [""], ["the last"]]
+    whole = [text for part in parts for text in part]
+    for largest in (2**22, 5, 0):
+        monkeypatch.setattr(on_disk, "LARGEST_IN_MEMORY", largest)
+        monkeypatch.setattr(many_texts, "TEXTS_AT_ONCE", 3)
+        growing = GrowingTexts()
+        with large_arrays_in(tmp_path):
+            for part in parts:
+                growing.add(part)
+            found = growing.finished()
+        assert list(tmp_path.iterdir()) == []
+        assert isinstance(found, ManyTexts) is (largest < 2**22)
+        assert len(found) == len(whole)
+        assert [*found] == whole
+        assert [found[place] for place in range(len(whole))] == whole
+        some = found[np.array([5, 0, 5, 8])]
+        assert some.dtype == object
+        assert some.tolist() == [whole[5], "", whole[5], "the last"]
+    assert len(GrowingTexts().finished()) == 0
 
 
 @pytest.mark.usefixtures("all_large")
@@ -104,6 +130,22 @@ def test_descriptors_are_joined_alike_in_memory_and_on_disk(
     if isinstance(mapped, TextDescriptors):
         counts = sparse.vstack([part.counts for part in parts])  # type: ignore[union-attr]
         np.testing.assert_array_equal(mapped.counts.toarray(), counts.toarray())
+
+
+def test_texts_are_matched_alike_in_memory_and_on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = np.array([*"abcdefghijklmnop"])
+    drawn = np.random.default_rng(2).integers(0, len(words), (40, 6))
+    lines = [" ".join(word * 4 for word in words[line]) for line in drawn]
+    suspects = describe_texts([line.replace("aaaa", "other") for line in lines[:8]])
+    first = Matcher(describe_texts(lines)).match(suspects)
+    monkeypatch.setattr(on_disk, "LARGEST_IN_MEMORY", 0)
+    monkeypatch.setattr(texts, "FEATURES_PER_STEP", 50)
+    monkeypatch.setattr(descriptors, "MOST_COUNTED_BRIEFLY", 100)
+    monkeypatch.setattr(descriptors, "COUNTS_PER_STEP", 70)
+    rows = concatenated(describe_texts(lines[start : start + 10]) for start in (0, 10, 20, 30))
+    second = Matcher(rows).match(suspects)
+    np.testing.assert_array_equal(first.rows, second.rows)
+    np.testing.assert_array_equal(first.score, second.score)
 
 
 def test_rows_are_matched_alike_in_memory_and_on_disk(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,8 @@ from dataaudit.inputs import Loaded
 from dataaudit.mirror import effort
 from dataaudit.mirror.effort import chosen_effort, costs, operations
 from dataaudit.stages.loading import load_objects
+from dataaudit.stages.model_check import ROWS_CHECKED, agreement, samples_looked_at
+from dataaudit.tasks import Classification
 
 ROWS, TRUSTED, WIDTH = 300, 120, 6
 
@@ -81,14 +83,33 @@ def test_the_model_runs_twice_over_rows_and_trusted_samples() -> None:
         passed.append(len(output))
 
     module.head.register_forward_hook(count)
-    # Loading looks at so many rows of each split, however many there are.
     splits: dict[Any, Any] = {"train": TRAIN, "held_out": HELD_OUT, "suspects": None}
-    load_objects(module, splits, None, config_from_python("label", None, {}), body, trusting=True)
+    config = config_from_python("label", None, {"mirror": {"effort": "quick"}})
+    found = load_objects(module, splits, None, config, body, trusting=True)
     looks = sum(passed)
     passed.clear()
     dataaudit.audit(module, TRAIN, HELD_OUT, initial=body, mirror={"effort": "quick"})
-    # Once more over trusted samples: planted errors are those that the model confuses.
-    assert sum(passed) - looks == 2 * (ROWS + TRUSTED) + TRUSTED
+    assert sum(passed) - looks == 2 * (ROWS + TRUSTED)
+    predicted = next(cost.passes for cost in costs(found, config) if cost.effort == "quick")
+    assert predicted * ROWS == pytest.approx(2 * (ROWS + TRUSTED))
+
+
+@pytest.mark.parametrize(
+    ("samples", "classes", "looked_at"),
+    [(120, 2, 200), (4000, 10, 400), (300_000, 10, 2000), (4000, 40, 800), (4000, 0, 400)],
+)
+def test_a_quick_audit_looks_at_a_tenth_first(samples: int, classes: int, looked_at: int) -> None:
+    assert samples_looked_at(samples, classes, quick=True) == looked_at
+    assert samples_looked_at(samples, classes, quick=False) == ROWS_CHECKED
+
+
+@pytest.mark.parametrize("classes", [2, 10, 100])
+def test_that_look_is_enough_to_tell_a_model_that_is_never_right(classes: int) -> None:
+    labels = np.arange(samples_looked_at(10 * classes, classes, quick=True)) % classes
+    outputs = torch.nn.functional.one_hot(torch.tensor((labels + 1) % classes), classes).float()
+    task = Classification(classes)
+    predictions = np.asarray(task.predictions(outputs))
+    assert agreement(task, predictions, labels).against_chance == "below"
 
 
 def test_nothing_depends_on_the_batch_size() -> None:

@@ -28,6 +28,8 @@ from dataaudit.likeness.parts import in_parts
 from dataaudit.likeness.repeats import content_columns, row_hashes
 from dataaudit.likeness.texts import TextRows
 from dataaudit.report import formats
+from dataaudit.storage.on_disk import Growing
+from dataaudit.storage.same_keys import SameKeys
 
 MOST_ROWS = 50_000
 """Rows, evenly spread where there are more, among which near duplicates are looked for."""
@@ -57,7 +59,7 @@ class Duplicates(Check):
     def look(self, data: Examined) -> Found:
         """Hash all rows; compare an even choice of texts or pictures."""
         train = data.train
-        exact = _equal(row_hashes(train, content_columns(train)))
+        exact = _equal(SameKeys(row_hashes(train, content_columns(train))))
         if train.modality == "table" and len(exact) and _natural(train, len(exact), data.seed):
             return Found(
                 f"{formats.rows(len(exact))} repeat another one, and about as many would if the "
@@ -82,25 +84,25 @@ class Duplicates(Check):
         )
 
 
-def _equal(keys: NDArray[np.uint64]) -> Pairs:
+def _equal(same: SameKeys) -> Pairs:
     """Return each row that repeats an earlier one, and the first such, `[repeats, 2]`."""
-    _, first, place = np.unique(keys, return_index=True, return_inverse=True)
-    rows = np.arange(len(keys))
-    repeats = np.flatnonzero(first[place] != rows)
-    return np.stack([first[place][repeats], repeats], axis=1).astype(np.int64)
+    pairs = [np.zeros((0, 2), np.int64)]
+    for rows, first in same.with_first():
+        later = first != rows
+        pairs.append(np.stack([first[later], rows[later]], axis=1))
+    return np.concatenate(pairs)
 
 
 def _natural(train: Samples, repeats: int, seed: int) -> bool:
     """Tell whether columns that are shuffled, each by itself, repeat about as often."""
     special = train.special_columns()
     generator = np.random.default_rng(seed)
-    hashes = []
+    hashes = Growing()
     for frame in train.source.frames(MOST_ROWS):
         features = frame[[name for name in frame.columns if name not in special]].astype(str)
         shuffled = {name: generator.permutation(features[name]) for name in features}
-        hashes.append(pd.util.hash_pandas_object(pd.DataFrame(shuffled), index=False).to_numpy())
-    by_chance = len(train) - len(np.unique(np.concatenate(hashes)))
-    return by_chance >= BY_NATURE * repeats
+        hashes.add(pd.util.hash_pandas_object(pd.DataFrame(shuffled), index=False).to_numpy())
+    return len(_equal(SameKeys(hashes.finished()))) >= BY_NATURE * repeats
 
 
 def _near(data: Examined) -> Pairs:
@@ -148,14 +150,17 @@ def _clusters(train: Samples, exact: Pairs, near: Pairs) -> list[Issue]:
     pairs = np.concatenate([exact, near])
     if len(pairs) == 0:
         return []
-    size = (len(train), len(train))
-    links = coo_matrix((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=size)
-    group = connected_components(links, directed=False)[1]
-    members = np.unique(pairs)
-    counts = np.bincount(group[members], minlength=group.max() + 1)
+    # Only rows with a partner, which are few, are numbered and joined.
+    members, places = np.unique(pairs, return_inverse=True)
+    ends = places.reshape(pairs.shape).T
+    size = (len(members), len(members))
+    links = coo_matrix((np.ones(len(pairs)), (ends[0], ends[1])), shape=size)
+    cluster = connected_components(links, directed=False)[1].tolist()
+    counts = np.bincount(cluster).tolist()
+    group = dict(zip(members.tolist(), cluster, strict=True))
     same = {int(row) for row in exact.ravel()}
-    order = sorted(members.tolist(), key=lambda row: (-counts[group[row]], group[row], row))
-    number = {int(old): new for new, old in enumerate(dict.fromkeys(group[order]), start=1)}
+    order = sorted(group, key=lambda row: (-counts[group[row]], group[row], row))
+    number = {old: new for new, old in enumerate(dict.fromkeys(map(group.get, order)), start=1)}
     return [
         Issue(
             f"{'the same as' if row in same else 'nearly the same as'} "
@@ -163,7 +168,7 @@ def _clusters(train: Samples, exact: Pairs, near: Pairs) -> list[Issue]:
             "train",
             float(counts[group[row]]),
             row_id=train.ids[row].item() if hasattr(train.ids[row], "item") else train.ids[row],
-            group=number[int(group[row])],
+            group=number[group[row]],
         )
         for row in order
     ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -182,8 +183,7 @@ class Samples:
         """
         found = most
         if self.kind.written:
-            longest = max(map(len, map(str, self.classes)), default=0)
-            tokens = min(2 * longest // CHARACTERS_PER_TOKEN, MOST_TOKENS) + 1
+            tokens = min(2 * self._longest_answer // CHARACTERS_PER_TOKEN, MOST_TOKENS) + 1
             found = min(found, TOKENS_AT_ONCE // tokens)
         if self.input_bytes:
             found = min(found, MOST_INPUT_BYTES // self.input_bytes)
@@ -191,6 +191,11 @@ class Samples:
             values = int(np.prod(self.labels.shape[1:])) * max(2, len(self.classes))
             found = min(found, MOST_OUTPUTS // values)
         return max(found, 1)
+
+    @cached_property
+    def _longest_answer(self) -> int:
+        """Characters; counted once, because a model that learns asks at every step."""
+        return max(map(len, map(str, self.classes)), default=0)
 
     def special_columns(self) -> set[str]:
         """Return the columns that are no features: labels, id, group and others."""

@@ -76,7 +76,7 @@ def with_annotators(
         noise_per_class=by("class", [str(name) for name in rows.classes], 0),
         noise_per_group=None if settings.row_groups is None else by("group", list(groups), classes),
         noise_table=_noise_table(rows, found, probability, flags.noise_table),
-        expected_precision=budget_curve(probability, rank),
+        expected_precision=budget_curve(probability, rank, flagged),
         probability_threshold=threshold(probability, flagged, settings),
         method=f"{flags.method} {ABOUT_ANNOTATORS.format(len(votes.names))}",
         notes=_notes(flags.notes, rows, votes),

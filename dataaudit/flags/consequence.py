@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from dataaudit.flags.results import Interval
+from dataaudit.storage.same_keys import SameKeys
 
 RESAMPLES = 2000
 
@@ -68,39 +70,40 @@ def _interval(estimate: float, draws: NDArray[np.float64]) -> Interval:
     return Interval(float(estimate), float(low), float(high))
 
 
-def identical_pairs(keys: Sequence[object], labels: ArrayLike) -> IndexArray:
+LabelsAt = Callable[[IndexArray], NDArray[Any]]
+"""Gives the labels of the rows at some positions, so that those of all rows need not be held."""
+
+
+def identical_pairs(same: SameKeys, labels_at: LabelsAt) -> IndexArray:
     """Pair rows of identical content with one of another label, each row with one other at most.
 
     Parameters
     ----------
-    keys : `[rows]`
-        Equal where the content is identical.
-    labels : `[rows]`
+    same : SameKeys
+        The rows of identical content.
+    labels_at : callable
 
     Returns
     -------
     int64 `[pairs, 2]`
         Positions: the earliest row of that content, and a later one whose label differs from it.
     """
-    frame = pd.DataFrame({"key": list(keys), "label": np.asarray(labels)})
-    first = frame.groupby("key", sort=False)["label"].transform("first")
-    earliest = (
-        frame.groupby("key", sort=False)
-        .ngroup()
-        .map(frame.drop_duplicates("key").reset_index()["index"])
-    )
-    differing = np.flatnonzero((frame["label"] != first).to_numpy())
-    return np.stack([earliest.to_numpy(np.int64)[differing], differing], axis=1)
+    pairs = [np.zeros((0, 2), np.int64)]
+    for rows, first in same.with_first():
+        differing = np.flatnonzero(labels_at(rows) != labels_at(first))
+        pairs.append(np.stack([first[differing], rows[differing]], axis=1))
+    return np.concatenate(pairs)
 
 
 def disagreeing_duplicates(
-    row_ids: Sequence[object], labels: ArrayLike, pairs: ArrayLike, similarity: ArrayLike
+    row_ids: ArrayLike, labels_at: LabelsAt, pairs: ArrayLike, similarity: ArrayLike
 ) -> pd.DataFrame:
     """List pairs of training rows that are duplicates but carry different labels.
 
     Parameters
     ----------
-    row_ids, labels : `[rows]`
+    row_ids : `[rows]`
+    labels_at : callable
     pairs : int `[pairs, 2]`
         Positions of rows that are duplicates of each other.
     similarity : `[pairs]`
@@ -112,16 +115,17 @@ def disagreeing_duplicates(
         `row_id`, `other_row_id`, `label`, `other_label`, `similarity`; each pair once, the most
         alike first.
     """
-    given, names = np.asarray(labels), np.asarray(row_ids, object)
+    names = np.asarray(row_ids)
     ordered = np.sort(np.asarray(pairs, np.int64).reshape(-1, 2), axis=1)
-    differs = given[ordered[:, 0]] != given[ordered[:, 1]]
+    labels, others = map(labels_at, ordered.T)
+    differs = labels != others
     low, high = ordered[differs].T
     table = pd.DataFrame(
         {
-            "row_id": names[low],
-            "other_row_id": names[high],
-            "label": given[low],
-            "other_label": given[high],
+            "row_id": _as_objects(names[low]),
+            "other_row_id": _as_objects(names[high]),
+            "label": labels[differs],
+            "other_label": others[differs],
             "similarity": np.asarray(similarity, np.float64)[differs],
             "low": low,
             "high": high,
@@ -130,6 +134,13 @@ def disagreeing_duplicates(
     table = table.sort_values(["similarity", "low", "high"], ascending=[False, True, True])
     table = table.drop_duplicates(["low", "high"])
     return table.drop(columns=["low", "high"]).reset_index(drop=True)
+
+
+def _as_objects(values: NDArray[Any]) -> NDArray[np.object_]:
+    """Return values as what Python has for them."""
+    found = np.empty(len(values), object)
+    found[:] = values.tolist()
+    return found
 
 
 def shared_groups(suspect_groups: ArrayLike, row_groups: ArrayLike) -> pd.DataFrame:

@@ -115,7 +115,7 @@ class PairDecisions:
 
 def flag_contamination(
     query_ids: Sequence[object],
-    row_ids: Sequence[object],
+    row_ids: ArrayLike,
     matches: ArrayLike,
     content: ArrayLike,
     null: Null | str,
@@ -155,6 +155,7 @@ def flag_contamination(
         Shapes disagree, or `influence` comes without its null.
     """
     rows, alike = np.asarray(matches, np.int64), np.asarray(content, np.float64)
+    names = np.asarray(row_ids)
     if rows.shape != alike.shape or rows.ndim != 2 or len(rows) != len(query_ids):
         raise ValueError(
             f"expected matches and content of shape [{len(query_ids)}, matches], found "
@@ -163,7 +164,7 @@ def flag_contamination(
     if (influence is None) != (influence_null is None):
         raise ValueError("influence needs influence_null, and the reverse")
     if exact is None:
-        exact = ExactCopies(np.zeros(rows.shape, bool), 0, len(row_ids))
+        exact = ExactCopies(np.zeros(rows.shape, bool), 0, len(names))
     judged = isinstance(null, Null)
     content_p = p_values(null, alike) if isinstance(null, Null) else np.full(alike.shape, np.nan)
     content_p[exact.pairs] = exact.chance
@@ -179,11 +180,12 @@ def flag_contamination(
     present = shown_pairs(rows)
     suspect, place = np.nonzero(present)
     row = rows[present]
-    known = np.array([*row_ids, None], object)
+    found = np.full(len(row), None, object)
+    found[row >= 0] = names[row[row >= 0]].tolist()
     table = pd.DataFrame(
         {
             "query_id": np.asarray(query_ids, object)[suspect],
-            "row_id": known[row],
+            "row_id": found,
             "rank": place + 1,
             "score": np.where(row >= 0, alike[present], np.nan),
             "p_value": p[present],

@@ -51,7 +51,7 @@ def without_settled(
         noise_rate=_less(flags.noise_rate, float(cleared.mean())),
         noise_per_class=_rates(flags.noise_per_class, classes, table, cleared),
         noise_table=_right(flags.noise_table, flags.table, cleared),
-        expected_precision=budget_curve(probability, rank),
+        expected_precision=budget_curve(probability, rank, flagged),
         probability_threshold=flags.probability_threshold
         if budget is None
         else threshold(probability, flagged, FlagSettings(budget=budget)),

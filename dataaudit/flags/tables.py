@@ -107,7 +107,7 @@ def flags_of(
         if settings.row_groups is None
         else rates("group", groups, rows[among], flagged[among], per_group),
         noise_table=pd.DataFrame(),
-        expected_precision=budget_curve(judgement.probability, judgement.rank),
+        expected_precision=budget_curve(judgement.probability, judgement.rank, judgement.flagged),
         probability_threshold=threshold(judgement.probability, judgement.flagged, settings),
         method=_method(judgement),
         # What follows is for the kinds of labels that have it.
@@ -164,10 +164,16 @@ def rates(
     return pd.DataFrame(lines, columns=columns)
 
 
-def budget_curve(probability: NDArray[np.float64], rank: NDArray[np.int64]) -> pd.DataFrame:
-    """Return what review finds: `budget`, `expected_found`, `expected_precision`."""
+def budget_curve(
+    probability: NDArray[np.float64], rank: NDArray[np.int64], flagged: NDArray[np.bool_]
+) -> pd.DataFrame:
+    """Return what review finds: `budget`, `expected_found`, `expected_precision`.
+
+    The number of flagged rows is among the budgets, so that what is expected of them is exact.
+    """
     rows = len(rank)
-    budgets = np.unique(np.geomspace(1, rows, POINTS_ON_BUDGET_CURVE).round().astype(np.int64))
+    spread = np.geomspace(1, rows, POINTS_ON_BUDGET_CURVE).round().astype(np.int64)
+    budgets = np.unique(np.append(spread, max(int(flagged.sum()), 1)))
     by_rank = probability[np.argsort(rank)]
     found = np.cumsum(by_rank)[budgets - 1]
     return pd.DataFrame(

@@ -21,6 +21,7 @@ from dataaudit.likeness.descriptors import (
     TextDescriptors,
     concatenated,
 )
+from dataaudit.likeness.identity import Keys, first_with
 from dataaudit.likeness.images import describe_images
 from dataaudit.likeness.pictures import as_seen, tensor_as_seen
 from dataaudit.likeness.pixel_tables import pixel_grid
@@ -69,7 +70,7 @@ class RowSearch:
         """Describe other samples in the same way."""
         if self.like is None:
             keys = self.rows.keys if isinstance(self.rows, TextDescriptors) else None
-            return _describe(samples, None if keys is None else set(keys.tolist()))
+            return _describe(samples, keys)
         frames = _tables(samples, list(self.like.columns))
         return concatenated(describe_table(frame, like=self.like) for frame in frames)
 
@@ -108,7 +109,7 @@ def _shared_features(loaded: Splits) -> list[str]:
     return shared
 
 
-def _describe(samples: Samples, known: set[bytes] | None = None) -> Descriptors:
+def _describe(samples: Samples, known: Keys | None = None) -> Descriptors:
     """Describe images, texts, or tensors (as images where they have such a shape).
 
     `known` are the keys of training texts. Where one stands in another column than the training
@@ -136,17 +137,28 @@ def _described_pictures(samples: Samples, frames: Iterable[pd.DataFrame]) -> Ite
         yield (describe_small_images if all_small else describe_images)(pictures, keys)
 
 
-def _texts(samples: Samples, frame: pd.DataFrame, known: set[bytes] | None) -> list[str]:
+def _texts(samples: Samples, frame: pd.DataFrame, known: Keys | None) -> list[str]:
     texts = [text_of(value) for value in frame[samples.content_column]]
     if known is None:
         return texts
     special = {samples.content_column, *samples.special_columns()}
     for name in [name for name in frame.columns if name not in special]:
-        for line, value in enumerate(frame[name].tolist()):
-            prose = isinstance(value, str) and len(value.split()) >= FEWEST_WORDS
-            if prose and text_key(value) in known and text_key(texts[line]) not in known:
-                texts[line] = value
+        others = {
+            line: value
+            for line, value in enumerate(frame[name].tolist())
+            if isinstance(value, str) and len(value.split()) >= FEWEST_WORDS
+        }
+        lines = [*others]
+        instead = _are_known([others[line] for line in lines], known)
+        instead &= ~_are_known([texts[line] for line in lines], known)
+        for line in np.array(lines, np.int64)[instead].tolist():
+            texts[line] = others[line]
     return texts
+
+
+def _are_known(texts: list[str], known: Keys) -> NDArray[np.bool_]:
+    """Tell which texts have one of the keys, `[texts]`."""
+    return first_with(np.array([text_key(text) for text in texts], "S16"), known) >= 0
 
 
 def _as_seen(samples: Samples, value: Any) -> tuple[NDArray[Any], bytes]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import blake2b
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +19,8 @@ from dataaudit.likeness.descriptors import (
     TextDescriptors,
 )
 from dataaudit.likeness.meaning import picture_key
+from dataaudit.storage.on_disk import one_array
+from dataaudit.storage.same_keys import SameKeys
 
 Keys = NDArray[np.bytes_]
 """`[items]` of 16 bytes."""
@@ -36,48 +41,63 @@ class Identity:
         Equal where the content is identical.
     row : int64 `[suspects]`
         The first training row that each suspect is identical to, -1 for none.
-    times : int64 `[rows]`
-        How many training rows have this content, at least 1.
+    groups : SameKeys
+        The training rows that are identical to another one.
+    repeats : bool `[rows]`
+        Whether a training row is one of those.
     """
 
     keys: Keys
     suspect_keys: Keys
     row: IndexArray
-    times: IndexArray
+    groups: SameKeys
+    repeats: NDArray[np.bool_]
 
     @property
     def suspects(self) -> NDArray[np.bool_]:
         """`[suspects]`, true where one is identical to a training row."""
         return self.row >= 0
 
-    @property
+    @cached_property
     def repeated(self) -> int:
         """How many training rows are identical to another one."""
-        return int((self.times > 1).sum())
+        return int(np.count_nonzero(self.repeats))
 
 
 def nothing_identical(suspects: int) -> Identity:
     """Return an identity without rows, where nothing could be compared."""
-    keys = np.zeros(0, "S16")
-    return Identity(keys, np.zeros(suspects, "S16"), np.full(suspects, -1), np.zeros(0, np.int64))
+    return identity_of(np.zeros(0, "S16"), np.zeros(suspects, "S16"))
 
 
 def identity(rows: Descriptors, suspects: Descriptors) -> Identity:
-    """Find the suspects that are identical to a training row, and rows that are to another."""
+    """Find the suspects that are identical to a training row, and rows that are to another.
+
+    Both are found with the rows' keys on disk, where there are many.
+    """
     single = _single_precision(rows, suspects)
     return identity_of(content_keys(rows, single), content_keys(suspects, single))
 
 
 def identity_of(keys: Keys, suspect_keys: Keys) -> Identity:
     """The same from keys, `[rows]` and `[suspects]`."""
-    known, first, place, counts = np.unique(
-        keys, return_index=True, return_inverse=True, return_counts=True
-    )
-    if len(known) == 0:
-        return Identity(keys, suspect_keys, np.full(len(suspect_keys), -1), np.zeros(0, np.int64))
-    found = np.searchsorted(known, suspect_keys).clip(max=len(known) - 1)
-    row = np.where(known[found] == suspect_keys, first[found], -1)
-    return Identity(keys, suspect_keys, row.astype(np.int64), counts[place].astype(np.int64))
+    groups = SameKeys(keys)
+    return Identity(keys, suspect_keys, first_with(suspect_keys, keys), groups, groups.repeated())
+
+
+def first_with(wanted: NDArray[Any], keys: NDArray[Any]) -> IndexArray:
+    """Return the first of `keys` that is each wanted one, int64 `[wanted]`; -1 for none.
+
+    `keys` are looked at part by part, so they may lie on disk.
+    """
+    known, place = np.unique(wanted, return_inverse=True)
+    first = np.full(len(known), -1, np.int64)
+    for start in range(0, len(keys) if len(known) else 0, ITEMS_PER_STEP):
+        part = keys[start : start + ITEMS_PER_STEP]
+        found = np.searchsorted(known, part).clip(max=len(known) - 1)
+        # From the last on: of several values for one place the last one given stays.
+        lines = np.flatnonzero((known[found] == part) & (first[found] < 0))[::-1]
+        first[found[lines]] = lines + start
+    return first[place]
 
 
 def content_keys(items: Descriptors, single: NDArray[np.bool_] | None = None) -> Keys:
@@ -96,7 +116,14 @@ def content_keys(items: Descriptors, single: NDArray[np.bool_] | None = None) ->
         return _row_keys(items, single)
     if items.keys is not None:
         return items.keys
-    return np.array([*_digests(items)], "S16")
+    return one_array(_in_steps(_digests(items)))
+
+
+def _in_steps(digests: Iterable[bytes]) -> Iterator[Keys]:
+    rest = iter(digests)
+    yield np.zeros(0, "S16")
+    while some := [*itertools.islice(rest, ITEMS_PER_STEP)]:
+        yield np.array(some, "S16")
 
 
 def _digests(items: Descriptors) -> Iterable[bytes]:
@@ -118,21 +145,21 @@ def _single_precision(rows: Descriptors, suspects: Descriptors) -> NDArray[np.bo
 
 
 def _is_single(numbers: NDArray[np.float64]) -> NDArray[np.bool_]:
-    # Column by column: whole tables at single precision, and what they are compared by, are large.
-    single = []
-    for column in numbers.T:
+    # Part by part: whole tables at single precision, and what they are compared by, are large.
+    single = np.full(numbers.shape[1], fill_value=True)
+    for start in range(0, len(numbers), ITEMS_PER_STEP):
+        part = numbers[start : start + ITEMS_PER_STEP]
         with np.errstate(over="ignore"):
-            rounded = column.astype(np.float32)
-        single.append(bool(((rounded == column) | np.isnan(column)).all()))
-    return np.array(single, bool)
+            rounded = part.astype(np.float32)
+        single &= ((rounded == part) | np.isnan(part)).all(axis=0)
+    return single
 
 
 def _row_keys(items: TableDescriptors, single: NDArray[np.bool_] | None) -> Keys:
     """Return `[items]`: two independent 64-bit hashes of all fields."""
-    places = np.arange(len(items))
-    steps = range(0, len(items), ITEMS_PER_STEP)
-    parts = [_keys_of(items.take(places[i : i + ITEMS_PER_STEP]), single) for i in steps]
-    return np.concatenate([np.empty(0, "S16"), *parts])
+    steps = range(0, max(len(items), 1), ITEMS_PER_STEP)
+    places = (np.arange(i, min(i + ITEMS_PER_STEP, len(items))) for i in steps)
+    return one_array(_keys_of(items.take(some), single) for some in places)
 
 
 def _keys_of(items: TableDescriptors, single: NDArray[np.bool_] | None) -> Keys:

@@ -14,6 +14,8 @@ from dataaudit.datasets.images import encoded
 from dataaudit.datasets.samples import Samples
 from dataaudit.datasets.words import is_list, text_of
 from dataaudit.likeness.meaning import cells_of
+from dataaudit.storage.on_disk import one_array
+from dataaudit.storage.same_keys import SameKeys
 
 ROWS_PER_READ = 8192
 MOST_NATURAL = 0.05
@@ -31,13 +33,12 @@ def contradicted(train: Samples) -> NDArray[np.bool_]:
     train : Samples
         With one class for each row.
     """
-    hashes = row_hashes(train, content_columns(train))
-    groups, sizes = np.unique(hashes, return_inverse=True, return_counts=True)[1:]
-    repeated = sizes[groups] > 1
-    found = np.zeros(len(groups), dtype=bool)
-    if train.modality == "table" and repeated.mean() > MOST_NATURAL:
+    same = SameKeys(row_hashes(train, content_columns(train)))
+    found = np.zeros(same.rows, dtype=bool)
+    if train.modality == "table" and same.repeated().mean() > MOST_NATURAL:
         return found
-    found[repeated] = outvoted(groups[repeated], train.labels[repeated])
+    for rows, groups in same:
+        found[rows] = outvoted(groups, train.labels[rows])
     return found
 
 
@@ -66,9 +67,12 @@ def content_columns(samples: Samples) -> list[Any]:
 
 
 def row_hashes(samples: Samples, columns: list[Any]) -> NDArray[np.uint64]:
-    """Return `content_hashes` of all rows, which are read once, a block at a time."""
+    """Return `content_hashes` of all rows, which are read once, a block at a time.
+
+    On disk where there are many.
+    """
     frames = samples.source.frames(ROWS_PER_READ)
-    return np.concatenate([content_hashes(samples, frame[columns]) for frame in frames])
+    return one_array(content_hashes(samples, frame[columns]) for frame in frames)
 
 
 def content_hashes(samples: Samples, frame: pd.DataFrame) -> NDArray[np.uint64]:

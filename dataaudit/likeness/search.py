@@ -146,7 +146,9 @@ def nearest(
                 ranked = best_value[here], best_row[here]
                 best_value[here], best_row[here] = _merged(ranked, best, kept)
         parts = []
-    for part in parts:
+
+    def see(part: slice) -> None:
+        # A function, so that the vectors of a part are gone before the next ones are made.
         own_vectors = vectors(part)
         for here in blocks:
             value = products(here, part, own_vectors)
@@ -157,6 +159,9 @@ def nearest(
                 # Few rows of a later block are better than the best of those before.
                 better = _larger(value, best_value[here][:, -1], part.start)
             best_value[here], best_row[here] = _merged(ranked, better, kept)
+
+    for part in parts:
+        see(part)
     best_row[best_value == -np.inf] = -1
     found[:, :kept] = best_row
     return found

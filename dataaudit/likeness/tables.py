@@ -28,6 +28,7 @@ from dataaudit.likeness.pixel_tables import describe_pixel_table, is_number_colu
 from dataaudit.likeness.search import (
     COMPARING,
     HASHED_FEATURES,
+    SKETCH_WIDTH,
     Compared,
     joined,
     sketch,
@@ -104,14 +105,17 @@ class TableRows:
 
     def vectors(self, part: slice) -> FloatArray:
         """Return unit vectors of some rows to search with, `[rows, 1, width]`."""
-        return self.views(self.rows.take(np.arange(len(self.rows))[part]))
+        return self.views(self.rows.take(np.arange(*part.indices(len(self.rows)))))
 
     def views(self, suspects: TableDescriptors) -> FloatArray:
         """Return unit vectors of suspects to search with, `[suspects, 1, width]`."""
         places = np.arange(len(suspects))
-        steps = range(0, max(len(suspects), 1), ITEMS_PER_SKETCH)
-        parts = [suspects.take(places[i : i + ITEMS_PER_SKETCH]) for i in steps]
-        return np.concatenate([sketch(self.scheme.tokens(p), self.projection) for p in parts])
+        found = np.empty((len(suspects), 1, SKETCH_WIDTH), np.float32)
+        for start in range(0, len(suspects), ITEMS_PER_SKETCH):
+            some = slice(start, start + ITEMS_PER_SKETCH)
+            tokens = self.scheme.tokens(suspects.take(places[some]))
+            found[some] = sketch(tokens, self.projection)
+        return found
 
     def compare(
         self, suspects: TableDescriptors, candidates: IndexArray, exclude: IndexArray | None
@@ -325,8 +329,10 @@ def _sorted_columns(numbers: NDArray[np.float64]) -> list[NDArray[np.float64]]:
     values, ends = Growing(), [0]
     values.add(np.empty(0))
     for column in numbers.T:
-        values.add(np.sort(column[~np.isnan(column)]))
-        ends.append(ends[-1] + int((~np.isnan(column)).sum()))
+        known = column[~np.isnan(column)]
+        known.sort()
+        values.add(known)
+        ends.append(ends[-1] + len(known))
     return np.split(values.finished(), ends[1:-1]) if len(ends) > 1 else []
 
 

@@ -28,6 +28,7 @@ from dataaudit.likeness.search import (
 )
 
 REFINED_TEXTS = 10
+FEATURES_PER_STEP = 2**24
 MISSING_WORDS_SHARE = 0.05
 
 
@@ -137,7 +138,11 @@ class WordRarity:
 
 def _inverse_document_frequency(rows: TextDescriptors) -> FloatArray:
     """Return [features] ln((1 + rows) / (1 + rows holding the feature)) + 1."""
-    holding = np.bincount(rows.counts.indices, minlength=rows.counts.shape[1])
+    indices, holding = rows.counts.indices, np.zeros(rows.counts.shape[1], np.int64)
+    # Part by part: counting copies what it counts.
+    for start in range(0, len(indices), FEATURES_PER_STEP):
+        part = indices[start : start + FEATURES_PER_STEP]
+        holding += np.bincount(part, minlength=len(holding))
     return np.asarray(np.log((1 + len(rows)) / (1 + holding)) + 1, np.float32)
 
 

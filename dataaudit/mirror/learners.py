@@ -1,4 +1,4 @@
-"""Learning on several devices: workers of a cluster compute the gradient of each step in pieces.
+"""Learning in pieces: the gradient of a step in parts, which workers of a cluster may compute.
 
 Weights and optimizer stay in the process that learns. At each step it sends the weights and a share
 of the step's queries to each worker, and adds up what comes back. So a worker that dies costs its
@@ -7,14 +7,18 @@ share of one step, which another one computes again: there is nothing else to re
 A step always has the same pieces, and their gradients are always added in the same tree, whoever
 computes them. So the number of workers changes nothing, on CPUs of one kind not even the last bit.
 It must not: Muon moves the directions of noise as far as all others, so that what begins as
-rounding is no longer small after ten steps (docs/measurements/cluster.md). For the same reason what
-is learned from whole batches, here, is another model, as from another seed.
+rounding is no longer small after ten steps (docs/measurements/cluster.md).
+
+Whether a step is cut depends on the model alone, not on who is there to compute it: without workers
+the pieces are computed one after the other. Small steps would take several times as long in pieces,
+and would gain nothing from workers either: they are taken whole.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
@@ -24,7 +28,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from dataaudit.mirror.finite import Part, take_gradient
+from dataaudit.mirror.finite import FiniteSettings, Part, take_gradient
 from dataaudit.models.trained import map_tensors
 from dataaudit.progress import LEARNING, count_rows
 from dataaudit.scoring.cluster import Cluster, Crew, InOrder
@@ -33,6 +37,10 @@ from dataaudit.tasks import Task
 
 PIECES = 8
 """Of a step; a power of two. So many workers are used at most."""
+CUT_FROM = {"cpu": 2e9, "cuda": 1e13}
+CUT_EACH = 1e4
+"""A step is cut from so many operations on, and so many for each number that moves: then pieces
+take little longer than the whole on a core of a CPU. What is said of GPUs is a guess."""
 FLOPS = {"cpu": 2e10, "cuda": 2e13}
 BYTES = 5e8
 SECONDS_ASKED = 0.05
@@ -49,14 +57,14 @@ Item = TypeVar("Item")
 
 
 class Learners:
-    """The workers of a cluster, as a place to learn.
+    """The workers of a cluster, as a place to learn; or this process, as if it were all of them.
 
     Parameters
     ----------
-    cluster : Cluster
+    cluster : Cluster or None
     """
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster | None = None) -> None:
         self._cluster = cluster
         self.workers = 0
         """The most that have taken part in a step; 0 where all steps were taken here alone."""
@@ -75,12 +83,12 @@ class Learners:
 
 
 class Spread:
-    """Computes gradients in workers, where that takes less time than here."""
+    """Computes gradients in pieces: in workers, where that takes less time, else here."""
 
     def __init__(
         self,
         learners: Learners,
-        cluster: Cluster,
+        cluster: Cluster | None,
         module: nn.Module,
         task: Task,
         moving: dict[str, nn.Parameter],
@@ -88,46 +96,65 @@ class Spread:
         self._learners, self._cluster = learners, cluster
         self._module, self._task, self._moving = module, task, moving
         self._crew: Crew | None = None
+        self._here = _Pieces(module, task, list(moving.values()))
         self._rows_apart = rows_apart(module)
-        self._pays: bool | None = None
+        self._cut: bool | None = None
+        self._pays = False
 
     def take(self, parts: Sequence[Part], of: float, seeds: Sequence[int]) -> bool:
         """Leave in `grad` what `take_gradient` does; return False where it should be asked instead.
 
-        That is where what is learned of a row depends on the rows beside it, or where it takes less
-        time. The first gradient is taken here, and its operations are counted.
+        That is where what is learned of a row depends on the rows beside it, or where pieces would
+        take longer. The first gradient is taken whole, and its operations are counted.
         """
         if not self._rows_apart:
             return False
-        if self._pays is None:
+        if self._cut is None:
             with FlopCounterMode(display=False) as counter:
                 take_gradient(self._module, self._task, parts, of, seeds)
-            self._pays = self._is_quicker(counter.get_total_flops())
+            self._decide(counter.get_total_flops())
             return True
-        if not self._pays:
+        if not self._cut:
             return False
-        import ray
-
-        crew = self._begun()
-        shares = min(PIECES, 1 << (len(crew) - 1).bit_length())
-        pieces = _pieces(parts, seeds)
-        each = PIECES // shares
-        weights = ray.put(_flat(list(self._moving.values())).numpy())
-        given = [(pieces[first : first + each], of, weights) for first in range(0, PIECES, each)]
-        found = dict(crew.run(InOrder(given)))
-        self._learners.workers = max(self._learners.workers, len(crew.answers))
-        total, used = _in_a_tree(
-            lambda number: (torch.tensor(found[number][0]), found[number][1]), range(shares)
-        )
+        if self._pays:
+            total, used = self._there(_pieces(parts, seeds, apart=True), of)
+            count_rows(LEARNING * sum(len(labels) for _, labels in parts))
+        else:
+            total, used = self._here.sum_of(_pieces(parts, seeds), of)
         for parameter, value, has in zip(
             self._moving.values(), _apart(total, self._moving.values()), used, strict=True
         ):
             parameter.grad = value.to(parameter) if has else None
-        count_rows(LEARNING * sum(len(labels) for _, labels in parts))
         return True
+
+    def _decide(self, operations: int) -> None:
+        device = next(iter(self._moving.values())).device.type
+        numbers = sum(parameter.numel() for parameter in self._moving.values())
+        self._cut = is_cut(operations, numbers, device)
+        if self._cut and self._cluster is not None:
+            cores = torch.get_num_threads() if device == "cpu" else 1
+            workers = min(PIECES, self._cluster.workers)
+            per_second = FLOPS.get(device, FLOPS["cuda"])
+            self._pays = quicker_there(operations, numbers, workers, per_second, cores)
+
+    def _there(self, pieces: list[Piece], of: float) -> Sum:
+        """Return the sum of the pieces' gradients, from workers."""
+        import ray
+
+        crew = self._begun()
+        shares = min(PIECES, 1 << (len(crew) - 1).bit_length())
+        each = PIECES // shares
+        weights = ray.put(_flat(list(self._moving.values())).cpu().numpy())
+        given = [(pieces[first : first + each], of, weights) for first in range(0, PIECES, each)]
+        found = dict(crew.run(InOrder(given)))
+        self._learners.workers = max(self._learners.workers, len(crew.answers))
+        return _in_a_tree(
+            lambda number: (torch.tensor(found[number][0]), found[number][1]), range(shares)
+        )
 
     def _begun(self) -> Crew:
         if self._crew is None:
+            assert self._cluster is not None
             device = next(iter(self._moving.values())).device.type
             there = copy.deepcopy(self._module).cpu()
             held = packed((there, self._task, list(self._moving)), of=there)
@@ -135,12 +162,21 @@ class Spread:
             self._crew = self._cluster.crew(make, PIECES, on_gpu=device == "cuda")
         return self._crew
 
-    def _is_quicker(self, operations: int) -> bool:
-        device = next(iter(self._moving.values())).device.type
-        numbers = sum(parameter.numel() for parameter in self._moving.values())
-        cores = torch.get_num_threads() if device == "cpu" else 1
-        workers = min(PIECES, self._cluster.workers)
-        return quicker_there(operations, numbers, workers, FLOPS.get(device, FLOPS["cuda"]), cores)
+
+def is_cut(operations: float, numbers: int, device: str) -> bool:
+    """Tell whether a step is cut into pieces, by who computes it unchanged.
+
+    Parameters
+    ----------
+    operations : float
+        That the step takes.
+    numbers : int
+        Parameters that move: each piece has a gradient of all of them.
+    device : str
+        The type of it.
+    """
+    least = CUT_FROM.get(device, CUT_FROM["cuda"])
+    return operations >= max(least, CUT_EACH * numbers)
 
 
 def quicker_there(
@@ -171,19 +207,31 @@ def rows_apart(module: nn.Module) -> bool:
     return all(type(part) in DROPOUTS for part in module.modules() if part.training)
 
 
-def _pieces(parts: Sequence[Part], seeds: Sequence[int]) -> list[Piece]:
+def needs_whole_steps(module: nn.Module, settings: FiniteSettings) -> bool:
+    """Tell whether batch norm has a module learn in one process, however many workers there are."""
+    kinds = {type(part) for part in module.modules()}
+    return settings.batch_norm == "updated" and any(
+        issubclass(kind, nn.modules.batchnorm._BatchNorm) for kind in kinds
+    )
+
+
+def _pieces(parts: Sequence[Part], seeds: Sequence[int], *, apart: bool = False) -> list[Piece]:
     """Return `PIECES` shares of a step that follow each other; some are empty where rows are few.
 
-    On the CPU, and in memory of their own, so that nothing else of the batch is sent.
+    With `apart` they are on the CPU and in memory of their own, so that nothing else is sent.
     """
+
+    def held(tensor: Tensor) -> Tensor:
+        return tensor.cpu().clone() if apart else tensor
+
     found: list[Piece] = [[] for _ in range(PIECES)]
     for (inputs, labels), seed in zip(parts, seeds, strict=True):
         bounds = [len(labels) * number // PIECES for number in range(PIECES + 1)]
         for piece, start, stop in zip(found, bounds[:-1], bounds[1:], strict=True):
             if start < stop:
                 rows = slice(start, stop)
-                some = map_tensors(lambda tensor: tensor[rows].cpu().clone(), inputs)  # noqa: B023
-                piece.append(((some, labels[rows].cpu().clone()), rows, len(labels), seed))
+                some = map_tensors(lambda tensor: held(tensor[rows]), inputs)  # noqa: B023
+                piece.append(((some, held(labels[rows])), rows, len(labels), seed))
     return found
 
 
@@ -200,8 +248,8 @@ def _in_a_tree(find: Callable[[Item], Sum], items: Sequence[Item]) -> Sum:
 
 
 def _flat(tensors: Sequence[Tensor]) -> Tensor:
-    """Return all values as one vector on the CPU, in float64 where one is that, else in float32."""
-    joined = torch.cat([tensor.detach().reshape(-1) for tensor in tensors]).cpu()
+    """Return all values as one vector, in float64 where one is that, else in float32."""
+    joined = torch.cat([tensor.detach().reshape(-1) for tensor in tensors])
     return joined if joined.dtype == torch.float64 else joined.float()
 
 
@@ -218,15 +266,10 @@ class _Learner:
     def __init__(self, held: bytes, device: str) -> None:
         from ray import cloudpickle
 
-        module, self._task, names = cloudpickle.loads(held)
-        self._module = module.to(device)
-        self._device = torch.device(device)
-        parameters = dict(module.named_parameters())
+        module, task, names = cloudpickle.loads(held)
+        parameters = dict(module.to(device).named_parameters())
         self._moving = [parameters[name] for name in names]
-        self._place = _Place()
-        for part in module.modules():
-            if part.training:
-                part.forward = partial(_dropped, part, self._place)
+        self._pieces = _Pieces(module, task, self._moving)
 
     def ready(self) -> None:
         """There is nothing to tell."""
@@ -240,16 +283,28 @@ class _Learner:
             values = _apart(torch.from_numpy(np.array(weights)), self._moving)
             for parameter, value in zip(self._moving, values, strict=True):
                 parameter.copy_(value)
-        total, used = _in_a_tree(lambda piece: self._gradient(piece, of), pieces)
-        return number, (total.numpy(), used)
+        total, used = self._pieces.sum_of(pieces, of)
+        return number, (total.cpu().numpy(), used)
+
+
+class _Pieces:
+    """Takes the gradients of pieces, one after the other."""
+
+    def __init__(self, module: nn.Module, task: Task, moving: list[nn.Parameter]) -> None:
+        self._module, self._task, self._moving = module, task, moving
+
+    def sum_of(self, pieces: Sequence[Piece], of: float) -> Sum:
+        """Return the sum of their gradients, each divided by `of`, on the module's device."""
+        return _in_a_tree(lambda piece: self._gradient(piece, of), pieces)
 
     def _gradient(self, piece: Piece, of: float) -> Sum:
+        device = self._moving[0].device
         self._module.zero_grad(set_to_none=True)
         for (inputs, labels), rows, whole, seed in piece:
-            self._place.rows, self._place.whole = rows, whole
-            moved = map_tensors(lambda tensor: tensor.to(self._device), inputs)
-            part = moved, labels.to(self._device)
-            take_gradient(self._module, self._task, [part], of, [seed])
+            moved = map_tensors(lambda tensor: tensor.to(device), inputs)
+            with dropping(self._module, rows, whole):
+                part = moved, labels.to(device)
+                take_gradient(self._module, self._task, [part], of, [seed])
         found = [parameter.grad for parameter in self._moving]
         used = np.array([gradient is not None for gradient in found])
         filled = [
@@ -259,20 +314,35 @@ class _Learner:
         return _flat(filled), used
 
 
-class _Place:
-    """Which rows of a part the module is run on."""
+@contextmanager
+def dropping(module: nn.Module, rows: slice, whole: int) -> Iterator[None]:
+    """Let dropout drop of some rows what it would drop of them among all rows of a part.
 
-    rows: slice = slice(0, 0)
-    whole: int = 0
+    Parameters
+    ----------
+    module : torch.nn.Module
+    rows : slice
+        Those that it is run on inside the `with` block.
+    whole : int
+        How many the part has.
+    """
+    dropouts = [part for part in module.modules() if part.training]
+    for part in dropouts:
+        part.forward = partial(_dropped, part, rows, whole)
+    try:
+        yield
+    finally:
+        for part in dropouts:
+            del part.forward
 
 
-def _dropped(dropout: nn.Module, place: _Place, values: Tensor) -> Tensor:
+def _dropped(dropout: nn.Module, rows: slice, whole: int, values: Tensor) -> Tensor:
     """Drop what dropout on the whole part would drop of these rows, from the same seed."""
-    each, rest = divmod(len(values), place.rows.stop - place.rows.start)
+    each, rest = divmod(len(values), rows.stop - rows.start)
     if rest:
         # Rows do not come first here: what is dropped depends on the piece alone all the same.
         found: Tensor = type(dropout).forward(dropout, values)
         return found
-    whole = values.new_ones((place.whole * each, *values.shape[1:]))
-    kept: Tensor = type(dropout).forward(dropout, whole)
-    return values * kept[place.rows.start * each : place.rows.stop * each]
+    every = values.new_ones((whole * each, *values.shape[1:]))
+    kept: Tensor = type(dropout).forward(dropout, every)
+    return values * kept[rows.start * each : rows.stop * each]

@@ -44,7 +44,7 @@ def most_passes(*, written: bool) -> float:
     """Return the forward passes for each sample, at most; to learn one counts three."""
     lengths = OF_ANSWERS if written else LENGTHS
     *shorter, longest = (passes for passes, _ in lengths)
-    learned = 3 * (1 - 1 / FOLDS) * (sum(shorter) + (1 + FOLDS * REPEATS) * longest)
+    learned = 3 * (1 - 1 / FOLDS) * (sum(shorter) + FOLDS * REPEATS * longest)
     return learned + REPEATS + len(lengths) / FOLDS
 
 
@@ -75,9 +75,11 @@ def judged_left_out(loaded: Loaded, settings: FiniteSettings) -> Unseen:
         generator = np.random.default_rng(seed)
         folds = [generator.permutation(len(samples)) % FOLDS for samples in splits]
         round_ = _Round(loaded, [*map(Pool.of, splits)], folds, replace(settings, seed=seed))
-        length = length or round_.best_length()
+        first: Perturbation | None = None
+        if length is None:
+            length, first = round_.best_length()
         for fold in range(FOLDS):
-            learned = round_.learned(fold, length)
+            learned = first if first is not None and fold == 0 else round_.learned(fold, length)
             for pool, own, found in zip(judged, folds, sums, strict=True):
                 left_out = _chosen(pool, own == fold)
                 said = pool_predictions(loaded.model, loaded.task, left_out, learned)
@@ -116,22 +118,28 @@ class _Round:
     folds: Sequence[NDArray[np.int64]]
     settings: FiniteSettings
 
-    def best_length(self) -> Length:
-        """Return the length after which the first fold's left out samples are likeliest."""
+    def best_length(self) -> tuple[Length, Perturbation]:
+        """Return the length after which the first fold's left out samples are likeliest.
+
+        With it, the model that learned without them for so long.
+        """
         model, task = self.loaded.model, self.loaded.task
         left_out = [
             _chosen(pool, own == 0) for pool, own in zip(self.pools, self.folds, strict=True)
         ]
         losses: dict[Length, float] = {}
+        best, kept = (0.0, 0), UNPERTURBED
         written = self.loaded.train.kind.written
         for length in OF_ANSWERS if written else LENGTHS:
             learned = self.learned(0, length)
             found = [pool_losses(model.module, model, task, pool, learned) for pool in left_out]
             losses[length] = float(np.concatenate(found).mean())
-            if written and losses[length] > min(losses.values()):
+            if losses[length] == min(losses.values()):
+                best, kept = length, learned
+            elif written:
                 # The longer, the dearer: of answers the first that is no better ends it.
                 break
-        return min(losses, key=lambda length: losses[length])
+        return best, kept
 
     def learned(self, fold: int, length: Length) -> Perturbation:
         """Return the model that learned all but one fold, from fresh or initial weights."""

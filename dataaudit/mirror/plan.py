@@ -119,7 +119,8 @@ class Plan:
 def plan_of_probes(config: AuditConfig, trusted: int) -> Plan:
     """Return the plan of a quick audit that asks probes on what the model saw before training.
 
-    Nothing has to learn the references, so that all trusted samples are some.
+    Nothing has to learn the references, so that all trusted samples are some; errors are planted
+    among them where the probes have spoken, which costs no pass.
     """
     mirror = config.mirror
     references, nobody = np.arange(trusted), np.zeros(0, dtype=np.int64)

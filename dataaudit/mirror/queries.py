@@ -11,8 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dataaudit.datasets.instructions import INSTRUCTION
 from dataaudit.datasets.samples import Batch, Samples
 from dataaudit.mirror.finite import Part
+from dataaudit.models.answer_tokens import without_padding
 from dataaudit.models.trained import Inputs, TrainedModel, map_tensors, named_tensors
 
 ROWS_PER_READ = 2048
@@ -41,8 +43,10 @@ class Pool:
     @classmethod
     def of(cls, samples: Samples, positions: Positions | None = None) -> Pool:
         """Return a pool of `positions` (None: all) under their own labels."""
-        chosen = np.arange(len(samples)) if positions is None else positions
-        return cls(samples, chosen, samples.labels[chosen])
+        if positions is None:
+            # No copy: labels may be pictures.
+            return cls(samples, np.arange(len(samples)), samples.labels)
+        return cls(samples, positions, samples.labels[positions])
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -124,7 +128,10 @@ class _Block:
         labels = torch.tensor(self.pool.labels[wanted], device=model.device)
         if self.inputs is not None:
             chosen_lines = torch.from_numpy(lines).to(model.device)
-            return map_tensors(lambda made: made[chosen_lines], self.inputs), labels
+            inputs = map_tensors(lambda made: made[chosen_lines], self.inputs)
+            if self.pool.samples.kind.written and isinstance(inputs, dict):
+                inputs = without_padding(inputs)
+            return inputs, labels
         return model.inputs(self.rows.select(lines), self.pool.samples), labels
 
 
@@ -133,18 +140,29 @@ def _prepared(model: TrainedModel, samples: Samples, rows: Batch) -> Inputs | No
 
     To make inputs costs by the call far more than by the row, for tables. Token ids and what else
     is whole numbers, or several tensors, may be as long as the longest row beside them: those are
-    made step by step. Pictures with boxes may be wider for those beside them, but say their size.
+    made step by step. Pictures with boxes may be wider for those beside them, but say their size;
+    answers are padded to the right, which can be taken off again.
     """
-    few = rows.select(np.arange(min(2, len(rows))))
+    few = rows.select(_longest(samples, rows))
     first = model.inputs(few, samples)
-    with_sizes = samples.kind.own_loss
-    if not with_sizes and not (isinstance(first, Tensor) and first.is_floating_point()):
+    says_size = samples.kind.own_loss or samples.kind.written
+    if not says_size and not (isinstance(first, Tensor) and first.is_floating_point()):
         return None
     size = sum(tensor.nbytes for _, tensor in named_tensors(first))
     if size // len(few) * len(rows) > PREPARED_BYTES:
         return None
     inputs = model.inputs(rows, samples)
-    if with_sizes or (isinstance(inputs, Tensor) and isinstance(first, Tensor)
-                      and inputs.shape[1:] == first.shape[1:]):  # fmt: skip
+    if says_size or (isinstance(inputs, Tensor) and isinstance(first, Tensor)
+                     and inputs.shape[1:] == first.shape[1:]):  # fmt: skip
         return inputs
     return None
+
+
+def _longest(samples: Samples, rows: Batch) -> Positions:
+    """Return two rows; where rows are texts of their own lengths, the longest."""
+    if not samples.kind.written:
+        return np.arange(min(2, len(rows)))
+    answers = samples.label_values(rows.labels)
+    texts = zip(rows.frame[INSTRUCTION], answers, strict=True)
+    lengths = [sum(len(text) for text in pair if isinstance(text, str)) for pair in texts]
+    return np.argsort(lengths)[-2:]

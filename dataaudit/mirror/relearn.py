@@ -44,7 +44,7 @@ class Mirror:
         The models that learned again, each from other fresh weights and in another order; what
         they say is averaged. None where probes alone are asked.
     references : PlantedPool or None
-        None where there were too few held-out samples.
+        None where there were too few held-out samples, or nothing learns again.
     attempt : Attempt
         The one that was taken.
     flip : bool
@@ -77,12 +77,11 @@ def relearn(loaded: Loaded, plan: Plan, learners: Learners | None = None) -> Mir
     model, task = loaded.model, loaded.task
     rows = Pool.of(loaded.train)
     references, familiar = None, UNPERTURBED
+    if not plan.learns:
+        return Mirror(familiar, [], None, Attempt(1.0, 0.0), plan.flip)
     if loaded.held_out is not None and len(plan.references):
         trusted = Pool.of(loaded.held_out, plan.references)
         references = plant(model, task, trusted, plan.settings.seed)
-    if not plan.learns:
-        return Mirror(familiar, [], references, Attempt(1.0, 0.0), plan.flip)
-    if references is not None:
         familiar = familiarise(
             model,
             task,

@@ -61,13 +61,23 @@ def padded(rows: list[tuple[Tensor, int]], padding: int) -> dict[str, Tensor]:
         The ids, and the first one that is scored.
     padding : int
     """
-    ids, labels = [row for row, _ in rows], []
-    for row, start in rows:
-        own = row.clone()
-        own[:start] = NOT_SCORED
-        labels.append(own)
+    ids = [row for row, _ in rows]
+    made = pad_sequence(ids, batch_first=True, padding_value=padding)
+    lengths, starts = (
+        torch.tensor(values, device=made.device).unsqueeze(1)
+        for values in ([len(row) for row in ids], [start for _, start in rows])
+    )
+    places = torch.arange(made.shape[1], device=made.device)
+    inside = places < lengths
+    scored = inside & (places >= starts)
     return {
-        "input_ids": pad_sequence(ids, batch_first=True, padding_value=padding),
-        "attention_mask": pad_sequence([torch.ones_like(row) for row in ids], batch_first=True),
-        "labels": pad_sequence(labels, batch_first=True, padding_value=NOT_SCORED),
+        "input_ids": made,
+        "attention_mask": inside.to(made.dtype),
+        "labels": made.masked_fill(~scored, NOT_SCORED),
     }
+
+
+def without_padding(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return rows that `padded` made, as narrow as the longest of them allows."""
+    width = int(inputs["attention_mask"].sum(dim=1).max())
+    return {name: values[:, :width] for name, values in inputs.items()}

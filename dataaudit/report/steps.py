@@ -206,11 +206,13 @@ def _left_below(points: Sequence[BudgetPoint], flagged: int) -> str:
     """Return what the flagged rows leave: how many errors, and where half of them are."""
     found = expected_found(points, flagged)
     left = points[-1].expected_found - found
-    if left < 1:
+    # As the reader subtracts: both numbers stand on the page, rounded.
+    told = round(points[-1].expected_found) - round(found)
+    if left < 1 or told < 1:
         return ""
     further = rows_to_find(points, found + left / 2) - flagged
     return (
-        f" About {formats.count(left)} more are expected below the line, half of them in the next "
+        f" About {formats.count(told)} more are expected below the line, half of them in the next "
         f"{formats.rows(round(further))}."
     )
 

@@ -22,7 +22,7 @@ from dataaudit.flags.inputs import Unseen
 from dataaudit.flags.results import MislabelFlags
 from dataaudit.inputs import Loaded
 from dataaudit.labels.by_task import KINDS
-from dataaudit.mirror.learners import Learners
+from dataaudit.mirror.learners import Learners, needs_whole_steps
 from dataaudit.mirror.plan import Plan, plan_without_learning
 from dataaudit.mirror.relearn import Mirror, relearn
 from dataaudit.mirror.stored import from_bytes, to_bytes
@@ -93,6 +93,9 @@ WORK = {
 }
 """About what each stage takes, in passes over the training rows, until the plan knows better:
 guesses, for the time left alone."""
+LEARNED_ALONE = (
+    "learned in one process, not by workers, because batch norm takes the statistics of whole steps"
+)
 FEATURES = "features"
 """The folder of what enters the last layer, where the mirror moves that layer alone."""
 
@@ -286,6 +289,12 @@ def _run(
         mirror = _mirror(way.seen, plan, steps, cluster)
         if mirror.workers:
             plan = replace(plan, reason=f"{plan.reason}; learned by {mirror.workers} workers")
+        elif (
+            cluster is not None
+            and plan.learns
+            and needs_whole_steps(loaded.model.module, plan.settings)
+        ):
+            plan = replace(plan, reason=f"{plan.reason}; {LEARNED_ALONE}")
     with clock.stage("score"):
         scores, probes, second = score(way.seen, mirror, engine, steps), None, None
         if way.probed:
@@ -418,8 +427,7 @@ def _may_set_aside(config: AuditConfig) -> bool:
 def _mirror(loaded: Loaded, plan: Plan, steps: Steps, cluster: Cluster | None) -> Mirror:
     content = steps.read(MIRROR)
     if content is None:
-        learners = None if cluster is None else Learners(cluster)
-        content = to_bytes(relearn(loaded, plan, learners))
+        content = to_bytes(relearn(loaded, plan, Learners(cluster)))
         steps.write(MIRROR, content)
     # Read back even when it is new: then a resumed audit has exactly what the other one had.
     return from_bytes(content, loaded.held_out, loaded.model.device)

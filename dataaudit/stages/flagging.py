@@ -31,7 +31,7 @@ from dataaudit.stages.answer_pieces import answer_pieces
 from dataaudit.stages.opinions import pooled
 from dataaudit.stages.scoring import FAMILIAR, ITSELF, RELEARNED, Scores
 from dataaudit.tasks.segmentation import Segmentation
-from dataaudit.tasks.task import SaysOfLabels
+from dataaudit.tasks.task import Predictions, SaysOfLabels
 
 MOST_MAPPED = 32
 """Rows whose pixels are asked for at a time, at most."""
@@ -82,9 +82,11 @@ def find_mislabels(
     )
     # What learned nothing of the labels is weighed as one, but for what stands for the mirror.
     unseen = pooled([*([probes] if probes and mirror.relearned else []), *opinions])
-    known = _references(loaded, mirror, scores, probes, unseen)
+    known = _references(loaded, mirror, scores, unseen)
     if crosswise is not None and not train.kind.has_classes:
         known = _planted(loaded, crosswise, config.mirror.seed)
+    if crosswise is None and not mirror.relearned:
+        known = _planted_for_probes(loaded, probes, unseen, config.mirror.seed)
     own = scores.train.predictions(ITSELF)
     if mirror.relearned:
         familiar, mirrored = map(scores.train.predictions, (FAMILIAR, RELEARNED))
@@ -158,16 +160,12 @@ def _maps(
 
 
 def _references(
-    loaded: Loaded, mirror: Mirror, scores: Scores, probes: Judged | None, unseen: Judged | None
+    loaded: Loaded, mirror: Mirror, scores: Scores, unseen: Judged | None
 ) -> References | None:
     if mirror.references is None or scores.held_out is None:
         return None
     pool = mirror.references.pool
     others = None if unseen is None else unseen.trusted[pool.positions]
-    if not mirror.relearned:
-        assert probes is not None
-        said = probes.trusted[pool.positions]
-        return References(pool.labels, mirror.references.planted, said, said, unseen=others)
     if isinstance(loaded.task, SaysOfLabels):
         # Score blocks have them under their right labels.
         base, *relearned = (
@@ -196,10 +194,32 @@ def _planted(loaded: Loaded, crosswise: Unseen, seed: int) -> References | None:
             return None
         # What is said of an answer needs it: they were judged under these.
         return References(right, references_of(loaded, seed).planted, said, said)
+    given, planted = _with_errors(loaded, said, right, seed)
+    return References(given, planted, said, said)
+
+
+def _planted_for_probes(
+    loaded: Loaded, probes: Judged | None, unseen: Judged | None, seed: int
+) -> References | None:
+    """Return all trusted samples, as the probes judge them that were fitted without them.
+
+    A quarter is judged under a wrong label, one that the probes confuse with the right one.
+    """
+    if loaded.held_out is None or probes is None:
+        return None
+    said = probes.trusted
+    given, planted = _with_errors(loaded, said, loaded.held_out.labels, seed)
+    others = None if unseen is None else unseen.trusted
+    return References(given, planted, said, said, unseen=others)
+
+
+def _with_errors(
+    loaded: Loaded, said: Predictions, right: NDArray[Any], seed: int
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Return labels of which a share is wrong, by what models say of them, and which are."""
     generator = np.random.default_rng(seed)
     planted = generator.permutation(len(right)) < round(PLANTED_SHARE * len(right))
-    given = np.where(planted, loaded.task.wrong_labels(said, right, generator), right)
-    return References(given, planted, said, said)
+    return np.where(planted, loaded.task.wrong_labels(said, right, generator), right), planted
 
 
 def no_pairs(loaded: Splits) -> pd.DataFrame:

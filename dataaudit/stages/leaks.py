@@ -31,6 +31,7 @@ from dataaudit.flags.contamination import (
     shown_pairs,
 )
 from dataaudit.flags.null_distribution import Null, fit_null
+from dataaudit.flags.probabilities import row_blocks
 from dataaudit.flags.results import ContaminationFlags
 from dataaudit.inputs import Files, Loaded
 from dataaudit.likeness.describing import RowSearch
@@ -150,7 +151,7 @@ def _search(
     assert loaded.suspects is not None
     decisions = flag_contamination(
         loaded.suspects.ids.tolist(),
-        loaded.train.ids.tolist(),
+        loaded.train.ids,
         content.found.rows,
         content.found.score,
         content.null,
@@ -191,9 +192,20 @@ def calibration_rows(same: Identity, generator: np.random.Generator) -> IndexArr
 
     Only suspects that are not identical to a row are held against them.
     """
-    single = np.flatnonzero(same.times == 1)
-    count = min(CALIBRATION_ROWS, len(single))
-    return np.sort(generator.choice(single, count, replace=False))
+    single = len(same.repeats) - same.repeated
+    drawn = np.sort(generator.choice(single, min(CALIBRATION_ROWS, single), replace=False))
+    return _places_of(drawn, same.repeats)
+
+
+def _places_of(numbers: IndexArray, repeats: NDArray[np.bool_]) -> IndexArray:
+    """Return where the rows stand that have some numbers, ascending, among the false ones."""
+    found, before = [np.zeros(0, np.int64)], 0
+    for part in row_blocks(len(repeats)):
+        single = np.flatnonzero(~repeats[part])
+        low, high = np.searchsorted(numbers, [before, before + len(single)])
+        found.append(single[numbers[low:high] - before] + part.start)
+        before += len(single)
+    return np.concatenate(found)
 
 
 def content_of(
@@ -226,7 +238,7 @@ def content_of(
     similar = found.score[~same.suspects, 0]
     null, notes = clean_null(clean_matches.score[:, 0], similar, level)
     if isinstance(null, str) and same.repeated:
-        null += f" ({same.repeated} of {len(same.times)} are identical to another one)"
+        null += f" ({same.repeated} of {len(same.keys)} are identical to another one)"
     notes += matcher.notes
     # A row that was cut is alike to others for what is left of it.
     return Content(
@@ -289,7 +301,7 @@ def _identical_only(
     assert loaded.suspects is not None
     decisions = flag_contamination(
         loaded.suspects.ids.tolist(),
-        loaded.train.ids.tolist(),
+        loaded.train.ids,
         rows,
         score,
         reason,
@@ -312,8 +324,14 @@ def _disagreeing(
     train: Samples, same: Identity, clean: IndexArray, clean_matches: Matches | None
 ) -> pd.DataFrame:
     """List identical rows of all, and near ones of the calibration sample, whose labels differ."""
-    given = train.label_values()
-    identical = identical_pairs(same.keys.tolist(), given)
+
+    def given(rows: IndexArray) -> NDArray[Any]:
+        return train.label_values(train.labels[rows])
+
+    def shown(rows: IndexArray) -> NDArray[Any]:
+        return given(rows).astype(str).astype(object) if train.kind.has_classes else given(rows)
+
+    identical = identical_pairs(same.groups, given)
     pairs, similarity = identical, np.ones(len(identical))
     if clean_matches is not None:
         score = clean_matches.score[:, 0]
@@ -322,8 +340,7 @@ def _disagreeing(
             others = np.stack([clean[near], clean_matches.rows[near, 0]], axis=1)
             pairs = np.concatenate([identical, others])
             similarity = np.r_[similarity, clean_matches.similarity[near, 0]]
-    shown = given.astype(str).astype(object) if train.kind.has_classes else given
-    return disagreeing_duplicates(train.ids.tolist(), shown, pairs, similarity)
+    return disagreeing_duplicates(train.ids, shown, pairs, similarity)
 
 
 def _shared_groups(train: Samples, suspects: Samples) -> pd.DataFrame | None:

@@ -228,7 +228,8 @@ def assemble(
         read_as = task.reading
         if model.estimator is not None and kind.has_classes:
             read_as = "its own probabilities"
-        check = check_model(model, task, train, held_out, read_as, repeats)
+        quick = config.mirror.effort == "quick"
+        check = check_model(model, task, train, held_out, read_as, repeats, quick=quick)
     return Loaded(model, task, train, held_out, suspects, set_aside, learning_task, check)
 
 

@@ -23,6 +23,9 @@ from dataaudit.tasks.task import Predictions, predictions_of
 
 ROWS_CHECKED = 2000
 """Of each split, evenly spread where there are more."""
+QUICK_SHARE, QUICK_ROWS, QUICK_ROWS_OF_A_CLASS = 0.1, 200, 20
+"""What a quick audit looks at: a share of each split, but so many that a model which is never right
+is four deviations below chance, `CLEARLY_BELOW`: with C even classes that takes 16 C samples."""
 ROWS_PER_FORWARD = 256
 CLEARLY_ABOVE = 3.0
 CLEARLY_BELOW = -4.0
@@ -69,6 +72,8 @@ def check_model(
     held_out: Samples | None,
     outputs: str,
     repeats: Mapping[str, Any],
+    *,
+    quick: bool = False,
 ) -> ModelCheck:
     """Return how right the model is.
 
@@ -84,16 +89,22 @@ def check_model(
         What the outputs are read as.
     repeats : mapping
         `held_out_in_train`, `held_out_rows` and `train_repeats` of `ModelCheck`.
+    quick : bool
+        Whether the audit takes so few forward passes that a look at 2,000 samples would be a good
+        part of them; see `samples_looked_at`.
 
     Raises
     ------
     ModelError
         An output is not a number.
     """
-    found, stand_in, labels = _looked_at(model, task, train)
+    classes = len(train.classes)
+    most = samples_looked_at(len(train), classes, quick=quick)
+    found, stand_in, labels = _looked_at(model, task, train, most)
     on_train, trusted = agreement(task, found, labels), None
     if held_out is not None:
-        found, stand_in, labels = _looked_at(model, task, held_out)
+        most = samples_looked_at(len(held_out), classes, quick=quick)
+        found, stand_in, labels = _looked_at(model, task, held_out, most)
         trusted = agreement(task, found, labels)
     decisive = on_train if trusted is None else trusted
     if on_train.against_chance == "below" and decisive.against_chance == "near":
@@ -110,6 +121,23 @@ def check_model(
         outputs=outputs,
         **repeats,
     )
+
+
+def samples_looked_at(samples: int, classes: int, *, quick: bool) -> int:
+    """Return how many samples of a split are run before an audit begins, at most.
+
+    Parameters
+    ----------
+    samples : int
+        Of the split.
+    classes : int
+        0 where labels are none.
+    quick : bool
+    """
+    if not quick:
+        return ROWS_CHECKED
+    wanted = max(QUICK_ROWS, QUICK_ROWS_OF_A_CLASS * classes, round(QUICK_SHARE * samples))
+    return min(ROWS_CHECKED, wanted)
 
 
 def refuse_worse_than_chance(loaded: Loaded) -> None:
@@ -210,7 +238,7 @@ def _about_stand_in(check: ModelCheck) -> str:
             "of its predictions."
         )
     return (
-        f"The network that stands in for it gives the same class to {_share(check.stand_in)} of "
+        f"The network that stands in for it agrees with it on {_share(check.stand_in)} of "
         "these rows."
     )
 
@@ -221,10 +249,10 @@ def _alike(task: AuditTask, own: Predictions, stand_in: Predictions) -> float:
 
 
 def _looked_at(
-    model: TrainedModel, task: AuditTask, samples: Samples
+    model: TrainedModel, task: AuditTask, samples: Samples, most: int
 ) -> tuple[Predictions, Predictions | None, NDArray[Any]]:
     """Return what the model predicts for evenly spread rows, what its stand-in does, and labels."""
-    positions = spread(len(samples), ROWS_CHECKED)
+    positions = spread(len(samples), most)
     parts, stand_ins = [], []
     step = samples.rows_at_once(ROWS_PER_FORWARD)
     for start in range(0, len(positions), step):

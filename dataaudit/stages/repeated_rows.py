@@ -14,7 +14,10 @@ from numpy.typing import NDArray
 from dataaudit.datasets.frames import spread
 from dataaudit.datasets.samples import Samples
 from dataaudit.errors import DataError
+from dataaudit.likeness.identity import first_with
 from dataaudit.likeness.repeats import ROWS_PER_READ, content_columns, content_hashes, row_hashes
+from dataaudit.storage.on_disk import one_array
+from dataaudit.storage.same_keys import SameKeys
 
 MOST_COSTLY_ROWS = 20_000
 """Training rows that are compared where a row is an image or a tensor, evenly spread where there
@@ -48,8 +51,6 @@ class RepeatedRows:
 def repeated_rows(train: Samples, held_out: Samples) -> RepeatedRows:
     """Find the trusted samples that are identical to training rows.
 
-    Memory holds 8 bytes for each row that is compared.
-
     Parameters
     ----------
     train, held_out : Samples
@@ -63,9 +64,8 @@ def repeated_rows(train: Samples, held_out: Samples) -> RepeatedRows:
     except DataError:
         # What cannot be read is named later, where the rows are used.
         return RepeatedRows(np.zeros(0, dtype=np.int64), 0.0, by_nature=False)
-    distinct, counts = np.unique(known, return_counts=True)
-    repeats = float(counts[counts > 1].sum() / len(known))
-    lines = np.flatnonzero(np.isin(trusted, distinct)).astype(np.int64)
+    repeats = float(np.count_nonzero(SameKeys(known).repeated()) / len(known))
+    lines = np.flatnonzero(first_with(trusted, known) >= 0).astype(np.int64)
     by_nature = len(lines) > 0 and repeats >= BY_NATURE * len(lines) / len(trusted)
     return RepeatedRows(lines, repeats, by_nature)
 
@@ -84,4 +84,4 @@ def _hashes(train: Samples, columns: list[Any]) -> NDArray[np.uint64]:
     positions = spread(len(train), MOST_COSTLY_ROWS)
     parts = [positions[i : i + ROWS_PER_READ] for i in range(0, len(positions), ROWS_PER_READ)]
     frames = (train.source.take(part.tolist()) for part in parts)
-    return np.concatenate([content_hashes(train, frame[columns]) for frame in frames])
+    return one_array(content_hashes(train, frame[columns]) for frame in frames)

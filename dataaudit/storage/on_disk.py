@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -88,6 +89,23 @@ def one_array(parts: Iterable[NDArray[Any]]) -> NDArray[Any]:
     for part in parts:
         growing.add(part)
     return growing.finished()
+
+
+def blank(lines: int, kind: np.dtype[Any]) -> NDArray[Any]:
+    """Return an array of zeros to write to, `[lines]`; on disk where it is large.
+
+    Raises
+    ------
+    OSError
+        The disk is full.
+    """
+    size = lines * kind.itemsize
+    if size <= LARGEST_IN_MEMORY or kind.hasobject:
+        return np.zeros(lines, kind)
+    with tempfile.TemporaryFile(dir=_folder.get()) as file:
+        # A full disk is told of here; later, a page that cannot be written ends the process.
+        os.posix_fallocate(file.fileno(), 0, size)
+        return np.asarray(np.memmap(file, dtype=kind, mode="r+"))
 
 
 def put_away(values: NDArray[Any]) -> NDArray[Any]:
