@@ -2,6 +2,7 @@
 
     python benchmarks/streams.py [--rows 1000000]
     python benchmarks/streams.py --flags [--rows 1000000] [--classes 10]
+    python benchmarks/streams.py --files [--rows 600000] [--kind table]
 
 Each size runs in a process of its own, from a Parquet file of encoded images. Prints the peak of
 each size, the ratio to the smallest, and rows a second (benchmarks/memory_meter.py). What must grow
@@ -10,11 +11,16 @@ with the rows, ids and labels, is 16 bytes a row.
 With `--flags`, the same for the judgement of labels: from random tables on disk and 2,000
 references, it prints the most memory of its own that the process held beside ids and labels, and
 what each further row cost there.
+
+With `--files`, an audit without a model, of a sixth of the rows, of half and of all: for loading,
+leaks (200 suspects, half of them copies), checks and report, the most memory of its own that the
+process held beside what it held before the stage. Rows are those of benchmarks/whole_audit.py.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import tempfile
 import time
@@ -22,9 +28,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 import torch
+import whole_audit
+import whole_audit_data as data
 from memory_meter import Held, measured, peak_kilobytes, print_growth, sizes
 from PIL import Image
 from torch import nn
@@ -36,10 +45,12 @@ from dataaudit.flags.inputs import LabelledRows, References
 from dataaudit.flags.mislabels import flag_mislabels
 from dataaudit.models.inputs import default_preprocess
 from dataaudit.models.trained import TrainedModel
+from dataaudit.run_directory.manifest import Clock
 from dataaudit.run_directory.steps import Steps
 from dataaudit.scoring.blocks import ScoreBlocks
 from dataaudit.scoring.choice import make_engine
 from dataaudit.scoring.perturbation import Perturbation
+from dataaudit.stages import auditing
 from dataaudit.storage.on_disk import one_array
 from dataaudit.tasks import Classification
 
@@ -115,6 +126,37 @@ def flag(rows: int, classes: int) -> None:
     print(len(flags.table), held.most - held.before, round(seconds, 2))
 
 
+class HeldClock(Clock):
+    """Prints the most memory of its own that each stage held beside what was held before."""
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        start = time.process_time()
+        with super().stage(name), Held() as held:
+            yield
+        seconds = time.process_time() - start
+        print(f"{name}: {(held.most - held.before) / 1024:.0f} MiB, {seconds:.0f} CPU s", end="; ")
+
+
+def audit_files(kind: str, rows: int) -> None:
+    """Audit rows without a model."""
+    auditing.Clock = HeldClock  # type: ignore[misc]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        lines = ["name: files"]
+        copies = next(data.rows(kind, rows, 0, data.NOISE)).head(100)
+        others = pd.concat([next(data.rows(kind, 100, 2)), copies])
+        for role, frames in (
+            ("train", data.rows(kind, rows, 0, data.NOISE)),
+            ("held_out", data.rows(kind, 100, 1)),
+            ("suspects", iter([others])),
+        ):
+            whole_audit._write_table(folder / f"{role}.parquet", frames)
+            lines.append(f"{role}: {{path: {role}.parquet, label: label}}")
+        (folder / "audit.yaml").write_text("\n".join(lines), encoding="utf-8")
+        auditing.run_file(folder / "audit.yaml", folder / "audit")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rows", type=int, default=1_000_000)
@@ -122,7 +164,18 @@ def main() -> None:
     parser.add_argument("--flags", action="store_true", help="the judgement of labels instead")
     parser.add_argument("--classes", type=int, default=CLASSES, help="of the judged labels")
     parser.add_argument("--flag", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--files", action="store_true", help="an audit without a model instead")
+    parser.add_argument("--kind", default="table", choices=list(data.KINDS), help="of its rows")
+    parser.add_argument("--file", type=int, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
+    if chosen.file:
+        audit_files(chosen.kind, chosen.file)
+        return
+    if chosen.files:
+        for rows in (chosen.rows // 6, chosen.rows // 2, chosen.rows):
+            words = measured(__file__, "--file", str(rows), "--kind", chosen.kind)
+            print(f"{rows:>9} rows: {' '.join(words)}", flush=True)
+        return
     if chosen.flag:
         flag(chosen.flag, chosen.classes)
         return

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
-from dataaudit.likeness import texts
+from dataaudit.likeness import descriptors, texts
 from dataaudit.likeness.descriptors import (
     Descriptors,
     ImageDescriptors,
@@ -140,6 +140,8 @@ def test_texts_are_matched_alike_in_memory_and_on_disk(monkeypatch: pytest.Monke
     first = Matcher(describe_texts(lines)).match(suspects)
     monkeypatch.setattr(on_disk, "LARGEST_IN_MEMORY", 0)
     monkeypatch.setattr(texts, "FEATURES_PER_STEP", 50)
+    monkeypatch.setattr(descriptors, "MOST_COUNTED_BRIEFLY", 100)
+    monkeypatch.setattr(descriptors, "COUNTS_PER_STEP", 70)
     rows = concatenated(describe_texts(lines[start : start + 10]) for start in (0, 10, 20, 30))
     second = Matcher(rows).match(suspects)
     np.testing.assert_array_equal(first.rows, second.rows)

@@ -11,11 +11,14 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from dataaudit.storage.many_texts import GrowingTexts, Texts
-from dataaudit.storage.on_disk import Growing
+from dataaudit.storage.on_disk import Growing, one_array
 
 FloatArray = NDArray[np.float32]
 IndexArray = NDArray[np.int64]
 ITEMS_PER_STEP = 2048
+COUNTS_PER_STEP = 2**22
+MOST_COUNTED_BRIEFLY = 2**31 - 1
+"""Words and 4-grams of all texts that sparse tables can address with 32 bits."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +170,12 @@ def _joined_texts(parts: Iterable[TextDescriptors]) -> TextDescriptors:
         features = part.counts.shape[1]
     starts = np.concatenate([[0], np.cumsum(lengths.finished(), dtype=np.int64)])
     shape = (len(starts) - 1, features)
-    counts = sparse.csr_matrix((data.finished(), indices.finished(), starts), shape=shape)
+    columns = indices.finished()
+    if len(columns) > MOST_COUNTED_BRIEFLY:
+        # Else they would be made wider in memory, since where each text begins needs 64 bits.
+        steps = range(0, len(columns), COUNTS_PER_STEP)
+        columns = one_array(columns[i : i + COUNTS_PER_STEP].astype(np.int64) for i in steps)
+    counts = sparse.csr_matrix((data.finished(), columns, starts), shape=shape)
     return TextDescriptors(folded.finished(), counts, keys.finished())
 
 
