@@ -31,6 +31,7 @@ from dataaudit.flags.mislabels import flag_mislabels
 HERE = Path(__file__).parent
 BUDGETS = (100, 300)
 CELLS = TUNED + UNTUNED
+ROUNDING = 1e-9
 
 
 def measured(cell: Cell, fits: Fits) -> dict[str, Any]:
@@ -51,12 +52,18 @@ def measured(cell: Cell, fits: Fits) -> dict[str, Any]:
         **claimed_and_true(flags.table, wrong),
         "trusted": len(found.trusted_labels),
         "rate": [rate.estimate, rate.low, rate.high],
+        "flagged_interval": ends_of(flags.precision_flagged),
         "outcome": judgement.outcome,
         "reasons": list(judgement.reasons),
         "five_folds": _five_folds(fits, wrong),
         "trusted_only": precision(wrong, -alone.rows[of_given]) if alone else None,
         "seconds": time.perf_counter() - start,
     }
+
+
+def ends_of(share: Any) -> list[float] | None:
+    """Return both ends of an interval; None where there is none."""
+    return None if share is None else [share.low, share.high]
 
 
 def claimed_and_true(table: Any, wrong: Any) -> dict[str, Any]:
@@ -101,6 +108,12 @@ def summary(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
     ahead = np.array([r["average_precision"] - r["five_folds"] for r in ranked])
     outside = [name for name, r in told.items() if not r["rate"][1] <= r["wrong"] <= r["rate"][2]]
     widths = [(r["rate"][2] - r["rate"][1], r["trusted"]) for r in told.values()]
+    ends = {name: r["flagged_interval"] for name, r in told.items() if r.get("flagged_interval")}
+    missed = [
+        name
+        for name, (low, high) in ends.items()
+        if not low - ROUNDING <= told[name]["claims"]["flagged"][1] <= high + ROUNDING
+    ]
     by_rule = {
         name: r["trusted_only"] - r["average_precision"]
         for name, r in results.items()
@@ -117,6 +130,9 @@ def summary(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
         "within_.05": _share(offs <= 0.05),
         "within_.10": _share(offs <= 0.10),
         "most_off": float(offs.max(initial=0.0)),
+        "flagged_inside": _share(np.array([name not in missed for name in ends])),
+        "flagged_outside": missed,
+        "median_width_flagged": _median([high - low for low, high in ends.values()]),
         "not_behind_five_folds": _share(ahead >= -0.01),
         "ahead_of_five_folds": _share(ahead > 0),
         "rule_cells": len(by_rule),
@@ -146,6 +162,8 @@ def _median(values: list[float]) -> float | None:
 def as_line(cell: Cell, result: dict[str, Any]) -> str:
     """Return a cell's line of the table."""
     estimate, low, high = result["rate"]
+    ends = result.get("flagged_interval")
+    of_them = f" [{ends[0]:.2f}, {ends[1]:.2f}]" if ends else ""
     off = " / ".join(
         f"{key} {claim - actual:+.2f}" for key, (claim, actual) in result["claims"].items()
     )
@@ -156,7 +174,7 @@ def as_line(cell: Cell, result: dict[str, Any]) -> str:
     return (
         f"| {cell.name} | {'' if cell.tuned else 'untuned'} | {result['wrong']:.3f} "
         f"| {estimate:.3f} [{low:.3f}, {high:.3f}] | {result['outcome']} "
-        f"| {result['flagged_right']} of {result['flagged']} | {off} | {ranking} |"
+        f"| {result['flagged_right']} of {result['flagged']}{of_them} | {off} | {ranking} |"
     )
 
 
@@ -188,7 +206,8 @@ def main() -> None:
             if wanted:
                 print(lines[cell.name], flush=True)
     head = (
-        "| cell | | wrong | rate found | outcome | flagged | claimed - actual | average precision |"
+        "| cell | | wrong | rate found | outcome | flagged [share wrong] | claimed - actual "
+        "| average precision |"
     )
     parts = {
         part: {cell.name: done[cell.name] for cell in cells if cell.name in done}

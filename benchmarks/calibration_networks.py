@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from calibration import as_line, claimed_and_true, precision, summary
+from calibration import as_line, claimed_and_true, ends_of, precision, summary
 from calibration_cells import Cell, make_problem
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
@@ -116,6 +116,7 @@ def measured(cell: Cell, rows: int, data: Path) -> dict[str, Any]:
         **claimed_and_true(result.mislabels, wrong),
         "trusted": cell.trusted,
         "rate": [rate.estimate, rate.low, rate.high],
+        "flagged_interval": ends_of(labels.precision_flagged),
         "outcome": labels.outcome,
         "reasons": list(labels.reasons),
         # In the place of five folds of training: the model's own loss.
@@ -189,7 +190,7 @@ def main() -> None:
             print(lines[-1], flush=True)
     print(json.dumps(summary(done), indent=2))
     head = (
-        "| cell | | wrong | rate found | outcome | flagged | claimed - actual "
+        "| cell | | wrong | rate found | outcome | flagged [share wrong] | claimed - actual "
         "| average precision : that of the model's own loss |"
     )
     table = "\n".join([head, "|---|---|---|---|---|---|---|---|", *lines, ""])

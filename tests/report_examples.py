@@ -126,6 +126,7 @@ def mislabel_flags(
         annotators=None,
         doubts=(),
         untold=(),
+        precision_flagged=Interval(0.8, 0.6, 1.0) if flagged else None,
     )
 
 

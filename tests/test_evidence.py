@@ -46,7 +46,18 @@ def test_neighbours_and_opposing_samples_are_the_nearest_by_cosine(
     table = pd.DataFrame({"row_id": train.ids, "suggested_label": ["dog"] * 12})
     nothing = pd.DataFrame()
     flags = MislabelFlags(
-        table, nothing, Interval(0, 0, 0), nothing, nothing, nothing, 0.5, "", *[None] * 4, (), ()
+        table,
+        nothing,
+        Interval(0, 0, 0),
+        nothing,
+        nothing,
+        nothing,
+        0.5,
+        "",
+        *[None] * 4,
+        (),
+        (),
+        None,
     )
     found = row_evidence(["row7", "row2"], flags, train, blocks, held_out, held_out_features)
     assert list(found) == ["row7", "row2"]
@@ -79,7 +90,18 @@ def test_without_held_out_samples_nothing_speaks_against(tmp_path: Path) -> None
     table = pd.DataFrame({"row_id": train.ids, "suggested_label": ["dog", "cat"]})
     nothing = pd.DataFrame()
     flags = MislabelFlags(
-        table, nothing, Interval(0, 0, 0), nothing, nothing, nothing, 0.5, "", *[None] * 4, (), ()
+        table,
+        nothing,
+        Interval(0, 0, 0),
+        nothing,
+        nothing,
+        nothing,
+        0.5,
+        "",
+        *[None] * 4,
+        (),
+        (),
+        None,
     )
     evidence = row_evidence(["row1"], flags, train, blocks, None, np.zeros((0, 0)))
     assert evidence["row1"].against == []

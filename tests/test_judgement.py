@@ -53,6 +53,13 @@ def test_labels_are_clear_only_where_few_can_be_wrong():
     assert "up to 20.0%" in too_wide.reasons[0]
 
 
+def test_the_reason_says_how_many_of_the_flagged_rows_are_wrong():
+    flags = replace(with_rate(2, 0.0, 0.1), precision_flagged=Interval(0.6, 0.0, 1.0))
+    assert "2 rows reach the threshold, 0 to 2 of them wrong;" in judge_labels(flags).reasons[0]
+    unknown = judge_labels(replace(flags, precision_flagged=None))
+    assert "2 rows reach the threshold; 0.0% to 10.0%" in unknown.reasons[0]
+
+
 def test_a_doubt_is_the_reason_why_labels_cannot_be_told():
     judged = judge_labels(with_rate(0, 0.0, 0.0, ("only 3 samples are trusted",)))
     assert (judged.outcome, judged.reasons) == ("cannot tell", ("only 3 samples are trusted",))

@@ -105,6 +105,9 @@ def test_rate_and_claimed_precision_are_right_with_and_without_memory(
     for budget in (100, 1000):
         top = found.rank <= budget
         assert found.probability[top].mean() == pytest.approx(case.wrong[top].mean(), abs=0.07)
+    precision = found.precision_flagged
+    assert precision is not None
+    assert precision.low <= case.wrong[found.flagged].mean() <= precision.high
 
 
 def test_intervals_hold_the_rate_of_every_class() -> None:

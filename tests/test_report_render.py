@@ -24,6 +24,7 @@ from report_examples import (
 )
 
 from dataaudit.report import render
+from dataaudit.report.data import Estimate
 from dataaudit.report.evidence import Evidence, RowEvidence
 from dataaudit.report.page_data import island
 from dataaudit.report.page_evidence import view_evidence
@@ -229,6 +230,16 @@ def test_the_page_is_the_gold_page():
     assert html == GOLD.read_text(encoding="utf-8"), (
         "look at the difference; if it is meant, run again with DATAAUDIT_WRITE_GOLD=1"
     )
+
+
+def test_the_page_says_where_hardly_anything_is_known_of_the_flagged_rows():
+    report = example_report("text", rows=60, flagged=2)
+    assert "can hardly be told" not in render(report)
+    unsure = Estimate(estimate=0.6, low=0.0, high=1.0)
+    labels = report.labels.model_copy(update={"precision_flagged": unsure})
+    html = render(report.model_copy(update={"labels": labels}))
+    assert "How many of them are wrong can hardly be told: 0 to 2." in html
+    assert "of them truly wrong; 95% interval 0 to 2" in html
 
 
 def test_measures_of_data_quality_stand_with_their_values():

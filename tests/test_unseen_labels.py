@@ -102,6 +102,10 @@ def test_the_interval_holds_the_rate_and_claims_are_kept(rate: float, seed: int)
     if found.flagged.any():
         claimed = found.probability[found.flagged].mean()
         assert claimed == pytest.approx(wrong[found.flagged].mean(), abs=0.15)
+        precision = found.precision_flagged
+        assert precision is not None
+        assert precision.estimate == pytest.approx(claimed)
+        assert precision.low <= wrong[found.flagged].mean() <= precision.high
     assert found.flagged.sum() <= 2 * wrong.sum() + 5
     assert (np.diff(found.probability[np.argsort(found.rank)]) <= 0).all()
 
@@ -332,6 +336,33 @@ def test_trusted_samples_of_another_kind_are_noticed() -> None:
     others = as_probabilities(generator.normal(0, 1, (300, 2)) + np.array([1.5, 0]))
     assert unlikeness(View("shifted", rows, others))[0] < 1e-6
     assert unlikeness(View("alike", rows, rows[:300]))[0] > 1e-3
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("missed", [0.0, 0.3])
+def test_a_class_that_is_missed_where_no_model_sees_it_is_never_clear(
+    missed: float, seed: int
+) -> None:
+    # Some samples of class 2 look like class 0, to every view and to whoever gave the labels.
+    generator = np.random.default_rng(seed)
+    right, known = (generator.choice(CLASSES, n, p=[0.5, 0.4, 0.1]) for n in (3000, 1500))
+    looks = [
+        np.where((labels == 2) & (generator.random(len(labels)) < missed), 0, labels)
+        for labels in (right, known)
+    ]
+    given = np.where(right == 2, looks[0], right)
+    tables = [seen(labels, generator) for labels in looks]
+    found = judge_labels(flag_mislabels(labelled(given, tables, known), None))
+    assert found.outcome == ("cannot tell" if missed else "clear")
+    assert ("were not drawn alike" in found.reasons[0]) == bool(missed)
+
+
+def labelled(given: Labels, tables: list[NDArray[np.float64]], known: Labels) -> LabelledRows:
+    rows, trusted = tables
+    return LabelledRows(
+        np.arange(len(given)), given, ["a", "b", "c"], lambda labels: labels, rows, rows, rows,
+        crosswise=Unseen([View("a model", rows, trusted)], known),
+    )  # fmt: skip
 
 
 def test_too_few_trusted_samples_are_said() -> None:

@@ -81,6 +81,7 @@ def with_annotators(
         method=f"{flags.method} {ABOUT_ANNOTATORS.format(len(votes.names))}",
         notes=_notes(flags.notes, rows, votes),
         annotators=_facts(rows, votes, found, ordered),
+        precision_flagged=None,
     )
 
 

@@ -37,7 +37,10 @@ def judge_labels(flags: MislabelFlags) -> Judgement:
         return Judgement("cannot tell", (*flags.doubts, *flags.untold))
     interval = f"{rate.low:.1%} to {rate.high:.1%}"
     if flagged:
-        found = f"{flagged} rows reach the threshold; {interval} of the labels are wrong"
+        found = (
+            f"{flagged} rows reach the threshold{_of_them(flags.precision_flagged, flagged)}; "
+            f"{interval} of the labels are wrong"
+        )
         return Judgement("found", (found, *flags.untold))
     if flags.untold:
         return Judgement("cannot tell", tuple(flags.untold))
@@ -51,6 +54,14 @@ def judge_labels(flags: MislabelFlags) -> Judgement:
         "cannot tell",
         (f"no single row stands out, yet up to {rate.high:.1%} of the labels may be wrong",),
     )
+
+
+def _of_them(precision: Interval | None, flagged: int) -> str:
+    """Return how many of the flagged rows are wrong, in words, where that is known."""
+    if precision is None:
+        return ""
+    low, high = round(precision.low * flagged), round(precision.high * flagged)
+    return f", {low} to {high} of them wrong"
 
 
 def judge_leaks(flags: ContaminationFlags) -> Judgement:

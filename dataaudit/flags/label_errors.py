@@ -9,12 +9,13 @@ references, and the error rate is sensitive to that.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dataaudit.flags.flagged_precision import precision_of
 from dataaudit.flags.inputs import References
 from dataaudit.flags.label_evidence import fit_error_rate, fit_evidence, label_signals
 from dataaudit.flags.noise_model import assumed_log_odds
@@ -67,6 +68,8 @@ class Judgement:
         labels, if anything, and of the model after.
     reference_rows : int
         References behind the probabilities; 0 where these rest on assumptions.
+    precision_flagged : Interval or None
+        Share of the flagged rows whose label is wrong; None where none is flagged.
     """
 
     score: Values
@@ -77,6 +80,7 @@ class Judgement:
     noise_rate_per_part: tuple[Interval, ...]
     shares: tuple[float, ...]
     reference_rows: int
+    precision_flagged: Interval | None
 
     @property
     def mirrored_share(self) -> float:
@@ -286,28 +290,30 @@ def judge_signals(
         calibration = _Calibration(signals[:, 1:], order_of(score), calibrate)
         evidence = calibrate(reference_signals[:, 1:], planted)
         probability = put_away(calibration.probabilities(evidence))
-        generator = np.random.default_rng(seed)
-        means = calibration.redrawn_means(
-            reference_signals[:, 1:], planted, parts, bootstrap_repeats, generator
-        )
-        reference_rows = len(planted)
     else:
         shares, score = (*np.zeros(signals.shape[1] - 1).tolist(), 1.0), signals[:, -1]
         probability = dealt(sigmoid(assumed()), order_of(score))
-        means = np.zeros((0, len(parts.sizes)))
-        reference_rows = 0
 
     rank = put_away(ranks(score))
-    rates = parts.rates(probability, means)
+    flagged = probability >= target_precision if budget is None else rank <= budget
+    parts = replace(parts, further=[*parts.further, flagged])
+    if references is not None:
+        means = calibration.redrawn_means(
+            reference_signals[:, 1:], planted, parts, bootstrap_repeats, np.random.default_rng(seed)
+        )
+    else:
+        means = np.zeros((0, len(parts.sizes)))
+    rates = parts.rates(probability, means)[:-1]
     return Judgement(
         score=score,
         probability=probability,
-        flagged=probability >= target_precision if budget is None else rank <= budget,
+        flagged=flagged,
         rank=rank,
         noise_rate=rates[0],
         noise_rate_per_part=tuple(rates[1:]),
         shares=shares,
-        reference_rows=reference_rows,
+        reference_rows=0 if references is None else len(references[1]),
+        precision_flagged=precision_of(probability[flagged], means[:, -1]),
     )
 
 

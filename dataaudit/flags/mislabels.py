@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from dataaudit.flags.class_shares import unaccounted_class
+from dataaudit.flags.flagged_precision import carried_over
 from dataaudit.flags.inputs import LabelledRows, References, SecondOpinion, Unseen
 from dataaudit.flags.label_doubts import (
     FEWEST_TRUSTED,
@@ -62,9 +64,8 @@ def flag_mislabels(
         judgement, doubts = _with_facts(judgement, doubts, rows.contradicted, settings)
     if not doubts.flags_hold and settings.budget is None:
         facts = rows.contradicted
-        judgement = replace(
-            judgement, flagged=np.zeros_like(judgement.flagged) if facts is None else facts
-        )
+        flagged = np.zeros_like(judgement.flagged) if facts is None else facts
+        judgement = _with_flags(judgement, flagged)
     suggested = rows.shown(judgement.suggested_label)
     table = flagged_table(rows.ids, rows.shown(rows.labels), suggested, judgement)
     titles = [str(name) for name in rows.classes]
@@ -137,7 +138,28 @@ def _judged(
     flagged = bool(judgement.flagged.any())
     high = max(rate.high, may_be_wrong(rows.labels, rows.crosswise, flagged))
     judgement = replace(judgement, noise_rate=Interval(rate.estimate, rate.low, high))
-    return judgement, doubts_about(rows.labels, rows.crosswise, judgement.noise_rate, settings.seed)
+    doubts = doubts_about(rows.labels, rows.crosswise, judgement.noise_rate, settings.seed)
+    return judgement, doubts if doubts.reasons else _class_doubts(rows, judgement, settings.seed)
+
+
+def _class_doubts(rows: LabelledRows, judgement: LabelJudgement, seed: int) -> Doubts:
+    """Check that the rows are of the same classes as trusted samples, wrong labels put right."""
+    assert rows.crosswise is not None
+    rate, expected = judgement.noise_rate, judgement.noise_table.sum(axis=0)
+    found = unaccounted_class(
+        expected, rows.crosswise.trusted_labels, rate.high - rate.estimate, seed
+    )
+    if found is None:
+        return Doubts()
+    worst, of_trusted, of_rows = found
+    return Doubts(
+        (
+            f"{of_trusted:.1%} of the trusted samples are of the class "
+            f"{str(rows.classes[worst])!r}, but {of_rows:.1%} of the rows, the labels that were "
+            "found wrong put right: either the two were not drawn alike, or labels are wrong where "
+            "no model sees it",
+        )
+    )
 
 
 def _heard_of(unseen: Unseen, labels: Labels) -> Unseen:
@@ -179,17 +201,26 @@ def _with_facts(
     score[raised] = np.nextafter(bound, -np.inf) if likely.any() else bound
     rank = ranks(score)
     least = float(contradicted.mean())
-    flagged = probability >= settings.target_precision
+    likely = probability >= settings.target_precision
     rate = judgement.noise_rate
     judgement = replace(
         judgement,
         score=score,
         probability=probability,
         rank=rank,
-        flagged=flagged if settings.budget is None else rank <= settings.budget,
         noise_rate=Interval(max(rate.estimate, least), max(rate.low, least), max(rate.high, least)),
     )
+    judgement = _with_flags(
+        judgement, likely if settings.budget is None else rank <= settings.budget
+    )
     return judgement, replace(doubts, least=max(doubts.least, least))
+
+
+def _with_flags(judgement: LabelJudgement, flagged: NDArray[np.bool_]) -> LabelJudgement:
+    """Flag other rows; what is known of those that were flagged before is kept."""
+    before, known = judgement.flagged, judgement.precision_flagged
+    precision = carried_over(known, before, flagged, judgement.probability)
+    return replace(judgement, flagged=flagged, precision_flagged=precision)
 
 
 def _method(unseen: Unseen, judgement: LabelJudgement) -> str:

@@ -86,6 +86,9 @@ class MislabelFlags:
         checked and holds. `noise_rate.low` holds even where there are doubts.
     untold : sequence of str
         What cannot be told of single classes, in words. What is flagged stays flagged.
+    precision_flagged : Interval or None
+        Share of the flagged rows whose label is wrong; None where no row is flagged, and for kinds
+        of labels whose flags are not redrawn.
     """
 
     table: pd.DataFrame
@@ -102,6 +105,7 @@ class MislabelFlags:
     annotators: AnnotatorFacts | None
     doubts: Sequence[str]
     untold: Sequence[str]
+    precision_flagged: Interval | None
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from dataaudit.flags.flagged_precision import carried_over
 from dataaudit.flags.results import Interval, MislabelFlags
 from dataaudit.flags.tables import FlagSettings, budget_curve, threshold
 
@@ -42,6 +43,7 @@ def without_settled(
         table["flagged"] = (rank <= budget) & ~settled
     probability = table["probability"].to_numpy(dtype=float)
     flagged = table["flagged"].to_numpy()
+    flagged_before = flags.table["flagged"].to_numpy(dtype=bool)
     classes = flags.table["given_label"].astype(str)
     return replace(
         flags,
@@ -53,6 +55,9 @@ def without_settled(
         probability_threshold=flags.probability_threshold
         if budget is None
         else threshold(probability, flagged, FlagSettings(budget=budget)),
+        precision_flagged=None
+        if flags.precision_flagged is None
+        else carried_over(flags.precision_flagged, flagged_before, flagged, probability),
     )
 
 

@@ -116,6 +116,7 @@ def flags_of(
         annotators=None,
         doubts=() if judgement.reference_rows else (ASSUMED,),
         untold=(),
+        precision_flagged=judgement.precision_flagged,
     )
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from dataaudit.flags.flagged_precision import precision_of
 from dataaudit.flags.inputs import Unseen, View
 from dataaudit.flags.joint_fit import FitKind, Joint, Seen, first_fits, fitted_again
 from dataaudit.flags.kinds_of_error import ByClass, ByDoubt
@@ -102,10 +103,11 @@ def judge_unseen(
     shares = np.array([fit.shares * 2 for fit in fits])
     rates = _intervals(parts, probability, wrong / np.maximum(parts.sizes, 1), shares)
     rank = ranks(probability)
+    flagged = probability >= target_precision if budget is None else rank <= budget
     return LabelJudgement(
         score=np.log(probability) - np.log1p(-probability),
         probability=probability,
-        flagged=probability >= target_precision if budget is None else rank <= budget,
+        flagged=flagged,
         rank=rank,
         noise_rate=rates[0],
         noise_rate_per_part=tuple(rates[1 + classes :]),
@@ -115,7 +117,26 @@ def judge_unseen(
         noise_rate_per_class=tuple(rates[1 : 1 + classes]),
         noise_table=noise_table,
         untold=np.zeros(classes, dtype=bool),
+        precision_flagged=precision_of(
+            probability[flagged],
+            _means(np.flatnonzero(flagged), given, unseen.views, scale, fits)[shares >= POSSIBLE],
+        ),
     )
+
+
+def _means(
+    positions: NDArray[np.int64],
+    given: Labels,
+    views: Sequence[View],
+    scale: Scale,
+    fits: Sequence[Fit],
+) -> Values:
+    """Return the share of some rows that is wrong by each fit and kind, `[fits, 2 kinds]`."""
+    sums = np.zeros((len(fits), 2 * len(fits[0].kinds)))
+    for block in row_blocks(len(positions), views[0].rows.shape[1], CELLS_AT_ONCE):
+        rows = positions[block]
+        sums += _posteriors(fits, scale.read(_tables(views, rows)), given[rows])[1].sum(axis=2)
+    return sums / max(len(positions), 1)
 
 
 def fit_redraws(given: Labels, unseen: Unseen, repeats: int, seed: int) -> tuple[Scale, list[Fit]]:
@@ -259,6 +280,7 @@ def judge_assumed(
         lead[block] = np.maximum(table.max(axis=1) - mine, 0.0)
     probability = dealt(lead, order_of(score))
     rank = ranks(score)
+    flagged = probability >= target_precision if budget is None else rank <= budget
     noise_table = np.zeros((classes, classes))
     np.add.at(noise_table, (given, suggested), probability)
     np.add.at(noise_table, (given, given), 1 - probability)
@@ -267,7 +289,7 @@ def judge_assumed(
     return LabelJudgement(
         score=score,
         probability=probability,
-        flagged=probability >= target_precision if budget is None else rank <= budget,
+        flagged=flagged,
         rank=rank,
         noise_rate=rates[0],
         noise_rate_per_part=tuple(rates[1 + classes :]),
@@ -277,4 +299,5 @@ def judge_assumed(
         noise_rate_per_class=tuple(rates[1 : 1 + classes]),
         noise_table=noise_table,
         untold=np.zeros(classes, dtype=bool),
+        precision_flagged=precision_of(probability[flagged], np.zeros(0)),
     )

@@ -298,6 +298,9 @@ class LabelFindings(Section):
     noise_rate: Estimate | None
     expected_wrong_rows: float | None
     probability_threshold: float
+    precision_flagged: Estimate | None = Field(
+        description="share of the flagged rows that is wrong; null where that is not known"
+    )
     per_class: list[ClassNoise]
     per_group: list[ClassNoise] = Field(
         description="of the largest groups, where a group column is named"

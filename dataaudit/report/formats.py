@@ -76,6 +76,11 @@ def share_interval(estimate: Estimate) -> str:
     return f"{percent(estimate.low)} to {percent(estimate.high)}"
 
 
+def of_rows(share: Estimate, number: int) -> str:
+    """Return the 95 % interval of a share of some rows as numbers of them: `8 to 12`."""
+    return f"{count(round(share.low * number))} to {count(round(share.high * number))}"
+
+
 def metric(value: float) -> str:
     """Return a metric: a share as a percentage, anything else as a number."""
     return percent(value) if 0 <= value <= 1 else number(value)

@@ -77,6 +77,9 @@ def build_label_findings(
         noise_rate=noise_rate,
         expected_wrong_rows=None if noise_rate is None else noise_rate.estimate * len(table),
         probability_threshold=flags.probability_threshold,
+        precision_flagged=None
+        if flags.precision_flagged is None
+        else estimate(flags.precision_flagged),
         per_class=_noise_rates(flags.noise_per_class, "class"),
         per_group=[]
         if flags.noise_per_group is None

@@ -180,6 +180,8 @@ def _label_figures(labels: LabelFindings | None, decided: str) -> list[KeyFigure
     if labels.expected_precision and flagged:
         found = formats.count(expected_found(labels.expected_precision, flagged))
         note = f"about {found} of them truly wrong"
+        if labels.precision_flagged is not None:
+            note += f"; 95% interval {formats.of_rows(labels.precision_flagged, flagged)}"
     else:
         note = f"of {formats.count(labels.rows_scored)}"
     if decided:

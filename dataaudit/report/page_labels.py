@@ -35,6 +35,8 @@ ZOOM = 3
 """The chart of what review finds reaches to so many times the flagged rows."""
 CLASSES_IN_TABLE = 200
 BUDGETS_IN_TABLE = 12
+HARDLY_KNOWN = 0.5
+"""Width of the interval of the share of flagged rows that are wrong, from which on it is said."""
 
 
 @dataclass(frozen=True)
@@ -206,11 +208,16 @@ def _introduction(labels: LabelFindings) -> str:
             f"None of {formats.rows(labels.rows_scored)} has a label that is wrong with a "
             f"probability of {threshold} or more."
         )
-    return (
+    found = (
         f"{formats.count(labels.rows_flagged)} of {formats.rows(labels.rows_scored)} "
         f"{'has' if labels.rows_flagged == 1 else 'have'} a label that is wrong with a "
         f"probability of {threshold} or more."
     )
+    precision = labels.precision_flagged
+    if precision is not None and precision.high - precision.low > HARDLY_KNOWN:
+        counts = formats.of_rows(precision, labels.rows_flagged)
+        found += f" How many of them are wrong can hardly be told: {counts}."
+    return found
 
 
 def _title(labels: LabelFindings) -> str:

@@ -88,6 +88,7 @@ def _labels(before: LabelFindings, sample: ReviewedSample, table: pd.DataFrame) 
             "reasons": [_reason(sample)],
             "rows_flagged": int(flagged.sum()),
             "noise_rate": sample.noise_rate,
+            "precision_flagged": sample.precision_flagged if flagged.any() else None,
             "expected_wrong_rows": sample.noise_rate.estimate * before.rows_scored,
             "per_class": _per_class(before.per_class, table),
             "per_group": [],
