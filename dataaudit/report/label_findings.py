@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from dataaudit.flags.judgement import judge_labels
 from dataaudit.flags.results import Interval, MislabelFlags
+from dataaudit.report.all_rows import first_rows, histogram, shares_below
 from dataaudit.report.annotators import annotator_findings
 from dataaudit.report.data import (
     BudgetPoint,
@@ -42,7 +43,6 @@ ROW_BYTES = 220
 CLASSES_IN_NOISE_TABLE = 20
 CONFUSIONS = 20
 BUDGET_POINTS = 160
-BINS = 40
 
 
 def select_rows(flags: MislabelFlags) -> list[SampleId]:
@@ -114,19 +114,18 @@ def plain_label(value: Any) -> Label:
 
 
 def _shown(table: pd.DataFrame) -> pd.DataFrame:
-    ordered = table.sort_values("rank")
-    flagged = ordered[ordered["flagged"]].head(ROWS_ON_PAGE)
-    room = min(KEPT_ROWS_ON_PAGE, ROWS_ON_PAGE - len(flagged))
-    kept = ordered[~ordered["flagged"] & ordered["probability"].notna()].head(room)
-    return pd.concat([flagged, kept])
+    return first_rows(table, ROWS_ON_PAGE, KEPT_ROWS_ON_PAGE)
 
 
 def _signals(flags: MislabelFlags, shown: pd.DataFrame) -> list[dict[str, SignalValue]]:
     """Return the signals of each shown row, with the share of all rows below each value."""
     names = [str(name) for name in flags.signals.columns]
     values = flags.signals.loc[shown.index].to_numpy(dtype=float)
-    below = (flags.signals.rank(method="min") - 1) / flags.signals.notna().sum()
-    percentiles = below.loc[shown.index].to_numpy(dtype=float)
+    below = [
+        shares_below(flags.signals[column].to_numpy(dtype=float), asked)
+        for column, asked in zip(flags.signals.columns, values.T, strict=True)
+    ]
+    percentiles = np.column_stack(below) if below else values
     return [
         {
             name: SignalValue(value=float(value), percentile=float(percentile))
@@ -315,31 +314,7 @@ def _histograms(flags: MislabelFlags) -> list[Histogram]:
     columns |= {str(name): flags.signals[name] for name in flags.signals.columns}
     thresholds = {"probability": flags.probability_threshold}
     made = [
-        _histogram(name, column.to_numpy(dtype=float), flagged, thresholds.get(name))
+        histogram(name, column.to_numpy(dtype=float), flagged, thresholds.get(name))
         for name, column in columns.items()
     ]
-    return [histogram for histogram in made if histogram is not None]
-
-
-def _histogram(
-    name: str, values: NDArray[np.float64], flagged: NDArray[np.bool_], threshold: float | None
-) -> Histogram | None:
-    """Return the histogram of finite values between their 0.1 and 99.9 percentiles."""
-    finite = np.isfinite(values)
-    if not finite.any():
-        return None
-    if name == "probability":
-        low, high = 0.0, 1.0
-    else:
-        low, high = np.percentile(values[finite], [0.1, 99.9])
-    if low == high:
-        low, high = low - 0.5, high + 0.5
-    edges = np.linspace(low, high, BINS + 1)
-    inside = np.clip(values, low, high)
-    return Histogram(
-        name=name,
-        edges=edges.tolist(),
-        kept=np.histogram(inside[finite & ~flagged], edges)[0].tolist(),
-        flagged=np.histogram(inside[finite & flagged], edges)[0].tolist(),
-        threshold=threshold,
-    )
+    return [found for found in made if found is not None]

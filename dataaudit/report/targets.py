@@ -25,8 +25,9 @@ def target_points(flags: MislabelFlags) -> list[TargetPoint]:
     """Return the most suspicious flagged rows, others evenly; none unless it is a regression."""
     if flags.predicted is None:
         return []
-    table = flags.table.reset_index(drop=True)
-    flagged = table[table["flagged"]].sort_values("rank").index.to_numpy()[:POINTS]
+    table = flags.table
+    flagged = np.flatnonzero(table["flagged"])
+    flagged = flagged[np.argsort(table["rank"].to_numpy()[flagged])][:POINTS]
     kept = np.flatnonzero(~table["flagged"].to_numpy(dtype=bool))
     if len(kept) > POINTS:
         kept = kept[np.linspace(0, len(kept) - 1, POINTS).astype(np.int64)]
