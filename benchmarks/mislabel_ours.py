@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -33,8 +35,17 @@ def ours_thorough(bench: Workbench, meter: Meter) -> Answer:
     return audited(bench, meter, "thorough")
 
 
-def audited(bench: Workbench, meter: Meter, effort: str, initial: Any = None) -> Answer:
-    """Audit with some effort, knowing where training started or not."""
+def audited(
+    bench: Workbench,
+    meter: Meter,
+    effort: str,
+    initial: Any = None,
+    mirror: Mapping[str, Any] = MappingProxyType({}),
+) -> Answer:
+    """Audit with some effort, knowing where training started or not.
+
+    `mirror` holds further settings of it; several learning rates are not tried where it has one.
+    """
     problem = bench.problem
     if isinstance(bench.model, nn.Module):
         meter.attach(bench.model)
@@ -44,7 +55,7 @@ def audited(bench: Workbench, meter: Meter, effort: str, initial: Any = None) ->
         preprocess = None
     settings: dict[str, Any] = {
         "classes": list(range(len(problem.classes))),
-        "mirror": {"seed": problem.seed, "effort": effort},
+        "mirror": {"seed": problem.seed, "effort": effort} | dict(mirror),
     }
     splits: dict[Any, Any] = {
         "train": problem.train,
@@ -56,17 +67,17 @@ def audited(bench: Workbench, meter: Meter, effort: str, initial: Any = None) ->
     with tempfile.TemporaryDirectory() as folder:
         steps, engine = Steps(Path(folder), tie=""), LocalEngine()
         seen, plan = planned(loaded, config, Path(folder))
-        mirror = relearn(seen, plan)
-        scores = score(seen, mirror, engine, steps)
+        learned = relearn(seen, plan)
+        scores = score(seen, learned, engine, steps)
         probes = probed(loaded, engine, steps, problem.seed)
-        flags = find_mislabels(loaded, mirror, scores, config, probes)
+        flags = find_mislabels(loaded, learned, scores, config, probes)
     table = flags.table
     return Answer(
         table["score"].to_numpy(),
         table["flagged"].to_numpy(),
         table["suggested_label"].to_numpy(),
         meter.cost,
-        _claims(flags) | {"attempt": list(vars(mirror.attempt).values())},
+        _claims(flags) | {"attempt": list(vars(learned.attempt).values())},
     )
 
 

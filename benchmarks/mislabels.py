@@ -105,7 +105,7 @@ def _answers(
         if options.kept:
             continue
         if bench is None:
-            bench = _workbench(setting, seed, options)
+            bench = workbench(setting, seed, options)
         result = {"setting": setting.name, "seed": seed, "method": name}
         try:
             with Meter() as meter:
@@ -128,7 +128,8 @@ def _result_path(cache: Path, setting: Setting, seed: int, method: str) -> Path:
     return cache / "answers" / ("_".join(parts) + ".json")
 
 
-def _workbench(setting: Setting, seed: int, options: argparse.Namespace) -> Workbench:
+def workbench(setting: Setting, seed: int, options: argparse.Namespace) -> Workbench:
+    """Return a setting's data with its trained model, `options.data` and `.cache` being folders."""
     models = options.cache / "models"
     models.mkdir(parents=True, exist_ok=True)
     problem = make_problem(setting, seed, options.data)

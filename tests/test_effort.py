@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from dataaudit.config import config_from_python
 from dataaudit.errors import ConfigError
 from dataaudit.inputs import Loaded
-from dataaudit.mirror.effort import chosen_effort
+from dataaudit.mirror.effort import chosen_effort, passes
 from dataaudit.mirror.plan import Plan, make_plan
 from dataaudit.mirror.relearn import relearn
 from dataaudit.stages.loading import load_objects
@@ -61,6 +61,38 @@ def test_other_data_are_learned_again_more_often_and_no_longer() -> None:
     mirrors = [mirror.tensors["weight"] for mirror in relearn(found, thorough).relearned]
     assert len(mirrors) == 5
     assert len({tuple(weights.flatten().tolist()) for weights in mirrors}) == 5
+
+
+def finetuned(preprocess: Any, rows: int, trusted: int, effort: str) -> tuple[Loaded, Plan]:
+    many = pd.concat([frame()] * (-(-rows // ROWS)), ignore_index=True)
+    splits: dict[Any, Any] = {
+        "train": many[:rows],
+        "held_out": many[:trusted],
+        "suspects": None,
+    }
+    width = preprocess(many[:1]).flatten(1).shape[1]
+
+    def module(seed: int) -> nn.Sequential:
+        torch.manual_seed(seed)
+        return nn.Sequential(nn.Flatten(), nn.Linear(width, 8), nn.ReLU(), nn.Linear(8, 2))
+
+    config = config_from_python("label", None, {"classes": [0, 1], "mirror": {"effort": effort}})
+    found = load_objects(module(0), splits, preprocess, config, module(1)[:2])
+    assert found.model.initial is not None
+    return found, make_plan(found, config, chosen_effort(found, config))
+
+
+@pytest.mark.parametrize(("inputs", "rows", "trusted"), [
+    (as_images, 4000, 1000), (as_table, 2000, 400),
+])  # fmt: skip
+def test_standard_takes_at_most_30_passes_where_the_start_of_training_is_known(
+    inputs: Any, rows: int, trusted: int
+) -> None:
+    found, standard = finetuned(inputs, rows, trusted, "standard")
+    assert 20 < passes(found, standard) <= 30
+    # Who asks for a thorough audit gets it.
+    _, thorough = finetuned(inputs, rows, trusted, "thorough")
+    assert thorough.forward_passes > 2 * standard.forward_passes
 
 
 def test_steps_of_the_users_own_count_for_every_effort() -> None:

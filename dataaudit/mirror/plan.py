@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -21,6 +21,10 @@ FEWEST_STEPS_FOR_SETS = 400
 precision on small data (docs/measurements/tasks.md)."""
 FEWEST_STEPS_FOR_BOXES = 240
 """Of boxes, where what is learned is many places in each picture."""
+IMAGE_PASSES_FROM_INITIAL, FEWEST_STEPS_FROM_INITIAL = 6.5, 70
+"""At standard, of a model that learns again from where its training started: it has less to learn,
+and probes speak beside it, so that an audit of some thousand rows stays under 30 forward passes a
+row (docs/measurements/finetuned.md)."""
 MOST_REFERENCES = 400
 FEWEST_REFERENCES = 40
 """With fewer, there are too few planted errors to calibrate on."""
@@ -162,11 +166,15 @@ def make_plan(loaded: Loaded, config: AuditConfig, effort_name: EffortName = "st
     augment = boxes or are_images(sample[0])
     usual = loaded.train.rows_at_once(BATCH_SIZE)
     batch_size = min(mirror.batch_size or usual, len(rows))
-    effort = EFFORTS[effort_name]
+    effort, fewest = EFFORTS[effort_name], FEWEST_STEPS
+    if effort_name == "standard" and _starts_known(loaded):
+        effort = replace(effort, image_passes=IMAGE_PASSES_FROM_INITIAL)
+        fewest = FEWEST_STEPS_FROM_INITIAL
     passes, keep, mirrors = (
         (effort.image_passes, 0.5, 1) if augment else (PASSES, 0.25, effort.mirrors)
     )
-    fewest = FEWEST_STEPS_FOR_SETS if loaded.train.kind.several else FEWEST_STEPS
+    if loaded.train.kind.several:
+        fewest = FEWEST_STEPS_FOR_SETS
     if boxes:
         fewest = FEWEST_STEPS_FOR_BOXES
     steps = mirror.steps or int(
@@ -220,6 +228,11 @@ def make_plan(loaded: Loaded, config: AuditConfig, effort_name: EffortName = "st
         flip,
         reason,
     )
+
+
+def _starts_known(loaded: Loaded) -> bool:
+    """Tell whether probes are asked what the model saw before it was trained."""
+    return loaded.model.initial is not None and loaded.train.kind.probed
 
 
 def _rare_first(order: Positions, labels: Positions) -> Positions:
