@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,6 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from dataaudit.datasets.formats import open_source
 from dataaudit.datasets.images import decode, thumbnail
 from dataaudit.datasets.load import open_samples
 from dataaudit.datasets.read_settings import ReadSettings
@@ -151,6 +154,38 @@ def test_damaged_file(
                 repr(frame)
     finally:
         shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("kind", ["plain.parquet", "plain.feather", "stream.arrow"])
+def test_no_way_of_reading_lets_damaged_text_through(tmp_path: Path, kind: str) -> None:
+    path, file = write(kind, tmp_path)
+    whole = file.read_bytes()
+    ways: list[Callable[[Any], Any]] = [
+        lambda source: [repr(frame) for frame in source.stream(["text"])],
+        lambda source: [repr(frame) for frame in source.stream()],
+        lambda source: [repr(frame) for frame in source.frames_from(20, 7)],
+        lambda source: repr(source.take([38, 1])),
+        lambda source: repr(source.quick_to_take(tmp_path).take([38, 1])),
+    ]
+    refused = [0] * len(ways)
+    # Text that is not UTF-8 has the file opened all the same: its columns are looked at later.
+    for text in list(re.finditer(b"says", whole))[::5]:
+        file.write_bytes(damaged(whole, None, [((text.start() + 0.5) / len(whole), 7)]))
+        try:
+            source = open_source(path)
+        except DataError:
+            continue
+        for number, read in enumerate(ways):
+            refused[number] += not read_of(str(path), read, source)
+    assert min(refused) > 0
+
+
+def read_of(start: str, read: Callable[[Any], Any], source: Any) -> bool:
+    """Tell whether something can be read, rather than refused."""
+    with refused_or_read(start):
+        read(source)
+        return True
+    return False
 
 
 @pytest.mark.parametrize("kind", KINDS)

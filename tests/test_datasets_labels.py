@@ -17,6 +17,7 @@ from dataaudit.datasets.load import samples_from_object
 from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Samples
 from dataaudit.errors import DataError
+from dataaudit.labels import classes as class_labels
 from dataaudit.labels.classes import class_indices
 from dataaudit.labels.kind import Reading
 
@@ -207,6 +208,30 @@ def test_indices_point_at_the_label(labels: list[int]) -> None:
     classes: list[str | int] = ["c", "b", "e", "d", "a"]
     indices, known = class_indices(values, np.arange(len(values)), "x", Reading(classes=classes))
     assert [known[index] for index in indices] == values.tolist()
+
+
+@pytest.mark.parametrize("values", [
+    pd.Series(["b", "a", None, "b", "c", "a", "c", "b"]),
+    pd.Series([2, 0, 1, 1, 2, 0, 2]),
+    pd.Series(["1", 1, 0, "0", 1, None, 0], dtype=object),
+    pd.Series(["b", "a", "b", "c"], dtype="category"),
+    pd.Series(["a"]),
+])  # fmt: skip
+def test_labels_are_told_apart_in_parts_as_in_one(
+    values: pd.Series, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[Any] = sorted({str(value) for value in values.dropna()})
+    classes = [int(name) for name in given] if given[0].isdigit() else given
+    reading = Reading(classes=classes, tolerate=True)
+    whole, _ = class_indices(values, np.arange(len(values)), "x", reading)
+    monkeypatch.setattr(class_labels, "ROWS_AT_ONCE", 3)
+    parts, _ = class_indices(values, np.arange(len(values)), "x", reading)
+    assert parts.tolist() == whole.tolist()
+    assert (parts >= 0).tolist() == values.notna().tolist()
+    # A missing label is named by its row, whatever the part.
+    if values.isna().any():
+        with pytest.raises(DataError, match=f"row {int(np.flatnonzero(values.isna())[0])}"):
+            class_indices(values, np.arange(len(values)), "x", Reading(classes=classes))
 
 
 def ids_message(ids: Any) -> str:

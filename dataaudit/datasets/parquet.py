@@ -141,7 +141,7 @@ class Parquet(ColumnSource):
     def stream(self, columns: Sequence[str] | None = None) -> Iterator[pd.DataFrame]:
         """Yield all rows in order, in frames of any length, with only `columns` where given."""
         for table in self._tables(columns):
-            yield plain_frame(table, self.with_missing)
+            yield self._plain(table)
 
     def frames_from(self, start: int, rows_per_frame: int) -> Iterator[pd.DataFrame]:
         """Yield the rows from `start` on, `rows_per_frame` at a time, index = positions."""
@@ -152,7 +152,7 @@ class Parquet(ColumnSource):
         group = int(np.searchsorted(self.starts, start, side="right")) - 1
         before, first = start - int(self.starts[group]), start
         tables = _gathered(_all_but(self._tables(None, group), before), rows_per_frame)
-        frames = (plain_frame(table, self.with_missing) for table in tables)
+        frames = map(self._plain, tables)
         for frame in rechunk(frames, rows_per_frame):
             frame.index = pd.RangeIndex(first, first + len(frame))
             first += len(frame)
@@ -163,7 +163,7 @@ class Parquet(ColumnSource):
         if self.mapped is None:
             return pick(self.starts, positions, self._rows)
         wanted, place = distinct(positions, len(self))
-        frame = plain_frame(self.mapped.take(wanted), self.with_missing)
+        frame = self._plain(self.mapped.take(wanted))
         return in_order(frame, wanted, place)
 
     def quick_to_take(self, folder: Path) -> Parquet:
@@ -173,8 +173,13 @@ class Parquet(ColumnSource):
         """
         if self.mapped is not None:
             return self
-        tables = (plain_table(table, self.with_missing) for table in self._tables(None))
+
+        def checked(table: pa.Table) -> pa.Table:
+            with readable(self.description, "a Parquet file"):
+                return plain_table(table, self.with_missing)
+
         try:
+            tables = map(checked, self._tables(None))
             return replace(self, mapped=MappedRows.write(tables, folder))
         except (NoRoomError, OSError) as error:
             reason = error.strerror if isinstance(error, OSError) else None
@@ -201,6 +206,11 @@ class Parquet(ColumnSource):
                     parts.append(table.take(pa.array(rows[low:high] - first)))
                 first += len(table)
             return plain_frame(pa.concat_tables(parts), self.with_missing)
+
+    def _plain(self, table: pa.Table) -> pd.DataFrame:
+        # Damage to what a column holds shows only here, where all of it is looked at.
+        with readable(self.description, "a Parquet file"):
+            return plain_frame(table, self.with_missing)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the file of mapped rows, which has no name for another process to open."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,9 @@ from dataaudit.labels.values import (
     plain,
     such_rows,
 )
+from dataaudit.storage.on_disk import one_array
 
+ROWS_AT_ONCE = 2**18
 MOST_CLASSES = 100_000
 """A larger whole number is no class index; a list of that many classes would fill the memory."""
 
@@ -60,7 +62,7 @@ def class_indices(values: pd.Series, ids: NDArray[Any], where: str, reading: Rea
             names = classes
     # A value of each kind once: data sets have millions of rows and few classes.
     try:
-        codes, found = pd.factorize(values, use_na_sentinel=True)
+        codes, found = _codes(values)
     except TypeError as error:
         kind = _first_unhashable(values)
         raise DataError(f"{where}: labels must be text or numbers, found a {kind}") from error
@@ -101,7 +103,28 @@ def class_indices(values: pd.Series, ids: NDArray[Any], where: str, reading: Rea
         [UNUSABLE if index is None else index for index in [*index_of, None]], dtype=np.int64
     )
     table[to_ignore] = IGNORED
-    return table[codes], list(classes)
+    return one_array(table[codes[part]] for part in _parts(len(codes))), list(classes)
+
+
+def _codes(values: pd.Series) -> tuple[NDArray[np.int32], list[Any]]:
+    """Return which distinct value each one is, -1 for missing ones, and these in order.
+
+    Part by part: to tell the values of all rows apart at once takes forty bytes for each.
+    """
+    place: dict[Any, int] = {}
+
+    def coded(part: slice) -> NDArray[np.int32]:
+        codes, found = pd.factorize(values.iloc[part], use_na_sentinel=True)
+        places = [place.setdefault(value, len(place)) for value in found]
+        return np.array([*places, -1], dtype=np.int32)[codes]
+
+    return one_array(coded(part) for part in _parts(len(values))), list(place)
+
+
+def _parts(rows: int) -> Iterator[slice]:
+    """Yield `ROWS_AT_ONCE` rows at a time; of none an empty part."""
+    for start in range(0, max(rows, 1), ROWS_AT_ONCE):
+        yield slice(start, start + ROWS_AT_ONCE)
 
 
 def _named(value: Any, names: Sequence[str]) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -21,10 +21,10 @@ FEWEST_STEPS_FOR_SETS = 400
 precision on small data (docs/measurements/tasks.md)."""
 FEWEST_STEPS_FOR_BOXES = 240
 """Of boxes, where what is learned is many places in each picture."""
-IMAGE_PASSES_FROM_INITIAL, FEWEST_STEPS_FROM_INITIAL = 6.5, 70
+FEWEST_STEPS_FROM_INITIAL = 70
 """At standard, of a model that learns again from where its training started: it has less to learn,
-and probes speak beside it, so that an audit of some thousand rows stays under 30 forward passes a
-row (docs/measurements/finetuned.md)."""
+and probes speak beside it. On messages that is as good as 120 steps, for 28.9 forward passes a row
+instead of 38.5 (docs/measurements/finetuned.md)."""
 MOST_REFERENCES = 400
 FEWEST_REFERENCES = 40
 """With fewer, there are too few planted errors to calibrate on."""
@@ -168,7 +168,6 @@ def make_plan(loaded: Loaded, config: AuditConfig, effort_name: EffortName = "st
     batch_size = min(mirror.batch_size or usual, len(rows))
     effort, fewest = EFFORTS[effort_name], FEWEST_STEPS
     if effort_name == "standard" and _starts_known(loaded):
-        effort = replace(effort, image_passes=IMAGE_PASSES_FROM_INITIAL)
         fewest = FEWEST_STEPS_FROM_INITIAL
     passes, keep, mirrors = (
         (effort.image_passes, 0.5, 1) if augment else (PASSES, 0.25, effort.mirrors)
