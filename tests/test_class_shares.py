@@ -39,3 +39,10 @@ def test_what_the_stated_interval_accounts_for_is_no_surprise():
 def test_trifles_in_large_sets_are_none():
     rows, trusted = np.array([500_000.0, 500_000.0]), np.repeat([0, 1], [101_000, 99_000])
     assert unaccounted_class(rows, trusted, 0.0) is None
+
+
+def test_trusted_samples_that_were_chosen_class_by_class_say_nothing_of_shares():
+    rows = np.array([900.0, 60.0, 40.0])
+    even = np.repeat([0, 1, 2], [100, 99, 98])
+    assert unaccounted_class(rows, even, 0.0) is None
+    assert unaccounted_class(rows, np.repeat([0, 1, 2], [140, 90, 70]), 0.0) is not None

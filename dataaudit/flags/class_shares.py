@@ -13,6 +13,8 @@ from dataaudit.flags.probabilities import Labels, Values
 LEVEL = 0.01
 LEAST = 0.02
 """Share of the rows that must be of other classes: in large sets trifles are significant."""
+EVEN, EVEN_BY = 0.05, 2
+"""Trusted samples whose classes differ by this share, or by so few, were chosen class by class."""
 DRAWS = 2000
 
 
@@ -22,7 +24,8 @@ def unaccounted_class(
     """Return the class that is most off, with its share of trusted samples and of rows.
 
     Rows and trusted samples that were drawn alike differ by chance alone. How far chance goes is
-    found by dealing out both together anew, sizes and classes as they are (an exact test).
+    found by dealing out both together anew, sizes and classes as they are (an exact test). Trusted
+    samples of which each class has as many were chosen so, and say nothing of how frequent it is.
 
     Parameters
     ----------
@@ -40,6 +43,9 @@ def unaccounted_class(
     class, share among trusted samples, share among rows; None where nothing is off
     """
     rows, known = np.rint(expected).astype(np.int64), np.bincount(trusted, minlength=len(expected))
+    held = known[known > 0]
+    if len(held) > 1 and np.ptp(held) <= max(EVEN * held.mean(), EVEN_BY):
+        return None
     of_trusted, of_rows = known / known.sum(), rows / rows.sum()
     off = np.abs(of_trusted - of_rows)
     if off.sum() / 2 <= max(LEAST, accounted):

@@ -219,7 +219,7 @@ def _letters(value: Any) -> str:
 
 
 def _refuse_missing(
-    codes: NDArray[np.int64],
+    codes: NDArray[np.int32],
     missing: list[int],
     ids: NDArray[Any],
     where: str,
