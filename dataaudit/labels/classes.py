@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,6 @@ from dataaudit.labels.values import (
     plain,
     such_rows,
 )
-from dataaudit.storage.on_disk import one_array
 
 ROWS_AT_ONCE = 2**18
 MOST_CLASSES = 100_000
@@ -103,7 +102,7 @@ def class_indices(values: pd.Series, ids: NDArray[Any], where: str, reading: Rea
         [UNUSABLE if index is None else index for index in [*index_of, None]], dtype=np.int64
     )
     table[to_ignore] = IGNORED
-    return one_array(table[codes[part]] for part in _parts(len(codes))), list(classes)
+    return table[codes], list(classes)
 
 
 def _codes(values: pd.Series) -> tuple[NDArray[np.int32], list[Any]]:
@@ -112,19 +111,13 @@ def _codes(values: pd.Series) -> tuple[NDArray[np.int32], list[Any]]:
     Part by part: to tell the values of all rows apart at once takes forty bytes for each.
     """
     place: dict[Any, int] = {}
-
-    def coded(part: slice) -> NDArray[np.int32]:
+    every = np.empty(len(values), dtype=np.int32)
+    for start in range(0, len(values), ROWS_AT_ONCE):
+        part = slice(start, start + ROWS_AT_ONCE)
         codes, found = pd.factorize(values.iloc[part], use_na_sentinel=True)
         places = [place.setdefault(value, len(place)) for value in found]
-        return np.array([*places, -1], dtype=np.int32)[codes]
-
-    return one_array(coded(part) for part in _parts(len(values))), list(place)
-
-
-def _parts(rows: int) -> Iterator[slice]:
-    """Yield `ROWS_AT_ONCE` rows at a time; of none an empty part."""
-    for start in range(0, max(rows, 1), ROWS_AT_ONCE):
-        yield slice(start, start + ROWS_AT_ONCE)
+        every[part] = np.array([*places, -1], dtype=np.int32)[codes]
+    return every, list(place)
 
 
 def _named(value: Any, names: Sequence[str]) -> Any:
