@@ -29,6 +29,25 @@ def samples(role: str, labels: list[str], prefix: str) -> Samples:
     )
 
 
+def flags_of(table: pd.DataFrame) -> MislabelFlags:
+    """Return flags of which nothing but the table is asked."""
+    nothing = pd.DataFrame()
+    return MislabelFlags(
+        table,
+        nothing,
+        Interval(0, 0, 0),
+        nothing,
+        nothing,
+        nothing,
+        0.5,
+        "",
+        *[None] * 4,
+        (),
+        (),
+        None,
+    )
+
+
 @pytest.mark.parametrize("rows_per_block", [2, 3, 100])
 def test_neighbours_and_opposing_samples_are_the_nearest_by_cosine(
     tmp_path: Path, rows_per_block: int
@@ -44,21 +63,7 @@ def test_neighbours_and_opposing_samples_are_the_nearest_by_cosine(
         empty = np.zeros((len(part), 1), np.float32)
         blocks.write(ScoreBlock(start, empty, empty[:, :, None], part))
     table = pd.DataFrame({"row_id": train.ids, "suggested_label": ["dog"] * 12})
-    nothing = pd.DataFrame()
-    flags = MislabelFlags(
-        table,
-        nothing,
-        Interval(0, 0, 0),
-        nothing,
-        nothing,
-        nothing,
-        0.5,
-        "",
-        *[None] * 4,
-        (),
-        (),
-        None,
-    )
+    flags = flags_of(table)
     found = row_evidence(["row7", "row2"], flags, train, blocks, held_out, held_out_features)
     assert list(found) == ["row7", "row2"]
 
@@ -88,21 +93,7 @@ def test_without_held_out_samples_nothing_speaks_against(tmp_path: Path) -> None
     blocks = ScoreBlocks(Steps(tmp_path / "train", "for the test"))
     blocks.write(ScoreBlock(0, np.zeros((2, 1)), np.zeros((2, 1, 2)), np.zeros((2, 0), np.float16)))
     table = pd.DataFrame({"row_id": train.ids, "suggested_label": ["dog", "cat"]})
-    nothing = pd.DataFrame()
-    flags = MislabelFlags(
-        table,
-        nothing,
-        Interval(0, 0, 0),
-        nothing,
-        nothing,
-        nothing,
-        0.5,
-        "",
-        *[None] * 4,
-        (),
-        (),
-        None,
-    )
+    flags = flags_of(table)
     evidence = row_evidence(["row1"], flags, train, blocks, None, np.zeros((0, 0)))
     assert evidence["row1"].against == []
     assert evidence["row1"].neighbours == []
