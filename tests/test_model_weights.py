@@ -142,6 +142,25 @@ def test_user_functions_come_from_the_folder_of_the_yaml(tmp_path: Path) -> None
     assert (first(), second()) == ("one", "two")
 
 
+@pytest.mark.parametrize("package", [False, True])
+def test_their_neighbours_come_from_that_folder_too(tmp_path: Path, *, package: bool) -> None:
+    def audit(name: str) -> Path:
+        neighbour = tmp_path / name / ("near/part.py" if package else "near.py")
+        neighbour.parent.mkdir(parents=True)
+        neighbour.write_text(f"NAME = {name!r}\n")
+        module = "near.part" if package else "near"
+        source = f"def build():\n    import {module} as near\n    return near.NAME\n"
+        (tmp_path / name / f"of_{name}.py").write_text(source)
+        if package:
+            neighbour.with_name("__init__.py").touch()
+        return tmp_path / name
+
+    folders = {name: audit(f"{name}_{package}") for name in ("one", "two")}
+    for name in ("one", "two", "one"):
+        built = load_function(f"of_{name}_{package}:build", folders[name], "model.factory")()
+        assert built == f"{name}_{package}"
+
+
 @pytest.mark.parametrize(
     ("source", "reference", "expected"),
     [

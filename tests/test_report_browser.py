@@ -3,7 +3,6 @@
 import csv
 import json
 import re
-import time
 from dataclasses import replace
 from importlib import resources
 
@@ -719,21 +718,18 @@ def test_the_page_is_read_without_script(visit):
 @pytest.mark.parametrize(
     ("name", "megabytes"), [("5,000 images", 12), ("5,000 photographs", 12), ("100,000 flagged", 6)]
 )
-def test_a_large_report_is_small_and_quick(visit, pages, name, megabytes):
+def test_a_large_report_is_small_and_draws_no_more_than_a_small_one(visit, pages, name, megabytes):
+    """How long it takes is a question for benchmarks/largest_pages.py."""
     assert pages(name).stat().st_size <= megabytes * 1_000_000
-    best = []
-    for _ in range(3):
-        started = time.perf_counter()
-        page = visit(name, "#decide")
+    drawn = {}
+    for each in ("image", name):
+        page = visit(each, "#decide")
         page.locator(".tile").first.wait_for()
         page.keyboard.press("a")
         expect(page.locator("#progress")).to_contain_text("1 of ")
-        best.append(time.perf_counter() - started)
-        if best[-1] <= 2:
-            break
-    size = pages(name).stat().st_size / 1_000_000
-    print(f"{name}: {size:.1f} MB, a decision made {min(best):.2f} s after it was asked for")
-    assert min(best) <= 2, f"used after {min(best):.1f} s"
+        drawn[each] = page.locator("*").count()
+    print(f"{name}: {pages(name).stat().st_size / 1e6:.1f} MB, elements drawn {drawn}")
+    assert drawn[name] <= 1.2 * drawn["image"]
 
 
 def test_what_a_large_report_leaves_out_is_said(visit):

@@ -29,6 +29,9 @@ _DEEPEST_KEY = 2
 _COMPILED = "_orig_mod."
 _TORCH_ENDINGS = {".pt", ".pth", ".bin", ".ckpt"}
 
+_folders: set[Path] = set()
+"""Folders whose code this process has imported: one for each audit."""
+
 
 def load_function(reference: str, folder: Path, key: str) -> Callable[..., Any]:
     """Import `module:function`, preferring a module file in `folder`.
@@ -43,14 +46,12 @@ def load_function(reference: str, folder: Path, key: str) -> Callable[..., Any]:
     """
     module_name, _, function_name = reference.partition(":")
     file = folder / (module_name.replace(".", "/") + ".py")
-    if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
+    _look_first_in(folder)
     try:
         loaded = sys.modules.get(module_name)
         if file.is_file() and getattr(loaded, "__file__", None) != str(file):
             # A module of that name from another audit's folder must not be taken for this one.
             sys.modules.pop(module_name, None)
-            importlib.invalidate_caches()
             module = _import_file(module_name, file)
         else:
             module = importlib.import_module(module_name)
@@ -71,6 +72,26 @@ def load_function(reference: str, folder: Path, key: str) -> Callable[..., Any]:
             f"{key}: {reference}: module {module_name} has no function {function_name}"
         )
     return function
+
+
+def _look_first_in(folder: Path) -> None:
+    """Let code of `folder` import its own neighbours, though another audit's have their names.
+
+    A process may audit several folders one after the other. What the earlier ones imported stays
+    in `sys.modules`, where it would be taken for a file of the same name in this folder.
+    """
+    folder = folder.absolute()
+    for name, module in list(sys.modules.items()):
+        path, first = name.replace(".", "/"), name.partition(".")[0]
+        files = {str(other / path) for other in _folders - {folder}}
+        stem = re.sub(r"(/__init__)?\.py$", "", getattr(module, "__file__", None) or "")
+        if stem in files and ((folder / f"{first}.py").is_file() or (folder / first).is_dir()):
+            del sys.modules[name]
+    _folders.add(folder)
+    if str(folder) in sys.path:
+        sys.path.remove(str(folder))
+    sys.path.insert(0, str(folder))
+    importlib.invalidate_caches()
 
 
 def _import_file(name: str, file: Path) -> Any:
