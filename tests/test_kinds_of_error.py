@@ -11,7 +11,7 @@ from test_unseen_labels import as_probabilities
 
 from dataaudit.flags.inputs import Unseen, View
 from dataaudit.flags.joint_fit import FitKind, Seen, first_fits
-from dataaudit.flags.kinds_of_error import ByClass, ByLikeness
+from dataaudit.flags.kinds_of_error import LEAST_LIKENESS, ByClass, ByLikeness
 from dataaudit.flags.probabilities import Labels, Values
 from dataaudit.flags.right_classes import Scale, targets
 from dataaudit.flags.unseen_labels import KINDS_OF_MANY, judge_unseen
@@ -114,10 +114,15 @@ def test_the_rates_of_a_pair_and_of_a_class_are_found() -> None:
 
 def test_the_rate_of_errors_by_looks_is_the_most_likely_one() -> None:
     given, _, likely, _ = problem(by_looks, 3)
-    fitted = ByLikeness.fit(likely, given).rate
+    fitted = ByLikeness.fit(likely, given)
+
+    def log_likelihood(rate: float, least: float) -> float:
+        return float(np.log(ByLikeness(rate, least).sources(likely, given).sum(axis=1)).sum())
+
     rates = np.linspace(0.01, 0.5, 491)
-    values = [np.log(ByLikeness(r).sources(likely, given).sum(axis=1)).sum() for r in rates]
-    assert fitted == pytest.approx(rates[np.argmax(values)], abs=1e-3)
+    values = [log_likelihood(rate, fitted.least) for rate in rates]
+    assert fitted.rate == pytest.approx(rates[np.argmax(values)], abs=1e-3)
+    assert max(LEAST_LIKENESS, key=lambda least: log_likelihood(fitted.rate, least)) == fitted.least
 
 
 @pytest.mark.parametrize("name", ["one into another", "all into one"])

@@ -26,8 +26,9 @@ STARTING_RATE = 0.05
 SMALLEST_RATE = 1e-7
 LEAST_AMBIGUITY = 0.02
 """Of a row whose right class is beyond doubt: people slip there, too."""
-LEAST_LIKENESS = 1e-4
-"""Of every class to every row: people also give classes that a row does not look like."""
+LEAST_LIKENESS = (1e-4, 1e-3, 1e-2)
+"""Of every class to every row, to be chosen among: people also give classes that a row does not
+look like."""
 RATES = np.concatenate([[SMALLEST_RATE], np.geomspace(0.002, 0.5, 40)])
 
 
@@ -150,22 +151,30 @@ class ByLikeness:
     ----------
     rate : float
         Share of wrong labels.
+    least : float
+        Of `LEAST_LIKENESS`.
     parameters : int
         One for its form, which was chosen among others.
     """
 
     rate: float
-    parameters: int = 2
+    least: float
+    parameters: int = 3
 
     @classmethod
     def fit(cls, right: Values, given: Labels) -> ByLikeness:
-        """Fit the rate."""
-        mistaken = _mistaken(right, given).sum(axis=1)
-        return cls(_most_likely_rate(pick(right, given), mistaken))
+        """Fit both numbers."""
+        own, kinds = pick(right, given), []
+        for least in LEAST_LIKENESS:
+            mistaken = _mistaken(right, given, least).sum(axis=1)
+            rate = _most_likely_rate(own, mistaken)
+            fit = float(np.log(own * (1 - rate) + mistaken * rate).sum())
+            kinds.append((fit, cls(rate, least)))
+        return max(kinds, key=lambda kind: kind[0])[1]
 
     def sources(self, right: Values, given: Labels) -> Values:
         """See `Kind`."""
-        result = self.rate * _mistaken(right, given)
+        result = self.rate * _mistaken(right, given, self.least)
         result[np.arange(len(given)), given] = pick(right, given) * (1 - self.rate)
         return result
 
@@ -235,15 +244,17 @@ def _fitted(
     return table, counts
 
 
-def _mistaken(right: Values, given: Labels) -> Values:
+def _mistaken(right: Values, given: Labels, least: float) -> Values:
     """Return how probable each other class is as the right one, had the given one been drawn.
 
     Parameters
     ----------
     right : float64 `[rows, C]`
     given : int64 `[rows]`
+    least : float
+        Likeness of every class to every row.
     """
-    looks = (right + LEAST_LIKENESS) / (1 + right.shape[1] * LEAST_LIKENESS)
+    looks = (right + least) / (1 + right.shape[1] * least)
     result = right * pick(looks, given)[:, None] / np.maximum(1 - looks, 1e-12)
     result[np.arange(len(given)), given] = 0.0
     return np.asarray(result)
