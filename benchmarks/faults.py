@@ -11,8 +11,9 @@ row, and resumed; it survives when its tables are those of an undisturbed audit,
 format, is spoiled at random, or its finished audit, or the reviewer's decisions, and one of the
 commands is given in this process. It survives when that ends with exit code 0 or 1, what it should
 have written and no other word on stderr, or with exit code 2 and one message of at most 2,000
-characters; it is lost on a traceback, a hang of over 60 seconds, more or less than one message, a
-warning of another library, a wrong success, or a file that it was not told to write.
+characters; it is lost on a traceback, a hang (60 seconds of the processor's time, or ten minutes),
+more or less than one message, a warning of another library, a wrong success, or a file that it was
+not told to write.
 """
 
 from __future__ import annotations
