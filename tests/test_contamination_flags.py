@@ -159,6 +159,17 @@ def test_evidence_of_each_kind():
     assert combined_p_values(np.array([0.9]), np.array([0.2]))[0] == 1.0
 
 
+def test_what_was_not_unlearned_is_not_said_to_show_no_influence():
+    calibration = np.random.default_rng(0).normal(size=2000)
+    influence = np.array([np.nan, 0.0])[:, None]
+    flags, _ = flag(
+        [30.0, 30.0], calibration, influence=influence, influence_calibration=calibration
+    )
+    assert flags.table["influence_p_value"].isna().tolist() == [True, False]
+    assert flags.table["p_value"].nunique() == 1
+    assert flags.table["flagged"].all()
+
+
 def test_the_table_is_the_contract():
     calibration = np.random.default_rng(0).normal(size=100)
     flags = flag_contamination(

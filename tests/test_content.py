@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits
 
 from dataaudit.likeness.descriptors import ImageDescriptors, concatenated
 from dataaudit.likeness.identity import content_keys
-from dataaudit.likeness.images import describe_images
+from dataaudit.likeness.images import describe_images, thumbnail
 from dataaudit.likeness.matching import Matcher
 from dataaudit.likeness.meaning import fold_text
 from dataaudit.likeness.pixel_tables import pixel_grid
@@ -295,6 +295,22 @@ def test_small_images_leave_themselves_out_and_equal_brute_force():
 def test_blank_small_images_are_like_nothing():
     blank = small(np.full((2, 8, 8), 7.0))
     assert match(blank, blank, keep=1, exclude=np.array([0, 1])).similarity.max() == 0
+
+
+@pytest.mark.parametrize("side", [20, 32, 70])
+def test_thumbnails_are_what_the_pictures_make(side):
+    generator = np.random.default_rng(0)
+    colour = generator.integers(0, 255, (3, side, side + 5, 3)).astype(np.uint8)
+    pictures = [*colour, colour[0, :, :, 0]]
+    described = describe_images(pictures)
+    again = describe_images([thumbnail(picture) for picture in pictures])
+    np.testing.assert_array_equal(described.thumbnails, again.thumbnails)
+    method = Image.Resampling.BOX if side + 5 > 32 else Image.Resampling.BILINEAR
+    by_hand = [
+        np.asarray(Image.fromarray(picture).convert("RGB").resize((32, 32), method))
+        for picture in pictures
+    ]
+    np.testing.assert_array_equal(described.thumbnails, by_hand)
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 3), (2, 17, 8), (2, 1, 64)])

@@ -2,6 +2,8 @@
 
 import io
 import warnings
+import weakref
+from collections import Counter
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,8 +13,12 @@ import torch
 from PIL import Image
 from torch import nn
 
+from dataaudit.checks.running import run_checks
 from dataaudit.config import config_from_python
+from dataaudit.datasets import images
 from dataaudit.flags.judgement import judge_leaks
+from dataaudit.mirror.unlearning import reactions
+from dataaudit.stages import leaks
 from dataaudit.stages.checking import examined
 from dataaudit.stages.leaks import find_contamination
 from dataaudit.stages.loading import load_objects
@@ -348,3 +354,97 @@ def test_only_of_labels_that_exclude_each_other_one_is_wrong(task, pairs):
     flags = find_contamination(loaded, None, config, examined(loaded, config))
     found = flags.disagreeing_duplicates
     assert (None if found is None else len(found)) == pairs
+
+
+def noise_pictures(rows: int, seed: int, side: int = 24) -> pd.DataFrame:
+    generator = np.random.default_rng(seed)
+    pixels = generator.integers(0, 255, (rows, side, side, 3)).astype(np.uint8)
+    return pd.DataFrame(
+        {"image": [png(picture) for picture in pixels], "label": generator.integers(0, 3, rows)}
+    )
+
+
+def png(pixels: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("leaks_wanted", [True, False])
+def test_search_and_checks_decode_each_picture_once(leaks_wanted, monkeypatch):
+    frames = {
+        "train": noise_pictures(70, 0),
+        "held_out": noise_pictures(60, 1),
+        "suspects": noise_pictures(40, 2),
+    }
+    settings = {"checks": {"leaks": leaks_wanted}}
+    config = config_from_python("label", None, settings, None)
+    loaded = load_objects(
+        nn.Linear(4, 3).eval(), frames, lambda frame: torch.ones(len(frame), 4), config
+    )
+    decoded = Counter()
+
+    def counting(content, where, shrink_to):
+        decoded[content] += 1
+        return decode(content, where, shrink_to)
+
+    decode = images._decoded
+    monkeypatch.setattr(images, "_decoded", counting)
+    data = examined(loaded, config, np.ones(60))
+    find_contamination(loaded, None, config, data)
+    checked = run_checks(data, config.checks)
+    assert {"odd_pictures", "shortcuts", "drift", "slices", "duplicates"} <= checked.found.keys()
+    times = {role: {decoded[content] for content in frames[role]["image"]} for role in frames}
+    # Without a search for leaks, near duplicates are looked for once the pictures were measured.
+    assert times == {"train": {1 if leaks_wanted else 2}, "held_out": {1}, "suspects": {1}}
+
+
+def test_large_pictures_are_made_small_one_by_one(monkeypatch):
+    frames = {
+        "train": noise_pictures(60, 0, side=90),
+        "held_out": None,
+        "suspects": noise_pictures(5, 1, side=90),
+    }
+    config = config_from_python("label", None, {}, None)
+    loaded = load_objects(
+        nn.Linear(4, 3).eval(), frames, lambda frame: torch.ones(len(frame), 4), config
+    )
+    alive, most = weakref.WeakValueDictionary(), []
+
+    def counting(content, where, shrink_to):
+        picture = decode(content, where, shrink_to)
+        alive[len(most)] = picture
+        most.append(len(alive))
+        return picture
+
+    decode = images._decoded
+    monkeypatch.setattr(images, "_decoded", counting)
+    rows = examined(loaded, config).search.rows
+    assert rows.thumbnails.shape == (60, 32, 32, 3)
+    assert len(most) == 60
+    assert max(most) <= 3
+
+
+def test_identical_suspects_are_not_unlearned(monkeypatch):
+    train, suspects = blobs(300, 0), blobs(60, 2)
+    suspects.iloc[[*range(8), 40]] = train.iloc[[*range(200, 208), 7]]
+    asked = []
+
+    def unlearning(model, task, queries, positions, *others):
+        asked.append((queries.role, positions.tolist()))
+        return reactions(model, task, queries, positions, *others)
+
+    monkeypatch.setattr(leaks, "reactions", unlearning)
+    flags = search(train, blobs(60, 1), suspects)
+    (role, unlearned), (other, _) = asked
+    assert (role, other) == ("suspects", "held_out")
+    identical = {*range(8), 40}
+    assert set(unlearned) == set(range(60)) - identical
+    of_identical = flags.table["query_id"].isin(identical).to_numpy()
+    assert flags.evidence["influence_score"].isna()[of_identical].all()
+    assert flags.evidence["influence_score"].notna()[~of_identical].all()
+    assert exact(flags) == identical <= flagged(flags)
+    # Where all are identical there is nothing to compare reactions for.
+    asked.clear()
+    assert exact(search(train, blobs(60, 1), train[:30])) == set(range(30))
+    assert asked == []

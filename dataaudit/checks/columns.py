@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dataaudit.checks.pictures import FACTS, picture_facts
+from dataaudit.checks.pictures import Pictures
+from dataaudit.datasets.frames import spread
 from dataaudit.datasets.samples import Samples
 from dataaudit.datasets.words import text_of
 from dataaudit.likeness.meaning import cells_of, fold_text, numbers_of
@@ -53,7 +54,11 @@ class Columns:
 
 
 def columns_of(
-    samples: Samples, most: int, like: Columns | None, without: str | None = None
+    samples: Samples,
+    most: int,
+    pictures: Pictures,
+    like: Columns | None,
+    without: str | None = None,
 ) -> Columns:
     """Return an even choice of rows as columns.
 
@@ -61,14 +66,19 @@ def columns_of(
     ----------
     samples : Samples
     most : int
-        Rows to choose.
+        Rows to choose; of pictures, those are taken whose parts were measured.
+    pictures : Pictures
+        What is measured of pictures.
     like : Columns or None
         Those of the training rows: a column is a number, or is there, if it is there.
     without : str or None
         A column that is left out: that of the times.
     """
-    count = len(samples)
-    positions = np.unique(np.linspace(0, count - 1, min(most, count)).astype(np.int64))
+    if samples.modality == "image":
+        measured = pictures.of(samples)
+        positions = measured.positions
+        return Columns(positions, measured.columns(), {}, samples.labels[positions])
+    positions = spread(len(samples), most)
     make = _MAKERS[samples.modality]
     numbers, words = make(samples, chosen(samples, positions), like)
     if without is not None:
@@ -139,12 +149,6 @@ def _common_words(texts: list[list[str]]) -> list[str]:
     return [word for _, word in sorted(common)[:MOST_WORDS]]
 
 
-def _of_pictures(samples: Samples, frames: Iterator[pd.DataFrame], like: Columns | None) -> Made:
-    facts = np.concatenate([picture_facts(samples, frame, parts=True) for frame in frames])
-    names = [*FACTS, *(f"brightness of part {part}" for part in range(facts.shape[1] - len(FACTS)))]
-    return dict(zip(names, facts.T, strict=True)), {}
-
-
 def _of_tensors(samples: Samples, frames: Iterator[pd.DataFrame], like: Columns | None) -> Made:
     values = [
         np.asarray(value, np.float64) for frame in frames for value in _inputs(frame, samples)
@@ -168,6 +172,5 @@ def _content(samples: Samples) -> str:
 _MAKERS: dict[str, Callable[[Samples, Iterator[pd.DataFrame], Columns | None], Made]] = {
     "table": _of_table,
     "text": _of_texts,
-    "image": _of_pictures,
     "tensor": _of_tensors,
 }

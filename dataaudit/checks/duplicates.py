@@ -12,6 +12,7 @@ from scipy.sparse.csgraph import connected_components
 
 from dataaudit.checks.check import Check, Found, Issue
 from dataaudit.checks.examined import Examined
+from dataaudit.datasets.frames import spread
 from dataaudit.datasets.samples import Samples
 from dataaudit.datasets.set_aside import Kept
 from dataaudit.likeness.alignment import aligned_similarity
@@ -108,12 +109,12 @@ def _natural(train: Samples, repeats: int, seed: int) -> bool:
 def _near(data: Examined) -> Pairs:
     """Return pairs of nearly the same content, positions `[pairs, 2]`."""
     train, count = data.train, len(data.train)
-    chosen = np.unique(np.linspace(0, count - 1, min(MOST_ROWS, count)).astype(np.int64))
-    if data.suspects is not None:
+    chosen = spread(count, MOST_ROWS)
+    if data.suspects is not None or len(chosen) == count:
         # The search for leaks needs all rows described; once is enough.
         rows = data.search.rows.take(chosen)
     else:
-        source = Kept(train.source, chosen) if len(chosen) < count else train.source
+        source = Kept(train.source, chosen)
         rows = RowSearch.over(
             Examined(
                 replace(train, source=source, ids=train.ids[chosen], labels=train.labels[chosen])

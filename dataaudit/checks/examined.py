@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataaudit.checks.columns import Columns, columns_of
+from dataaudit.checks.pictures import Pictures
 from dataaudit.datasets.samples import Role, Samples
 from dataaudit.flags.results import ContaminationFlags, MislabelFlags
 from dataaudit.likeness.describing import RowSearch
@@ -84,21 +85,23 @@ class Examined:
     @cached_property
     def search(self) -> RowSearch:
         """The training rows, described so that rows alike to them can be searched for."""
-        return RowSearch.over(self)
+        return RowSearch.over(self, self.pictures.watch)
+
+    @cached_property
+    def pictures(self) -> Pictures:
+        """What is measured of pictures: while they are described for the search, where they are."""
+        return Pictures(MOST_PICTURES)
 
     @cached_property
     def columns(self) -> Columns:
         """An even choice of training rows, as columns."""
-        return columns_of(self.train, _most(self.train), None, self.times.get("train"))
+        return self._columns(self.train, None)
 
     @cached_property
     def other_columns(self) -> dict[Role, Columns]:
         """The same of the other splits, with the columns of the training rows."""
-        return {
-            role: columns_of(samples, _most(samples), self.columns, self.times.get(role))
-            for role, samples in self.others.items()
-        }
+        return {role: self._columns(samples, self.columns) for role, samples in self.others.items()}
 
-
-def _most(samples: Samples) -> int:
-    return MOST_PICTURES if samples.modality in ("image", "tensor") else MOST_ROWS
+    def _columns(self, samples: Samples, like: Columns | None) -> Columns:
+        most = MOST_PICTURES if samples.modality in ("image", "tensor") else MOST_ROWS
+        return columns_of(samples, most, self.pictures, like, self.times.get(samples.role))

@@ -6,9 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataaudit.checks.check import Check, Found, Issue
-from dataaudit.checks.columns import ROWS_PER_READ
 from dataaudit.checks.examined import Examined
-from dataaudit.checks.pictures import FACTS, picture_facts
+from dataaudit.checks.pictures import FACTS
 from dataaudit.report import formats
 
 DARK, BRIGHT, EMPTY = 0.15, 0.85, 1.0
@@ -31,10 +30,9 @@ class OddPictures(Check):
     modalities = ("image",)
 
     def look(self, data: Examined) -> Found:
-        """Decode every training picture once."""
+        """Look at what was measured of every training picture."""
         train = data.train
-        frames = train.source.frames(ROWS_PER_READ)
-        facts = np.concatenate([picture_facts(train, frame, parts=False) for frame in frames])
+        facts = data.pictures.of(train).facts
         if len(facts) < FEWEST:
             return Found(f"There are fewer than {FEWEST} pictures.", cannot_tell=True)
         issues = []

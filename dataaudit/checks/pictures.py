@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from dataaudit.datasets.images import decode
-from dataaudit.datasets.samples import Samples
+from dataaudit.datasets.frames import spread
+from dataaudit.datasets.samples import Role, Samples
+from dataaudit.likeness.describing import decoded
+from dataaudit.storage.on_disk import Growing
 
 FACTS = ("darkest", "brightness", "brightest", "sharpness", "entropy", "height", "width")
 """`darkest` and `brightest` are percentiles 1 and 99, and `brightness` the mean, from 0 to 1.
@@ -20,39 +22,105 @@ SIDE = 256
 """Larger pictures are looked at so small."""
 PARTS = 4
 """Parts a side whose brightness is measured, too."""
-PIXELS_PER_STEP = 2**18
+PICTURES_PER_STEP = 512
+PIXELS_PER_STEP = 2**16
 """Pictures of one size are measured together, so many pixels at once."""
 
 
-def picture_facts(samples: Samples, frame: pd.DataFrame, *, parts: bool) -> NDArray[np.float64]:
-    """Return `FACTS` of each picture, and the brightness of its parts, float64 `[rows, facts]`.
+@dataclass(frozen=True)
+class Measured:
+    """What was measured of the pictures of a split.
+
+    Attributes
+    ----------
+    facts : float64 `[pictures, FACTS]`
+        On disk where there are many.
+    positions : int64 `[chosen]`, ascending
+        An even choice of the pictures.
+    parts : float64 `[chosen, PARTS x PARTS]`
+        How bright each part is of these, from 0 to 1, line by line.
+    """
+
+    facts: NDArray[np.float64]
+    positions: NDArray[np.int64]
+    parts: NDArray[np.float64]
+
+    def columns(self) -> dict[str, NDArray[np.float64]]:
+        """Return all that was measured of the chosen pictures, by its name, each `[chosen]`."""
+        facts = dict(zip(FACTS, self.facts[self.positions].T, strict=True))
+        return facts | {
+            f"brightness of part {part}": values for part, values in enumerate(self.parts.T)
+        }
+
+
+class Pictures:
+    """Measures the pictures of each split once, on the way of whatever decodes all of them.
 
     Parameters
     ----------
-    samples : Samples
-        Whose rows these are.
-    frame : pandas.DataFrame
-    parts : bool
-        Whether the brightness of parts is measured.
-
-    Raises
-    ------
-    DataError
-        A picture cannot be decoded.
+    most : int
+        Pictures of a split whose parts are measured, too.
     """
-    where, column = samples.source.description, samples.content_column
-    greys, sizes = [], []
-    for position, value in frame[column].items():
-        image = decode(value, where=f"{where}: row {position}", folder=samples.folder)
-        sizes.append((float(image.height), float(image.width)))
-        greys.append(_grey(image))
-    found = np.empty((len(greys), len(FACTS) + PARTS**2 * parts))
-    for places in _alike(greys):
-        some = [greys[place] for place in places]
-        pixels = np.stack([np.asarray(grey) for grey in some])
-        found[places, : len(FACTS)] = _facts(pixels, np.array([sizes[place] for place in places]))
-        if parts:
-            found[places, len(FACTS) :] = [_parts(grey) for grey in some]
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._measured: dict[Role, Measured] = {}
+
+    def of(self, samples: Samples) -> Measured:
+        """Return what was measured of a split; its pictures are decoded where nobody did.
+
+        Raises
+        ------
+        DataError
+            A picture cannot be decoded.
+        """
+        if samples.role not in self._measured:
+            for _ in self.watch(samples, decoded(samples)):
+                pass
+        return self._measured[samples.role]
+
+    def watch(self, samples: Samples, pictures: Iterator[Image.Image]) -> Iterator[Image.Image]:
+        """Yield all pictures of a split, decoded, and measure them meanwhile."""
+        if samples.role in self._measured:
+            yield from pictures
+            return
+        facts, parts = Growing(), [np.empty((0, PARTS**2))]
+        facts.add(np.empty((0, len(FACTS))))
+        positions = spread(len(samples), self._most)
+        chosen = frozenset(positions.tolist())
+        waiting: list[_Small] = []
+        for place, picture in enumerate(pictures):
+            small = _Small.of(picture)
+            waiting.append(small)
+            if place in chosen:
+                parts.append(_parts(small.grey)[None])
+            if len(waiting) == PICTURES_PER_STEP:
+                facts.add(_facts_of(waiting))
+                waiting = []
+            yield picture
+        facts.add(_facts_of(waiting))
+        self._measured[samples.role] = Measured(facts.finished(), positions, np.concatenate(parts))
+
+
+@dataclass(frozen=True)
+class _Small:
+    """A picture in grey, no larger than `SIDE`, and its own height and width in pixels."""
+
+    grey: Image.Image
+    size: tuple[float, float]
+
+    @classmethod
+    def of(cls, picture: Image.Image) -> _Small:
+        return cls(_grey(picture), (float(picture.height), float(picture.width)))
+
+
+def _facts_of(pictures: Sequence[_Small]) -> NDArray[np.float64]:
+    """Return `FACTS`, `[pictures, facts]`."""
+    found = np.empty((len(pictures), len(FACTS)))
+    for places in _alike([picture.grey for picture in pictures]):
+        some = [pictures[place] for place in places]
+        pixels = np.stack([np.asarray(picture.grey) for picture in some])
+        found[places] = _facts(pixels, np.array([picture.size for picture in some]))
     return found
 
 

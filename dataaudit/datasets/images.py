@@ -7,9 +7,10 @@ the size that the header announces has been found to be one that the memory can 
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,8 @@ def decode(value: Any, *, where: str, folder: Path | None = None) -> Image.Image
 
 def size_of(value: Any, *, where: str, folder: Path | None = None) -> tuple[int, int]:
     """Return width and height, pixels, as the header says; parameters and errors as in `decode`."""
-    return _opened(encoded(value, where=where, folder=folder), where).size
+    with _silent():
+        return _opened(encoded(value, where=where, folder=folder), where).size
 
 
 def thumbnail(
@@ -146,9 +148,7 @@ def _opened(content: bytes, where: str) -> Image.Image:
     # Decoders of damaged files raise whatever the damage leads to: OSError, SyntaxError,
     # ValueError, struct.error, IndexError, ... All mean the same.
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            image = Image.open(io.BytesIO(content), formats=FORMATS)
+        image = Image.open(io.BytesIO(content), formats=FORMATS)
     except Image.DecompressionBombError as error:
         raise DataError(f"{where}: the image has more than {MOST_PIXELS} pixels") from error
     except Exception as error:
@@ -168,18 +168,25 @@ def _opened(content: bytes, where: str) -> Image.Image:
     return image
 
 
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """Let decoders warn of nothing: what they stumble over is refused, or does not matter."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def _decoded(content: bytes, where: str, shrink_to: int | None) -> Image.Image:
-    image = _opened(content, where)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+    with _silent():
+        image = _opened(content, where)
+        try:
             if shrink_to is not None:
                 # JPEG can be decoded at a fraction of its size.
                 image.draft("RGB", (shrink_to, shrink_to))
             image.load()
-    except Exception as error:
-        raise DataError(f"{where}: the image is damaged: {error}") from error
-    return image
+        except Exception as error:
+            raise DataError(f"{where}: the image is damaged: {error}") from error
+        return image
 
 
 def _in_eight_bits(image: Image.Image) -> Image.Image:

@@ -174,6 +174,8 @@ def flag_contamination(
         reaction = np.asarray(influence, np.float64)
         influence_p = p_values(influence_null, reaction)
         p = np.where(exact.pairs, content_p, combined_p_values(content_p, influence_p))
+        # Not looked for is not the same as not seen.
+        influence_p[np.isnan(reaction)] = np.nan
     flagged = exact.pairs.copy()
     if judged:
         flagged |= _flag_matches(p, exact.suspects, level)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from PIL import Image
 
 from dataaudit.datasets.images import decode
 from dataaudit.datasets.samples import Samples
@@ -22,7 +23,7 @@ from dataaudit.likeness.descriptors import (
     concatenated,
 )
 from dataaudit.likeness.identity import Keys, first_with
-from dataaudit.likeness.images import describe_images
+from dataaudit.likeness.images import describe_images, thumbnail
 from dataaudit.likeness.pictures import as_seen, tensor_as_seen
 from dataaudit.likeness.pixel_tables import pixel_grid
 from dataaudit.likeness.repeats import content_columns
@@ -33,6 +34,9 @@ from dataaudit.likeness.texts import describe_texts, text_key
 ROWS_PER_READ = 2048
 FEWEST_WORDS = 4
 """Of a text in another column that is held against those of the training rows."""
+
+Watch: TypeAlias = Callable[[Samples, Iterator[Image.Image]], Iterator[Image.Image]]
+"""Yields the pictures of some samples as they come, and looks at each."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +51,11 @@ class RowSearch:
     like: pd.DataFrame | None
     left_out: tuple[str, ...] = ()
     """Columns of training rows that suspects lack; they are compared without."""
+    watch: Watch | None = None
+    """Sees the pictures that are described, so that nobody else needs to decode them."""
 
     @classmethod
-    def over(cls, loaded: Splits) -> RowSearch:
+    def over(cls, loaded: Splits, watch: Watch | None = None) -> RowSearch:
         """Describe the training rows."""
         train = loaded.train
         columns, lacking = [], []
@@ -57,7 +63,7 @@ class RowSearch:
             columns = _shared_features(loaded)
             lacking = [c for c in content_columns(train) if c not in columns]
         elif not _is_vectors(train):
-            return cls(_describe(train), None)
+            return cls(_describe(train, watch=watch), None, watch=watch)
         frames = _tables(train, columns)
         first = next(frames)
         if pixel_grid(first) is not None:
@@ -70,7 +76,7 @@ class RowSearch:
         """Describe other samples in the same way."""
         if self.like is None:
             keys = self.rows.keys if isinstance(self.rows, TextDescriptors) else None
-            return _describe(samples, keys)
+            return _describe(samples, keys, self.watch)
         frames = _tables(samples, list(self.like.columns))
         return concatenated(describe_table(frame, like=self.like) for frame in frames)
 
@@ -109,23 +115,46 @@ def _shared_features(loaded: Splits) -> list[str]:
     return shared
 
 
-def _describe(samples: Samples, known: Keys | None = None) -> Descriptors:
+def decoded(samples: Samples) -> Iterator[Image.Image]:
+    """Yield every picture, decoded.
+
+    Raises
+    ------
+    DataError
+        One cannot be decoded; its row is named.
+    """
+    where, column = samples.source.description, samples.content_column
+    for frame in samples.source.frames(ROWS_PER_READ):
+        for position, value in frame[column].items():
+            yield decode(value, where=f"{where}: row {position}", folder=samples.folder)
+
+
+def _describe(
+    samples: Samples, known: Keys | None = None, watch: Watch | None = None
+) -> Descriptors:
     """Describe images, texts, or tensors (as images where they have such a shape).
 
     `known` are the keys of training texts. Where one stands in another column than the training
     rows', that is the text to compare.
     """
-    frames = samples.source.frames(ROWS_PER_READ)
     if samples.modality == "text":
+        frames = samples.source.frames(ROWS_PER_READ)
         return concatenated(describe_texts(_texts(samples, frame, known)) for frame in frames)
-    return concatenated(_described_pictures(samples, frames))
+    if samples.modality == "image":
+        pictures = decoded(samples)
+        seen = map(as_seen, pictures if watch is None else watch(samples, pictures))
+        return concatenated(_described_pictures(samples, seen))
+    return concatenated(_described_pictures(samples, map(tensor_as_seen, _tensors(samples))))
 
 
-def _described_pictures(samples: Samples, frames: Iterable[pd.DataFrame]) -> Iterator[Descriptors]:
+def _described_pictures(
+    samples: Samples, seen: Iterable[tuple[NDArray[Any], bytes]]
+) -> Iterator[Descriptors]:
+    # Large pictures are made small one by one: many of them do not fit into memory.
+    kept = ((_at_most_a_thumbnail(picture), key) for picture, key in seen)
     all_small: bool | None = None
-    for frame in frames:
-        seen = [_as_seen(samples, value) for value in frame[samples.content_column]]
-        pictures, keys = [picture for picture, _ in seen], [key for _, key in seen]
+    while some := [*itertools.islice(kept, ROWS_PER_READ)]:
+        pictures, keys = [picture for picture, _ in some], [key for _, key in some]
         small = are_small(pictures)
         # Once one image is large, all are: descriptors of both kinds cannot be compared.
         if all_small and not small:
@@ -161,7 +190,10 @@ def _are_known(texts: list[str], known: Keys) -> NDArray[np.bool_]:
     return first_with(np.array([text_key(text) for text in texts], "S16"), known) >= 0
 
 
-def _as_seen(samples: Samples, value: Any) -> tuple[NDArray[Any], bytes]:
-    if samples.modality == "image":
-        return as_seen(decode(value, where=samples.source.description, folder=samples.folder))
-    return tensor_as_seen(value)
+def _at_most_a_thumbnail(picture: NDArray[Any]) -> NDArray[Any]:
+    return picture if max(picture.shape[:2]) <= LARGEST_SIDE else thumbnail(picture)
+
+
+def _tensors(samples: Samples) -> Iterator[Any]:
+    for frame in samples.source.frames(ROWS_PER_READ):
+        yield from frame[samples.content_column]

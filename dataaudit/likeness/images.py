@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -29,6 +30,8 @@ SEARCH_SIDE = 8
 CROPPED_SIDE = 27
 IMAGES_PER_STEP = 2048
 COMPARED_PER_STEP = 8
+_THUMBNAILS = {(THUMBNAIL_SIDE, THUMBNAIL_SIDE, *channels) for channels in ((), (1,), (3,))}
+"""Shapes of what needs no making smaller."""
 COPY_NOISE = 6.0
 """Standard deviation of the noise on planted copies, in grey levels of 0..255."""
 
@@ -50,18 +53,33 @@ def describe_images(
     ValueError
         An array has a shape or a range that is no image's; its position is named.
     """
-    pictures = [_as_picture(image, position) for position, image in enumerate(images)]
-    mode = "L" if all(picture.mode == "L" for picture in pictures) else "RGB"
-    thumbnails = np.empty((len(pictures), THUMBNAIL_SIDE, THUMBNAIL_SIDE, len(mode)), np.uint8)
-    for thumbnail, picture in zip(thumbnails, pictures, strict=True):
-        thumbnail[...] = _thumbnail(picture.convert(mode)).reshape(thumbnail.shape)
+    thumbnails = [thumbnail(image, position) for position, image in enumerate(images)]
+    channels = max((small.shape[2] for small in thumbnails), default=1)
+    pixels = np.empty((len(thumbnails), THUMBNAIL_SIDE, THUMBNAIL_SIDE, channels), np.uint8)
+    for place, small in enumerate(thumbnails):
+        pixels[place] = small
     if keys is None:
         keys = [picture_key(np.asarray(image)) for image in images]
-    return ImageDescriptors(thumbnails, np.array(keys, "S16"))
+    return ImageDescriptors(pixels, np.array(keys, "S16"))
 
 
-def _as_picture(image: ArrayLike, position: int) -> Image.Image:
+def thumbnail(image: ArrayLike, position: int = 0) -> NDArray[np.uint8]:
+    """Return the thumbnail of an image of any size, `[32, 32, 1 or 3]`.
+
+    Parameters and errors as in `describe_images`; `position` is the one that errors name.
+    """
     array = np.asarray(image)
+    if array.dtype == np.uint8 and array.shape in _THUMBNAILS:
+        return array.reshape(THUMBNAIL_SIDE, THUMBNAIL_SIDE, -1)
+    picture = _as_picture(array, position)
+    if picture.size != (THUMBNAIL_SIDE, THUMBNAIL_SIDE):
+        larger = max(picture.size) > THUMBNAIL_SIDE
+        method = Image.Resampling.BOX if larger else Image.Resampling.BILINEAR
+        picture = picture.resize((THUMBNAIL_SIDE, THUMBNAIL_SIDE), method)
+    return np.asarray(picture).reshape(THUMBNAIL_SIDE, THUMBNAIL_SIDE, -1)
+
+
+def _as_picture(array: NDArray[Any], position: int) -> Image.Image:
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
     if array.ndim == 3 and array.shape[2] == 4:
@@ -79,14 +97,6 @@ def _as_picture(image: ArrayLike, position: int) -> Image.Image:
             )
         array = np.rint(array * 255).astype(np.uint8)
     return Image.fromarray(array)
-
-
-def _thumbnail(picture: Image.Image) -> NDArray[np.uint8]:
-    if picture.size == (THUMBNAIL_SIDE, THUMBNAIL_SIDE):
-        return np.asarray(picture)
-    larger = max(picture.size) > THUMBNAIL_SIDE
-    method = Image.Resampling.BOX if larger else Image.Resampling.BILINEAR
-    return np.asarray(picture.resize((THUMBNAIL_SIDE, THUMBNAIL_SIDE), method))
 
 
 class ImageRows:

@@ -125,8 +125,8 @@ def picture_key(picture: NDArray[Any]) -> bytes:
         seen = pixels[..., -1:]
         pixels = pixels[..., :-1] if (seen == 255).all() else np.where(seen > 0, pixels, 0)
     if pixels.ndim == 3 and pixels.shape[2] == 3:
-        first, second, third = np.moveaxis(pixels, 2, 0)
-        if np.array_equal(first, second) and np.array_equal(first, third):
+        first = pixels[..., 0]
+        if np.array_equal(first, pixels[..., 1]) and np.array_equal(first, pixels[..., 2]):
             pixels = first
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[..., 0]

@@ -65,9 +65,11 @@ def orthogonalized(matrix: Tensor) -> Tensor:
     wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
     wide = (wide / (wide.norm() + SMALLEST_NORM)).float()
     first = wide @ wide.T
-    product = torch.eye(len(first), dtype=first.dtype, device=first.device)
     a, b, c = COEFFICIENTS
-    for _ in range(ITERATIONS):
+    # The first iteration is that of the identity, by which nothing needs to be multiplied.
+    product = a * torch.eye(len(first), dtype=first.dtype, device=first.device)
+    product += b * first + c * (first @ first)
+    for _ in range(ITERATIONS - 1):
         # Not the product's square times the first: rounding would grow to a percent.
         square = product @ first @ product
         product = (a * product) + (b * square + c * (square @ square)) @ product

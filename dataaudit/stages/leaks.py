@@ -48,7 +48,8 @@ MATCHES = 3
 CALIBRATION_ROWS = 1000
 """Training rows that stand in for clean suspects, each matched with the rest of the rows."""
 INFLUENCE_SUSPECTS = 1000
-"""Influence is computed for so many suspects, those most alike to their match first."""
+"""Influence is computed for those of so many suspects, the ones most alike to their match, that
+are not identical to a row."""
 INFLUENCE_CALIBRATION = 200
 BACKGROUNDS = 24
 """Clean queries that a row's reaction is judged against."""
@@ -146,7 +147,7 @@ def _search(
     content = content_of(search.rows, suspects, same, clean, level, generator, more)
     influence = None
     if isinstance(content.null, Null) and queries is not None and isinstance(loaded, Loaded):
-        influence = _influence(loaded, content.found, queries, content.more[0].rows[:, :1])
+        influence = _influence(loaded, content.found, same, queries, content.more[0].rows[:, :1])
     exact = ExactCopies(identical_pairs_of(content.found, same), same.repeated, len(same.keys))
     assert loaded.suspects is not None
     decisions = flag_contamination(
@@ -378,15 +379,25 @@ def _clean_queries(loaded: Loaded | Files, generator: np.random.Generator) -> _C
 
 
 def _influence(
-    loaded: Loaded, found: Matches, queries: _CleanQueries, query_rows: IndexArray
+    loaded: Loaded,
+    found: Matches,
+    same: Identity,
+    queries: _CleanQueries,
+    query_rows: IndexArray,
 ) -> _Influence | None:
-    """Unlearn the suspects, and clean queries for comparison; None where they say nothing."""
+    """Unlearn the suspects, and clean queries for comparison; None where they say nothing.
+
+    What is identical to a row is not unlearned: it is flagged, whatever the model makes of it.
+    """
     rows, alike = found.rows, found.score[:, 0]
     suspects, held_out, model = loaded.suspects, loaded.held_out, loaded.model
     assert suspects is not None
     assert held_out is not None
-    backgrounds = [*each_unlearned(model, loaded.task, held_out, queries.backgrounds)]
     chosen = np.sort(np.argsort(-alike, kind="stable")[:INFLUENCE_SUSPECTS])
+    chosen = chosen[~same.suspects[chosen]]
+    if len(chosen) == 0:
+        return None
+    backgrounds = [*each_unlearned(model, loaded.task, held_out, queries.backgrounds)]
     changes, background = reactions(
         model, loaded.task, suspects, chosen, loaded.train, rows[chosen], backgrounds
     )
