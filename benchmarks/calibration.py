@@ -178,6 +178,14 @@ def as_line(cell: Cell, result: dict[str, Any]) -> str:
     )
 
 
+def finished_before(results: Path) -> dict[str, dict[str, Any]]:
+    """Return the cells of written results, which stay there where a cache no longer has them."""
+    if not results.exists():
+        return {}
+    cells: dict[str, dict[str, Any]] = json.loads(results.read_text())["cells"]
+    return cells
+
+
 def main() -> None:
     """Measure the cells asked for, and write table and JSON of all finished ones."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -190,6 +198,8 @@ def main() -> None:
     options = parser.parse_args()
     folder = options.cache / f"judged-{options.rows}"
     folder.mkdir(parents=True, exist_ok=True)
+    target = HERE / "results"
+    before = finished_before(target / "calibration.json")
     done: dict[str, dict[str, Any]] = {}
     lines = {}
     for cell in CELLS:
@@ -202,6 +212,9 @@ def main() -> None:
             path.write_text(json.dumps(measured(cell, fits)))
         if path.exists():
             done[cell.name] = json.loads(path.read_text())
+        elif cell.name in before:
+            done[cell.name] = before[cell.name]
+        if cell.name in done:
             lines[cell.name] = as_line(cell, done[cell.name])
             if wanted:
                 print(lines[cell.name], flush=True)
@@ -215,7 +228,6 @@ def main() -> None:
     }
     found = {part: summary(results) for part, results in parts.items() if results}
     print(json.dumps(found, indent=2))
-    target = HERE / "results"
     target.mkdir(exist_ok=True)
     (target / "calibration.json").write_text(
         json.dumps({"cells": done, "summary": found}, indent=2)

@@ -4,8 +4,8 @@
 
 As calibration.py, but the model is a torch network that learned the rows itself, until it knew them
 by heart or only for a few rounds, and each cell is a whole audit of labels. Finished cells are kept
-under `benchmarks/cache`; `benchmarks/results/calibration_networks.md` has the table. Nothing was
-tuned on these cells.
+in `benchmarks/results/calibration_networks.json`, from which the next run goes on; the table is
+beside it. Nothing was tuned on these cells.
 """
 
 from __future__ import annotations
@@ -22,8 +22,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from calibration import as_line, claimed_and_true, ends_of, precision, summary
+from calibration import (
+    as_line,
+    claimed_and_true,
+    ends_of,
+    finished_before,
+    precision,
+    summary,
+)
 from calibration_cells import Cell, make_problem
+from mislabel_training import replaced
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
@@ -175,17 +183,16 @@ def main() -> None:
     parser.add_argument("--again", action="store_true", help="audit anew what was finished")
     parser.add_argument("--rows", type=int, default=1500, help="at most so many training rows")
     parser.add_argument("--data", type=Path, default=HERE.parent.parent / "shared" / "data")
-    parser.add_argument("--cache", type=Path, default=HERE / "cache" / "calibration_networks")
     options = parser.parse_args()
-    options.cache.mkdir(parents=True, exist_ok=True)
-    done, lines = {}, []
+    target = HERE / "results" / "calibration_networks.json"
+    done, lines = finished_before(target), []
     for cell in CELLS:
-        path = options.cache / f"{cell.name.replace('/', '-')}-{options.rows}.json"
         wanted = any(fnmatch.fnmatch(cell.name, pattern) for pattern in options.cells)
-        if wanted and (options.again or not path.exists()):
-            path.write_text(json.dumps(measured(cell, options.rows, options.data)))
-        if path.exists():
-            done[cell.name] = json.loads(path.read_text())
+        if wanted and (options.again or cell.name not in done):
+            done[cell.name] = measured(cell, options.rows, options.data)
+            content = json.dumps({"cells": done, "summary": summary(done)}, indent=2)
+            replaced(target, lambda file, content=content: file.write_text(content))
+        if cell.name in done:
             lines.append(as_line(cell, done[cell.name]))
             print(lines[-1], flush=True)
     print(json.dumps(summary(done), indent=2))
@@ -194,8 +201,7 @@ def main() -> None:
         "| average precision : that of the model's own loss |"
     )
     table = "\n".join([head, "|---|---|---|---|---|---|---|---|", *lines, ""])
-    (HERE / "results").mkdir(exist_ok=True)
-    (HERE / "results" / "calibration_networks.md").write_text(table)
+    target.with_suffix(".md").write_text(table)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,9 @@ import typer
 from dataaudit import cli
 
 LONGEST_SECONDS = 60
+"""Of the processor's time, so that a busy machine makes no hang."""
+LONGEST_WAIT = 600
+"""Seconds by the clock."""
 LONGEST_MESSAGE = 2100
 """Characters: 2,000 and the name of the program before them."""
 SHORT = {
@@ -50,7 +53,7 @@ def alarm() -> Iterator[None]:
     def ring(*_: object) -> None:
         raise Hang
 
-    before = signal.signal(signal.SIGALRM, ring)
+    before = {kind: signal.signal(kind, ring) for kind in (signal.SIGALRM, signal.SIGPROF)}
     open_before, webbrowser.open = webbrowser.open, lambda *_, **__: True
     app_before = cli.app
     # The commands are put together once, not for each of thousands.
@@ -58,7 +61,8 @@ def alarm() -> Iterator[None]:
     try:
         yield
     finally:
-        signal.signal(signal.SIGALRM, before)
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
         webbrowser.open = open_before
         cli.app = app_before
 
@@ -69,7 +73,8 @@ def call(arguments: list[str]) -> Ending:
     before, folder = sys.argv, Path.cwd()
     # Cases follow each other in one place: warnings would show lines of the last one.
     linecache.clearcache()
-    signal.alarm(LONGEST_SECONDS)
+    signal.alarm(LONGEST_WAIT)
+    signal.setitimer(signal.ITIMER_PROF, LONGEST_SECONDS)
     try:
         sys.argv = ["dataaudit", *arguments]
         # Entered anew, so that a warning is shown again for each command.
@@ -88,6 +93,7 @@ def call(arguments: list[str]) -> Ending:
         return Ending("traceback", "", traceback.format_exc())
     finally:
         signal.alarm(0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
         sys.argv = before
         os.chdir(folder)
     # What the user's code printed before it closed stdout cannot be had back.

@@ -13,14 +13,19 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from threadpoolctl import threadpool_limits
 from torch import nn
 
 from dataaudit import progress
 from dataaudit.cli import main
 from dataaudit.report.schema import SCHEMA_PATH
 
-# One thread each: test processes side by side must not fight for the cores.
+# One thread each: test processes side by side, and the commands that they start, must not fight
+# for the cores.
 torch.set_num_threads(1)
+threadpool_limits(1)
+for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
 
 
 @pytest.fixture(autouse=True)

@@ -7,21 +7,28 @@ right class.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dataaudit.flags.probabilities import Labels, Values, pick
 
 PRIOR_ROWS = 20.0
 """Weight, in rows for each class, of errors that fall on all other classes alike."""
 ROUNDS = 200
+ROUNDS_TO_CHOOSE = 10
+"""Before the pair or the class is chosen whose errors are the most."""
 CHANGE = 1e-6
 STARTING_RATE = 0.05
 SMALLEST_RATE = 1e-7
 LEAST_AMBIGUITY = 0.02
 """Of a row whose right class is beyond doubt: people slip there, too."""
+LEAST_LIKENESS = (1e-4, 1e-3, 1e-2)
+"""Of every class to every row, to be chosen among: people also give classes that a row does not
+look like."""
 RATES = np.concatenate([[SMALLEST_RATE], np.geomspace(0.002, 0.5, 40)])
 
 
@@ -71,21 +78,30 @@ class ByClass:
     @classmethod
     def free(cls, right: Values, given: Labels) -> ByClass:
         """Fit a rate for every pair of classes (Dawid and Skene, Applied Statistics 1979)."""
-        classes = right.shape[1]
-        table = cls.even(right, given).table
-        table = 0.9 * table + 0.1 * _even(STARTING_RATE, classes)
-        members = [given == label for label in range(classes)]
-        for _ in range(ROUNDS):
-            joint = right * table.T[given]
-            joint /= joint.sum(axis=1, keepdims=True)
-            counts = np.stack([joint[inside].sum(axis=0) for inside in members], axis=1)
-            rate = max(SMALLEST_RATE, 1 - float(np.trace(counts)) / len(given))
-            after = counts + PRIOR_ROWS * _even(rate, classes)
-            after /= after.sum(axis=1, keepdims=True)
-            change, table = float(np.abs(after - table).max()), after
-            if change < CHANGE:
-                break
-        return cls(table, classes * (classes - 1))
+        table, _ = _fitted(right, given, _each)
+        return cls(table, right.shape[1] * (right.shape[1] - 1))
+
+    @classmethod
+    def one_pair(cls, right: Values, given: Labels) -> ByClass:
+        """Fit a rate for one class taken for another, and one for all other errors.
+
+        Which pair it is, of all of them, counts as two further numbers.
+        """
+        counts = _counts_of_errors(right, given)
+        special = np.zeros(counts.shape, dtype=bool)
+        special[np.unravel_index(counts.argmax(), counts.shape)] = True
+        return cls(_two_rates(right, given, special), 4)
+
+    @classmethod
+    def into_one(cls, right: Values, given: Labels) -> ByClass:
+        """Fit a rate for one class given instead of any other, and one for all other errors.
+
+        Which class it is counts as one further number.
+        """
+        counts = _counts_of_errors(right, given)
+        special = np.zeros(counts.shape, dtype=bool)
+        special[:, counts.sum(axis=0).argmax()] = True
+        return cls(_two_rates(right, given, special), 3)
 
     def sources(self, right: Values, given: Labels) -> Values:
         """See `Kind`."""
@@ -125,6 +141,123 @@ class ByDoubt:
         result = (wrong * own)[:, None] * right / np.maximum(1 - right, 1e-12)
         result[np.arange(len(given)), given] = own * (1 - wrong)
         return np.asarray(result)
+
+
+@dataclass(frozen=True)
+class ByLikeness:
+    """Errors that fall on all rows alike, towards the classes that a row looks like.
+
+    Attributes
+    ----------
+    rate : float
+        Share of wrong labels.
+    least : float
+        Of `LEAST_LIKENESS`.
+    parameters : int
+        One for its form, which was chosen among others.
+    """
+
+    rate: float
+    least: float
+    parameters: int = 3
+
+    @classmethod
+    def fit(cls, right: Values, given: Labels) -> ByLikeness:
+        """Fit both numbers."""
+        own, kinds = pick(right, given), []
+        for least in LEAST_LIKENESS:
+            mistaken = _mistaken(right, given, least).sum(axis=1)
+            rate = _most_likely_rate(own, mistaken)
+            fit = float(np.log(own * (1 - rate) + mistaken * rate).sum())
+            kinds.append((fit, cls(rate, least)))
+        return max(kinds, key=lambda kind: kind[0])[1]
+
+    def sources(self, right: Values, given: Labels) -> Values:
+        """See `Kind`."""
+        result = self.rate * _mistaken(right, given, self.least)
+        result[np.arange(len(given)), given] = pick(right, given) * (1 - self.rate)
+        return result
+
+
+def _each(counts: Values) -> Values:
+    """Return a table with a rate for each pair of classes, from expected counts `[C, C]`."""
+    rate = max(SMALLEST_RATE, 1 - float(np.trace(counts) / counts.sum()))
+    table = counts + PRIOR_ROWS * _even(rate, len(counts))
+    return np.asarray(table / table.sum(axis=1, keepdims=True))
+
+
+def _counts_of_errors(right: Values, given: Labels) -> Values:
+    """Return about how many rows of each class have each other label, float64 `[C, C]`."""
+    counts = _fitted(right, given, _each, ROUNDS_TO_CHOOSE)[1]
+    np.fill_diagonal(counts, 0.0)
+    return counts
+
+
+def _two_rates(right: Values, given: Labels, special: NDArray[np.bool_]) -> Values:
+    """Return the most likely table with one rate for special pairs of classes, and one for others.
+
+    Parameters
+    ----------
+    right : float64 `[rows, C]`
+    given : int64 `[rows]`
+    special : bool `[right classes, given classes]`
+    """
+    others = ~np.eye(len(special), dtype=bool)
+    groups = special & others, ~special & others
+
+    def after(counts: Values) -> Values:
+        rows_of_class = counts.sum(axis=1)
+        table = np.zeros_like(counts)
+        for group in groups:
+            exposed = float((group.sum(axis=1) * rows_of_class).sum())
+            table[group] = max(SMALLEST_RATE, float(counts[group].sum()) / max(exposed, 1.0))
+        np.fill_diagonal(table, np.maximum(1 - table.sum(axis=1), SMALLEST_RATE))
+        return np.asarray(table / table.sum(axis=1, keepdims=True))
+
+    return _fitted(right, given, after)[0]
+
+
+def _fitted(
+    right: Values, given: Labels, after: Callable[[Values], Values], rounds: int = ROUNDS
+) -> tuple[Values, Values]:
+    """Return the table that expectation maximization ends with, and its expected counts.
+
+    Parameters
+    ----------
+    right : float64 `[rows, C]`
+    given : int64 `[rows]`
+    after : callable
+        Makes the next table of expected counts, both float64 `[right classes, given classes]`.
+    rounds : int
+        At most.
+    """
+    classes = right.shape[1]
+    table = 0.9 * ByClass.even(right, given).table + 0.1 * _even(STARTING_RATE, classes)
+    members = [given == label for label in range(classes)]
+    for _ in range(rounds):
+        joint = right * table.T[given]
+        joint /= joint.sum(axis=1, keepdims=True)
+        counts = np.stack([joint[inside].sum(axis=0) for inside in members], axis=1)
+        before, table = table, after(counts)
+        if float(np.abs(table - before).max()) < CHANGE:
+            break
+    return table, counts
+
+
+def _mistaken(right: Values, given: Labels, least: float) -> Values:
+    """Return how probable each other class is as the right one, had the given one been drawn.
+
+    Parameters
+    ----------
+    right : float64 `[rows, C]`
+    given : int64 `[rows]`
+    least : float
+        Likeness of every class to every row.
+    """
+    looks = (right + least) / (1 + right.shape[1] * least)
+    result = right * pick(looks, given)[:, None] / np.maximum(1 - looks, 1e-12)
+    result[np.arange(len(given)), given] = 0.0
+    return np.asarray(result)
 
 
 def _doubt(right: Values) -> Values:

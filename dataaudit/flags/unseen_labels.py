@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from dataaudit.flags.flagged_precision import precision_of
 from dataaudit.flags.inputs import Unseen, View
 from dataaudit.flags.joint_fit import FitKind, Joint, Seen, first_fits, fitted_again
-from dataaudit.flags.kinds_of_error import ByClass, ByDoubt
+from dataaudit.flags.kinds_of_error import ByClass, ByDoubt, ByLikeness
 from dataaudit.flags.label_errors import LabelJudgement, dealt, order_of, ranks
 from dataaudit.flags.label_evidence import suspicion
 from dataaudit.flags.parts import CONFIDENCE, METHOD_ERROR, Parts
@@ -25,6 +25,8 @@ from dataaudit.flags.results import Interval
 from dataaudit.flags.right_classes import RightClasses, Scale, targets
 
 KINDS: tuple[FitKind, ...] = (ByClass.even, ByClass.free, ByDoubt.fit)
+KINDS_OF_MANY = (*KINDS, ByClass.one_pair, ByClass.into_one, ByLikeness.fit)
+"""Of more than two classes; of two, the first three say the same."""
 LEAST_SHARE = 0.001
 """Kinds of errors that are less probable than this are not looked at again."""
 REDRAWS = 20
@@ -155,7 +157,7 @@ def fit_redraws(given: Labels, unseen: Unseen, repeats: int, seed: int) -> tuple
     whole = Seen(
         trusted_logs, targets(trusted, classes), np.ones(len(trusted)), row_logs, given[rows]
     )
-    known = first_fits(whole, KINDS)
+    known = first_fits(whole, KINDS if classes == 2 else KINDS_OF_MANY)
     shares = np.array(_shares([joint for _, joint in known], whole))
     first = [pair for pair, share in zip(known, shares, strict=True) if share >= LEAST_SHARE]
     result = []
