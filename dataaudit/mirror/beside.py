@@ -80,7 +80,8 @@ def judged_beside(
                 part = pool.chosen(rows)
                 said = pool_predictions(loaded.model, loaded.task, part, learned)
                 table[part.positions] = said
-    return View(NAME, *tables)
+    rows_said, trusted_said = tables
+    return View(NAME, rows_said, trusted_said)
 
 
 def _learned(
