@@ -69,15 +69,15 @@ def flag_by_the_most_doubtful(
         Their labels as tables show them.
     carriers : mapping of class to bool `[rows]`
         The rows that carry it.
-    signals : `[rows, 2]`
-        Log odds against the most doubtful label, nats; of the model before and after it learned
-        again.
-    references : (`[references, 2]`, bool `[references]`) or None
+    signals : `[rows, signals]`
+        Log odds against the most doubtful label, nats; of the model before it learned again, of
+        what has not learned the row, if anything, and of the model after it learned again.
+    references : (`[references, signals]`, bool `[references]`) or None
         The same of trusted samples, and which of them have one wrong label; None where too few.
     losses : `[rows, 2]`
         Of the trained model, and after it learned again; nats.
     suggest : callable
-        Takes the weight of the model that learned again.
+        Takes the weight of all but the model before it learned again.
     about : str
         What the report says beside how labels are judged.
     settings : FlagSettings
@@ -87,7 +87,7 @@ def flag_by_the_most_doubtful(
     judgement = judge_signals(
         signals,
         references,
-        lambda: _assumed_log_odds(signals[:, 1]),
+        lambda: _assumed_log_odds(signals[:, -1]),
         target_precision=settings.target_precision,
         budget=settings.budget,
         parts=parts,
