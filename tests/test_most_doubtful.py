@@ -62,3 +62,22 @@ def test_rows_that_follow_a_rule_cannot_be_told() -> None:
     assert flags.noise_per_class[["low", "high"]].to_numpy().tolist() == [[0.0, 1.0]]
     alike = flagged(signals, (most_doubtful(planted, 4, generator), planted))
     assert judge_labels(alike).outcome == "clear"
+
+
+def test_what_has_not_learned_the_row_is_believed_unless_rows_follow_a_rule() -> None:
+    """A model that learned the rule from other rows tells planted errors, and no real ones."""
+    generator = np.random.default_rng(0)
+    rows, planted = np.zeros(500, dtype=bool), np.arange(200) < 50
+
+    def beside(found: NDArray[np.float64], sure: NDArray[np.bool_]) -> NDArray[np.float64]:
+        return np.insert(found, 1, np.where(sure, 9.0, generator.normal(-9, 1, len(found))), axis=1)
+
+    signals = beside(most_doubtful(rows, 4, generator), generator.random(500) < 0.05)
+    known = beside(most_doubtful(planted, 4, generator), planted)
+    rule = beside(most_doubtful(planted, 4, generator, shift=1.5), planted)
+    sure = signals[:, 1] > 0
+    assert flagged(signals, (known, planted)).table["rank"][sure].max() <= sure.sum()
+    flags = flagged(signals, (rule, planted))
+    assert flags.doubts
+    alone = flagged(signals[:, [0, 2]], (rule[:, [0, 2]], planted))
+    np.testing.assert_array_equal(flags.table["rank"], alone.table["rank"])

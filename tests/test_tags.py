@@ -233,7 +233,7 @@ def test_the_most_doubtful_token_tells_and_is_named(monkeypatch: pytest.MonkeyPa
     tags = np.zeros((4, 3), dtype=np.int16)
     tags[1, 2] = -100
     before, after = said(0.9, 4, []), said(0.9, 4, [(1, 2), (2, 1), (3, 0), (3, 2)])
-    signals = tag_signals(tags, before, after)
+    signals = tag_signals(tags, [before, after])
     # Odds of .1 : .9, and of .9 : .1 where the model disagrees; padding never counts.
     np.testing.assert_allclose(signals[:, 0], np.log(1 / 9))
     np.testing.assert_allclose(signals[:, 1], np.log([1 / 9, 1 / 9, 9, 9]))

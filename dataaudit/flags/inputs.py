@@ -102,8 +102,8 @@ class LabelledRows:
         Asked of few rows; None where rows have no label for each pixel.
     pieces : callable or None
         Asked of few rows; None where labels are no texts.
-    unseen : `[rows, C]` or None
-        For classes, probabilities from models that have not seen the row's label.
+    unseen : `[rows, width]` or None
+        For classes and tags, probabilities from models that have not seen the row's label.
     contradicted : bool `[rows]` or None
         Rows whose label is outvoted by identical rows; None where that was not looked for.
     crosswise : Unseen or None
@@ -144,7 +144,7 @@ class References:
     learned_together : bool
         Whether the model before learned rows and references together, from scratch, so that they
         are as familiar to it as each other.
-    unseen : `[references, C]` or None
+    unseen : `[references, width]` or None
         As `LabelledRows.unseen`.
     """
 

@@ -69,25 +69,31 @@ def flag_by_the_most_doubtful(
         Their labels as tables show them.
     carriers : mapping of class to bool `[rows]`
         The rows that carry it.
-    signals : `[rows, 2]`
-        Log odds against the most doubtful label, nats; of the model before and after it learned
-        again.
-    references : (`[references, 2]`, bool `[references]`) or None
+    signals : `[rows, signals]`
+        Log odds against the most doubtful label, nats; of the model before it learned again, of
+        what has not learned the row, if anything, and of the model after it learned again.
+    references : (`[references, signals]`, bool `[references]`) or None
         The same of trusted samples, and which of them have one wrong label; None where too few.
     losses : `[rows, 2]`
         Of the trained model, and after it learned again; nats.
     suggest : callable
-        Takes the weight of the model that learned again.
+        Takes the weight of all but the model before it learned again.
     about : str
         What the report says beside how labels are judged.
     settings : FlagSettings
     """
+    doubts = _doubts(signals, references)
+    if doubts.reasons and references is not None:
+        # What has learned a rule from other rows, and not the row, agrees with the row no less;
+        # planted errors, which follow none, would have it believed.
+        ends = [0, -1]
+        signals, references = signals[:, ends], (references[0][:, ends], references[1])
     groups = largest_groups(settings.row_groups)
     parts = Parts.of_masks(len(signals), [*carriers.values(), *groups.values()])
     judgement = judge_signals(
         signals,
         references,
-        lambda: _assumed_log_odds(signals[:, 1]),
+        lambda: _assumed_log_odds(signals[:, -1]),
         target_precision=settings.target_precision,
         budget=settings.budget,
         parts=parts,
@@ -96,7 +102,6 @@ def flag_by_the_most_doubtful(
         # the few right references that look most wrong, claims are too high.
         calibrate=partial(fit_evidence, trusted_errors=0.0),
     )
-    doubts = _doubts(signals, references)
     judgement = replace(
         judgement,
         noise_rate=doubts.applied(judgement.noise_rate),

@@ -195,7 +195,8 @@ def _method(judgement: Judgement) -> str:
     before, *unseen, after = judgement.shares
     probed = (
         f", and with what is said without knowing the label, by linear probes of the model before "
-        f"training or by other models (weight {unseen[0]:.0%})"
+        f"training, by models that learned again without the row, or by other models (weight "
+        f"{unseen[0]:.0%})"
         if unseen
         else ""
     )

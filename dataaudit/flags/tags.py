@@ -49,6 +49,8 @@ class _Part:
     positions : int64 `[rows]`
     tags : int16 `[rows, tokens]`
     own, familiar, mirrored : `[rows, tokens, C]`
+    unseen : sequence of `[rows, tokens, C]`
+        Of what has not learned the row, one at most.
     """
 
     positions: NDArray[np.int64]
@@ -56,6 +58,7 @@ class _Part:
     own: Probabilities
     familiar: Probabilities
     mirrored: Probabilities
+    unseen: Sequence[Probabilities]
 
 
 def flag_tags(
@@ -74,14 +77,16 @@ def flag_tags(
     """
     signals, losses = [], []
     for part in _parts(rows):
-        signals.append(tag_signals(part.tags, part.familiar, part.mirrored))
+        signals.append(tag_signals(part.tags, [part.familiar, *part.unseen, part.mirrored]))
         losses.append(np.stack([_loss(part.tags, part.own), _loss(part.tags, part.mirrored)], 1))
     known = None
     if references is not None and references.are_enough:
-        base, mirrored = (
-            _of_tokens(table, len(rows.classes)) for table in (references.base, references.mirrored)
-        )
-        known = tag_signals(references.given_labels, base, mirrored), references.planted
+        others = [] if references.unseen is None else [references.unseen]
+        tables = [
+            _of_tokens(table, len(rows.classes))
+            for table in (references.base, *others, references.mirrored)
+        ]
+        known = tag_signals(references.given_labels, tables), references.planted
     return flag_by_the_most_doubtful(
         rows.ids,
         rows.shown(rows.labels),
@@ -100,28 +105,28 @@ def _parts(rows: LabelledRows) -> Iterator[_Part]:
     per_part = max(1, NUMBERS_PER_PART // rows.mirrored.shape[1])
     for start in range(0, len(rows.labels), per_part):
         part = slice(start, start + per_part)
-        own, familiar, mirrored = (
+        others = [] if rows.unseen is None else [rows.unseen]
+        own, familiar, mirrored, *unseen = (
             _of_tokens(table[part], len(rows.classes))
-            for table in (rows.own, rows.familiar, rows.mirrored)
+            for table in (rows.own, rows.familiar, rows.mirrored, *others)
         )
         tags = rows.labels[part]
-        yield _Part(np.arange(start, start + len(tags)), tags, own, familiar, mirrored)
+        yield _Part(np.arange(start, start + len(tags)), tags, own, familiar, mirrored, unseen)
 
 
 def _of_tokens(predictions: Table, classes: int) -> Probabilities:
     return predictions.reshape(len(predictions), -1, classes)
 
 
-def tag_signals(tags: Tags, base: Probabilities, mirrored: Probabilities) -> Values:
-    """Return the log odds against each row's most doubtful tag, `[rows, 2]`, nats.
+def tag_signals(tags: Tags, tables: Sequence[Probabilities]) -> Values:
+    """Return the log odds against each row's most doubtful tag, `[rows, tables]`, nats.
 
     Parameters
     ----------
     tags : `[rows, tokens]`
-    base, mirrored : `[rows, tokens, C]`
-        The first column is `base`'s.
+    tables : sequence of `[rows, tokens, C]`
     """
-    worst = [_doubts(tags, values).max(axis=1) for values in (base, mirrored)]
+    worst = [_doubts(tags, values).max(axis=1) for values in tables]
     return np.stack(worst, axis=1)
 
 
@@ -151,11 +156,12 @@ def _suggestions(rows: LabelledRows, share: float) -> Suggestions:
     worst: list[Values] = []
     notes: list[str] = []
     for part in _parts(rows):
-        both = (1 - share, part.familiar), (share, part.mirrored)
+        after = np.mean([*part.unseen, part.mirrored], axis=0)
+        both = (1 - share, part.familiar), (share, after)
         # Without weights of 0: 0 times the minus infinity of padding is no number.
         doubts = np.sum([w * _doubts(part.tags, found) for w, found in both if w > 0], axis=0)
         changed = doubted(doubts)
-        others = np.array(part.mirrored)
+        others = after.copy()
         lines, tokens = np.nonzero(part.tags != NOT_JUDGED)
         others[lines, tokens, part.tags[lines, tokens]] = -1
         best = others.argmax(axis=2)
@@ -168,7 +174,7 @@ def _suggestions(rows: LabelledRows, share: float) -> Suggestions:
             named = [
                 f"token {place + 1}{_shown(words, line, place)} is tagged "
                 f"{classes[part.tags[line, place]]}, and {classes[row[place]]} with probability "
-                f"{part.mirrored[line, place, row[place]]:.2f}"
+                f"{after[line, place, row[place]]:.2f}"
                 for place in places[:NAMED].tolist()
             ]
             notes.append(note(named, len(places)))

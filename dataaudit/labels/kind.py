@@ -125,6 +125,8 @@ class Kind:
         paint what changes.
     several : bool
         Whether a row has several labels.
+    beside : bool
+        Whether models that learned again without the row are asked beside the mirror.
     one_class : bool
         Whether a label is one class index.
     probed : bool
@@ -165,6 +167,7 @@ class Kind:
     outlined: Outline | None = None
     form: Form = "one choice"
     several: bool = False
+    beside: bool = False
     one_class: bool = False
     probed: bool = False
     refitted: bool = False

@@ -190,6 +190,7 @@ TAGS = Kind(
     alike=of_one_width,
     form="text",
     several=True,
+    beside=True,
     indices=True,
     per_word=True,
     nothing=NOT_JUDGED,

@@ -93,7 +93,7 @@ def passes(loaded: Loaded, plan: Plan) -> float:
     """Return the forward passes of an audit of the whole model for each training row, at most."""
     rows = len(loaded.train)
     familiar = most_passes(plan.batch_size, rows, len(plan.references))
-    models = 2 + plan.mirrors * (1 + plan.flip) + (loaded.model.initial is not None)
+    models = 2 + plan.beside + plan.mirrors * (1 + plan.flip) + (loaded.model.initial is not None)
     steps = plan.forward_passes + familiar + sum(second_opinion_of(loaded))
     return steps / rows + _scored(loaded, models)
 

@@ -81,7 +81,7 @@ def judged_left_out(loaded: Loaded, settings: FiniteSettings) -> Unseen:
         for fold in range(FOLDS):
             learned = first if first is not None and fold == 0 else round_.learned(fold, length)
             for pool, own, found in zip(judged, folds, sums, strict=True):
-                left_out = _chosen(pool, own == fold)
+                left_out = pool.chosen(own == fold)
                 said = pool_predictions(loaded.model, loaded.task, left_out, learned)
                 found[own == fold] += said if written else np.log(np.maximum(said, SMALLEST))
     means = [found / REPEATS for found in sums]
@@ -124,9 +124,7 @@ class _Round:
         With it, the model that learned without them for so long.
         """
         model, task = self.loaded.model, self.loaded.task
-        left_out = [
-            _chosen(pool, own == 0) for pool, own in zip(self.pools, self.folds, strict=True)
-        ]
+        left_out = [pool.chosen(own == 0) for pool, own in zip(self.pools, self.folds, strict=True)]
         losses: dict[Length, float] = {}
         best, kept = (0.0, 0), UNPERTURBED
         written = self.loaded.train.kind.written
@@ -145,7 +143,7 @@ class _Round:
         """Return the model that learned all but one fold, from fresh or initial weights."""
         model = self.loaded.model
         others = [
-            _chosen(pool, own != fold) for pool, own in zip(self.pools, self.folds, strict=True)
+            pool.chosen(own != fold) for pool, own in zip(self.pools, self.folds, strict=True)
         ]
         passes, fewest = length
         steps = max(fewest, round(passes * sum(map(len, others)) / BATCH_SIZE))
@@ -166,7 +164,3 @@ class _Round:
             shrunk(model.module, UNPERTURBED, 0.0, settings.parameters, seed, model.initial),
             shown=False,
         )
-
-
-def _chosen(pool: Pool, members: NDArray[np.bool_]) -> Pool:
-    return replace(pool, positions=pool.positions[members], labels=pool.labels[members])

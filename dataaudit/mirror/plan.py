@@ -64,6 +64,12 @@ EFFORTS = {
 }
 PASSES = 1.25
 """Over the rows, for each mirror of data that are no images."""
+FOLDS_BESIDE = 3
+"""Of models that learn again without the row, beside the mirror: one for each fold."""
+_WITHOUT_THE_ROW = (
+    f"; beside it {FOLDS_BESIDE} models from fresh or initial weights, each without a third of the "
+    "rows and of the trusted samples, which it then judges"
+)
 
 
 @dataclass(frozen=True)
@@ -96,6 +102,9 @@ class Plan:
         Whether images are shifted at random, and flipped too.
     reason : str
         For the log and the report.
+    beside : bool
+        Whether models that learn without the row take the place of one mirror
+        (`dataaudit.mirror.beside`).
     """
 
     settings: FiniteSettings
@@ -108,6 +117,7 @@ class Plan:
     augment: bool
     flip: bool
     reason: str
+    beside: bool = False
 
     @property
     def learns(self) -> bool:
@@ -117,7 +127,9 @@ class Plan:
     @property
     def forward_passes(self) -> float:
         """Cost of the steps in forward passes of one sample; learning a sample costs three."""
-        return 3.0 * self.mirrors * self.settings.steps * (self.batch_size + self.trusted_per_step)
+        each = 3.0 * self.settings.steps
+        beside = each * self.batch_size if self.beside else 0.0
+        return beside + each * self.mirrors * (self.batch_size + self.trusted_per_step)
 
 
 def plan_of_probes(config: AuditConfig, trusted: int) -> Plan:
@@ -148,13 +160,20 @@ def plan_without_learning(config: AuditConfig, reason: str) -> Plan:
     return Plan(settings, [], 0, BATCH_SIZE, 0, nobody, nobody, False, False, reason)
 
 
-def make_plan(loaded: Loaded, config: AuditConfig, effort_name: EffortName = "standard") -> Plan:
+def make_plan(
+    loaded: Loaded,
+    config: AuditConfig,
+    effort_name: EffortName = "standard",
+    *,
+    beside: bool = True,
+) -> Plan:
     """Choose the mirror for these data and settings.
 
     Images are learned longer and from more of the trained weights than other data, because
     augmentation keeps the model from memorizing them anew. Where it cannot, longer learning is no
     use, and two short mirrors rank better than one of twice the steps. A thorough audit takes more
-    of either.
+    of either. Of tags, models that learn again without the row take the place of one of the
+    mirrors, unless not `beside`.
     """
     mirror = config.mirror
     rows = Pool.of(loaded.train)
@@ -208,12 +227,22 @@ def make_plan(loaded: Loaded, config: AuditConfig, effort_name: EffortName = "st
     flip = augment and not (boxes or loaded.train.kind.per_pixel) and _may_flip(loaded)
     changes = "shifted and flipped" if flip else "shifted"
     head = mirror.kind == "head" or effort_name == "quick"
+    beside = (
+        beside
+        and loaded.train.kind.beside
+        and mirrors > 1
+        and not head
+        and mirror.parameters == "all"  # What is frozen may know the labels.
+        and held_out >= FEWEST_REFERENCES
+    )
+    mirrors -= int(beside)
     kind = "head (the last linear layer alone)" if head else "finite"
     reason = (
         f"{effort_name}: {kind}, {f'{mirrors} times ' if mirrors > 1 else ''}{steps} steps, "
         f"each on {batch_size} training rows and references ({len(references)} trusted samples, "
         f"some under a wrong label on purpose) and {trusted_per_step} other trusted samples"
         f"{f'; images {changes} at random' if augment else ''}"
+        f"{_WITHOUT_THE_ROW if beside else ''}"
     )
     return Plan(
         settings,
@@ -226,6 +255,7 @@ def make_plan(loaded: Loaded, config: AuditConfig, effort_name: EffortName = "st
         augment,
         flip,
         reason,
+        beside,
     )
 
 

@@ -52,6 +52,10 @@ class Pool:
         """Return the number of samples."""
         return len(self.positions)
 
+    def chosen(self, members: NDArray[np.bool_] | slice) -> Pool:
+        """Return a pool of some of the samples."""
+        return replace(self, positions=self.positions[members], labels=self.labels[members])
+
     def take(self, members: Positions | slice) -> Batch:
         """Return some of the samples, under the pool's labels."""
         rows = self.samples.take(self.positions[members])

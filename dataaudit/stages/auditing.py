@@ -18,7 +18,7 @@ from dataaudit.config import EVERYWHERE, GENERATIVE, AuditConfig, config_from_py
 from dataaudit.config_errors import refuse_unread
 from dataaudit.datasets.samples import Role
 from dataaudit.errors import ConfigError, outlives_exits, writing
-from dataaudit.flags.inputs import Unseen
+from dataaudit.flags.inputs import Unseen, View
 from dataaudit.flags.results import MislabelFlags
 from dataaudit.inputs import Loaded
 from dataaudit.labels.by_task import KINDS
@@ -56,7 +56,7 @@ from dataaudit.stages.earlier import earlier_audits, knowing_decisions
 from dataaudit.stages.files import audit_files, open_files, unjudged_rows
 from dataaudit.stages.flagging import find_mislabels, no_pairs
 from dataaudit.stages.leaks import find_contamination
-from dataaudit.stages.left_out import LEFT_OUT, learned_left_out
+from dataaudit.stages.left_out import LEFT_OUT, learned_beside, learned_left_out
 from dataaudit.stages.loading import load, load_objects
 from dataaudit.stages.model_check import refuse_worse_than_chance
 from dataaudit.stages.opinions import opinions_of
@@ -96,6 +96,8 @@ guesses, for the time left alone."""
 LEARNED_ALONE = (
     "learned in one process, not by workers, because batch norm takes the statistics of whole steps"
 )
+BESIDE = "without the row"
+"""The folder of the models that learned without the row, beside the mirror."""
 FEATURES = "features"
 """The folder of what enters the last layer, where the mirror moves that layer alone."""
 
@@ -281,7 +283,7 @@ def _run(
     with clock.stage("mirror"):
         # Learning again, leaks and evidence take rows at random, many times over.
         loaded = loaded.quick_to_take(steps.folder)
-        way = _way_to_judge(loaded, config, steps)
+        way = _way_to_judge(loaded, config, steps, cluster)
         crosswise, plan = way.unseen, way.plan
         directory.notes.extend(way.notes)
         leaks = loaded.suspects is not None and wanted(config, Leaks)
@@ -304,7 +306,7 @@ def _run(
     with clock.stage("flag mislabels"), large_arrays_in(steps.folder):
         if judged:
             mislabels = find_mislabels(
-                loaded, mirror, scores, config, probes, crosswise, opinions, second
+                loaded, mirror, scores, config, probes, crosswise, opinions, second, way.beside
             )
             mislabels, known = knowing_decisions(
                 mislabels, loaded.train, audits, config.flags.budget
@@ -365,6 +367,8 @@ class _Way:
     probed : bool
         Whether probes are asked as well.
     notes : list of str
+    beside : View or None
+        What models say that have not learned the row, beside the mirror.
     """
 
     seen: Loaded
@@ -372,9 +376,12 @@ class _Way:
     unseen: Unseen | None
     probed: bool
     notes: list[str]
+    beside: View | None = None
 
 
-def _way_to_judge(loaded: Loaded, config: AuditConfig, steps: Steps) -> _Way:
+def _way_to_judge(
+    loaded: Loaded, config: AuditConfig, steps: Steps, cluster: Cluster | None
+) -> _Way:
     if not wanted(config, Labels):
         return _without_learning(loaded, config, NOT_JUDGED, None, probed=False)
     crosswise = seen_crosswise(loaded, config.mirror.seed)
@@ -384,7 +391,10 @@ def _way_to_judge(loaded: Loaded, config: AuditConfig, steps: Steps) -> _Way:
     if left_out is not None:
         return _Way(loaded, plan_without_learning(config, LEFT_OUT), left_out, False, [])
     seen, plan = planned(loaded, config, steps.folder / FEATURES)
-    return _Way(seen, plan, None, True, [])
+    beside = learned_beside(seen, plan, steps.within(BESIDE, ""), Learners(cluster))
+    if plan.beside and beside is None:
+        seen, plan = planned(loaded, config, steps.folder / FEATURES, beside=False)
+    return _Way(seen, plan, None, True, [], beside)
 
 
 def _without_learning(

@@ -58,6 +58,7 @@ def find_mislabels(
     crosswise: Unseen | None = None,
     opinions: Sequence[View] = (),
     second: SecondOpinion | None = None,
+    beside: View | None = None,
 ) -> MislabelFlags:
     """Flag training rows that are probably mislabeled.
 
@@ -72,6 +73,8 @@ def find_mislabels(
         What other models say of rows and trusted samples.
     second : SecondOpinion or None
         What is thought of some rows by what no given label has touched.
+    beside : View or None
+        What models say that learned again without the sample, beside the mirror.
     """
     train = loaded.train
     settings = FlagSettings(
@@ -82,6 +85,8 @@ def find_mislabels(
     )
     # What learned nothing of the labels is weighed as one, but for what stands for the mirror.
     unseen = pooled([*([probes] if probes and mirror.relearned else []), *opinions])
+    if beside is not None:
+        unseen = Judged(beside.rows, beside.trusted)
     known = _references(loaded, mirror, scores, unseen)
     if crosswise is not None and not train.kind.has_classes:
         known = _planted(loaded, crosswise, config.mirror.seed)

@@ -1,15 +1,22 @@
-"""Reward and language models that learn again without each row: whether they may, and how well."""
+"""Models that learn again without each row: whether they may, and how well.
+
+Reward and language models do so in the place of a mirror, others beside it.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from sklearn.metrics import roc_auc_score
 
 from dataaudit.config import AuditConfig
-from dataaudit.flags.inputs import Unseen
+from dataaudit.flags.inputs import Unseen, View
 from dataaudit.inputs import Loaded
 from dataaudit.labels.answers import AFTER
+from dataaudit.mirror.beside import judged_beside
 from dataaudit.mirror.effort import affordable
 from dataaudit.mirror.finite import FiniteSettings
+from dataaudit.mirror.learners import Learners
 from dataaudit.mirror.left_out import (
     FOLDS,
     REPEATS,
@@ -17,9 +24,14 @@ from dataaudit.mirror.left_out import (
     most_passes,
     references_of,
 )
+from dataaudit.mirror.plan import Attempt, Plan
 from dataaudit.mirror.references import pool_predictions
-from dataaudit.mirror.relearn import WORKS
+from dataaudit.mirror.relearn import WORKS, Mirror
+from dataaudit.mirror.stored import from_bytes, to_bytes
+from dataaudit.run_directory.steps import Steps
+from dataaudit.scoring.perturbation import UNPERTURBED, Perturbation
 from dataaudit.stages.model_check import agreement
+from dataaudit.storage.on_disk import large_arrays_in
 
 LEFT_OUT = (
     f"the model learns again {FOLDS * REPEATS} times from fresh or initial weights, each without a "
@@ -75,6 +87,27 @@ def learned_left_out(loaded: Loaded, config: AuditConfig) -> Unseen | None:
     result = agreement(loaded.task, said, labels)
     known = result.against_chance == "above" and result.right - result.by_chance >= enough
     return found if known else None
+
+
+def learned_beside(loaded: Loaded, plan: Plan, steps: Steps, learners: Learners) -> View | None:
+    """Return what models say that learned without the row, beside a mirror.
+
+    None where the plan has none of them, and where they know too little (`judged_beside`).
+    """
+    if not plan.beside:
+        return None
+
+    def keep(name: str, learn: Callable[[], Perturbation]) -> Perturbation:
+        content = steps.read(name)
+        if content is None:
+            mirror = Mirror(UNPERTURBED, [learn()], None, Attempt(0.0, 0.0), flip=False)
+            content = to_bytes(mirror)
+            steps.write(name, content)
+        # Read back even when it is new: then a resumed audit has exactly what the other one had.
+        return from_bytes(content, None, loaded.model.device).relearned[0]
+
+    with large_arrays_in(steps.folder):
+        return judged_beside(loaded, plan, keep, learners)
 
 
 def settings_of(config: AuditConfig) -> FiniteSettings:

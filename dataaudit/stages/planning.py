@@ -36,7 +36,9 @@ def plan_file(audit_yaml: Path) -> list[str]:
     return cost_lines(load(config, audit_yaml.resolve().parent), config)
 
 
-def planned(loaded: Loaded, config: AuditConfig, folder: Path) -> tuple[Loaded, Plan]:
+def planned(
+    loaded: Loaded, config: AuditConfig, folder: Path, *, beside: bool = True
+) -> tuple[Loaded, Plan]:
     """Return the audit as its mirror sees it, and the plan.
 
     Parameters
@@ -45,6 +47,8 @@ def planned(loaded: Loaded, config: AuditConfig, folder: Path) -> tuple[Loaded, 
     config : AuditConfig
     folder : Path
         For what enters the last layer, where that alone learns again.
+    beside : bool
+        Whether models may learn without the row beside the mirror.
     """
     effort = chosen_effort(loaded, config)
     if by_probes(loaded, config, effort):
@@ -54,7 +58,7 @@ def planned(loaded: Loaded, config: AuditConfig, folder: Path) -> tuple[Loaded, 
     if config.mirror.kind == "head" or effort == "quick":
         numerics = Numerics(config.precision)
         seen = seen_from_last_layer(loaded, folder, config.batch_size, numerics)
-    return seen, make_plan(seen, config, effort)
+    return seen, make_plan(seen, config, effort, beside=beside)
 
 
 def unused_settings(config: AuditConfig, why: str) -> list[str]:
