@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dataaudit.flags.class_shares import LEVEL, unaccounted_class
+from dataaudit.flags.class_shares import LEVEL, taken_for_usual, unaccounted_class
 
 SHARES = np.array([0.88, 0.06, 0.04, 0.02])
 
@@ -46,3 +46,19 @@ def test_trusted_samples_that_were_chosen_class_by_class_say_nothing_of_shares()
     even = np.repeat([0, 1, 2], [100, 99, 98])
     assert unaccounted_class(rows, even, 0.0) is None
     assert unaccounted_class(rows, np.repeat([0, 1, 2], [140, 90, 70]), 0.0) is not None
+
+
+def test_what_is_missed_for_the_usual_class_is_a_doubt_and_other_errors_are_none():
+    trusted = np.repeat([0, 1, 2], [80, 12, 8])
+    right = np.diag([1600.0, 240, 160])
+    missed, slips, few = right.copy(), right.copy(), right.copy()
+    missed[0, 1:] = 30, 20  # Given the usual class in the place of another.
+    slips[0, 1:], slips[1:, 0] = 4, 30
+    few[0, 1] = 5
+    assert taken_for_usual(missed, trusted) == 0
+    assert taken_for_usual(slips, trusted) is None
+    assert taken_for_usual(few, trusted) is None
+    assert taken_for_usual(right, trusted) is None
+    even = np.repeat([0, 1, 2], 40)
+    assert taken_for_usual(missed, even) is None
+    assert taken_for_usual(missed[:2, :2], trusted[:92]) is None

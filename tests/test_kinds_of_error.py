@@ -135,3 +135,17 @@ def test_errors_that_fall_on_one_class_are_judged_rightly(name: str) -> None:
     assert wrong[found.flagged].sum() >= 0.7 * wrong.sum()
     claimed = found.probability[found.flagged].mean()
     assert claimed == pytest.approx(wrong[found.flagged].mean(), abs=0.1)
+
+
+@pytest.mark.parametrize("name", ["one into another", "all into one"])
+def test_other_errors_stay_possible_where_the_rows_show_none(name: str) -> None:
+    errors, fit = KINDS[name]
+    given, _, likely, _ = problem(errors, 5)
+    kind, label = fit(likely, given), np.array([6])
+    looks = np.full((1, CLASSES), 0.001)
+    looks[0, 6], looks[0, 7] = 0.594, 0.4
+    seen, judged = (read(looks, label)[0] for read in (kind.sources, kind.with_slips))
+    assert seen[7] / seen[6] < 1e-3
+    assert judged[7] / judged[6] == pytest.approx(0.02 * 0.4 / 0.6, rel=0.2)
+    whole = sum(kind.with_slips(looks, np.array([label]))[0] for label in range(CLASSES))
+    assert whole == pytest.approx(looks[0], abs=1e-9)

@@ -357,6 +357,22 @@ def test_a_class_that_is_missed_where_no_model_sees_it_is_never_clear(
     assert ("were not drawn alike" in found.reasons[0]) == bool(missed)
 
 
+def test_names_taken_for_words_are_found_and_how_many_there_are_is_not_told() -> None:
+    # A third of the names is given as the usual class, whatever they look like.
+    generator = np.random.default_rng(2)
+    right, known = (generator.choice(CLASSES, n, p=[0.7, 0.2, 0.1]) for n in (3000, 600))
+    given = np.where((right > 0) & (generator.random(len(right)) < 1 / 3), 0, right)
+    tables = [seen(labels, generator, 0.3) for labels in (right, known)]
+    flags = flag_mislabels(labelled(given, tables, known), None)
+    found = judge_labels(flags)
+    assert found.outcome == "cannot tell"
+    assert "nearly all labels that were found wrong are 'a', the usual class" in found.reasons[0]
+    assert flags.noise_rate.low <= (given != right).mean() <= flags.noise_rate.high == 1
+    flagged = flags.table["flagged"].to_numpy()
+    assert (given != right)[flagged].mean() > 0.8
+    assert flagged.sum() > 0.7 * (given != right).sum()
+
+
 def labelled(given: Labels, tables: list[NDArray[np.float64]], known: Labels) -> LabelledRows:
     rows, trusted = tables
     return LabelledRows(

@@ -16,6 +16,11 @@ LEAST = 0.02
 EVEN, EVEN_BY = 0.05, 2
 """Trusted samples whose classes differ by this share, or by so few, were chosen class by class."""
 DRAWS = 2000
+USUAL = 0.5
+"""Share of the trusted samples from which on a class is what others are taken for unnoticed."""
+NEARLY_ALL = 0.8
+LEAST_WRONG = 0.005
+"""Share of the rows: of hardly any wrong label nothing is said."""
 
 
 def unaccounted_class(
@@ -65,3 +70,28 @@ def unaccounted_class(
         return None
     worst = int(off.argmax())
     return worst, float(of_trusted[worst]), float(of_rows[worst])
+
+
+def taken_for_usual(noise_table: Values, trusted: Labels) -> int | None:
+    """Return the class that most samples are of, where nearly all wrong labels found give it.
+
+    Something rare is missed, such as a name that is taken for an ordinary word: most often where
+    it looks like the usual. A model sees least of it there, too, so that more are missed than what
+    is seen tells. Of two classes this is not asked, where half of all errors are such.
+
+    Parameters
+    ----------
+    noise_table : float64 `[C, C]`
+        Rows expected, by given class and by right one.
+    trusted : int64 `[trusted]`
+        Right classes.
+    """
+    shares = np.bincount(trusted, minlength=len(noise_table)) / len(trusted)
+    usual = int(shares.argmax())
+    wrong = noise_table.sum(axis=1) - np.diag(noise_table)
+    if len(noise_table) == 2 or shares[usual] < USUAL:
+        return None
+    found, rows = wrong.sum(), noise_table.sum()
+    if found < max(1.0, LEAST_WRONG * rows) or wrong[usual] < NEARLY_ALL * found:
+        return None
+    return usual

@@ -29,6 +29,9 @@ LEAST_AMBIGUITY = 0.02
 LEAST_LIKENESS = (1e-4, 1e-3, 1e-2)
 """Of every class to every row, to be chosen among: people also give classes that a row does not
 look like."""
+LEAST_SLIPS = 0.02
+"""Where most errors are of one pair of classes, or into one class, the most likely rate of others
+is often none at all, since a model that learned such labels shows none. People slip there, too."""
 RATES = np.concatenate([[SMALLEST_RATE], np.geomspace(0.002, 0.5, 40)])
 
 
@@ -51,6 +54,10 @@ class Kind(Protocol):
         """
         ...
 
+    def with_slips(self, right: Values, given: Labels) -> Values:
+        """Return the same with room for errors that the rows do not show, to rank them by."""
+        ...
+
 
 @dataclass(frozen=True)
 class ByClass:
@@ -62,10 +69,13 @@ class ByClass:
         P(given class | right class), rows of right classes sum to 1.
     parameters : int
         How many numbers were fitted.
+    slips : float
+        Share of the labels that may be wrong in other ways, towards what a row looks like.
     """
 
     table: Values
     parameters: int
+    slips: float = 0.0
 
     @classmethod
     def even(cls, right: Values, given: Labels) -> ByClass:
@@ -90,7 +100,7 @@ class ByClass:
         counts = _counts_of_errors(right, given)
         special = np.zeros(counts.shape, dtype=bool)
         special[np.unravel_index(counts.argmax(), counts.shape)] = True
-        return cls(_two_rates(right, given, special), 4)
+        return cls(_two_rates(right, given, special), 4, LEAST_SLIPS)
 
     @classmethod
     def into_one(cls, right: Values, given: Labels) -> ByClass:
@@ -101,11 +111,16 @@ class ByClass:
         counts = _counts_of_errors(right, given)
         special = np.zeros(counts.shape, dtype=bool)
         special[:, counts.sum(axis=0).argmax()] = True
-        return cls(_two_rates(right, given, special), 3)
+        return cls(_two_rates(right, given, special), 3, LEAST_SLIPS)
 
     def sources(self, right: Values, given: Labels) -> Values:
         """See `Kind`."""
         return np.asarray(right * self.table.T[given])
+
+    def with_slips(self, right: Values, given: Labels) -> Values:
+        """See `Kind`."""
+        slipped = _mistaken(right, given, LEAST_LIKENESS[1])
+        return np.asarray((1 - self.slips) * self.sources(right, given) + self.slips * slipped)
 
 
 @dataclass(frozen=True)
@@ -142,6 +157,10 @@ class ByDoubt:
         result[np.arange(len(given)), given] = own * (1 - wrong)
         return np.asarray(result)
 
+    def with_slips(self, right: Values, given: Labels) -> Values:
+        """See `Kind`."""
+        return self.sources(right, given)
+
 
 @dataclass(frozen=True)
 class ByLikeness:
@@ -177,6 +196,10 @@ class ByLikeness:
         result = self.rate * _mistaken(right, given, self.least)
         result[np.arange(len(given)), given] = pick(right, given) * (1 - self.rate)
         return result
+
+    def with_slips(self, right: Values, given: Labels) -> Values:
+        """See `Kind`."""
+        return self.sources(right, given)
 
 
 def _each(counts: Values) -> Values:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dataaudit.flags.class_shares import unaccounted_class
+from dataaudit.flags.class_shares import taken_for_usual, unaccounted_class
 from dataaudit.flags.flagged_precision import carried_over
 from dataaudit.flags.inputs import LabelledRows, References, SecondOpinion, Unseen
 from dataaudit.flags.label_doubts import (
@@ -149,6 +149,16 @@ def _class_doubts(rows: LabelledRows, judgement: LabelJudgement, seed: int) -> D
     found = unaccounted_class(
         expected, rows.crosswise.trusted_labels, rate.high - rate.estimate, seed
     )
+    usual = taken_for_usual(judgement.noise_table, rows.crosswise.trusted_labels)
+    if found is None and usual is not None:
+        return Doubts(
+            (
+                f"nearly all labels that were found wrong are {str(rows.classes[usual])!r}, the "
+                "usual class, in the place of another: what is missed in this way is missed most "
+                "where no model sees it, so that how many are cannot be told",
+            ),
+            rate.low,
+        )
     if found is None:
         return Doubts()
     worst, of_trusted, of_rows = found

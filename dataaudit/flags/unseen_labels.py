@@ -88,13 +88,13 @@ def judge_unseen(
     scale, fits = fit_redraws(given, unseen, repeats, seed)
     classes = unseen.views[0].rows.shape[1]
     parts = Parts(len(given), given, classes, further)
-    probability = np.empty(len(given))
+    probability, suspected = np.empty(len(given)), np.empty(len(given))
     suggested = np.empty_like(given)
     noise_table = np.zeros((classes, classes))
     wrong = np.zeros((repeats, 2 * len(fits[0].kinds), len(parts.sizes)))
     for rows in row_blocks(len(given), classes, CELLS_AT_ONCE):
         logs = scale.read(_tables(unseen.views, rows))
-        mean, kind_wrong = _posteriors(fits, logs, given[rows])
+        mean, kind_wrong, suspected[rows] = _posteriors(fits, logs, given[rows])
         own = np.arange(len(mean)), given[rows]
         probability[rows] = np.clip(1 - mean[own], MOST_CERTAIN, 1 - MOST_CERTAIN)
         for place, fit_wrong in enumerate(kind_wrong):
@@ -103,6 +103,8 @@ def judge_unseen(
         mean[own] = -1.0
         suggested[rows] = mean.argmax(axis=1)
     shares = np.array([fit.shares * 2 for fit in fits])
+    # Ranked with room for other errors, which count in no rate: how many there are is not shown.
+    probability = dealt(probability, order_of(suspected))
     rates = _intervals(parts, probability, wrong / np.maximum(parts.sizes, 1), shares)
     rank = ranks(probability)
     flagged = probability >= target_precision if budget is None else rank <= budget
@@ -191,7 +193,7 @@ def _shares(kinds: Sequence[Joint], seen: Seen) -> tuple[float, ...]:
     return tuple((shares / shares.sum()).tolist())
 
 
-def _posteriors(fits: Sequence[Fit], logs: Values, labels: Labels) -> tuple[Values, Values]:
+def _posteriors(fits: Sequence[Fit], logs: Values, labels: Labels) -> tuple[Values, Values, Values]:
     """Return the right classes of some rows, given their labels.
 
     Parameters
@@ -203,10 +205,11 @@ def _posteriors(fits: Sequence[Fit], logs: Values, labels: Labels) -> tuple[Valu
     Returns
     -------
     float64 `[rows, C]`, the mean over fits; float64 `[fits, 2 kinds, rows]`, that a label is wrong,
-    by kinds with the say of the rows and by those without
+    by kinds with the say of the rows and by those without; float64 `[rows]`, the same to rank by,
+    with room for errors that the rows do not show
     """
     own = np.arange(len(labels)), labels
-    mean = np.zeros(logs.shape[2:])
+    mean, right_in_doubt = np.zeros(logs.shape[2:]), np.zeros(len(labels))
     wrong = np.zeros((len(fits), 2 * len(fits[0].kinds), len(labels)))
     for place, fit in enumerate(fits):
         shares = (*fit.shares, *np.zeros(len(fit.alone)))
@@ -216,7 +219,10 @@ def _posteriors(fits: Sequence[Fit], logs: Values, labels: Labels) -> tuple[Valu
             joint /= joint.sum(axis=1, keepdims=True)
             wrong[place, number] = 1 - joint[own]
             mean += share * joint
-    return mean / len(fits), wrong
+            if share:
+                with_slips = kind.kind.with_slips(right, labels)
+                right_in_doubt += share * with_slips[own] / with_slips.sum(axis=1)
+    return mean / len(fits), wrong, 1 - right_in_doubt / len(fits)
 
 
 def _intervals(parts: Parts, probability: Values, rates: Values, shares: Values) -> list[Interval]:
