@@ -54,8 +54,9 @@ class Kind(Protocol):
         """
         ...
 
-    def with_slips(self, right: Values, given: Labels) -> Values:
-        """Return the same with room for errors that the rows do not show, to rank them by."""
+    @property
+    def slips(self) -> float:
+        """Share of the labels that may be wrong in ways that the rows do not show."""
         ...
 
 
@@ -117,11 +118,6 @@ class ByClass:
         """See `Kind`."""
         return np.asarray(right * self.table.T[given])
 
-    def with_slips(self, right: Values, given: Labels) -> Values:
-        """See `Kind`."""
-        slipped = _mistaken(right, given, LEAST_LIKENESS[1])
-        return np.asarray((1 - self.slips) * self.sources(right, given) + self.slips * slipped)
-
 
 @dataclass(frozen=True)
 class ByDoubt:
@@ -141,6 +137,7 @@ class ByDoubt:
     rate: float
     doubt: float
     parameters: int = 3
+    slips: float = 0.0
 
     @classmethod
     def fit(cls, right: Values, given: Labels) -> ByDoubt:
@@ -156,10 +153,6 @@ class ByDoubt:
         result = (wrong * own)[:, None] * right / np.maximum(1 - right, 1e-12)
         result[np.arange(len(given)), given] = own * (1 - wrong)
         return np.asarray(result)
-
-    def with_slips(self, right: Values, given: Labels) -> Values:
-        """See `Kind`."""
-        return self.sources(right, given)
 
 
 @dataclass(frozen=True)
@@ -179,6 +172,7 @@ class ByLikeness:
     rate: float
     least: float
     parameters: int = 3
+    slips: float = 0.0
 
     @classmethod
     def fit(cls, right: Values, given: Labels) -> ByLikeness:
@@ -197,9 +191,20 @@ class ByLikeness:
         result[np.arange(len(given)), given] = pick(right, given) * (1 - self.rate)
         return result
 
-    def with_slips(self, right: Values, given: Labels) -> Values:
-        """See `Kind`."""
-        return self.sources(right, given)
+
+def with_slips(sources: Values, right: Values, given: Labels, slips: float) -> Values:
+    """Return sources with room for errors that the rows do not show, to rank them by, `[rows, C]`.
+
+    Parameters
+    ----------
+    sources, right : float64 `[rows, C]`
+    given : int64 `[rows]`
+    slips : float
+        Of the kind that the sources are of.
+    """
+    if slips == 0:
+        return sources
+    return np.asarray((1 - slips) * sources + slips * _mistaken(right, given, LEAST_LIKENESS[1]))
 
 
 def _each(counts: Values) -> Values:

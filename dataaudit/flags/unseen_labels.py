@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from dataaudit.flags.flagged_precision import precision_of
 from dataaudit.flags.inputs import Unseen, View
 from dataaudit.flags.joint_fit import FitKind, Joint, Seen, first_fits, fitted_again
-from dataaudit.flags.kinds_of_error import ByClass, ByDoubt, ByLikeness
+from dataaudit.flags.kinds_of_error import ByClass, ByDoubt, ByLikeness, with_slips
 from dataaudit.flags.label_errors import LabelJudgement, dealt, order_of, ranks
 from dataaudit.flags.label_evidence import suspicion
 from dataaudit.flags.parts import CONFIDENCE, METHOD_ERROR, Parts
@@ -215,13 +215,13 @@ def _posteriors(fits: Sequence[Fit], logs: Values, labels: Labels) -> tuple[Valu
         shares = (*fit.shares, *np.zeros(len(fit.alone)))
         for number, (kind, share) in enumerate(zip(fit.kinds + fit.alone, shares, strict=True)):
             right = kind.right_classes.probabilities_of(logs)
-            joint = kind.kind.sources(right, labels)
-            joint /= joint.sum(axis=1, keepdims=True)
+            sources = kind.kind.sources(right, labels)
+            joint = sources / sources.sum(axis=1, keepdims=True)
             wrong[place, number] = 1 - joint[own]
             mean += share * joint
             if share:
-                with_slips = kind.kind.with_slips(right, labels)
-                right_in_doubt += share * with_slips[own] / with_slips.sum(axis=1)
+                slipped = with_slips(sources, right, labels, kind.kind.slips)
+                right_in_doubt += share * slipped[own] / slipped.sum(axis=1)
     return mean / len(fits), wrong, 1 - right_in_doubt / len(fits)
 
 
