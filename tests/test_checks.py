@@ -248,6 +248,28 @@ def test_odd_pictures() -> None:
     assert {row for row, _ in kinds} == {3, 4, 5, 6}
 
 
+def test_pictures_of_16_bits_and_on_transparent_ground_are_measured_as_they_are_seen() -> None:
+    generator = np.random.default_rng(0)
+
+    def deep(low: int, high: int) -> bytes:
+        file = io.BytesIO()
+        values = generator.integers(low, high, (24, 24)).astype(np.uint16)
+        Image.fromarray(values).save(file, "PNG")
+        return file.getvalue()
+
+    def drawn() -> bytes:
+        black = np.zeros((24, 24, 4))
+        black[..., 3] = generator.integers(0, 256, (24, 24))
+        return encoded(black)
+
+    train = pictures(60, 0)
+    train.loc[:29, "image"] = [deep(0, 65535) for _ in range(30)]
+    train.loc[30:44, "image"] = [drawn() for _ in range(15)]
+    train.loc[7, "image"] = deep(0, 4000)
+    found = OddPictures().look(examined(train))
+    assert {issue.row_id for issue in found.issues} == {7}
+
+
 def test_slices_in_which_the_model_fails() -> None:
     trusted = table(800, 1)
     generator = np.random.default_rng(0)

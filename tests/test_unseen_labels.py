@@ -250,6 +250,8 @@ def test_errors_that_every_other_model_learns_are_never_clear(trusted: int) -> N
         learned.rows, learned.rows, learned.rows, crosswise=unseen,
     )  # fmt: skip
     flags = flag_mislabels(rows, None)
+    of_classes = flags.noise_per_class
+    assert (of_classes["high"] @ of_classes["rows"]) / 2000 >= flags.noise_rate.high - 1e-9
     assert flags.noise_rate.high > rule.mean()
     assert judge_labels(flags).outcome != "clear"
 
@@ -368,6 +370,8 @@ def test_names_taken_for_words_are_found_and_how_many_there_are_is_not_told() ->
     assert found.outcome == "cannot tell"
     assert "nearly all labels that were found wrong are 'a', the usual class" in found.reasons[0]
     assert flags.noise_rate.low <= (given != right).mean() <= flags.noise_rate.high == 1
+    # Nor is it told of any class.
+    assert flags.noise_per_class[["low", "high"]].to_numpy().tolist() == [[0.0, 1.0]] * CLASSES
     flagged = flags.table["flagged"].to_numpy()
     assert (given != right)[flagged].mean() > 0.8
     assert flagged.sum() > 0.7 * (given != right).sum()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -60,22 +60,24 @@ def flag_mislabels(
     """
     groups = largest_groups(settings.row_groups)
     judgement, doubts = _judged(rows, references, settings, list(groups.values()))
+    judgement = _of_parts(judgement, doubts.applied_to_part)
+    titles = [str(name) for name in rows.classes]
+    parts = Parts(len(rows.labels), rows.labels, len(titles), list(groups.values()))
     if rows.contradicted is not None and rows.contradicted.any():
-        judgement, doubts = _with_facts(judgement, doubts, rows.contradicted, settings)
+        judgement, doubts = _with_facts(judgement, doubts, rows.contradicted, parts, settings)
     if not doubts.flags_hold and settings.budget is None:
         facts = rows.contradicted
         flagged = np.zeros_like(judgement.flagged) if facts is None else facts
         judgement = _with_flags(judgement, flagged)
     suggested = rows.shown(judgement.suggested_label)
     table = flagged_table(rows.ids, rows.shown(rows.labels), suggested, judgement)
-    titles = [str(name) for name in rows.classes]
     flags = flags_of(
         table,
         _signals(rows.labels, rows.own, rows.mirrored),
         judgement,
         settings,
         titles,
-        Parts(len(rows.labels), rows.labels, len(titles), list(groups.values())),
+        parts,
         judgement.noise_rate_per_class,
     )
     noise_table = pd.DataFrame(judgement.noise_table, index=titles, columns=titles)
@@ -134,10 +136,8 @@ def _judged(
         judgement = judge_assumed(rows.labels, rows.crosswise.views[0].rows, **wishes)
         return judgement, too_few(trusted, FEWEST_TRUSTED)
     judgement = judge_unseen(rows.labels, _heard_of(rows.crosswise, rows.labels), **wishes)
-    rate = judgement.noise_rate
     flagged = bool(judgement.flagged.any())
-    high = max(rate.high, may_be_wrong(rows.labels, rows.crosswise, flagged))
-    judgement = replace(judgement, noise_rate=Interval(rate.estimate, rate.low, high))
+    judgement = _raised(judgement, may_be_wrong(rows.labels, rows.crosswise, flagged))
     doubts = doubts_about(rows.labels, rows.crosswise, judgement.noise_rate, settings.seed)
     return judgement, doubts if doubts.reasons else _class_doubts(rows, judgement, settings.seed)
 
@@ -192,14 +192,36 @@ def _heard(
     high = max(first.high, *(not_excluded(given, view, right) for view in views))
     if doubts is not None:
         high = max(high, found.high)
-    spanned = Interval(first.estimate, first.low, high)
-    return replace(judgement, noise_rate=spanned), doubts or Doubts()
+    return _raised(judgement, high), doubts or Doubts()
+
+
+def _raised(judgement: LabelJudgement, high: float) -> LabelJudgement:
+    """Let so many labels be possibly wrong; of each class and group as many more, spread evenly."""
+    rate = judgement.noise_rate
+    if high <= rate.high:
+        return judgement
+
+    def raised(part: Interval) -> Interval:
+        return Interval(part.estimate, part.low, min(1.0, part.high + high - rate.high))
+
+    whole = Interval(rate.estimate, rate.low, high)
+    return _of_parts(replace(judgement, noise_rate=whole), raised)
+
+
+def _of_parts(judgement: LabelJudgement, changed: Callable[[Interval], Interval]) -> LabelJudgement:
+    """Return the judgement with other rates of each class and group."""
+    return replace(
+        judgement,
+        noise_rate_per_class=tuple(map(changed, judgement.noise_rate_per_class)),
+        noise_rate_per_part=tuple(map(changed, judgement.noise_rate_per_part)),
+    )
 
 
 def _with_facts(
     judgement: LabelJudgement,
     doubts: Doubts,
     contradicted: NDArray[np.bool_],
+    parts: Parts,
     settings: FlagSettings,
 ) -> tuple[LabelJudgement, Doubts]:
     """Count labels that identical rows contradict: of two labels, one at least is wrong."""
@@ -210,20 +232,28 @@ def _with_facts(
     bound = score[likely].min() if likely.any() else score.max() + 1.0
     score[raised] = np.nextafter(bound, -np.inf) if likely.any() else bound
     rank = ranks(score)
-    least = float(contradicted.mean())
+    least, *shares = parts.means(contradicted).tolist()
     likely = probability >= settings.target_precision
-    rate = judgement.noise_rate
+    classes = len(judgement.noise_rate_per_class)
     judgement = replace(
         judgement,
         score=score,
         probability=probability,
         rank=rank,
-        noise_rate=Interval(max(rate.estimate, least), max(rate.low, least), max(rate.high, least)),
+        noise_rate=_at_least(judgement.noise_rate, least),
+        noise_rate_per_class=tuple(
+            map(_at_least, judgement.noise_rate_per_class, shares[:classes])
+        ),
+        noise_rate_per_part=tuple(map(_at_least, judgement.noise_rate_per_part, shares[classes:])),
     )
     judgement = _with_flags(
         judgement, likely if settings.budget is None else rank <= settings.budget
     )
     return judgement, replace(doubts, least=max(doubts.least, least))
+
+
+def _at_least(rate: Interval, least: float) -> Interval:
+    return Interval(max(rate.estimate, least), max(rate.low, least), max(rate.high, least))
 
 
 def _with_flags(judgement: LabelJudgement, flagged: NDArray[np.bool_]) -> LabelJudgement:
