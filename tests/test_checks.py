@@ -11,7 +11,7 @@ import pytest
 from conftest import CommandLine
 from PIL import Image
 
-from dataaudit.checks import registry
+from dataaudit.checks import duplicates, registry
 from dataaudit.checks.check import Check, Found
 from dataaudit.checks.drift import Drift
 from dataaudit.checks.duplicates import Duplicates
@@ -128,6 +128,25 @@ def test_duplicates_are_clusters_of_identical_and_of_nearly_identical_texts() ->
     assert [rows_of(found, group) for group in (1, 2)] == [{10, 298}, {20, 299}]
     assert "the same as 1 other row" in found.issues[0].what
     assert "nearly the same as 1 other row" in found.issues[-1].what
+
+
+def test_of_many_rows_of_one_content_one_is_held_against_the_others(monkeypatch) -> None:
+    train = texts(300, 0)
+    train.loc[50:249, "text"] = train.loc[50, "text"]
+    train.loc[60, "text"] = train.loc[50, "text"].upper() + "!"
+    words = train.loc[50, "text"].split()
+    train.loc[299, "text"] = " ".join([*words[:7], "another", *words[7:]])
+    asked = []
+
+    def near(vectors, least, seed):
+        asked.append(len(vectors))
+        return near_pairs(vectors, least, seed)
+
+    monkeypatch.setattr(duplicates, "near_pairs", near)
+    found = Duplicates().look(examined(train))
+    assert asked == [101]
+    assert rows_of(found, 1) == {*range(50, 250), 299}
+    assert {issue.group for issue in found.issues} == {1}
 
 
 def rows_of(found: Found, group: int) -> set:
