@@ -217,7 +217,8 @@ def test_leaks_go_to_label_studio_and_back(tmp_path, command_line: CommandLine, 
     with_suspects(audit, tmp_path / "suspects", FORMATS[name])
     # One that was set aside has no match to be shown beside it.
     pairs = audit.directory / "contamination.parquet"
-    table = pd.read_parquet(pairs).convert_dtypes()
+    table = pd.read_parquet(pairs)
+    table["row_id"] = table["row_id"].convert_dtypes()
     table.loc[len(table) - 1, "row_id"] = pd.NA
     table.to_parquet(pairs, index=False)
     arguments = ("--to", "label-studio", "--what", "leak", "--only", "all")

@@ -23,7 +23,7 @@ from dataaudit.flags.label_doubts import (
     unlikeness,
     usefulness,
 )
-from dataaudit.flags.mislabels import flag_mislabels
+from dataaudit.flags.mislabels import _raised, flag_mislabels
 from dataaudit.flags.results import Interval
 from dataaudit.flags.right_classes import RightClasses, Scale, targets
 from dataaudit.flags.unseen_labels import judge_assumed, judge_unseen
@@ -157,6 +157,17 @@ def test_a_model_in_doubt_flags_nothing_where_nothing_is_trusted() -> None:
     assert (found.noise_rate.low, found.noise_rate.high) == (0, 1)
 
 
+def test_what_may_be_wrong_of_all_labels_may_be_so_of_each_class() -> None:
+    given, _, unseen = problem(0.1)
+    judged = judge_unseen(given, unseen, repeats=2)
+    raised = _raised(judged, judged.noise_rate.high + 0.1)
+    assert raised.noise_rate.high == judged.noise_rate.high + 0.1
+    for before, after in zip(judged.noise_rate_per_class, raised.noise_rate_per_class, strict=True):
+        assert (after.estimate, after.low) == (before.estimate, before.low)
+        assert after.high == pytest.approx(min(1.0, before.high + 0.1))
+    assert _raised(judged, 0.0) is judged
+
+
 def test_a_useless_model_is_doubted() -> None:
     generator = np.random.default_rng(0)
     given, known = generator.integers(0, 2, 500), generator.integers(0, 2, 100)
@@ -250,8 +261,6 @@ def test_errors_that_every_other_model_learns_are_never_clear(trusted: int) -> N
         learned.rows, learned.rows, learned.rows, crosswise=unseen,
     )  # fmt: skip
     flags = flag_mislabels(rows, None)
-    of_classes = flags.noise_per_class
-    assert (of_classes["high"] @ of_classes["rows"]) / 2000 >= flags.noise_rate.high - 1e-9
     assert flags.noise_rate.high > rule.mean()
     assert judge_labels(flags).outcome != "clear"
 
