@@ -118,6 +118,9 @@ def test_errors_from_one_class_into_another_are_found_as_such() -> None:
     found = judge_unseen(given, unseen, repeats=10)
     assert found.noise_rate.estimate == pytest.approx(0.1, abs=0.02)
     assert found.noise_table[1, 0] == pytest.approx(200, rel=0.15)
+    wrong = found.noise_table * (1 - np.eye(CLASSES))
+    rates = [rate.estimate for rate in found.noise_rate_per_class]
+    assert rates == pytest.approx(wrong.sum(axis=1) / np.bincount(given))
     assert (found.suggested_label[moved] == 0).mean() > 0.9
 
 
