@@ -2,8 +2,8 @@
 
 Linear probes on what the network would see with fresh weights, or with those that its training
 started from, are fitted crosswise. Rows and trusted samples are exchangeable to them, however deep
-the trained network has memorized its rows. They rank worse than a network that learned again, but
-what they say of the rate of wrong labels holds where that of the references may not.
+the trained network has memorized its rows. They rank worse than a network that learned again where
+labels err at random; where it has learned the errors, they rank better.
 """
 
 from __future__ import annotations
