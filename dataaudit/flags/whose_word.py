@@ -115,10 +115,11 @@ def _by_unseen(rows: LabelledRows, unseen: Unseen, wishes: dict[str, Any]) -> Ve
         return Verdict(judgement, too_few(trusted, FEWEST_TRUSTED), method)
     heard = _without_taught(unseen, rows.labels)
     judgement = judge_unseen(rows.labels, heard, **wishes)
-    rate = judgement.noise_rate
+    rate, seed, right = judgement.noise_rate, wishes["seed"], unseen.trusted_labels
     high = max(rate.high, may_be_wrong(rows.labels, unseen, bool(judgement.flagged.any())))
+    if not fitted_anew:
+        high = max(high, _not_excluded(rows.labels, unseen))
     judgement = replace(judgement, noise_rate=Interval(rate.estimate, rate.low, high))
-    seed, right = wishes["seed"], unseen.trusted_labels
     doubts = doubts_about(rows.labels, unseen, judgement.noise_rate, seed, as_sure=fitted_anew)
     if not doubts.reasons:
         doubts = _class_doubts(rows.classes, right, judgement, seed)
@@ -187,11 +188,16 @@ def _heard(
     """Let the interval span what a second opinion holds possible; two that disagree are a doubt."""
     first = judgement.noise_rate
     doubts = doubts_about_two(given, second, first, found, seed)
-    high = max(first.high, *(not_excluded(given, v, second.trusted_labels) for v in second.views))
+    high = max(first.high, _not_excluded(given, second))
     if doubts is not None:
         high = max(high, found.high)
     spanned = Interval(first.estimate, first.low, high)
     return replace(judgement, noise_rate=spanned), doubts or Doubts()
+
+
+def _not_excluded(given: Labels, unseen: Unseen) -> float:
+    """Return the share of given labels of which one view or another cannot say they are right."""
+    return max(not_excluded(given, view, unseen.trusted_labels) for view in unseen.views)
 
 
 def _method(unseen: Unseen, judgement: LabelJudgement, *, fitted_anew: bool) -> str:
