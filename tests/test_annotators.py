@@ -15,6 +15,10 @@ from dataaudit.datasets.load import samples_from_object
 from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.set_aside import without
 from dataaudit.errors import DataAuditError
+from dataaudit.flags.annotators import with_annotators
+from dataaudit.flags.inputs import LabelledRows
+from dataaudit.flags.mislabels import flag_mislabels
+from dataaudit.flags.tables import DEFAULTS
 from dataaudit.labels import consensus
 from dataaudit.labels.consensus import Votes, agree, krippendorff_alpha, majority
 
@@ -110,6 +114,17 @@ def test_odds_are_those_of_the_class_asked_about() -> None:
     assert (found.odds > 0).mean() > 0.9
     assert (found.other == truth).mean() > 0.9
     assert (agree(votes, 600, 3, asked=truth).odds < 0).mean() > 0.9
+
+
+def test_what_cannot_be_told_of_all_labels_is_not_told_of_a_class() -> None:
+    truth, votes = simulated([0.9, 0.8])
+    even = np.full((600, 3), 1 / 3)
+    rows = LabelledRows(
+        np.arange(600), truth, ["a", "b", "c"], lambda labels: labels, even, even, even
+    )
+    flags = with_annotators(flag_mislabels(rows, None), rows, votes, DEFAULTS)
+    assert flags.doubts
+    assert flags.noise_per_class[["low", "high"]].to_numpy().tolist() == [[0.0, 1.0]] * 3
 
 
 def test_rows_without_a_label_have_no_majority() -> None:

@@ -274,12 +274,13 @@ def test_the_same_boxes_are_written_alike() -> None:
             "dog 5,6,20,30|cat  10, 20,30.25,40.004",
             {"boxes": torch.tensor([[10, 20, 30.25, 40], [5, 6, 20, 30]]), "labels": [1, "dog"]},
             ["cat 10,20,30.25,40", "dog 5,6,20,30"],
+            {"boxes": [[10, 20, 30.25, 40], [5, 6, 20, 30]], "labels": list(np.array([1, 2]))},
         ],
         dtype=object,
     )
-    labels, classes = BOXES.read(values, np.arange(3), "here", Reading(classes=CLASSES))
+    labels, classes = BOXES.read(values, np.arange(4), "here", Reading(classes=CLASSES))
     text = "cat 10,20,30.25,40 | dog 5,6,20,30"
-    assert BOXES.shown(labels, classes).tolist() == [text] * 3
+    assert BOXES.shown(labels, classes).tolist() == [text] * 4
     assert BOXES.typed(" dog 5,6,20,30 | cat 10,20,30.25,40 ", CLASSES, "") == text
     with pytest.raises(ValueError, match="'cta' is none of the classes 'cat', 'dog'; did you mean"):
         BOXES.typed("cta 1,2,3,4", CLASSES, "")

@@ -11,7 +11,7 @@ import pytest
 from conftest import CommandLine
 from PIL import Image
 
-from dataaudit.checks import registry
+from dataaudit.checks import duplicates, registry
 from dataaudit.checks.check import Check, Found
 from dataaudit.checks.drift import Drift
 from dataaudit.checks.duplicates import Duplicates
@@ -130,6 +130,25 @@ def test_duplicates_are_clusters_of_identical_and_of_nearly_identical_texts() ->
     assert "nearly the same as 1 other row" in found.issues[-1].what
 
 
+def test_of_many_rows_of_one_content_one_is_held_against_the_others(monkeypatch) -> None:
+    train = texts(300, 0)
+    train.loc[50:249, "text"] = train.loc[50, "text"]
+    train.loc[60, "text"] = train.loc[50, "text"].upper() + "!"
+    words = train.loc[50, "text"].split()
+    train.loc[299, "text"] = " ".join([*words[:7], *words[8:]])
+    asked = []
+
+    def near(vectors, least, seed):
+        asked.append(len(vectors))
+        return near_pairs(vectors, least, seed)
+
+    monkeypatch.setattr(duplicates, "near_pairs", near)
+    found = Duplicates().look(examined(train))
+    assert asked == [101]
+    assert rows_of(found, 1) == {*range(50, 250), 299}
+    assert {issue.group for issue in found.issues} == {1}
+
+
 def rows_of(found: Found, group: int) -> set:
     return {issue.row_id for issue in found.issues if issue.group == group}
 
@@ -246,6 +265,28 @@ def test_odd_pictures() -> None:
     expected = [(3, "dark"), (4, "bright"), (5, "nearly empty"), (6, "of another shape")]
     assert kinds.issuperset(expected)
     assert {row for row, _ in kinds} == {3, 4, 5, 6}
+
+
+def test_pictures_of_16_bits_and_on_transparent_ground_are_measured_as_they_are_seen() -> None:
+    generator = np.random.default_rng(0)
+
+    def deep(low: int, high: int) -> bytes:
+        file = io.BytesIO()
+        values = generator.integers(low, high, (24, 24)).astype(np.uint16)
+        Image.fromarray(values).save(file, "PNG")
+        return file.getvalue()
+
+    def drawn() -> bytes:
+        black = np.zeros((24, 24, 4))
+        black[..., 3] = generator.integers(0, 256, (24, 24))
+        return encoded(black)
+
+    train = pictures(60, 0)
+    train.loc[:29, "image"] = [deep(0, 65535) for _ in range(30)]
+    train.loc[30:44, "image"] = [drawn() for _ in range(15)]
+    train.loc[7, "image"] = deep(0, 4000)
+    found = OddPictures().look(examined(train))
+    assert {issue.row_id for issue in found.issues} == {7}
 
 
 def test_slices_in_which_the_model_fails() -> None:

@@ -116,6 +116,20 @@ def test_only_what_somebody_changed_is_called_fixed(tmp_path, command_line: Comm
     assert ids == {"fixed": ["=b"], "kept": ["d"], "dropped": ["e"]}
 
 
+def test_numbers_as_labels_stay_what_they_are_where_a_row_was_removed(
+    tmp_path, command_line: CommandLine
+) -> None:
+    old = audited(tmp_path / "old", flagged=(1, 3, 4))
+    new = audited(tmp_path / "new", flagged=(0,))
+    for audit in (old, new):
+        change(audit, given_label=[0, 0, 0, 1, 1, 2])
+    new.mislabels.iloc[:5].to_parquet(new.directory / "mislabels.parquet", index=False)
+    outcome = command_line("compare", old.directory, new.directory)
+    assert outcome.out.splitlines()[0] == (
+        "Labels: 0 fixed, 1 new, 0 still flagged, 3 no longer flagged though nobody changed them"
+    )
+
+
 def test_without_a_directory_nothing_is_written(tmp_path, command_line: CommandLine) -> None:
     audit = audited(tmp_path)
     outcome = command_line("compare", audit.directory, audit.directory)

@@ -14,28 +14,31 @@ from dataaudit.flags.inputs import LabelledRows
 from dataaudit.flags.mislabels import flag_mislabels
 from dataaudit.flags.results import MislabelFlags
 from dataaudit.flags.settled import without_settled
+from dataaudit.flags.tables import FlagSettings
+
+SITES = np.array(["here", None, 7] * 66 + ["here"] * 2, dtype=object)
 
 
-@pytest.fixture(scope="module")
-def flags() -> MislabelFlags:
+@pytest.fixture(scope="module", params=[["a", "b", "c"], [0, 1, 2]], ids=["text", "numbers"])
+def flags(request: pytest.FixtureRequest) -> MislabelFlags:
     generator = np.random.default_rng(0)
     said = generator.dirichlet([0.3, 0.3, 0.3], 200)
     rows = LabelledRows(
         np.arange(200),
         generator.integers(3, size=200),
-        ["a", "b", "c"],
-        lambda labels: np.array(["a", "b", "c"])[labels],
+        request.param,
+        lambda labels: np.array(request.param)[labels],
         said,
         said,
         said,
     )
-    return flag_mislabels(rows, None)
+    return flag_mislabels(rows, None, FlagSettings(row_groups=SITES))
 
 
 def test_settled_rows_are_the_last_and_count_as_right(flags: MislabelFlags) -> None:
     settled = np.zeros(200, dtype=bool)
     settled[flags.table.sort_values("rank").index[:30]] = True
-    after = without_settled(flags, settled, None)
+    after = without_settled(flags, settled, None, SITES)
     table = after.table
     assert (table.loc[settled, "probability"] == 0).all()
     assert not table.loc[settled, "flagged"].any()
@@ -50,6 +53,14 @@ def test_settled_rows_are_the_last_and_count_as_right(flags: MislabelFlags) -> N
     assert after.noise_rate.estimate == pytest.approx(flags.noise_rate.estimate - cleared)
     assert after.noise_rate.low <= after.noise_rate.estimate <= after.noise_rate.high
     assert after.noise_per_class["flagged"].sum() == table["flagged"].sum()
+    of_sites = after.noise_per_group.set_index("group")
+    here = table[SITES == "here"]
+    assert of_sites.loc["here", "flagged"] == here["flagged"].sum()
+    assert of_sites.loc["here", "noise_rate"] == pytest.approx(here["probability"].mean())
+    errors = [
+        table.to_numpy() * (1 - np.eye(3)) for table in (flags.noise_table, after.noise_table)
+    ]
+    assert errors[0].sum() - errors[1].sum() > 0.5 * 200 * cleared
     # Each line of the table of classes still adds up to the rows with that label.
     np.testing.assert_allclose(after.noise_table.sum(axis=1), flags.noise_table.sum(axis=1))
     last = after.expected_precision.iloc[-1]

@@ -213,6 +213,22 @@ def test_answers_are_judged_by_models_that_have_not_learned_them(
     assert "helps least with" in result.report.labels.rows[0].note
 
 
+def test_a_few_answers_beside_which_nothing_is_trusted(
+    remarks: Path, network: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(left_out, "OF_ANSWERS", ((5.0, 30),))
+    monkeypatch.setattr(left_out, "REPEATS", 1)
+    monkeypatch.setattr(left_out, "USUAL", (5.0, 30))
+    few = pd.read_json(remarks / "train.jsonl", lines=True).head(50)
+    result = dataaudit.audit(
+        network[0], few, label="output", task="instruction", preprocess=network[1],
+        initial=remarks / "initial.safetensors",
+    )  # fmt: skip
+    assert result.report.labels.outcome == "cannot tell"
+    # All of them are so few that they are named: by models that have learned the others.
+    assert "helps least with" in result.report.labels.rows[0].note
+
+
 def test_answers_side_by_side_are_padded_to_the_right_and_scored_from_their_beginning_on() -> None:
     rows = [(torch.tensor([5, 6, 7]), 1), (torch.tensor([8, 9]), 1), (torch.tensor([4]), 1)]
     made = padded(rows, padding=3)

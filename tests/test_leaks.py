@@ -1,6 +1,7 @@
 """The search for leaks as a stage: identity is a fact, and what cannot be told is said."""
 
 import io
+import tracemalloc
 import warnings
 import weakref
 from collections import Counter
@@ -11,12 +12,18 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from sklearn.datasets import load_digits
 from torch import nn
 
 from dataaudit.checks.running import run_checks
 from dataaudit.config import config_from_python
 from dataaudit.datasets import images
+from dataaudit.flags.contamination import flag_contamination
 from dataaudit.flags.judgement import judge_leaks
+from dataaudit.flags.null_distribution import fit_null
+from dataaudit.likeness.images import describe_images
+from dataaudit.likeness.matching import Matches
+from dataaudit.likeness.pictures import as_seen
 from dataaudit.mirror.unlearning import reactions
 from dataaudit.stages import leaks
 from dataaudit.stages.checking import examined
@@ -253,6 +260,36 @@ def test_line_art_on_transparent_ground_and_deep_greys_are_told_apart():
         assert exact(flags) == set(range(4)) <= flagged(flags)
 
 
+def test_a_transparent_picture_is_not_held_at_double_precision():
+    image = Image.new("RGBA", (1500, 1000), (10, 20, 30, 128))
+    tracemalloc.start()
+    as_seen(image)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 25 * 1500 * 1000
+
+
+def tiny(seeds, side=16) -> pd.DataFrame:
+    """Return small pictures, every second one in grey."""
+    found = []
+    for seed in seeds:
+        shape = (side, side, 3) if seed % 2 else (side, side)
+        pixels = np.random.default_rng(seed).integers(0, 256, shape)
+        found.append(encoded(Image.fromarray(pixels.astype(np.uint8))))
+    return pd.DataFrame({"image": found, "label": 0})
+
+
+def test_small_pictures_are_described_as_the_training_rows_are():
+    suspects = tiny([*range(0, 12, 2), *range(300, 340, 2)])
+    flags = search(tiny(range(60)), tiny(range(100, 150)), suspects, one_number)
+    assert exact(flags) == set(range(6)) <= flagged(flags)
+    assert not any("cannot compare" in doubt for doubt in flags.doubts)
+    # Training rows of one small size are compared pixel by pixel, which others cannot be.
+    grey, larger = tiny(range(0, 120, 2), 12), tiny(range(300, 340, 2), 20)
+    (doubt,) = search(grey, None, larger, one_number).doubts
+    assert "stand beside images of other sides or channels" in doubt
+
+
 def test_a_search_that_fails_is_said_in_words(monkeypatch):
     train, suspects = blobs(200, 0), blobs(40, 2)
     suspects.iloc[:4] = train.iloc[:4]
@@ -423,6 +460,38 @@ def test_large_pictures_are_made_small_one_by_one(monkeypatch):
     assert rows.thumbnails.shape == (60, 32, 32, 3)
     assert len(most) == 60
     assert max(most) <= 3
+
+
+def test_a_missing_pixel_far_down_does_not_make_all_pictures_black():
+    pixels = np.tile(load_digits().data, (2, 1))[:2100]
+    train = pd.DataFrame(pixels, columns=[f"p{place}" for place in range(64)]).assign(label=0)
+    train.loc[:1, "label"] = [1, 2]
+    train.loc[2099, "p5"] = np.nan
+    config = config_from_python("label", None, {}, None)
+    frames = {"train": train, "held_out": None, "suspects": train.iloc[:20]}
+    loaded = load_objects(nn.Linear(4, 3).eval(), frames, one_number, config)
+    found = examined(loaded, config).search
+    whole = describe_images(list(pixels.reshape(-1, 8, 8) / 16)).thumbnails
+    np.testing.assert_array_equal(found.rows.thumbnails[:2099], whole[:2099])
+    np.testing.assert_array_equal(found.describe(loaded.suspects).thumbnails, whole[:20])
+    # What is held of a table while it is searched does not grow with its rows.
+    assert len(found.like) < len(train)
+
+
+def test_only_influence_that_was_seen_gives_a_pair_away():
+    # Of 60 suspects 50 are copies, so that Benjamini and Hochberg let p-values up to .09 pass.
+    content = np.repeat([2000.0, 970.0, 0.0], [50, 6, 4])[:, None]
+    reaction = np.full((60, 1), np.nan)
+    reaction[50:55] = np.array([2000.0, 970.0, 500.0, 0.0, np.nan])[:, None]
+    null, rows = fit_null(np.arange(1000.0), trusted=True), np.zeros((60, 1), np.int64)
+    found = Matches(rows, np.ones((60, 1), np.float32), content)
+    kinds = []
+    for influence in ({}, {"influence": reaction, "influence_null": null}):
+        decisions = flag_contamination(range(60), ["r"], rows, content, null, **influence)
+        assert decisions.table["flagged"].tolist() == [True] * 56 + [False] * 4
+        kinds.append(leaks._evidence(decisions, found)["kind"][50:56].tolist())
+    assert kinds[0] == ["near"] * 6
+    assert kinds[1] == ["influence only", *["near, no influence seen"] * 3, "near", "near"]
 
 
 def test_identical_suspects_are_not_unlearned(monkeypatch):

@@ -38,10 +38,10 @@ def pairs(rows: int, seed: int) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=["chosen", "rejected"])
 
 
-def loaded(train: pd.DataFrame, **mirror: Any) -> Loaded:
+def loaded(train: pd.DataFrame, trusted: int = 40, **mirror: Any) -> Loaded:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 1))
-    splits: dict[Role, Any] = {"train": train, "held_out": pairs(40, 1), "suspects": None}
+    splits: dict[Role, Any] = {"train": train, "held_out": pairs(trusted, 1), "suspects": None}
     return load_objects(network, splits, counted, settings(**mirror), trusting=True)
 
 
@@ -66,6 +66,13 @@ def test_what_is_said_of_a_row_does_not_depend_on_its_label(
     assert view.trusted.shape == (40, 2)
     right = view.trusted.argmax(axis=1) == one.trusted_labels
     assert right.mean() > 0.8
+
+
+def test_fewer_trusted_samples_than_folds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(left_out, "LENGTHS", ((20.0, 60),))
+    found = left_out.judged_left_out(loaded(pairs(120, 0), trusted=3), FiniteSettings())
+    np.testing.assert_allclose(found.views[0].trusted.sum(axis=1), 1)
+    assert len(found.views[0].trusted) == len(found.trusted_labels) == 3
 
 
 def test_the_length_is_chosen_once_and_what_learned_for_so_long_is_asked(

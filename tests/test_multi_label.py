@@ -120,6 +120,12 @@ def test_sets_are_read_in_every_form(values: list[object]) -> None:
     assert classes == CLASSES
 
 
+def test_sets_of_numbers_may_be_numpys() -> None:
+    values = pd.Series([list(np.array([2, 0])), [], [np.float64(1)]], dtype=object)
+    members, _ = sets_of_values(values, np.arange(3), "x", Reading(classes=[0, 1, 2]))
+    assert members.tolist() == EXPECTED
+
+
 def test_text_and_back() -> None:
     texts = [as_text(np.array(row), CLASSES) for row in EXPECTED]
     assert texts == ["a|c", "(none)", "b"]

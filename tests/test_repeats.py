@@ -48,5 +48,6 @@ def test_contradicted_rows_are_flagged_and_bound_the_rate() -> None:
     flags = flag_mislabels(rows, None)
     assert flags.table["flagged"].to_numpy().tolist() == outvoted_rows.tolist()
     assert flags.noise_rate.low == 0.1
+    assert flags.noise_per_class["low"].tolist() == [0.1, 0.0]
     by_rank = flags.table.sort_values("rank")["probability"].to_numpy()
     assert (np.diff(by_rank) <= 0).all()

@@ -43,6 +43,8 @@ def test_lists_of_tags_are_padded() -> None:
     rows = [["O", "PER"], np.array([2, -100, 1]), ("LOC",)]
     assert read(rows)[0] == [[0, 1, -100], [2, -100, 1], [2, -100, -100]]
     assert read([["O", "?"], ["PER"]], ignore="?")[0] == [[0, -100], [1, -100]]
+    # The numbers of an array stay numbers in a list of their own.
+    assert read([list(np.array([2, 0])), [np.float64(1)]])[0] == [[2, 0], [1, -100]]
     # A row without any token to be judged is not judged, an unusable one is set aside.
     rows = [[-100, -100], ["O"], "O PER", None, ["X"], [], [True]]
     assert read(rows, tolerate=True)[0] == [

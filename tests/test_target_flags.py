@@ -40,7 +40,8 @@ def flags(
         shift = generator.choice([-1, 1], 400) * generator.uniform(2, 8, 400)
         given = held_out + generator.standard_t(6, 400) + np.where(planted, shift, 0)
         known = references_of(given * unit, planted, held_out * unit)
-    found = flag_targets(rows_of(targets * unit, truth * unit), known, FlagSettings(budget=budget))
+    settings = FlagSettings(budget=budget, row_groups=np.array(["a site"] * ROWS, dtype=object))
+    found = flag_targets(rows_of(targets * unit, truth * unit), known, settings)
     return found, wrong
 
 
@@ -62,6 +63,8 @@ def test_clean_targets_get_hardly_a_flag() -> None:
     assert found.table["flagged"].mean() < 0.01
     assert found.noise_rate.estimate < 0.02
     assert found.noise_rate.low == 0
+    assert found.noise_per_group is not None
+    assert found.noise_per_group["high"].tolist() == [pytest.approx(found.noise_rate.high)]
 
 
 def drawn(

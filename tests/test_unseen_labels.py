@@ -27,6 +27,7 @@ from dataaudit.flags.mislabels import flag_mislabels
 from dataaudit.flags.results import Interval
 from dataaudit.flags.right_classes import RightClasses, Scale, targets
 from dataaudit.flags.unseen_labels import judge_assumed, judge_unseen
+from dataaudit.flags.whose_word import _raised
 
 CLASSES = 3
 Labels = NDArray[np.int64]
@@ -118,6 +119,9 @@ def test_errors_from_one_class_into_another_are_found_as_such() -> None:
     found = judge_unseen(given, unseen, repeats=10)
     assert found.noise_rate.estimate == pytest.approx(0.1, abs=0.02)
     assert found.noise_table[1, 0] == pytest.approx(200, rel=0.15)
+    wrong = found.noise_table * (1 - np.eye(CLASSES))
+    rates = [rate.estimate for rate in found.noise_rate_per_class]
+    assert rates == pytest.approx(wrong.sum(axis=1) / np.bincount(given))
     assert (found.suggested_label[moved] == 0).mean() > 0.9
 
 
@@ -155,6 +159,17 @@ def test_a_model_in_doubt_flags_nothing_where_nothing_is_trusted() -> None:
     found = judge_assumed(given, chance)
     assert found.flagged.mean() < 0.02
     assert (found.noise_rate.low, found.noise_rate.high) == (0, 1)
+
+
+def test_what_may_be_wrong_of_all_labels_may_be_so_of_each_class() -> None:
+    given, _, unseen = problem(0.1)
+    judged = judge_unseen(given, unseen, repeats=2)
+    raised = _raised(judged, judged.noise_rate.high + 0.1)
+    assert raised.noise_rate.high == judged.noise_rate.high + 0.1
+    for before, after in zip(judged.noise_rate_per_class, raised.noise_rate_per_class, strict=True):
+        assert (after.estimate, after.low) == (before.estimate, before.low)
+        assert after.high == pytest.approx(min(1.0, before.high + 0.1))
+    assert _raised(judged, 0.0) is judged
 
 
 def test_a_useless_model_is_doubted() -> None:
@@ -368,6 +383,8 @@ def test_names_taken_for_words_are_found_and_how_many_there_are_is_not_told() ->
     assert found.outcome == "cannot tell"
     assert "nearly all labels that were found wrong are 'a', the usual class" in found.reasons[0]
     assert flags.noise_rate.low <= (given != right).mean() <= flags.noise_rate.high == 1
+    # Nor is it told of any class.
+    assert flags.noise_per_class[["low", "high"]].to_numpy().tolist() == [[0.0, 1.0]] * CLASSES
     flagged = flags.table["flagged"].to_numpy()
     assert (given != right)[flagged].mean() > 0.8
     assert flagged.sum() > 0.7 * (given != right).sum()

@@ -23,6 +23,7 @@ from dataaudit.likeness.descriptors import (
     ImageDescriptors,
     TextDescriptors,
 )
+from dataaudit.likeness.identity import content_keys
 from dataaudit.likeness.images import ImageRows
 from dataaudit.likeness.near_pairs import near_pairs
 from dataaudit.likeness.parts import in_parts
@@ -124,26 +125,37 @@ def _near(data: Examined) -> Pairs:
 
 
 def _close(rows: Descriptors, seed: int) -> Pairs:
+    if not isinstance(rows, TextDescriptors | ImageDescriptors):
+        return np.empty((0, 2), np.int64)
+    # Rows of one content, of which there may be thousands, are held against others by the first.
+    _, first, place = np.unique(content_keys(rows), return_index=True, return_inverse=True)
+    later = np.flatnonzero(first[place] != np.arange(len(place)))
+    same = np.stack([first[place][later], later], axis=1)
+    first.sort()
+    return np.concatenate([same, _alike(rows, first, seed)])
+
+
+def _alike(rows: TextDescriptors | ImageDescriptors, chosen: NDArray[np.int64], seed: int) -> Pairs:
+    """Return pairs of the chosen rows of nearly the same content, positions `[pairs, 2]`."""
     if isinstance(rows, TextDescriptors):
         texts = TextRows(rows)
-        pairs = near_pairs(texts.vectors(slice(None))[:, 0], SEARCHED_TEXT, seed)
+        vectors = texts.vectors(slice(None))[chosen, 0]
+        pairs = chosen[near_pairs(vectors, SEARCHED_TEXT, seed)]
         alike = texts.rarity.similarity
         folded = rows.folded
         both = [min(alike(folded[a], folded[b]), alike(folded[b], folded[a])) for a, b in pairs]
         return pairs[np.array(both, dtype=np.float64) >= NEAR_TEXT]
-    if isinstance(rows, ImageDescriptors):
-        vectors = ImageRows(rows, rows.thumbnails.shape[3]).vectors(slice(None))[:, 0]
-        pairs = near_pairs(vectors, SEARCHED_PICTURE, seed)
-        pictures = rows.thumbnails
+    vectors = ImageRows(rows, rows.thumbnails.shape[3]).vectors(slice(None))[chosen, 0]
+    pairs = chosen[near_pairs(vectors, SEARCHED_PICTURE, seed)]
+    pictures = rows.thumbnails
 
-        def correlation(part: slice) -> FloatArray:
-            first, second = pairs[part].T
-            there = np.ones((len(first), 1), bool)
-            return aligned_similarity(pictures[first], pictures[second][:, None], there)[:, 0]
+    def correlation(part: slice) -> FloatArray:
+        first, second = pairs[part].T
+        there = np.ones((len(first), 1), bool)
+        return aligned_similarity(pictures[first], pictures[second][:, None], there)[:, 0]
 
-        correlations = in_parts(correlation, len(pairs), PAIRS_PER_STEP, "comparing training rows")
-        return pairs[np.concatenate([np.empty(0, np.float32), *correlations]) >= NEAR_PICTURE]
-    return np.empty((0, 2), np.int64)
+    correlations = in_parts(correlation, len(pairs), PAIRS_PER_STEP, "comparing training rows")
+    return pairs[np.concatenate([np.empty(0, np.float32), *correlations]) >= NEAR_PICTURE]
 
 
 def _clusters(train: Samples, exact: Pairs, near: Pairs) -> list[Issue]:

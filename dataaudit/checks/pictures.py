@@ -12,6 +12,7 @@ from PIL import Image
 from dataaudit.datasets.frames import spread
 from dataaudit.datasets.samples import Role, Samples
 from dataaudit.likeness.describing import decoded
+from dataaudit.likeness.pictures import in_grey
 from dataaudit.storage.on_disk import Growing
 
 FACTS = ("darkest", "brightness", "brightest", "sharpness", "entropy", "height", "width")
@@ -125,7 +126,7 @@ def _facts_of(pictures: Sequence[_Small]) -> NDArray[np.float64]:
 
 
 def _grey(image: Image.Image) -> Image.Image:
-    grey = image.convert("L")
+    grey = in_grey(image)
     grey.thumbnail((SIDE, SIDE))
     return grey
 

@@ -68,7 +68,12 @@ def with_annotators(
         return rates(name, titles, *counts, estimates[among])
 
     if flags.doubts:
-        rate = Interval(rate.estimate, min(rate.low, flags.noise_rate.low), flags.noise_rate.high)
+        # What is in doubt without the annotators is no less so with them.
+        rate = _spanning(rate, flags.noise_rate.low, flags.noise_rate.high)
+        tables = [flags.noise_per_class, flags.noise_per_group]
+        known = pd.concat([table for table in tables if table is not None])
+        ends = zip(known["low"].tolist(), known["high"].tolist(), strict=True)
+        estimates = [_spanning(one, *pair) for one, pair in zip(estimates, ends, strict=True)]
     return replace(
         flags,
         table=table,
@@ -83,6 +88,10 @@ def with_annotators(
         annotators=_facts(rows, votes, found, ordered),
         precision_flagged=None,
     )
+
+
+def _spanning(rate: Interval, low: float, high: float) -> Interval:
+    return Interval(rate.estimate, min(rate.low, low), max(rate.high, high))
 
 
 def _evidence(flags: MislabelFlags, rows: LabelledRows) -> Evidence:

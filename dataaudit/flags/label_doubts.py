@@ -51,18 +51,30 @@ class Doubts:
         Share of wrong labels that is possible.
     flags_hold : bool
         Whether single rows may be flagged all the same.
+    parts_hold : bool
+        Whether the rates of classes and groups span what is in doubt as they are.
     """
 
     reasons: tuple[str, ...] = ()
     least: float = 0.0
     most: float = 1.0
     flags_hold: bool = True
+    parts_hold: bool = False
 
     def applied(self, rate: Interval) -> Interval:
         """Return what can be said of a rate: what is proven, and no more where there is doubt."""
         if not self.reasons:
             return rate
         return Interval(max(rate.estimate, self.least), self.least, self.most)
+
+    def applied_to_part(self, rate: Interval) -> Interval:
+        """Return what can be said of the rate of a class or a group of the rows.
+
+        What is proven of all rows, or possible, is not of each part of them.
+        """
+        if not self.reasons or self.parts_hold:
+            return rate
+        return Interval(rate.estimate, 0.0, 1.0)
 
 
 def too_few(trusted: int, fewest: int) -> Doubts:
@@ -119,7 +131,7 @@ def doubts_about(
             f"the rows do not tell how their labels go wrong: anything from {rate.low:.1%} to "
             f"{rate.high:.1%} of them may be wrong"
         )
-        return Doubts((reason,), rate.low, rate.high)
+        return Doubts((reason,), rate.low, rate.high, parts_hold=True)
     return Doubts(tuple(reasons), least, flags_hold=useful and believed)
 
 

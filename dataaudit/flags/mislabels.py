@@ -41,23 +41,25 @@ def flag_mislabels(
     """
     groups = largest_groups(settings.row_groups)
     verdict = judged(rows, references, settings, list(groups.values()))
-    judgement, doubts = verdict.judgement, verdict.doubts
+    doubts = verdict.doubts
+    judgement = verdict.judgement.with_parts(doubts.applied_to_part)
+    titles = [str(name) for name in rows.classes]
+    parts = Parts(len(rows.labels), rows.labels, len(titles), list(groups.values()))
     if rows.contradicted is not None and rows.contradicted.any():
-        judgement, doubts = _with_facts(judgement, doubts, rows.contradicted, settings)
+        judgement, doubts = _with_facts(judgement, doubts, rows.contradicted, parts, settings)
     if not doubts.flags_hold and settings.budget is None:
         facts = rows.contradicted
         flagged = np.zeros_like(judgement.flagged) if facts is None else facts
         judgement = _with_flags(judgement, flagged)
     suggested = rows.shown(judgement.suggested_label)
     table = flagged_table(rows.ids, rows.shown(rows.labels), suggested, judgement)
-    titles = [str(name) for name in rows.classes]
     flags = flags_of(
         table,
         _signals(rows.labels, rows.own, rows.mirrored),
         judgement,
         settings,
         titles,
-        Parts(len(rows.labels), rows.labels, len(titles), list(groups.values())),
+        parts,
         judgement.noise_rate_per_class,
     )
     noise_table = pd.DataFrame(judgement.noise_table, index=titles, columns=titles)
@@ -88,6 +90,7 @@ def _with_facts(
     judgement: LabelJudgement,
     doubts: Doubts,
     contradicted: NDArray[np.bool_],
+    parts: Parts,
     settings: FlagSettings,
 ) -> tuple[LabelJudgement, Doubts]:
     """Count labels that identical rows contradict: of two labels, one at least is wrong."""
@@ -98,20 +101,28 @@ def _with_facts(
     bound = score[likely].min() if likely.any() else score.max() + 1.0
     score[raised] = np.nextafter(bound, -np.inf) if likely.any() else bound
     rank = ranks(score)
-    least = float(contradicted.mean())
+    least, *shares = parts.means(contradicted).tolist()
     likely = probability >= settings.target_precision
-    rate = judgement.noise_rate
+    classes = len(judgement.noise_rate_per_class)
     judgement = replace(
         judgement,
         score=score,
         probability=probability,
         rank=rank,
-        noise_rate=Interval(max(rate.estimate, least), max(rate.low, least), max(rate.high, least)),
+        noise_rate=_at_least(judgement.noise_rate, least),
+        noise_rate_per_class=tuple(
+            map(_at_least, judgement.noise_rate_per_class, shares[:classes])
+        ),
+        noise_rate_per_part=tuple(map(_at_least, judgement.noise_rate_per_part, shares[classes:])),
     )
     judgement = _with_flags(
         judgement, likely if settings.budget is None else rank <= settings.budget
     )
     return judgement, replace(doubts, least=max(doubts.least, least))
+
+
+def _at_least(rate: Interval, least: float) -> Interval:
+    return Interval(max(rate.estimate, least), max(rate.low, least), max(rate.high, least))
 
 
 def _with_flags(judgement: LabelJudgement, flagged: NDArray[np.bool_]) -> LabelJudgement:

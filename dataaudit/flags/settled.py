@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,10 @@ from dataaudit.flags.tables import FlagSettings, budget_curve, threshold
 
 
 def without_settled(
-    flags: MislabelFlags, settled: NDArray[np.bool_], budget: int | None
+    flags: MislabelFlags,
+    settled: NDArray[np.bool_],
+    budget: int | None,
+    row_groups: NDArray[Any] | None = None,
 ) -> MislabelFlags:
     """Return the flags with the labels of some rows known to be right.
 
@@ -28,6 +32,8 @@ def without_settled(
     settled : bool `[rows]`
     budget : int or None
         As `FlagSettings.budget`.
+    row_groups : `[rows]` or None
+        As `FlagSettings.row_groups`.
     """
     before = flags.table["probability"].to_numpy(dtype=float)
     cleared = np.where(settled, before, 0.0)
@@ -49,7 +55,16 @@ def without_settled(
         flags,
         table=table,
         noise_rate=_less(flags.noise_rate, float(cleared.mean())),
-        noise_per_class=_rates(flags.noise_per_class, classes, table, cleared),
+        noise_per_class=_rates(flags.noise_per_class, "class", classes, table, cleared),
+        noise_per_group=flags.noise_per_group
+        if flags.noise_per_group is None or row_groups is None
+        else _rates(
+            flags.noise_per_group,
+            "group",
+            pd.Series([None if name is None else str(name) for name in row_groups]),
+            table,
+            cleared,
+        ),
         noise_table=_right(flags.noise_table, flags.table, cleared),
         expected_precision=budget_curve(probability, rank, flagged),
         probability_threshold=flags.probability_threshold
@@ -66,13 +81,20 @@ def _less(rate: Interval, share: float) -> Interval:
 
 
 def _rates(
-    before: pd.DataFrame, classes: pd.Series, table: pd.DataFrame, cleared: NDArray[np.float64]
+    before: pd.DataFrame,
+    name: str,
+    parts: pd.Series,
+    table: pd.DataFrame,
+    cleared: NDArray[np.float64],
 ) -> pd.DataFrame:
-    """Return the lines of the classes with what is flagged, and thought wrong, now."""
-    flagged = table["flagged"].groupby(classes).sum()
-    share = pd.Series(cleared).groupby(classes.to_numpy()).mean()
+    """Return the lines of classes or groups with what is flagged, and thought wrong, now.
+
+    `parts` `[rows]` says which one each row is of, `name` is the column of these in `before`.
+    """
+    flagged = table["flagged"].groupby(parts.to_numpy()).sum()
+    share = pd.Series(cleared).groupby(parts.to_numpy()).mean()
     after = before.copy()
-    names = before["class"].astype(str)
+    names = before[name].astype(str)
     after["flagged"] = names.map(flagged).fillna(0).astype(int)
     for column in ("noise_rate", "low", "high"):
         after[column] = (before[column] - names.map(share).fillna(0.0)).clip(lower=0.0)
@@ -83,9 +105,9 @@ def _right(noise: pd.DataFrame, table: pd.DataFrame, cleared: NDArray[np.float64
     """Return the table of given and true classes with the settled rows moved to its diagonal."""
     if noise.empty:
         return noise
-    moved = pd.crosstab(
-        table["given_label"], table["suggested_label"], values=cleared, aggfunc="sum"
-    )
+    # Its classes are named by text, those of the rows may be numbers.
+    given, suggested = (table[side].astype(str) for side in ("given_label", "suggested_label"))
+    moved = pd.crosstab(given, suggested, values=cleared, aggfunc="sum")
     moved = moved.reindex(index=noise.index, columns=noise.columns).fillna(0.0)
     after = (noise - moved).clip(lower=0.0)
     values = after.to_numpy(copy=True)

@@ -43,7 +43,8 @@ def flag_targets(
     """
     targets = rows.labels
     own, familiar, mirrored = map(_column, (rows.own, rows.familiar, rows.mirrored))
-    parts = Parts.of_masks(len(targets), list(largest_groups(settings.row_groups).values()))
+    groups = list(largest_groups(settings.row_groups).values())
+    parts = Parts.of_masks(len(targets), groups)
     scales = _scales(targets, familiar, mirrored, references)
     signals = target_signals(targets, familiar, mirrored, scales)
     known = None
@@ -61,6 +62,15 @@ def flag_targets(
         seed=settings.seed,
         calibrate=_Calibrator(signals[:, 1]),
     )
+    distance = signals[:, 1]
+    judgement = replace(
+        judgement,
+        noise_rate=_with_what_noise_hides(judgement.noise_rate, distance, known),
+        noise_rate_per_part=tuple(
+            _with_what_noise_hides(rate, distance[inside], known)
+            for rate, inside in zip(judgement.noise_rate_per_part, groups, strict=True)
+        ),
+    )
     residuals = targets - mirrored
     table = flagged_table(rows.ids, targets, mirrored, judgement)
     columns = {
@@ -71,7 +81,6 @@ def flag_targets(
     flags = flags_of(table, pd.DataFrame(columns), judgement, settings, (), parts)
     return replace(
         flags,
-        noise_rate=_with_what_noise_hides(judgement.noise_rate, signals[:, 1], known),
         method=f"{CROSSWISE if rows.crosswise else flags.method} {_about_targets(scales[1])}",
         notes=[
             f"The target {_amount(given)} lies {_amount(abs(off))} "

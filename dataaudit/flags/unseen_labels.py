@@ -103,9 +103,9 @@ def judge_unseen(
         mean[own] = -1.0
         suggested[rows] = mean.argmax(axis=1)
     shares = np.array([fit.shares * 2 for fit in fits])
+    rates = _intervals(parts, probability, wrong / np.maximum(parts.sizes, 1), shares)
     # Ranked with room for other errors, which count in no rate: how many there are is not shown.
     probability = dealt(probability, order_of(suspected))
-    rates = _intervals(parts, probability, wrong / np.maximum(parts.sizes, 1), shares)
     rank = ranks(probability)
     flagged = probability >= target_precision if budget is None else rank <= budget
     return LabelJudgement(

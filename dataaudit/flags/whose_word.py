@@ -115,11 +115,10 @@ def _by_unseen(rows: LabelledRows, unseen: Unseen, wishes: dict[str, Any]) -> Ve
         return Verdict(judgement, too_few(trusted, FEWEST_TRUSTED), method)
     heard = _without_taught(unseen, rows.labels)
     judgement = judge_unseen(rows.labels, heard, **wishes)
-    rate, seed, right = judgement.noise_rate, wishes["seed"], unseen.trusted_labels
-    high = max(rate.high, may_be_wrong(rows.labels, unseen, bool(judgement.flagged.any())))
+    high = may_be_wrong(rows.labels, unseen, bool(judgement.flagged.any()))
     if not fitted_anew:
         high = max(high, _not_excluded(rows.labels, unseen))
-    judgement = replace(judgement, noise_rate=Interval(rate.estimate, rate.low, high))
+    judgement, seed, right = _raised(judgement, high), wishes["seed"], unseen.trusted_labels
     doubts = doubts_about(rows.labels, unseen, judgement.noise_rate, seed, as_sure=fitted_anew)
     if not doubts.reasons:
         doubts = _class_doubts(rows.classes, right, judgement, seed)
@@ -191,8 +190,20 @@ def _heard(
     high = max(first.high, _not_excluded(given, second))
     if doubts is not None:
         high = max(high, found.high)
-    spanned = Interval(first.estimate, first.low, high)
-    return replace(judgement, noise_rate=spanned), doubts or Doubts()
+    return _raised(judgement, high), doubts or Doubts()
+
+
+def _raised(judgement: LabelJudgement, high: float) -> LabelJudgement:
+    """Let so many labels be possibly wrong; of each class and group as many more, spread evenly."""
+    rate = judgement.noise_rate
+    if high <= rate.high:
+        return judgement
+
+    def raised(part: Interval) -> Interval:
+        return Interval(part.estimate, part.low, min(1.0, part.high + high - rate.high))
+
+    whole = Interval(rate.estimate, rate.low, high)
+    return replace(judgement, noise_rate=whole).with_parts(raised)
 
 
 def _not_excluded(given: Labels, unseen: Unseen) -> float:

@@ -27,6 +27,7 @@ from dataaudit.labels.values import (
     listed,
     meant,
     named_row,
+    plain,
     unusable,
 )
 
@@ -211,7 +212,7 @@ def _named(value: Any) -> list[Named]:
         crowds = crowds or [0] * len(boxes)
         if not len(boxes) == len(labels) == len(crowds):
             raise ValueError(f"found {len(boxes)} boxes and {len(labels)} labels")
-        found = [(n, b, bool(c)) for n, b, c in zip(labels, boxes, crowds, strict=True)]
+        found = [(plain(n), b, bool(c)) for n, b, c in zip(labels, boxes, crowds, strict=True)]
     elif isinstance(value, list | tuple | np.ndarray) and all(isinstance(x, str) for x in value):
         found = [_one_from_text(part.strip()) for part in value]
     else:

@@ -19,7 +19,7 @@ from dataaudit.errors import DataError
 from dataaudit.inert import as_it_was
 from dataaudit.labels.kind import Kind, Labels, Names, Reading, counted
 from dataaudit.labels.lists import places_of
-from dataaudit.labels.values import IGNORED, UNUSABLE, is_ignored, listed, meant
+from dataaudit.labels.values import IGNORED, UNUSABLE, is_ignored, listed, meant, plain
 
 SEPARATOR = "|"
 NO_LABEL = "(none)"
@@ -164,13 +164,11 @@ def _labels(value: Any, separator: str) -> list[Any] | None:
             if text in ("", NO_LABEL):
                 return []
             return [part.strip() for part in text.split(separator)]
-    if isinstance(value, bool) or value is None:
-        return None
-    if isinstance(value, int):
-        return [value]
-    if isinstance(value, list | tuple) and all(isinstance(x, str | int) for x in value):
-        return list(value)
-    return None
+    if not isinstance(value, list | tuple):
+        value = plain(value)
+        return [value] if type(value) is int else None
+    labels = [plain(label) for label in value]
+    return labels if all(isinstance(label, str | int) for label in labels) else None
 
 
 def shown(labels: Members, classes: Names) -> NDArray[Any]:

@@ -17,7 +17,7 @@ from dataaudit.inert import as_it_was
 from dataaudit.labels.classes import at_least_two
 from dataaudit.labels.kind import Kind, Labels, Names, Reading, counted
 from dataaudit.labels.lists import places_of
-from dataaudit.labels.values import IGNORED, UNUSABLE, ignored, listed, meant, unusable
+from dataaudit.labels.values import IGNORED, UNUSABLE, ignored, listed, meant, plain, unusable
 
 NOT_JUDGED = -100
 """Of a token that has no tag to be judged, and of the padding after a row's last token: what torch
@@ -86,8 +86,8 @@ def _tags(value: Any) -> list[Any] | None:
         value = value.tolist()
     if not isinstance(value, list | tuple) or len(value) == 0:
         return None
-    plain = all(isinstance(tag, str | int) and not isinstance(tag, bool) for tag in value)
-    return list(value) if plain else None
+    tags = [plain(tag) for tag in value]
+    return tags if all(type(tag) in (str, int) for tag in tags) else None
 
 
 def shown(labels: Tags, classes: Names) -> NDArray[Any]:

@@ -19,13 +19,14 @@ from dataaudit.errors import DataError
 from dataaudit.inputs import Splits
 from dataaudit.likeness.descriptors import (
     Descriptors,
+    SmallImageDescriptors,
     TextDescriptors,
     concatenated,
 )
 from dataaudit.likeness.identity import Keys, first_with
 from dataaudit.likeness.images import describe_images, thumbnail
 from dataaudit.likeness.pictures import as_seen, tensor_as_seen
-from dataaudit.likeness.pixel_tables import pixel_grid
+from dataaudit.likeness.pixel_tables import Pixels
 from dataaudit.likeness.repeats import content_columns
 from dataaudit.likeness.small_images import LARGEST_SIDE, are_small, describe_small_images
 from dataaudit.likeness.tables import describe_table
@@ -43,14 +44,16 @@ Watch: TypeAlias = Callable[[Samples, Iterator[Image.Image]], Iterator[Image.Ima
 class RowSearch:
     """The training rows, described so that copies of them can be searched for.
 
-    `like` holds training rows with the columns that suspects have too, all of them where columns
-    are pixels, else the first few; None unless they are tables.
+    `like` holds the first training rows with the columns that suspects have too; None unless they
+    are tables.
     """
 
     rows: Descriptors
     like: pd.DataFrame | None
     left_out: tuple[str, ...] = ()
     """Columns of training rows that suspects lack; they are compared without."""
+    pixels: Pixels | None = None
+    """What the columns of a table are the pixels of, where they are any."""
     watch: Watch | None = None
     """Sees the pictures that are described, so that nobody else needs to decode them."""
 
@@ -66,19 +69,17 @@ class RowSearch:
             return cls(_describe(train, watch=watch), None, watch=watch)
         frames = _tables(train, columns)
         first = next(frames)
-        if pixel_grid(first) is not None:
-            first = pd.concat([first, *frames])
-            frames = iter([])
-        parts = (describe_table(frame, like=first) for frame in itertools.chain([first], frames))
-        return cls(concatenated(parts), first, tuple(map(str, lacking)))
+        pixels = Pixels.of(first, frames)
+        every = itertools.chain([first], frames) if pixels is None else _tables(train, columns)
+        rows = concatenated(describe_table(frame, first, pixels) for frame in every)
+        return cls(rows, first, tuple(map(str, lacking)), pixels)
 
     def describe(self, samples: Samples) -> Descriptors:
         """Describe other samples in the same way."""
         if self.like is None:
-            keys = self.rows.keys if isinstance(self.rows, TextDescriptors) else None
-            return _describe(samples, keys, self.watch)
+            return _describe(samples, self.rows, self.watch)
         frames = _tables(samples, list(self.like.columns))
-        return concatenated(describe_table(frame, like=self.like) for frame in frames)
+        return concatenated(describe_table(frame, self.like, self.pixels) for frame in frames)
 
 
 def _is_vectors(samples: Samples) -> bool:
@@ -130,40 +131,47 @@ def decoded(samples: Samples) -> Iterator[Image.Image]:
 
 
 def _describe(
-    samples: Samples, known: Keys | None = None, watch: Watch | None = None
+    samples: Samples, rows: Descriptors | None = None, watch: Watch | None = None
 ) -> Descriptors:
     """Describe images, texts, or tensors (as images where they have such a shape).
 
-    `known` are the keys of training texts. Where one stands in another column than the training
-    rows', that is the text to compare.
+    `rows` are the training rows, where these are others. Where one of their texts stands in another
+    column than theirs, that is the text to compare.
     """
     if samples.modality == "text":
+        known = rows.keys if isinstance(rows, TextDescriptors) else None
         frames = samples.source.frames(ROWS_PER_READ)
         return concatenated(describe_texts(_texts(samples, frame, known)) for frame in frames)
     if samples.modality == "image":
         pictures = decoded(samples)
         seen = map(as_seen, pictures if watch is None else watch(samples, pictures))
-        return concatenated(_described_pictures(samples, seen))
-    return concatenated(_described_pictures(samples, map(tensor_as_seen, _tensors(samples))))
+        return concatenated(_described_pictures(samples, seen, rows))
+    return concatenated(_described_pictures(samples, map(tensor_as_seen, _tensors(samples)), rows))
 
 
 def _described_pictures(
-    samples: Samples, seen: Iterable[tuple[NDArray[Any], bytes]]
+    samples: Samples, seen: Iterable[tuple[NDArray[Any], bytes]], rows: Descriptors | None
 ) -> Iterator[Descriptors]:
     # Large pictures are made small one by one: many of them do not fit into memory.
     kept = ((_at_most_a_thumbnail(picture), key) for picture, key in seen)
-    all_small: bool | None = None
+    # Once one image is large, all are: descriptors of both kinds cannot be compared.
+    small = None if rows is None else isinstance(rows, SmallImageDescriptors)
+    shape = rows.pixels.shape[1:] if isinstance(rows, SmallImageDescriptors) else None
     while some := [*itertools.islice(kept, ROWS_PER_READ)]:
         pictures, keys = [picture for picture, _ in some], [key for _, key in some]
-        small = are_small(pictures)
-        # Once one image is large, all are: descriptors of both kinds cannot be compared.
-        if all_small and not small:
+        small = are_small(pictures) if small is None else small
+        if not small:
+            yield describe_images(pictures, keys)
+            continue
+        described = describe_small_images(pictures, keys) if are_small(pictures) else None
+        if described is None or shape not in (None, described.pixels.shape[1:]):
             raise DataError(
                 f"{samples.source.description}: images of at most {LARGEST_SIDE} pixels a side "
-                "are mixed with larger ones; leaks among them cannot be looked for"
+                "stand beside images of other sides or channels; leaks among them cannot be looked "
+                "for"
             )
-        all_small = small if all_small is None else all_small
-        yield (describe_small_images if all_small else describe_images)(pictures, keys)
+        shape = described.pixels.shape[1:]
+        yield described
 
 
 def _texts(samples: Samples, frame: pd.DataFrame, known: Keys | None) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from dataaudit.likeness.meaning import picture_key
 LIGHT = 170
 """What is lighter than this on average is laid on black, anything else on white."""
 SIXTEEN_BITS = 65535
+PIXELS_AT_ONCE = 2**18
+"""That are computed with at double precision, which takes eight times the room of 8 bits."""
 
 
 def as_seen(image: Image.Image) -> tuple[NDArray[np.uint8], bytes]:
@@ -20,16 +23,15 @@ def as_seen(image: Image.Image) -> tuple[NDArray[np.uint8], bytes]:
 
     The orientation that a camera wrote beside the pixels is applied to both.
     """
-    image = _upright(image)
-    if image.mode.startswith("I") or image.mode == "F":
-        values = np.nan_to_num(np.asarray(image, np.float64))
-        return _in_eight_bits(values), picture_key(values)
-    transparent = "A" in image.getbands() or "transparency" in image.info
-    if transparent:
-        pixels = np.asarray(image.convert("RGBA"))
-        return _on_plain_ground(pixels), picture_key(pixels)
-    pixels = np.asarray(image if image.mode in ("L", "RGB") else image.convert("RGB"))
-    return pixels, picture_key(pixels)
+    pixels = _pixels(_upright(image))
+    return _seen(pixels), picture_key(pixels)
+
+
+def in_grey(image: Image.Image) -> Image.Image:
+    """Return the picture in 8 bits of grey, as it is stored: not turned."""
+    if image.mode not in ("L", "RGB") or "transparency" in image.info:
+        image = Image.fromarray(_seen(_pixels(image)))
+    return image.convert("L")
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -40,20 +42,52 @@ def _upright(image: Image.Image) -> Image.Image:
         return image
 
 
-def _in_eight_bits(values: NDArray[np.float64]) -> NDArray[np.uint8]:
+def _pixels(image: Image.Image) -> NDArray[Any]:
+    """Return all that is stored of a picture: RGBA where any of it is transparent."""
+    if image.mode.startswith("I") or image.mode == "F":
+        return np.nan_to_num(np.asarray(image))
+    if "A" in image.getbands() or "transparency" in image.info:
+        return np.asarray(image.convert("RGBA"))
+    return np.asarray(image if image.mode in ("L", "RGB") else image.convert("RGB"))
+
+
+def _seen(pixels: NDArray[Any]) -> NDArray[np.uint8]:
+    if pixels.dtype != np.uint8:
+        return _in_eight_bits(pixels)
+    return _on_plain_ground(pixels) if pixels.shape[2:] == (4,) else pixels
+
+
+def _in_eight_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
     low, high = float(values.min()), float(values.max())
     if low >= 0 and 255 < high <= SIXTEEN_BITS:
         low, high = 0.0, float(SIXTEEN_BITS)
     elif low >= 0 and 1 < high <= 255:
         low, high = 0.0, 255.0
-    return np.asarray((values - low) * (255 / max(high - low, 1e-12)), np.uint8)
+    scale = 255 / max(high - low, 1e-12)
+    seen = np.empty(values.shape, np.uint8)
+    for lines in _lines(values):
+        seen[lines] = (values[lines].astype(np.float64) - low) * scale
+    return seen
 
 
 def _on_plain_ground(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    colour, alpha = pixels[..., :3].astype(np.float64), pixels[..., 3:] / 255
-    seen = float(alpha.sum()) * 3
-    ground = 0.0 if seen > 0 and float((colour * alpha).sum()) / seen > LIGHT else 255.0
-    return np.asarray(np.rint(colour * alpha + ground * (1 - alpha)), np.uint8)
+    light, opaque = 0.0, 0.0
+    for lines in _lines(pixels):
+        alpha = pixels[lines, :, 3:] / 255
+        light += float((pixels[lines, :, :3] * alpha).sum()) / 3
+        opaque += float(alpha.sum())
+    ground = 0.0 if opaque > 0 and light / opaque > LIGHT else 255.0
+    seen = np.empty((*pixels.shape[:2], 3), np.uint8)
+    for lines in _lines(pixels):
+        alpha = pixels[lines, :, 3:] / 255
+        seen[lines] = np.rint(pixels[lines, :, :3] * alpha + ground * (1 - alpha))
+    return seen
+
+
+def _lines(pixels: NDArray[Any]) -> Iterator[slice]:
+    """Yield slices of a picture's lines, so that no copy of it has to be computed with."""
+    step = max(1, PIXELS_AT_ONCE // pixels.shape[1])
+    return (slice(start, start + step) for start in range(0, len(pixels), step))
 
 
 def tensor_as_seen(array: NDArray[Any]) -> tuple[NDArray[np.float32], bytes]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -36,18 +39,61 @@ def pixel_grid(table: pd.DataFrame) -> tuple[int, int] | None:
     return (side, channels) if _is_smooth(values, used, side, channels) else None
 
 
-def describe_pixel_table(
-    table: pd.DataFrame, like: pd.DataFrame, grid: tuple[int, int]
-) -> ImageDescriptors:
-    """Describe rows of pixels as images, on the scale of the training table `like`."""
-    side, channels = grid
-    known = like.to_numpy(np.float64)
-    low, high = known.min(), known.max()
-    pixels = np.column_stack([numbers_of(table[name]) for name in table.columns])
-    values = (pixels - low) / max(high - low, 1e-12)
-    shape = (len(table), side, side, channels) if channels > 1 else (len(table), side, side)
-    keys = [picture_key(row) for row in pixels]
-    return describe_images(list(np.nan_to_num(values).clip(0, 1).reshape(shape)), keys)
+@dataclass(frozen=True)
+class Pixels:
+    """What columns are the pixels of.
+
+    Attributes
+    ----------
+    side, channels : int
+        Of the square images.
+    low, high : float
+        The least and the largest number of all training rows.
+    """
+
+    side: int
+    channels: int
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, first: pd.DataFrame, rest: Iterable[pd.DataFrame] = ()) -> Pixels | None:
+        """Look at the first training rows, and where their columns are pixels at the others.
+
+        Parameters
+        ----------
+        first : pandas.DataFrame
+        rest : iterable of pandas.DataFrame
+            With the same columns; gone through only where these are pixels.
+
+        Returns
+        -------
+        None where they are not, see `pixel_grid`
+        """
+        grid = pixel_grid(first)
+        if grid is None:
+            return None
+        low, high = np.inf, -np.inf
+        for table in itertools.chain([first], rest):
+            values = _numbers(table)
+            # Further down, numbers may be missing.
+            known = np.isfinite(values)
+            low = float(values.min(initial=low, where=known))
+            high = float(values.max(initial=high, where=known))
+        return cls(*grid, low, high)
+
+    def describe(self, table: pd.DataFrame) -> ImageDescriptors:
+        """Describe rows of pixels as images; a pixel that is missing is as dark as any."""
+        pixels = _numbers(table)
+        values = (pixels - self.low) / max(self.high - self.low, 1e-12)
+        colour = (self.channels,) if self.channels > 1 else ()
+        shape = (len(table), self.side, self.side, *colour)
+        keys = [picture_key(row) for row in pixels]
+        return describe_images(list(np.nan_to_num(values).clip(0, 1).reshape(shape)), keys)
+
+
+def _numbers(table: pd.DataFrame) -> NDArray[np.float64]:
+    return np.column_stack([numbers_of(table[name]) for name in table.columns])
 
 
 def is_number_column(column: pd.Series) -> bool:

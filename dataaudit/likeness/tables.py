@@ -24,7 +24,7 @@ from dataaudit.likeness.descriptors import (
 )
 from dataaudit.likeness.meaning import cell_of, cells_of, fold_text, numbers_of
 from dataaudit.likeness.parts import one_by_one, parts_of
-from dataaudit.likeness.pixel_tables import describe_pixel_table, is_number_column, pixel_grid
+from dataaudit.likeness.pixel_tables import Pixels, is_number_column
 from dataaudit.likeness.search import (
     COMPARING,
     HASHED_FEATURES,
@@ -61,7 +61,7 @@ GRAINS = np.array([m * 10.0**e for e in range(-4, 7) for m in (1, 2, 5)])
 
 
 def describe_table(
-    table: pd.DataFrame, like: pd.DataFrame | None = None
+    table: pd.DataFrame, like: pd.DataFrame | None = None, pixels: Pixels | None = None
 ) -> TableDescriptors | ImageDescriptors:
     """Describe table rows; columns that are the pixels of small images are described as images.
 
@@ -70,12 +70,15 @@ def describe_table(
     table : pandas.DataFrame
         The rows, with the columns of `like`.
     like : pandas.DataFrame or None
-        The training table, where `table` holds suspects: a column is a number if it is there.
+        The training table, or its first rows, where `table` holds others: a column is a number if
+        it is there.
+    pixels : Pixels or None
+        What its columns are the pixels of; None: of `like`, where they are any.
     """
     like = table if like is None else like
-    grid = pixel_grid(like)
-    if grid is not None:
-        return describe_pixel_table(table[list(like.columns)], like, grid)
+    pixels = Pixels.of(like) if pixels is None else pixels
+    if pixels is not None:
+        return pixels.describe(table[list(like.columns)])
     numeric = [c for c in like.columns if is_number_column(like[c])]
     others = [c for c in like.columns if not is_number_column(like[c])]
     numbers = np.column_stack(

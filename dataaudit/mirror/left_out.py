@@ -82,6 +82,9 @@ def judged_left_out(loaded: Loaded, settings: FiniteSettings) -> Unseen:
             learned = first if first is not None and fold == 0 else round_.learned(fold, length)
             for pool, own, found in zip(judged, folds, sums, strict=True):
                 left_out = pool.chosen(own == fold)
+                if len(left_out) == 0:
+                    # A handful of trusted samples is fewer than there are folds.
+                    continue
                 said = pool_predictions(loaded.model, loaded.task, left_out, learned)
                 found[own == fold] += said if written else np.log(np.maximum(said, SMALLEST))
     means = [found / REPEATS for found in sums]

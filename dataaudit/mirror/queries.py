@@ -81,9 +81,16 @@ def endless_batches(
     ------
     list of (inputs, labels)
         One part for each pool that this batch has samples of, on the model's device.
+
+    Raises
+    ------
+    ValueError
+        There is no sample.
     """
     generator = np.random.default_rng(seed)
     bounds = np.cumsum([0, *(len(pool) for pool in pools)])
+    if not bounds[-1]:
+        raise ValueError("pools: expected at least one sample")
     # Read many rows at a time: for most formats reading a row costs as much as reading a block.
     per_read = max(1, ROWS_PER_READ // batch_size) * batch_size
     waiting = np.zeros(0, dtype=np.int64)

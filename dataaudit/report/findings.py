@@ -284,7 +284,7 @@ def _metric_sentence(leakage: Leakage) -> str:
 
 def _pattern_findings(labels: LabelFindings | None) -> list[Finding]:
     """Return what the errors have in common: one kind of confusion, or one class."""
-    if labels is None or not labels.rows_flagged:
+    if labels is None or not labels.rows_flagged or labels.outcome == "cannot tell":
         return []
     findings = []
     worst = worst_class(labels)

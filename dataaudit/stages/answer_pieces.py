@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from dataaudit.mirror.left_out import learned_without
 from dataaudit.mirror.relearn import Mirror
 from dataaudit.models.answer_losses import AnswerInputs, AnswerLosses
 from dataaudit.scoring.passes import Passes
+from dataaudit.scoring.perturbation import Perturbation
 from dataaudit.stages.left_out import settings_of
 
 MOST_AT_ONCE = 32
@@ -25,14 +26,28 @@ def answer_pieces(
     """Yield the tokens of each row's answer: the text, its loss after the instruction, and alone.
 
     Losses are means of the models that learned again, nats; where rows were judged by models that
-    had not learned them, of one that learned none of these. A tokenizer that does not say which
-    characters a token stands for gives no tokens.
+    had not learned them, of one that learned none of these, or of one for each half of few rows. A
+    tokenizer that does not say which characters a token stands for gives no tokens.
     """
+    if mirror.relearned:
+        yield from _pieces(loaded, mirror.relearned, positions)
+        return
+    # Where the rows are few, these would be most of them, and leave nothing to learn.
+    parts = -(-len(positions) // max(1, len(loaded.train) // 2))
+    found: dict[int, list[tuple[str, float, float]]] = {}
+    for part in (positions[first::parts] for first in range(parts)):
+        learned = learned_without(loaded, settings_of(config), part)
+        found.update(zip(part.tolist(), _pieces(loaded, [learned], part), strict=True))
+    yield from (found[position] for position in positions.tolist())
+
+
+def _pieces(
+    loaded: Loaded, learned: Sequence[Perturbation], positions: NDArray[np.int64]
+) -> Iterator[list[tuple[str, float, float]]]:
     train, model = loaded.train, loaded.model
     module, inputs_of = model.module, model.preprocess
     assert isinstance(module, AnswerLosses)
     assert isinstance(inputs_of, AnswerInputs)
-    learned = mirror.relearned or [learned_without(loaded, settings_of(config), positions)]
     passes, step = Passes(module), train.rows_at_once(MOST_AT_ONCE)
     for start in range(0, len(positions), step):
         batch = train.take(positions[start : start + step])

@@ -84,7 +84,8 @@ def knowing_decisions(
         _take_in(known, audit, train)
     settled = np.zeros(len(train), dtype=bool)
     settled[list(known.settled)] = True
-    return without_settled(flags, settled, budget), _notes(known)
+    groups = None if flags.noise_per_group is None else train.groups()
+    return without_settled(flags, settled, budget, groups), _notes(known)
 
 
 def _take_in(known: _Known, audit: FinishedAudit, train: Samples) -> None:

@@ -493,11 +493,10 @@ def _kind(pair: Any) -> str:
         return "exact"
     if not pair.flagged:
         return "none"
-    if pair.content_p_value > CLEARLY_ALIKE:
-        return "influence only"
-    if pair.influence_p_value <= CLEARLY_ALIKE or np.isnan(pair.influence_p_value):
-        return "near"
-    return "near, no influence seen"
+    # Where most suspects are flagged, so are some whose likeness alone is not clear.
+    if pair.influence_p_value <= CLEARLY_ALIKE:
+        return "influence only" if pair.content_p_value > CLEARLY_ALIKE else "near"
+    return "near" if np.isnan(pair.influence_p_value) else "near, no influence seen"
 
 
 def _method(notes: Sequence[str]) -> str:

@@ -129,6 +129,9 @@ def _tells_answers(loaded: Loaded, found: Unseen, seed: int) -> bool:
     if loaded.held_out is None:
         return True
     references = references_of(loaded, seed)
+    if not references.planted.any():
+        # One or two trusted samples tell as little as none.
+        return True
     own = pool_predictions(loaded.model, loaded.task, references.pool)
     own_skill, skill = (
         roc_auc_score(references.planted, said[:, AFTER]) - 0.5

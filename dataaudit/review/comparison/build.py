@@ -127,8 +127,10 @@ def _notes(old: AuditSide, new: AuditSide) -> list[str]:
 def _labels(old: FinishedAudit, new: FinishedAudit) -> LabelChanges:
     keys = comparable_keys(old, new)
     columns = ["row_id", "given_label", "probability", "flagged"]
+    # As objects: whole numbers would become fractions, of another text, where a row is missing.
     before, after = (
-        audit.mislabels[columns].set_axis(key) for audit, key in zip((old, new), keys, strict=True)
+        audit.mislabels[columns].astype({"row_id": object, "given_label": object}).set_axis(key)
+        for audit, key in zip((old, new), keys, strict=True)
     )
     both = before.add_suffix("_old").join(after.add_suffix("_new"), how="outer")
     was = both["flagged_old"].eq(True)
@@ -192,10 +194,7 @@ def _how_new(line: dict[str, Any]) -> RowChange:
 
 
 def _label(value: Any) -> Any:
-    if pd.isna(value):
-        return None
-    # Joining two tables turns whole numbers into fractions where a row is missing in one.
-    return plain_label(int(value) if isinstance(value, float) and value == int(value) else value)
+    return None if pd.isna(value) else plain_label(value)
 
 
 def _number(value: Any) -> float | None:

@@ -70,6 +70,8 @@ class ExportLeak:
 def chosen_pairs(audit: FinishedAudit, *, only_flagged: bool) -> pd.DataFrame:
     """Return the best match of each suspect, flagged ones first, most suspicious first.
 
+    Suspects without a match, such as those that were set aside, are left out.
+
     Raises
     ------
     RunDirectoryError
@@ -82,7 +84,8 @@ def chosen_pairs(audit: FinishedAudit, *, only_flagged: bool) -> pd.DataFrame:
             table = pd.read_parquet(path, columns=columns)
     except DataError as error:
         raise RunDirectoryError(str(error)) from None
-    best = table.sort_values("rank", kind="stable").drop_duplicates("query_id")
+    matched = table[table["row_id"].notna()]
+    best = matched.sort_values("rank", kind="stable").drop_duplicates("query_id")
     if only_flagged:
         best = best[best["flagged"]]
     return best.sort_values(["flagged", "score"], ascending=False, kind="stable")
