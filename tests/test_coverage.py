@@ -20,7 +20,7 @@ from dataaudit.report.data import AuditReport, Section
 from dataaudit.report.render import render
 from dataaudit.review.comparison.data import Comparison
 from dataaudit.stages.coverage import coverage, missing_values, sampling
-from dataaudit.stages.leaks import CALIBRATION_ROWS, INFLUENCE_SUSPECTS
+from dataaudit.stages.leaks import CALIBRATION_ROWS
 from dataaudit.studies.memorization.data import MemorizationReport
 from dataaudit.studies.verification.data import Verification
 
@@ -70,7 +70,7 @@ def loaded(train: Samples, suspects: Samples | None = None) -> Loaded:
 def test_missing_values_are_counted_and_said() -> None:
     rows = table(300, "train", missing=129)
     assert missing_values(rows) == {"price": 129}
-    found = coverage(loaded(rows), [])
+    found = coverage(loaded(rows), None, [])
     assert found.missing_values == {"price": 129}
     assert (found.truncation, found.sampling) == (None, None)
     page = render(example_report("table", 300, 9, coverage=found))
@@ -83,12 +83,23 @@ def test_missing_values_are_counted_and_said() -> None:
     assert "Missing values in training rows" in none
 
 
+def leaks(unlearned: int, others: int, identical: int) -> ContaminationFlags:
+    """Return what is said of suspects with two matches each."""
+    kinds = ["none"] * (unlearned + others) + ["exact"] * identical
+    scores = [0.5] * unlearned + [np.nan] * (others + identical)
+    evidence = pd.DataFrame({"influence_score": scores, "kind": kinds})
+    lines = {"table": pd.DataFrame({"rank": [1, 2] * len(kinds)})}
+    lines["evidence"] = evidence.loc[evidence.index.repeat(2)].reset_index(drop=True)
+    return cast(ContaminationFlags, SimpleNamespace(**lines))
+
+
 def test_what_was_drawn_is_said() -> None:
     few, many = table(10, "train"), table(CALIBRATION_ROWS + 1, "train")
-    suspects = table(INFLUENCE_SUSPECTS + 1, "suspects")
-    assert sampling(loaded(few, table(5, "suspects"))) is None
-    assert sampling(loaded(many)) is None
-    said = sampling(loaded(many, suspects))
+    assert sampling(loaded(many), None) is None
+    # Neither all that may be, nor none.
+    assert sampling(loaded(few), leaks(5, 0, 3)) is None
+    assert sampling(loaded(few), leaks(0, 5, 3)) is None
+    said = sampling(loaded(many), leaks(4, 2, 3))
     assert said is not None
-    assert "1,000 of 1,001 suspects" in said
+    assert "4 of 9 suspects were unlearned" in said
     assert "at most 1,000 of 1,001 training rows" in said

@@ -513,7 +513,15 @@ def test_identical_suspects_are_not_unlearned(monkeypatch):
     assert flags.evidence["influence_score"].isna()[of_identical].all()
     assert flags.evidence["influence_score"].notna()[~of_identical].all()
     assert exact(flags) == identical <= flagged(flags)
+    assert "and was unlearned to see" in flags.method
+    # Those that are identical do not take the places of others.
+    monkeypatch.setattr(leaks, "INFLUENCE_SUSPECTS", 12)
+    asked.clear()
+    search(train, blobs(60, 1), suspects)
+    assert len(asked[0][1]) == 12
     # Where all are identical there is nothing to compare reactions for.
     asked.clear()
-    assert exact(search(train, blobs(60, 1), train[:30])) == set(range(30))
+    flags = search(train, blobs(60, 1), train[:30])
+    assert exact(flags) == set(range(30))
     assert asked == []
+    assert "None was unlearned" in flags.method

@@ -50,9 +50,8 @@ def test_the_python_example_runs(
     monkeypatch.syspath_prepend(as_in_the_readme.folder)
     names: dict[str, object] = {"dataaudit": dataaudit}
     exec(blocks("python")[0], names)
-    module = names["build"]()  # type: ignore[operator]
     torch.manual_seed(0)
-    names |= {"model": module}
+    names["model"] = names["build"]()  # type: ignore[operator]
     for name, file in (("train", "train"), ("held_out", "val"), ("suspects", "test")):
         names[name] = pd.read_csv(f"{file}.csv")
     exec(blocks("python")[1].replace('"kind"', '"kind", classes=["apple", "pear", "plum"]'), names)

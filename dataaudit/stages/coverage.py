@@ -7,11 +7,12 @@ from pathlib import Path
 
 from dataaudit.datasets.samples import Samples
 from dataaudit.datasets.sources import ColumnSource
+from dataaudit.flags.results import ContaminationFlags
 from dataaudit.inputs import Loaded
 from dataaudit.models.text_inputs import TextInputs
 from dataaudit.models.word_inputs import WordInputs
 from dataaudit.report.data import Coverage
-from dataaudit.stages.leaks import CALIBRATION_ROWS, INFLUENCE_SUSPECTS
+from dataaudit.stages.leaks import CALIBRATION_ROWS
 from dataaudit.stages.model_check import note as note_of_check
 from dataaudit.stages.screening import note
 
@@ -19,13 +20,15 @@ ROWS_PER_READ = 4096
 SPLITS = {"train": "training rows", "held_out": "trusted samples", "suspects": "suspects"}
 
 
-def coverage(loaded: Loaded, notes: Sequence[str]) -> Coverage:
+def coverage(
+    loaded: Loaded, contamination: ContaminationFlags | None, notes: Sequence[str]
+) -> Coverage:
     """Return what was left out, missing, cut off or drawn, and the notes of the run."""
     asides = loaded.set_aside
     return Coverage(
         rows_not_scored=len(asides["train"]),
         suspects_not_scored=len(asides["suspects"]) if "suspects" in asides else 0,
-        sampling=sampling(loaded),
+        sampling=sampling(loaded, contamination),
         truncation=truncation(loaded),
         missing_values=missing_values(loaded.train),
         notes=[
@@ -84,19 +87,24 @@ def truncation(loaded: Loaded) -> str | None:
     return f"texts cut off after {inputs.max_length} tokens: {', '.join(counts)}"
 
 
-def sampling(loaded: Loaded) -> str | None:
+def sampling(loaded: Loaded, contamination: ContaminationFlags | None) -> str | None:
     """Say what was looked at in a part of the rows only; None where all were looked at."""
+    if contamination is None:
+        return None
     parts = []
-    if loaded.suspects is not None:
-        suspects, rows = len(loaded.suspects), len(loaded.train)
-        if suspects > INFLUENCE_SUSPECTS:
-            parts.append(
-                f"{INFLUENCE_SUSPECTS:,} of {suspects:,} suspects, those most like a training "
-                "row, were unlearned"
-            )
-        if rows > CALIBRATION_ROWS:
-            parts.append(
-                f"at most {CALIBRATION_ROWS:,} of {rows:,} training rows, drawn at random, stood "
-                "in for clean suspects"
-            )
+    best = (contamination.table["rank"] == 1).to_numpy()
+    found = contamination.evidence[best]
+    unlearned = int(found["influence_score"].notna().sum())
+    # Of what is identical to a row the model has nothing to say.
+    if 0 < unlearned < int((found["kind"] != "exact").sum()):
+        parts.append(
+            f"{unlearned:,} of {len(found):,} suspects were unlearned, those most like a training "
+            "row and not identical to one"
+        )
+    rows = len(loaded.train)
+    if rows > CALIBRATION_ROWS:
+        parts.append(
+            f"at most {CALIBRATION_ROWS:,} of {rows:,} training rows, drawn at random, stood "
+            "in for clean suspects"
+        )
     return f"{'; '.join(parts)}; every row and suspect was scored" if parts else None

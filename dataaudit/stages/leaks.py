@@ -48,8 +48,8 @@ MATCHES = 3
 CALIBRATION_ROWS = 1000
 """Training rows that stand in for clean suspects, each matched with the rest of the rows."""
 INFLUENCE_SUSPECTS = 1000
-"""Influence is computed for those of so many suspects, the ones most alike to their match, that
-are not identical to a row."""
+"""Influence is computed for so many of the suspects that are not identical to a row, those most
+alike to their match."""
 INFLUENCE_CALIBRATION = 200
 BACKGROUNDS = 24
 """Clean queries that a row's reaction is judged against."""
@@ -393,8 +393,8 @@ def _influence(
     suspects, held_out, model = loaded.suspects, loaded.held_out, loaded.model
     assert suspects is not None
     assert held_out is not None
-    chosen = np.sort(np.argsort(-alike, kind="stable")[:INFLUENCE_SUSPECTS])
-    chosen = chosen[~same.suspects[chosen]]
+    ordered = np.argsort(-alike, kind="stable")
+    chosen = np.sort(ordered[~same.suspects[ordered]][:INFLUENCE_SUSPECTS])
     if len(chosen) == 0:
         return None
     backgrounds = [*each_unlearned(model, loaded.task, held_out, queries.backgrounds)]
@@ -443,7 +443,7 @@ def _conclude(
         metric_clean=metric.clean,
         metric_difference=metric.difference,
         hits_per_class=hits,
-        method=_method(notes),
+        method=_method(notes, unlearned=bool(decisions.table["influence"].notna().any())),
         disagreeing_duplicates=found.disagreeing,
         shared_groups=_shared_groups(loaded.train, suspects),
         doubts=found.doubts,
@@ -499,12 +499,17 @@ def _kind(pair: Any) -> str:
     return "near" if np.isnan(pair.influence_p_value) else "near, no influence seen"
 
 
-def _method(notes: Sequence[str]) -> str:
+def _method(notes: Sequence[str], *, unlearned: bool) -> str:
+    asked = (
+        "Of the others, each was compared with the training rows that look most like it, and was "
+        "unlearned to see whether its match reacts more than to clean samples."
+        if unlearned
+        else "Of the others, each was compared with the training rows that look most like it. None "
+        "was unlearned, so that nothing rests on what the model makes of them."
+    )
     return " ".join(
         [
-            "A suspect that is identical to a training row is counted as it is. Of the others, "
-            "each was compared with the training rows that look most like it, and was "
-            "unlearned to see whether its match reacts more than to clean samples. P-values "
+            f"A suspect that is identical to a training row is counted as it is. {asked} P-values "
             "compare a suspect with training rows held against the rest of the training set; "
             "suspects that only resemble a row are flagged by Benjamini–Hochberg.",
             *(f"{note[:1].upper()}{note[1:]}." for note in notes),

@@ -54,7 +54,7 @@ def make_report(
         gates=[*gates_of(config, mislabels, contamination), *check_gates(config, checked)],
         about=config.about,
         method=_method(loaded, config, plan, mirror, clock),
-        coverage=coverage(loaded, notes),
+        coverage=coverage(loaded, contamination, notes),
         limits=[loaded.model.note] if loaded.model.note else [],
         tracing=None,
         checks=checked.sections,
