@@ -1,5 +1,6 @@
 """What several test files use: the command line in this process, and a user's own project."""
 
+import functools
 import json
 import os
 import shutil
@@ -7,8 +8,9 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import jsonschema
+import jsonschema_rs
 import numpy as np
 import pandas as pd
 import pytest
@@ -126,6 +128,11 @@ def go_to(page, fragment: str) -> None:
     )
 
 
+@functools.cache
+def _schema() -> Any:
+    return jsonschema_rs.validator_for(json.loads(SCHEMA_PATH.read_text(encoding="utf-8")))
+
+
 def check_against_schema(path: Path) -> None:
     """Hold every `audit.json` that a test's command leaves behind against the published schema."""
     try:
@@ -133,8 +140,7 @@ def check_against_schema(path: Path) -> None:
     except (OSError, ValueError):
         return  # not there, or broken on purpose
     if content:
-        schema = json.loads(SCHEMA_PATH.read_text(encoding="utf-8"))
-        jsonschema.validate(content, schema)
+        _schema().validate(content)
 
 
 MODEL_SOURCE = '''

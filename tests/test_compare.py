@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-import jsonschema
+import jsonschema_rs
 import pandas as pd
 import pytest
 from conftest import CommandLine
@@ -76,7 +76,7 @@ def test_what_became_of_rows_and_leaks(tmp_path, command_line: CommandLine) -> N
     assert lines[-1] == f"comparison: {out / 'compare.html'}"
 
     content = json.loads((out / "compare.json").read_text(encoding="utf-8"))
-    jsonschema.validate(content, json.loads(SCHEMA_PATH.read_text(encoding="utf-8")))
+    jsonschema_rs.validate(json.loads(SCHEMA_PATH.read_text(encoding="utf-8")), content)
     labels = content["labels"]
     assert [(row["row_id"], row["change"]) for row in labels["fixed"]] == [
         ("=b", "relabeled"), ("e", "removed"),

@@ -11,7 +11,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-import jsonschema
+import jsonschema_rs
 import pytest
 import typer
 import yaml
@@ -166,11 +166,11 @@ JOB_SCHEMA = fields(
 
 
 def test_the_manifests_have_the_documented_fields() -> None:
-    jsonschema.validate(LAUNCHER, LAUNCHER_SCHEMA)
-    jsonschema.validate(JOB, JOB_SCHEMA)
+    jsonschema_rs.validate(LAUNCHER_SCHEMA, LAUNCHER)
+    jsonschema_rs.validate(JOB_SCHEMA, JOB)
     misspelt = json.loads(json.dumps(JOB).replace("groupName", "groupname"))
-    with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(misspelt, JOB_SCHEMA)
+    with pytest.raises(jsonschema_rs.ValidationError):
+        jsonschema_rs.validate(JOB_SCHEMA, misspelt)
     assert LAUNCHER["head_node_type"] in LAUNCHER["available_node_types"]
 
 
@@ -180,7 +180,7 @@ def test_rays_own_schema_takes_the_cluster_file() -> None:
     assert found is not None
     assert found.origin is not None
     schema = Path(found.origin).parent / "autoscaler" / "ray-schema.json"
-    jsonschema.validate(LAUNCHER, json.loads(schema.read_text(encoding="utf-8")))
+    jsonschema_rs.validate(json.loads(schema.read_text(encoding="utf-8")), LAUNCHER)
 
 
 def test_head_and_workers_see_the_same_folder_and_run_one_image() -> None:

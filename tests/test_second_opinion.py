@@ -4,13 +4,18 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import pytest
 import torch
+from sklearn.metrics import average_precision_score
 from torch import nn
 
 import dataaudit
-from dataaudit.flags.inputs import Unseen, View
+from dataaudit.flags.inputs import LabelledRows, References, SecondOpinion, Unseen, View
 from dataaudit.flags.label_doubts import doubts_about_two
 from dataaudit.flags.results import Interval
+from dataaudit.flags.tables import DEFAULTS
+from dataaudit.flags.whose_word import LEARNED_ERRORS, judged
+from dataaudit.mirror import effort
 
 COLUMNS = ["a", "b", "c", "d"]
 
@@ -62,9 +67,60 @@ def test_an_opinion_about_other_data_is_not_heard():
     assert doubts_about_two(given, other, Interval(0, 0, 0), Interval(0.2, 0.15, 0.25)) is None
 
 
+def learned(share, trusted=400):
+    """Return rows of which a share of class 0 is labeled 1, as a network sees them that learned it.
+
+    It gives every row its label, and every reference the right one. The second opinion says of the
+    right classes what `said` does.
+    """
+    generator = np.random.default_rng(0)
+    right, known = generator.integers(0, 3, 2000), generator.integers(0, 3, trusted)
+    given = np.where((right == 0) & (generator.random(2000) < share), 1, right)
+    planted = np.arange(trusted) % 4 == 0
+    labels = np.where(planted, (known + 1) % 3, known)
+    seen = said(known, generator, 0.95)
+    references = References(labels, planted, seen, seen)
+    sure = said(given, generator, 0.95)
+    sample = np.arange(0, 2000, 2)
+    view = View("somebody", said(right, generator, 0.95), said(known, generator, 0.95))
+    asked = []
+
+    def whole():
+        asked.append(True)
+        return Unseen([view], known)
+
+    part = Unseen([replace(view, rows=view.rows[sample])], known)
+    second = SecondOpinion(sample, part, whole)
+    rows = LabelledRows(
+        np.arange(2000), given, "abc", lambda labels: labels, sure, sure, sure,
+        second_opinion=second,
+    )  # fmt: skip
+    return judged(rows, references, DEFAULTS, []), given != right, asked
+
+
+@pytest.mark.parametrize("share", [0.15, 0.4])
+def test_a_network_that_has_learned_the_errors_is_not_believed(share):
+    verdict, wrong, asked = learned(share)
+    assert asked
+    assert verdict.notes == [LEARNED_ERRORS]
+    assert not verdict.doubts.reasons
+    rate = verdict.judgement.noise_rate
+    assert rate.low < wrong.mean() < rate.high
+    assert average_precision_score(wrong, verdict.judgement.score) > 0.8
+    assert "probes" in verdict.method
+
+
+def test_all_rows_are_not_asked_for_where_the_two_agree_or_few_are_trusted():
+    verdict, _, asked = learned(0.0)
+    assert (asked, list(verdict.notes), verdict.method) == ([], [], "")
+    verdict, _, asked = learned(0.4, trusted=100)
+    assert not asked
+    assert "disagree" in verdict.doubts.reasons[0]
+
+
 def audited(given, values, trusted, trusted_labels):
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(4, 64), nn.ReLU(), nn.Linear(64, 2))
+    model = nn.Sequential(nn.Linear(4, 64), nn.ReLU(), nn.Linear(64, max(trusted_labels) + 1))
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
     inputs, labels = torch.tensor(values), torch.tensor(given)
     for _ in range(40):
@@ -80,7 +136,7 @@ def audited(given, values, trusted, trusted_labels):
         model.eval(),
         *frames,
         preprocess=lambda frame: torch.tensor(frame[COLUMNS].to_numpy(dtype="float32", copy=True)),
-    ).report.labels
+    )
 
 
 def drawn(count, seed):
@@ -95,7 +151,7 @@ def test_errors_by_a_rule_that_the_network_has_learned_are_not_cleared():
     trusted, trusted_labels = drawn(400, 2)
     given = np.where((right == 1) & (values[:, 0] > 2.3), 0, right)
     assert 0.1 < (given != right).mean() < 0.2
-    labels = audited(given, values, trusted, trusted_labels)
+    labels = audited(given, values, trusted, trusted_labels).report.labels
     assert labels.outcome != "clear"
     assert labels.noise_rate.high >= (given != right).mean()
 
@@ -103,7 +159,7 @@ def test_errors_by_a_rule_that_the_network_has_learned_are_not_cleared():
 def test_a_rule_that_few_trusted_samples_cannot_exclude_is_not_cleared():
     values, right = drawn(1200, 1)
     given = np.where((right == 1) & (values[:, 0] > 2.3), 0, right)
-    labels = audited(given, values, *drawn(60, 2))
+    labels = audited(given, values, *drawn(60, 2)).report.labels
     assert labels.outcome != "clear"
     assert labels.noise_rate.high >= (given != right).mean()
 
@@ -111,5 +167,29 @@ def test_a_rule_that_few_trusted_samples_cannot_exclude_is_not_cleared():
 def test_clean_labels_are_still_cleared():
     values, right = drawn(1200, 1)
     trusted, trusted_labels = drawn(400, 2)
-    labels = audited(right, values, trusted, trusted_labels)
+    labels = audited(right, values, trusted, trusted_labels).report.labels
     assert labels.outcome == "clear"
+
+
+def test_one_class_for_another_is_found_in_rows_that_the_second_opinion_had_not_seen(monkeypatch):
+    monkeypatch.setattr(effort, "MOST_ROWS", 500)
+    generator, (values, right), (trusted, trusted_labels) = (
+        np.random.default_rng(3), four(1000, 1), four(300, 2),
+    )  # fmt: skip
+    given = np.where((right == 0) & (generator.random(1000) < 0.5), 1, right)
+    result = audited(given, values, trusted, trusted_labels)
+    labels, wrong = result.report.labels, given != right
+    assert labels.outcome == "found"
+    assert any("learned wrong labels" in reason for reason in labels.reasons)
+    assert average_precision_score(wrong, result.mislabels["score"]) > 0.9
+    assert labels.noise_rate.low < wrong.mean() < labels.noise_rate.high
+    suggested = result.mislabels["suggested_label"][result.mislabels["flagged"] & wrong]
+    assert (suggested == 0).mean() > 0.9
+
+
+def four(count, seed):
+    """Return samples of four classes, each with a direction of its own."""
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(0, 4, count)
+    values = generator.normal(size=(count, 4)) + 2.4 * np.eye(4)[labels]
+    return values.astype(np.float32), labels

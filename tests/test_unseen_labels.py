@@ -23,10 +23,11 @@ from dataaudit.flags.label_doubts import (
     unlikeness,
     usefulness,
 )
-from dataaudit.flags.mislabels import _raised, flag_mislabels
+from dataaudit.flags.mislabels import flag_mislabels
 from dataaudit.flags.results import Interval
 from dataaudit.flags.right_classes import RightClasses, Scale, targets
 from dataaudit.flags.unseen_labels import judge_assumed, judge_unseen
+from dataaudit.flags.whose_word import _raised
 
 CLASSES = 3
 Labels = NDArray[np.int64]

@@ -73,10 +73,14 @@ class SecondOpinion:
     positions : int64 `[sampled rows]`
     unseen : Unseen
         Of these rows, and of trusted samples.
+    whole : callable
+        Returns the same of all rows. It is asked only where the sample shows that the first opinion
+        does not hold, since it may take a pass of the model.
     """
 
     positions: NDArray[np.int64]
     unseen: Unseen
+    whole: Callable[[], Unseen]
 
 
 @dataclass(frozen=True)

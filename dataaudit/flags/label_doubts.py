@@ -85,7 +85,9 @@ def too_few(trusted: int, fewest: int) -> Doubts:
     )
 
 
-def doubts_about(given: Labels, unseen: Unseen, rate: Interval, seed: int = 0) -> Doubts:
+def doubts_about(
+    given: Labels, unseen: Unseen, rate: Interval, seed: int = 0, *, as_sure: bool = True
+) -> Doubts:
     """Check what a judgement by unseen views rests on.
 
     Parameters
@@ -96,9 +98,12 @@ def doubts_about(given: Labels, unseen: Unseen, rate: Interval, seed: int = 0) -
         What it found.
     seed : int
         Of the draws behind the checks.
+    as_sure : bool
+        Whether models that judge rows and trusted samples were fitted to as many of either, so that
+        how sure they are must be alike, too.
     """
     first, right = unseen.views[0], unseen.trusted_labels
-    differ = unlikeness(first, seed)
+    differ = unlikeness(first, seed) if as_sure else classes_differ(first, seed)
     alike = differ[0] >= UNLIKE or differ[1] < UNLIKE_BY
     least = least_wrong(given, first, right) if alike else 0.0
     reasons = []
@@ -327,13 +332,9 @@ def doubts_about_two(
     None where the views say nothing: they are no better than guessing, rows and trusted samples are
     not alike to them, or they hold most labels for wrong.
     """
-    view = second.views[0]
-    # Not how sure they are: trusted samples are judged by probes of slightly fewer of their kind.
-    differ = classes_differ(view, seed)
-    alike = differ[0] >= UNLIKE or differ[1] < UNLIKE_BY
-    believed = second_rate.estimate <= MOST_BELIEVED
-    if not alike or not believed or usefulness(second) <= USEFUL:
+    if not may_be_heard(second, second_rate, seed):
         return None
+    view = second.views[0]
     low, high = min(first_rate.low, second_rate.low), max(first_rate.high, second_rate.high)
     least = least_wrong(given, view, second.trusted_labels)
     if least > 0:
@@ -349,6 +350,14 @@ def doubts_about_two(
         low,
         high,
     )
+
+
+def may_be_heard(second: Unseen, rate: Interval, seed: int = 0) -> bool:
+    """Tell whether a second opinion says anything of the labels; see `doubts_about_two`."""
+    # Not how sure they are: trusted samples are judged by probes of slightly fewer of their kind.
+    differ = classes_differ(second.views[0], seed)
+    alike = differ[0] >= UNLIKE or differ[1] < UNLIKE_BY
+    return alike and rate.estimate <= MOST_BELIEVED and usefulness(second) > USEFUL
 
 
 def _by_a_rule(least: float) -> str:

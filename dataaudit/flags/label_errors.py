@@ -109,6 +109,14 @@ class LabelJudgement(Judgement):
     noise_table: Values
     untold: NDArray[np.bool_]
 
+    def with_parts(self, changed: Callable[[Interval], Interval]) -> LabelJudgement:
+        """Return the judgement with other rates of each class and group."""
+        return replace(
+            self,
+            noise_rate_per_class=tuple(map(changed, self.noise_rate_per_class)),
+            noise_rate_per_part=tuple(map(changed, self.noise_rate_per_part)),
+        )
+
 
 def judge_labels(
     given_labels: Labels,

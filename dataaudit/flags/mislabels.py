@@ -3,45 +3,26 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dataaudit.flags.class_shares import taken_for_usual, unaccounted_class
 from dataaudit.flags.flagged_precision import carried_over
-from dataaudit.flags.inputs import LabelledRows, References, SecondOpinion, Unseen
-from dataaudit.flags.label_doubts import (
-    FEWEST_TRUSTED,
-    Doubts,
-    doubts_about,
-    doubts_about_references,
-    doubts_about_two,
-    may_be_wrong,
-    not_excluded,
-    taught_errors,
-    too_few,
-)
-from dataaudit.flags.label_errors import LabelJudgement, judge_labels, ranks
+from dataaudit.flags.inputs import LabelledRows, References
+from dataaudit.flags.label_doubts import Doubts
+from dataaudit.flags.label_errors import LabelJudgement, ranks
 from dataaudit.flags.parts import Parts
 from dataaudit.flags.probabilities import Labels, Table, Values, pick, row_blocks
 from dataaudit.flags.results import Interval, MislabelFlags
 from dataaudit.flags.tables import DEFAULTS, FlagSettings, flagged_table, flags_of, largest_groups
-from dataaudit.flags.unseen_labels import judge_assumed, judge_unseen
+from dataaudit.flags.whose_word import judged
 from dataaudit.storage.on_disk import Growing
 
 SMALLEST = 1e-12
 MOST_NAMED = 5
-REDRAWS_OF_SECOND = 20
-FEWEST_HEARD_ALONE = 200
-"""With fewer trusted samples, what was fitted to them alone is too weak to judge by itself."""
-TAUGHT_ERRORS = (
-    "models fitted to the rows agree with more of their labels than trusted samples account for, "
-    "as where labels err by a rule; so only models fitted to trusted samples alone were heard"
-)
 EVEN = 0.5
 """Probability of being wrong for each of two labels of the same content, at least."""
 
@@ -59,8 +40,9 @@ def flag_mislabels(
     settings : FlagSettings
     """
     groups = largest_groups(settings.row_groups)
-    judgement, doubts = _judged(rows, references, settings, list(groups.values()))
-    judgement = _of_parts(judgement, doubts.applied_to_part)
+    verdict = judged(rows, references, settings, list(groups.values()))
+    doubts = verdict.doubts
+    judgement = verdict.judgement.with_parts(doubts.applied_to_part)
     titles = [str(name) for name in rows.classes]
     parts = Parts(len(rows.labels), rows.labels, len(titles), list(groups.values()))
     if rows.contradicted is not None and rows.contradicted.any():
@@ -81,19 +63,13 @@ def flag_mislabels(
         judgement.noise_rate_per_class,
     )
     noise_table = pd.DataFrame(judgement.noise_table, index=titles, columns=titles)
-    method, untold = flags.method, _untold(judgement, titles)
-    if rows.crosswise is not None:
-        heard = _heard_of(rows.crosswise, rows.labels)
-        method = _method(heard, judgement)
-        if len(heard.views) < len(rows.crosswise.views):
-            untold.append(TAUGHT_ERRORS)
     return replace(
         flags,
         noise_table=noise_table,
         noise_rate=doubts.applied(judgement.noise_rate),
         doubts=doubts.reasons,
-        untold=untold,
-        method=method,
+        untold=[*_untold(judgement, titles), *verdict.notes],
+        method=verdict.method or flags.method,
     )
 
 
@@ -108,113 +84,6 @@ def _untold(judgement: LabelJudgement, titles: Sequence[str]) -> list[str]:
         f"too few trusted samples, or rows, are of {named}{more} to tell how many labels of the "
         "kind are wrong; these rows are ranked by the model as it was trained"
     ]
-
-
-def _judged(
-    rows: LabelledRows,
-    references: References | None,
-    settings: FlagSettings,
-    groups: Sequence[NDArray[np.bool_]],
-) -> tuple[LabelJudgement, Doubts]:
-    """Judge the labels by what was fitted without them, or else by the models that know them."""
-    wishes: dict[str, Any] = {
-        "target_precision": settings.target_precision,
-        "budget": settings.budget,
-        "further": groups,
-        "seed": settings.seed,
-    }
-    if rows.crosswise is None:
-        judgement = judge_labels(
-            rows.labels, rows.familiar, rows.mirrored, references, unseen=rows.unseen, **wishes
-        )
-        doubts = doubts_about_references(references, judgement.noise_rate)
-        if rows.second_opinion is None or doubts.reasons:
-            return judgement, doubts
-        return _heard(judgement, rows.labels, rows.second_opinion, settings.seed)
-    trusted = len(rows.crosswise.trusted_labels)
-    if trusted < FEWEST_TRUSTED:
-        judgement = judge_assumed(rows.labels, rows.crosswise.views[0].rows, **wishes)
-        return judgement, too_few(trusted, FEWEST_TRUSTED)
-    judgement = judge_unseen(rows.labels, _heard_of(rows.crosswise, rows.labels), **wishes)
-    flagged = bool(judgement.flagged.any())
-    judgement = _raised(judgement, may_be_wrong(rows.labels, rows.crosswise, flagged))
-    doubts = doubts_about(rows.labels, rows.crosswise, judgement.noise_rate, settings.seed)
-    return judgement, doubts if doubts.reasons else _class_doubts(rows, judgement, settings.seed)
-
-
-def _class_doubts(rows: LabelledRows, judgement: LabelJudgement, seed: int) -> Doubts:
-    """Check that the rows are of the same classes as trusted samples, wrong labels put right."""
-    assert rows.crosswise is not None
-    rate, expected = judgement.noise_rate, judgement.noise_table.sum(axis=0)
-    found = unaccounted_class(
-        expected, rows.crosswise.trusted_labels, rate.high - rate.estimate, seed
-    )
-    usual = taken_for_usual(judgement.noise_table, rows.crosswise.trusted_labels)
-    if found is None and usual is not None:
-        return Doubts(
-            (
-                f"nearly all labels that were found wrong are {str(rows.classes[usual])!r}, the "
-                "usual class, in the place of another: what is missed in this way is missed most "
-                "where no model sees it, so that how many are cannot be told",
-            ),
-            rate.low,
-        )
-    if found is None:
-        return Doubts()
-    worst, of_trusted, of_rows = found
-    return Doubts(
-        (
-            f"{of_trusted:.1%} of the trusted samples are of the class "
-            f"{str(rows.classes[worst])!r}, but {of_rows:.1%} of the rows, the labels that were "
-            "found wrong put right: either the two were not drawn alike, or labels are wrong where "
-            "no model sees it",
-        )
-    )
-
-
-def _heard_of(unseen: Unseen, labels: Labels) -> Unseen:
-    """Return the views but those that given labels have taught errors."""
-    enough = len(unseen.trusted_labels) >= FEWEST_HEARD_ALONE
-    if not enough or not taught_errors(labels, unseen):
-        return unseen
-    return replace(unseen, views=[view for view in unseen.views if view.alone])
-
-
-def _heard(
-    judgement: LabelJudgement, labels: Labels, second: SecondOpinion, seed: int
-) -> tuple[LabelJudgement, Doubts]:
-    """Let the interval span what a second opinion holds possible; two that disagree are a doubt."""
-    given = labels[second.positions]
-    found = judge_unseen(given, second.unseen, repeats=REDRAWS_OF_SECOND, seed=seed).noise_rate
-    first = judgement.noise_rate
-    doubts = doubts_about_two(given, second.unseen, first, found, seed)
-    views, right = second.unseen.views, second.unseen.trusted_labels
-    high = max(first.high, *(not_excluded(given, view, right) for view in views))
-    if doubts is not None:
-        high = max(high, found.high)
-    return _raised(judgement, high), doubts or Doubts()
-
-
-def _raised(judgement: LabelJudgement, high: float) -> LabelJudgement:
-    """Let so many labels be possibly wrong; of each class and group as many more, spread evenly."""
-    rate = judgement.noise_rate
-    if high <= rate.high:
-        return judgement
-
-    def raised(part: Interval) -> Interval:
-        return Interval(part.estimate, part.low, min(1.0, part.high + high - rate.high))
-
-    whole = Interval(rate.estimate, rate.low, high)
-    return _of_parts(replace(judgement, noise_rate=whole), raised)
-
-
-def _of_parts(judgement: LabelJudgement, changed: Callable[[Interval], Interval]) -> LabelJudgement:
-    """Return the judgement with other rates of each class and group."""
-    return replace(
-        judgement,
-        noise_rate_per_class=tuple(map(changed, judgement.noise_rate_per_class)),
-        noise_rate_per_part=tuple(map(changed, judgement.noise_rate_per_part)),
-    )
 
 
 def _with_facts(
@@ -261,23 +130,6 @@ def _with_flags(judgement: LabelJudgement, flagged: NDArray[np.bool_]) -> LabelJ
     before, known = judgement.flagged, judgement.precision_flagged
     precision = carried_over(known, before, flagged, judgement.probability)
     return replace(judgement, flagged=flagged, precision_flagged=precision)
-
-
-def _method(unseen: Unseen, judgement: LabelJudgement) -> str:
-    """Return the paragraph of the report that says how labels were judged."""
-    views = "; ".join(view.name for view in unseen.views)
-    basis = (
-        f"{judgement.reference_rows} trusted samples, treated just as the rows, set how far each "
-        "view is believed; how labels go wrong (alike for all classes, by class, or where the "
-        "class is in doubt) was fitted to the rows"
-        if judgement.reference_rows
-        else "there were too few trusted samples to measure against, so the probabilities rest on "
-        "assumptions"
-    )
-    return (
-        "The model was fitted anew, crosswise: each label is judged by models that have not seen "
-        f"it ({views}). The score is the log odds that the given label is wrong; {basis}."
-    )
 
 
 def _signals(

@@ -2,8 +2,8 @@
 
 Linear probes on what the network would see with fresh weights, or with those that its training
 started from, are fitted crosswise. Rows and trusted samples are exchangeable to them, however deep
-the trained network has memorized its rows. They rank worse than a network that learned again, but
-what they say of the rate of wrong labels holds where that of the references may not.
+the trained network has memorized its rows. They rank worse than a network that learned again where
+labels err at random; where it has learned the errors, they rank better.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from dataaudit.models.trained import TrainedModel
 from dataaudit.scoring.before_training import BeforeTraining
 from dataaudit.scoring.passes import Passes
 from dataaudit.scoring.perturbation import UNPERTURBED
+from dataaudit.storage.on_disk import Growing, large_arrays_in
 
 MOST_FEATURES = 128
 NAME = "probes of what it saw before training"
@@ -57,7 +58,10 @@ def second_opinion(
     generator = np.random.default_rng(seed)
     if probes is not None:
         rows = np.sort(generator.permutation(len(train))[:MOST_ROWS])
-        return SecondOpinion(rows, Unseen(_views(probes, rows), trusted.labels))
+        sample, all_rows = (
+            Unseen(_views(probes, positions), trusted.labels) for positions in (rows, slice(None))
+        )
+        return SecondOpinion(rows, sample, lambda: all_rows)
     counts = second_opinion_of(loaded)
     if not sum(counts):
         return None
@@ -76,8 +80,20 @@ def second_opinion(
     if not all(np.isfinite(part).all() for part in features):
         return None
     right, classes = trusted.labels[known], len(train.classes)
-    said = probe(features[0], train.labels[rows], features[1], right, classes, folder, seed)
-    return SecondOpinion(rows, Unseen(_views(said, slice(None)), right))
+
+    def asked(of_rows: NDArray[np.float32], labels: NDArray[np.int64]) -> Unseen:
+        said = probe(of_rows, labels, features[1], right, classes, folder, seed)
+        return Unseen(_views(said, slice(None)), right)
+
+    sample = asked(features[0], train.labels[rows])
+
+    def whole() -> Unseen:
+        if len(rows) == len(train):
+            return sample
+        with large_arrays_in(folder):
+            return asked(_features(before, train, np.arange(len(train))), train.labels)
+
+    return SecondOpinion(rows, sample, whole)
 
 
 def _views(probes: Judged, rows: slice | NDArray[np.int64]) -> list[View]:
@@ -92,12 +108,16 @@ def _features(
     model: TrainedModel, samples: Samples, positions: NDArray[np.int64]
 ) -> NDArray[np.float32]:
     """Return what a model's module gives for some samples, `[samples, MOST_FEATURES at most]`."""
-    passes, parts = Passes(model.module), []
+    passes, features = Passes(model.module), Growing()
     step = samples.rows_at_once(SAMPLES_PER_FORWARD)
     for start in range(0, len(positions), step):
         batch = samples.take(positions[start : start + step])
-        parts += [found.cpu().numpy() for found in passes.outputs(model.inputs(batch, samples))]
-    features = np.concatenate(parts)
+        for found in passes.outputs(model.inputs(batch, samples)):
+            features.add(_narrow(found.cpu().numpy()))
+    return features.finished()
+
+
+def _narrow(features: NDArray[np.float32]) -> NDArray[np.float32]:
     width = features.shape[1]
     if width <= MOST_FEATURES:
         return features
