@@ -218,7 +218,7 @@ class MirrorConfig(_Section):
     effort: Literal["auto", "quick", "standard", "thorough"] = "auto"
     """`quick` runs the model at most twice over the rows, and all else is done on its last layer;
     `thorough` learns more than twice as long as `standard`: images rank better for it, other data
-    hardly. `auto` is standard, or quick where that would take very long."""
+    hardly. `auto` is standard, or quick where that would take very long and quick is possible."""
     steps: Count | None = None
     """How many steps the model learns again; here and below: default, what `effort` says."""
     learning_rate: Rate | None = None

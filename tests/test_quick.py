@@ -188,6 +188,28 @@ def test_auto_is_standard_unless_that_takes_too_long(monkeypatch: pytest.MonkeyP
     assert chosen_effort(loaded(), asked) == "thorough"
 
 
+class Scaled(Network):
+    """What comes out of its last layer is not its output."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return 2 * super().forward(inputs)
+
+
+@pytest.mark.parametrize(("kind", "chosen"), [(Network, "quick"), (Scaled, "standard")])
+def test_auto_is_not_quick_where_the_last_layer_cannot_learn_alone(
+    kind: type[Network], chosen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(effort.AFFORDABLE, "cpu", 1e6)
+    mirror = {"steps": 20}
+    config = config_from_python("label", None, {"mirror": mirror})
+    splits: dict[Any, Any] = {"train": TRAIN, "held_out": HELD_OUT, "suspects": None}
+    assert chosen_effort(load_objects(kind(0), splits, None, config, trusting=True), config) == (
+        chosen
+    )
+    result = dataaudit.audit(kind(0), TRAIN, HELD_OUT, mirror=mirror)
+    assert str(result.report.method.settings["mirror"]).startswith(f"{chosen}: ")
+
+
 def test_operations_of_a_forward_pass() -> None:
     assert operations(loaded()) == 2 * (WIDTH * 16 + 16 * 2)
 

@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from dataaudit.config import AuditConfig
 from dataaudit.flags.label_doubts import FEWEST_TRUSTED
 from dataaudit.inputs import Loaded
+from dataaudit.mirror.features import learns_alone
 from dataaudit.mirror.plan import FEWEST_REFERENCES, EffortName, Plan, make_plan
 from dataaudit.mirror.references import most_passes
 from dataaudit.models.trained import forward
@@ -48,14 +49,20 @@ class Cost:
 
 
 def chosen_effort(loaded: Loaded, config: AuditConfig) -> EffortName:
-    """Return the effort asked for; `auto` is standard, or quick where that would take too long."""
+    """Return the effort asked for; `auto` is standard, or quick where that would take too long.
+
+    Quick needs a model whose last layer can learn alone, or one that probes can be asked of.
+    """
     asked = config.mirror.effort
     if asked != "auto":
         return asked
     kind = loaded.train.kind
     if config.mirror.kind == "head" or kind.own_loss or kind.written:
         return "standard"
-    return "standard" if affordable(loaded, passes(loaded, make_plan(loaded, config))) else "quick"
+    if affordable(loaded, passes(loaded, make_plan(loaded, config))):
+        return "standard"
+    # Where neither is possible, the whole model learns again, however long that takes.
+    return "quick" if by_probes(loaded, config, "quick") or learns_alone(loaded) else "standard"
 
 
 def affordable(loaded: Loaded, passes_of_a_row: float) -> bool:

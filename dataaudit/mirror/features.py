@@ -17,7 +17,7 @@ from torch import Tensor
 
 from dataaudit.datasets.memory import INPUT, ArrayPair, Pairs
 from dataaudit.datasets.samples import Samples
-from dataaudit.errors import ModelError
+from dataaudit.errors import ConfigError, ModelError
 from dataaudit.inputs import Loaded
 from dataaudit.models.numerics import EXACT, Numerics
 from dataaudit.models.parameters import moving_parameters
@@ -69,6 +69,19 @@ def seen_from_last_layer(
         held_out=seen(loaded.held_out),
         suspects=seen(loaded.suspects),
     )
+
+
+@torch.inference_mode()
+def learns_alone(loaded: Loaded) -> bool:
+    """Tell whether the last layer can learn alone, as `seen_from_last_layer` lets it."""
+    few = loaded.train.take(range(min(2, len(loaded.train))))
+    try:
+        inputs = loaded.model.inputs(few, loaded.train)
+        tail = find_tail(loaded.model.module, inputs)
+        moving_parameters(tail.layers, "all")
+        return tail.run(inputs)[0].ndim == 2
+    except (ModelError, ConfigError):
+        return False
 
 
 def stacked(frame: pd.DataFrame) -> Tensor:
