@@ -346,6 +346,30 @@ def test_files_alone_are_audited(bare: Path, command_line: CommandLine) -> None:
     assert "already finished" in again.out
 
 
+def test_labels_that_cannot_be_used_are_no_class(bare: Path, command_line: CommandLine) -> None:
+    train, suspects = pd.read_csv(bare / "train.csv"), pd.read_csv(bare / "val.csv")
+    suspects.loc[0] = train.loc[5]
+    suspects.loc[[1, 2], "label"] = [None, "other"]
+    # Row 299 repeats row 0: that it has no label contradicts nobody.
+    train.loc[[5, 299], "label"] = None
+    train.to_csv(bare / "train.csv", index=False)
+    suspects.to_csv(bare / "test.csv", index=False)
+    with (bare / "audit.yaml").open("a", encoding="utf-8") as file:
+        file.write("suspects: {path: test.csv}\n")
+    outcome = command_line("run", bare / "audit.yaml", "--out", bare / "out")
+    assert outcome.code == 0, outcome.err
+    report = json.loads((bare / "out" / "audit.json").read_text(encoding="utf-8"))
+    assert not any("failed" in check["text"] for check in report["checks"])
+    leakage = report["leakage"]
+    assert sum(item["suspects"] for item in leakage["hits_per_class"]) == 298
+    assert leakage["disagreeing_rows"] == []
+    pair = leakage["pairs"][0]
+    assert (pair["query_id"], pair["row_id"], pair["kind"]) == (0, 5, "exact")
+    assert report["samples"][pair["row"]]["label"] == "none given"
+    page = (bare / "out" / "report.html").read_text(encoding="utf-8")
+    assert "the training row has no label" in page
+
+
 def test_checks_are_turned_off_and_limited_by_name(bare: Path, command_line: CommandLine) -> None:
     yaml = bare / "audit.yaml"
     yaml.write_text(f"{BARE}gates: {{checks: {{duplicates: 1}}}}\n", encoding="utf-8")

@@ -76,6 +76,24 @@ def test_a_budget_flags_so_many_rows_and_says_from_which_probability() -> None:
     assert found.probability_threshold == least
 
 
+def test_no_more_of_the_flagged_rows_are_wrong_than_of_all_rows_may_be() -> None:
+    found = flags(budget=ROWS)
+    assert found.doubts == ()
+    assert found.precision_flagged is not None
+    assert found.precision_flagged.high == pytest.approx(found.noise_rate.high)
+    assert found.precision_flagged.estimate == pytest.approx(found.noise_rate.estimate)
+
+
+def test_too_few_trusted_samples_are_counted() -> None:
+    even = np.full((20, 2), 0.5)
+    rows = LabelledRows(
+        np.arange(20), np.arange(20) % 2, ["a", "b"], lambda labels: labels, even, even, even,
+        trusted=12,
+    )  # fmt: skip
+    (doubt,) = flag_mislabels(rows, None).doubts
+    assert doubt.startswith("only 12 samples are trusted; 40 or more are needed")
+
+
 def test_noise_is_estimated_for_the_largest_groups() -> None:
     # Every tenth row is wrong: site A holds them all, the small sites and rows without one do not.
     groups = np.array(["A" if number % 10 == 0 else "B" for number in range(ROWS)], dtype=object)

@@ -24,7 +24,8 @@ class Imbalance(Check):
         train = data.train
         if not train.kind.has_classes:
             return Found("The labels are numbers; no class can be rare.")
-        counts = train.kind.counts(train.labels, train.classes, train.labels)
+        labels = train.labels[train.kind.usable(train.labels, train.classes)]
+        counts = train.kind.counts(labels, train.classes, labels)
         even = sum(rows for _, rows in counts) / max(len(counts), 1)
         issues = [
             Issue(

@@ -45,6 +45,24 @@ def precision_of(probability: Values, redrawn: Values) -> Interval | None:
     return Interval(claimed, float(min(low, claimed)), float(max(high, claimed)))
 
 
+def within(known: Interval | None, flagged: int, rate: Interval, rows: int) -> Interval | None:
+    """Return what is known of the flagged rows, of which no more are wrong than of all rows may be.
+
+    Parameters
+    ----------
+    known : Interval or None
+        The share of the flagged rows whose label is wrong; None where none is flagged.
+    flagged : int
+    rate : Interval
+        The share of all rows.
+    rows : int
+    """
+    if known is None:
+        return None
+    most = rate.high * rows / max(flagged, 1)
+    return Interval(known.estimate, known.low, max(min(known.high, most), known.estimate))
+
+
 def carried_over(
     known: Interval | None,
     before: NDArray[np.bool_],

@@ -115,6 +115,8 @@ class LabelledRows:
         cannot be fitted anew.
     second_opinion : SecondOpinion or None
         For classes; None where there is none.
+    trusted : int
+        How many trusted samples there are, also where they are too few to be references.
     """
 
     ids: NDArray[Any]
@@ -131,6 +133,7 @@ class LabelledRows:
     crosswise: Unseen | None = None
     contradicted: NDArray[np.bool_] | None = None
     second_opinion: SecondOpinion | None = None
+    trusted: int = 0
 
 
 @dataclass(frozen=True)

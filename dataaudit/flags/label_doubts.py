@@ -367,7 +367,9 @@ def _by_a_rule(least: float) -> str:
     )
 
 
-def doubts_about_references(references: References | None, rate: Interval) -> Doubts:
+def doubts_about_references(
+    references: References | None, rate: Interval, trusted: int = 0
+) -> Doubts:
     """Check what a judgement by references rests on.
 
     Parameters
@@ -376,9 +378,11 @@ def doubts_about_references(references: References | None, rate: Interval) -> Do
         None or too few: rates rest on assumptions.
     rate : Interval
         What was found.
+    trusted : int
+        How many trusted samples there are beside references.
     """
     if references is None or not references.are_enough:
-        trusted = 0 if references is None else len(references.planted)
+        trusted = max(trusted, 0 if references is None else len(references.planted))
         return replace(too_few(trusted, FEWEST_TRUSTED), flags_hold=rate.estimate <= MOST_BELIEVED)
     given = np.asarray(references.given_labels)
     against = -np.log(pick(np.maximum(references.mirrored, 1e-12), given))

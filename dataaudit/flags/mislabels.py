@@ -70,6 +70,10 @@ def flag_mislabels(
         doubts=doubts.reasons,
         untold=[*_untold(judgement, titles), *verdict.notes],
         method=verdict.method or flags.method,
+        # Where it is in doubt how many of all rows are wrong, that is no bound.
+        precision_flagged=judgement.precision_flagged
+        if doubts.reasons
+        else flags.precision_flagged,
     )
 
 

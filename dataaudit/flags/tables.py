@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from dataaudit.flags.flagged_precision import within
 from dataaudit.flags.label_errors import Judgement
 from dataaudit.flags.parts import Parts
 from dataaudit.flags.probabilities import Values
@@ -116,7 +117,12 @@ def flags_of(
         annotators=None,
         doubts=() if judgement.reference_rows else (ASSUMED,),
         untold=(),
-        precision_flagged=judgement.precision_flagged,
+        precision_flagged=within(
+            judgement.precision_flagged,
+            int(judgement.flagged.sum()),
+            judgement.noise_rate,
+            len(table),
+        ),
     )
 
 

@@ -96,7 +96,8 @@ def judged(
     judgement = judge_labels(
         rows.labels, rows.familiar, rows.mirrored, references, unseen=rows.unseen, **wishes
     )
-    doubts, second = doubts_about_references(references, judgement.noise_rate), rows.second_opinion
+    doubts = doubts_about_references(references, judgement.noise_rate, rows.trusted)
+    second = rows.second_opinion
     if second is None or doubts.reasons:
         return Verdict(judgement, doubts)
     given, seed = rows.labels[second.positions], settings.seed

@@ -266,8 +266,13 @@ def _first_unhashable(values: pd.Series) -> str:
 
 
 def shown(labels: NDArray[np.int64], classes: Names) -> NDArray[Any]:
-    """Return the class values, `[n]`."""
-    return np.array(list(classes))[labels]
+    """Return the class values, `[n]`; None where a label cannot be used."""
+    values, known = np.array(list(classes)), labels >= 0
+    if known.all():
+        return values[labels]
+    result = np.full(len(labels), None, dtype=object)
+    result[known] = values[labels[known]].tolist()
+    return result
 
 
 def counts(labels: NDArray[np.int64], classes: Names, train: NDArray[Any]) -> list[tuple[str, int]]:

@@ -60,6 +60,8 @@ def difference_note(pair: LeakPair, suspect: Sample | None, row: Sample | None) 
     labels = (
         "the evaluation sample has no label"
         if suspect.label == NO_LABEL
+        else "the training row has no label"
+        if row.label == NO_LABEL
         else f"their labels differ: “{suspect.label}” and “{row.label}”"
         if suspect.label != row.label
         else f"both are labelled “{row.label}”"

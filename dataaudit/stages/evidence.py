@@ -451,6 +451,9 @@ def _fields(samples: Samples, frame: pd.DataFrame) -> list[dict[str, str]]:
 
 
 def _label_text(label: Any) -> str:
+    # Without a model, rows whose label cannot be used are not set aside.
+    if label is None or label == "" or label != label:
+        return NO_LABEL
     return f"{label:.6g}" if isinstance(label, float) else str(label)
 
 

@@ -123,6 +123,7 @@ def find_mislabels(
         None if crosswise is None else replace(crosswise, views=[*crosswise.views, *opinions]),
         contradicted(train) if train.kind.probed else None,
         second,
+        0 if loaded.held_out is None else len(loaded.held_out),
     )
     flags = FLAGGERS[config.task](rows, known, settings)
     method = (

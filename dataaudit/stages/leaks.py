@@ -341,7 +341,9 @@ def _disagreeing(
             others = np.stack([clean[near], clean_matches.rows[near, 0]], axis=1)
             pairs = np.concatenate([identical, others])
             similarity = np.r_[similarity, clean_matches.similarity[near, 0]]
-    return disagreeing_duplicates(train.ids, shown, pairs, similarity)
+    # Of a row whose label cannot be used, which a model would have set aside, nothing is said.
+    known = train.kind.usable(train.labels, train.classes)[pairs].all(axis=1)
+    return disagreeing_duplicates(train.ids, shown, pairs[known], similarity[known])
 
 
 def _shared_groups(train: Samples, suspects: Samples) -> pd.DataFrame | None:
@@ -468,9 +470,11 @@ def _hits_per_class(suspects: Samples, flagged: NDArray[np.bool_]) -> pd.DataFra
     """Count suspects of each class (or that carry each label), and those flagged among them."""
     if not suspects.kind.has_classes:
         return pd.DataFrame({"class": [], "suspects": [], "flagged": []})
-    labels, counts = suspects.labels, suspects.kind.counts
+    # Without a model, suspects whose label cannot be used are not set aside.
+    usable = suspects.kind.usable(suspects.labels, suspects.classes)
+    labels, counts = suspects.labels[usable], suspects.kind.counts
     table = pd.DataFrame(counts(labels, suspects.classes, labels), columns=["class", "suspects"])
-    hits = counts(labels[flagged], suspects.classes, labels)
+    hits = counts(labels[flagged[usable]], suspects.classes, labels)
     return table.assign(flagged=[count for _, count in hits])
 
 
