@@ -43,8 +43,8 @@ TAUGHT_ERRORS = (
 )
 LEARNED_ERRORS = (
     "the model has learned wrong labels as if they were right, as where labels err by a rule, and "
-    "brings them back when it learns again; so labels were judged by linear probes of what it saw "
-    "before training, which were fitted without the row"
+    "finds nothing wrong with them; so simple models of what it saw before training, each fitted "
+    "without the row, judged the labels"
 )
 
 

@@ -157,7 +157,7 @@ def _label_finding(labels: LabelFindings | None, pairs: int) -> Finding:
     if labels.outcome == "cannot tell":
         return Finding(
             title="How many training labels are wrong cannot be told",
-            text=_as_sentences(labels.reasons),
+            text=formats.sentences(labels.reasons),
             section="labels",
             severity="notable",
         )
@@ -219,7 +219,7 @@ def _leakage_finding(leakage: Leakage | None) -> Finding:
     if leakage.outcome == "cannot tell":
         return Finding(
             title="Whether evaluation samples leaked cannot be told",
-            text=_as_sentences(leakage.reasons),
+            text=formats.sentences(leakage.reasons),
             section="leakage",
             severity="notable",
         )
@@ -238,7 +238,7 @@ def _leakage_finding(leakage: Leakage | None) -> Finding:
             f"{'is' if leakage.rows_repeated == 1 else 'are'} identical to another one, too."
         )
     # The first reason is the number that the title states.
-    words.append(_as_sentences(leakage.reasons[1:]))
+    words.append(formats.sentences(leakage.reasons[1:]))
     return Finding(
         title=leaks_in_words(leakage),
         text=" ".join(word for word in (*words, _metric_sentence(leakage)) if word),
@@ -258,11 +258,6 @@ def leaks_in_words(leakage: Leakage) -> str:
     same_as = "is also a training row" if same == 1 else "are also training rows"
     title = f"{formats.count(same)} of {samples} {same_as}"
     return f"{title}, {formats.count(alike)} more {resemble}" if alike else title
-
-
-def _as_sentences(reasons: Sequence[str]) -> str:
-    """Return reasons, which begin in lower case and have no full stop, as running text."""
-    return " ".join(f"{reason[:1].upper()}{reason[1:]}." for reason in reasons)
 
 
 def _metric_sentence(leakage: Leakage) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from datetime import date
 
 from dataaudit.labels.masks import without_codes
@@ -100,6 +101,11 @@ def long_date(iso: str) -> str:
     """Return an ISO date or time as `23 November 2026`."""
     day = date.fromisoformat(iso[:10])
     return f"{day.day} {MONTHS[day.month - 1]} {day.year}"
+
+
+def sentences(reasons: Sequence[str]) -> str:
+    """Return reasons, which begin in lower case and have no full stop, as running text."""
+    return " ".join(f"{reason[:1].upper()}{reason[1:]}." for reason in reasons)
 
 
 def words(name: str) -> str:

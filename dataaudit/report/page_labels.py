@@ -201,7 +201,7 @@ def _zoomed(labels: LabelFindings) -> list[BudgetPoint]:
 
 def _introduction(labels: LabelFindings) -> str:
     if labels.outcome == "cannot tell":
-        return " ".join(f"{reason[:1].upper()}{reason[1:]}." for reason in labels.reasons)
+        return formats.sentences(labels.reasons)
     threshold = formats.set_percent(labels.probability_threshold)
     if not labels.rows_flagged:
         return (
@@ -217,6 +217,8 @@ def _introduction(labels: LabelFindings) -> str:
     if precision is not None and precision.high - precision.low > HARDLY_KNOWN:
         counts = formats.of_rows(precision, labels.rows_flagged)
         found += f" How many of them are wrong can hardly be told: {counts}."
+    if labels.reasons[1:]:  # The first says how many were found.
+        found += f" {formats.sentences(labels.reasons[1:])}"
     return found
 
 
