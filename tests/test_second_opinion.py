@@ -68,20 +68,23 @@ def test_an_opinion_about_other_data_is_not_heard():
     assert doubts_about_two(given, other, Interval(0, 0, 0), Interval(0.2, 0.15, 0.25)) is None
 
 
-def learned(share, trusted=400):
+def learned(share, trusted=400, seen=0.0):
     """Return rows of which a share of class 0 is labeled 1, as a network sees them that learned it.
 
-    It gives every row its label, and every reference the right one. The second opinion says of the
-    right classes what `said` does.
+    It gives every row its label, and every reference the right one; of a share of all rows, whose
+    labels are wrong at random, it gives the right one, too. The second opinion says of the right
+    classes what `said` does.
     """
     generator = np.random.default_rng(0)
     right, known = generator.integers(0, 3, 2000), generator.integers(0, 3, trusted)
     given = np.where((right == 0) & (generator.random(2000) < share), 1, right)
+    slips = np.random.default_rng(1).random(2000) < seen
+    known_to_it, given = np.where(slips, right, given), np.where(slips, (right + 1) % 3, given)
     planted = np.arange(trusted) % 4 == 0
     labels = np.where(planted, (known + 1) % 3, known)
-    seen = said(known, generator, 0.95)
-    references = References(labels, planted, seen, seen)
-    sure = said(given, generator, 0.95)
+    of_references = said(known, generator, 0.95)
+    references = References(labels, planted, of_references, of_references)
+    sure = said(known_to_it, generator, 0.95)
     sample = np.arange(0, 2000, 2)
     view = View("somebody", said(right, generator, 0.95), said(known, generator, 0.95))
     asked = []
@@ -109,6 +112,14 @@ def test_a_network_that_has_learned_the_errors_is_not_believed(share):
     assert rate.low < wrong.mean() < rate.high
     assert average_precision_score(wrong, verdict.judgement.score) > 0.8
     assert "probes" in verdict.method
+
+
+def test_a_network_that_sees_the_errors_is_believed_however_many_more_the_other_one_finds():
+    """Beside errors of one class for another, which it has learned, it sees as many at random."""
+    verdict, wrong, asked = learned(0.3, seen=0.2)
+    assert not asked
+    assert verdict.method == ""
+    assert verdict.judgement.noise_rate.high > wrong.mean()
 
 
 def test_all_rows_are_not_asked_for_where_the_two_agree_or_few_are_trusted():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.stats import beta, chi2_contingency, ks_2samp, mannwhitneyu, rankdata
+from scipy.stats import beta, chi2_contingency, hypergeom, ks_2samp, mannwhitneyu, rankdata
 
 from dataaudit.flags.inputs import References, Unseen, View
 from dataaudit.flags.probabilities import Labels, Table, pick
@@ -32,6 +32,7 @@ CONTRADICTED = (
 TAUGHT = 3.0
 """Standard errors by which fits to rows must agree with more given labels than trusted samples
 account for, so that these labels have taught them errors."""
+LUCK = 0.01
 FEWEST_TRUSTED = 40
 """With fewer, nothing is measured on them."""
 MOST_COMPARED = 20_000
@@ -164,6 +165,34 @@ def taught_errors(given: Labels, unseen: Unseen) -> bool:
     of_both = of_rows + max(more_right.var(), 1 / count) / count
     apart = more.mean() - more_right.mean()
     return bool(more.mean() > TAUGHT * np.sqrt(of_rows) and apart > TAUGHT * np.sqrt(of_both))
+
+
+def contradicts(given: Labels, unseen: Unseen) -> bool:
+    """Tell whether rows of a given class look like another one more often than trusted ones do.
+
+    Were all labels right, they would do so as often, but for chance. Each view and pair of classes
+    has an exact test (R. Fisher, 1934); that any of them takes chance for more has a probability of
+    `LUCK` at most (Bonferroni). Nothing is fitted, and no kind of error assumed.
+
+    Parameters
+    ----------
+    given : int64 `[rows]`
+    unseen : Unseen
+    """
+    classes = unseen.views[0].rows.shape[1]
+    other = ~np.eye(classes, dtype=bool)
+    for view in unseen.views:
+        rows, trusted = (
+            np.bincount(labels * classes + table.argmax(axis=1), minlength=classes**2)
+            for table, labels in ((view.rows, given), (view.trusted, unseen.trusted_labels))
+        )
+        rows, trusted = (counts.reshape(classes, classes) for counts in (rows, trusted))
+        of_class = rows.sum(axis=1, keepdims=True)
+        both = of_class + trusted.sum(axis=1, keepdims=True)
+        chance = hypergeom.sf(rows - 1, both, rows + trusted, of_class)[other & (rows > 0)]
+        if chance.min(initial=1.0) * len(chance) * len(unseen.views) < LUCK:
+            return True
+    return False
 
 
 def least_wrong(given: Labels, view: View, right: Labels) -> float:

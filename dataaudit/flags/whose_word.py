@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dataaudit.flags.class_shares import taken_for_usual, unaccounted_class
-from dataaudit.flags.inputs import LabelledRows, References, Unseen
+from dataaudit.flags.inputs import LabelledRows, References, SecondOpinion, Unseen
 from dataaudit.flags.label_doubts import (
     FEWEST_TRUSTED,
     Doubts,
+    contradicts,
     doubts_about,
     doubts_about_references,
     doubts_about_two,
@@ -37,6 +38,7 @@ from dataaudit.flags.unseen_labels import judge_assumed, judge_unseen
 REDRAWS_OF_SECOND = 20
 FEWEST_HEARD_ALONE = 200
 """With fewer trusted samples, what was fitted to them alone is too weak to judge by itself."""
+EVEN = 0.5
 TAUGHT_ERRORS = (
     "models fitted to the rows agree with more of their labels than trusted samples account for, "
     "as where labels err by a rule; so only models fitted to trusted samples alone were heard"
@@ -101,10 +103,10 @@ def judged(
     if second is None or doubts.reasons:
         return Verdict(judgement, doubts)
     given, seed = rows.labels[second.positions], settings.seed
-    found = judge_unseen(given, second.unseen, repeats=REDRAWS_OF_SECOND, seed=seed).noise_rate
-    if _has_learned_errors(given, second.unseen, judgement.noise_rate, found, seed):
+    found = judge_unseen(given, second.unseen, repeats=REDRAWS_OF_SECOND, seed=seed)
+    if _has_learned_errors(judgement, found, given, second, seed):
         return _by_unseen(rows, second.whole(), wishes)
-    return Verdict(*_heard(judgement, given, second.unseen, found, seed))
+    return Verdict(*_heard(judgement, given, second.unseen, found.noise_rate, seed))
 
 
 def _by_unseen(rows: LabelledRows, unseen: Unseen, wishes: dict[str, Any]) -> Verdict:
@@ -130,19 +132,34 @@ def _by_unseen(rows: LabelledRows, unseen: Unseen, wishes: dict[str, Any]) -> Ve
 
 
 def _has_learned_errors(
-    given: Labels, second: Unseen, first_rate: Interval, second_rate: Interval, seed: int
+    first: LabelJudgement, found: LabelJudgement, given: Labels, second: SecondOpinion, seed: int
 ) -> bool:
     """Tell whether a network has learned wrong labels as if they were right, as errors by a rule.
 
     Then it brings them back as soon as right ones when it learns again, as nothing that references
     show: these err at random. What no label has touched finds them, by their kind; or the labels
-    have taught it, too, and what was fitted to trusted samples alone is left.
+    have taught it, too, and what was fitted to trusted samples alone is left. Where the model sees
+    most of what the second opinion flags, the two differ in how many more there are.
+
+    Parameters
+    ----------
+    first : LabelJudgement
+        Of all rows, by the model that learned again.
+    found : LabelJudgement
+        Of the sampled rows, by the second opinion.
+    given : int64 `[sampled rows]`
+    second : SecondOpinion
+    seed : int
     """
-    if len(second.trusted_labels) < FEWEST_HEARD_ALONE:
+    unseen, flagged = second.unseen, second.positions[found.flagged]
+    if len(unseen.trusted_labels) < FEWEST_HEARD_ALONE:
         return False
-    if not may_be_heard(second, second_rate, seed):
+    if not may_be_heard(unseen, found.noise_rate, seed):
         return False
-    return second_rate.low > first_rate.high or taught_errors(given, second)
+    if len(flagged) and first.probability[flagged].mean() >= EVEN:
+        return False
+    finds_more = found.noise_rate.low > first.noise_rate.high and contradicts(given, unseen)
+    return finds_more or taught_errors(given, unseen)
 
 
 def _class_doubts(
