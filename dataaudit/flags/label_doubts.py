@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import beta, chi2_contingency, hypergeom, ks_2samp, mannwhitneyu, rankdata
 
 from dataaudit.flags.inputs import References, Unseen, View
-from dataaudit.flags.probabilities import Labels, Table, pick
+from dataaudit.flags.probabilities import Labels, Table, Values, pick
 from dataaudit.flags.results import Interval
 
+Counts = NDArray[np.int64]
 CONFIDENCE = 0.95
 USEFUL = 2.5
 """Standard errors by which the views must tell the classes of trusted samples apart: one useless
@@ -168,18 +170,19 @@ def taught_errors(given: Labels, unseen: Unseen) -> bool:
 
 
 def contradicts(given: Labels, unseen: Unseen) -> bool:
-    """Tell whether rows of a given class look like another one more often than trusted ones do.
+    """Tell whether rows look to a view as of another class more often than trusted samples do.
 
-    Were all labels right, they would do so as often, but for chance. Each view and pair of classes
-    has an exact test (R. Fisher, 1934); that any of them takes chance for more has a probability of
-    `LUCK` at most (Bonferroni). Nothing is fitted, and no kind of error assumed.
+    Were all labels right, they would do so as often, but for chance. Each view has an exact test
+    (R. Fisher, 1934) of all rows, and one of each pair of classes, since errors of one pair are few
+    among all rows. That any of them takes chance for more has a probability of `LUCK` at most
+    (Bonferroni, half of it for either kind). Nothing is fitted, and no kind of error assumed.
 
     Parameters
     ----------
     given : int64 `[rows]`
     unseen : Unseen
     """
-    classes = unseen.views[0].rows.shape[1]
+    classes, views = unseen.views[0].rows.shape[1], len(unseen.views)
     other = ~np.eye(classes, dtype=bool)
     for view in unseen.views:
         rows, trusted = (
@@ -187,12 +190,17 @@ def contradicts(given: Labels, unseen: Unseen) -> bool:
             for table, labels in ((view.rows, given), (view.trusted, unseen.trusted_labels))
         )
         rows, trusted = (counts.reshape(classes, classes) for counts in (rows, trusted))
-        of_class = rows.sum(axis=1, keepdims=True)
-        both = of_class + trusted.sum(axis=1, keepdims=True)
-        chance = hypergeom.sf(rows - 1, both, rows + trusted, of_class)[other & (rows > 0)]
-        if chance.min(initial=1.0) * len(chance) * len(unseen.views) < LUCK:
+        pairs = _more_often(rows, trusted, *(c.sum(axis=1, keepdims=True) for c in (rows, trusted)))
+        of_all = _more_often(rows[other].sum(), trusted[other].sum(), rows.sum(), trusted.sum())
+        seen = pairs[other & (rows > 0)]
+        if min(of_all, seen.min(initial=1.0) * max(len(seen), 1)) * 2 * views < LUCK:
             return True
     return False
+
+
+def _more_often(rows: Counts, trusted: Counts, all_rows: Counts, all_trusted: Counts) -> Values:
+    """Return the chance that so many of all rows are among them, were they as the trusted ones."""
+    return np.asarray(hypergeom.sf(rows - 1, all_rows + all_trusted, rows + trusted, all_rows))
 
 
 def least_wrong(given: Labels, view: View, right: Labels) -> float:
