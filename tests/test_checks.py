@@ -229,6 +229,15 @@ def test_drift_of_numbers_words_and_labels() -> None:
     assert set(columns(found)) == {"size", "colour", "(label)"}
 
 
+@pytest.mark.parametrize("check", [TargetLeak, Shortcuts, Slices], ids=lambda check: check.name)
+def test_numbers_that_stand_for_none_may_be_the_largest_there_are(check: type[Check]) -> None:
+    train, held_out = table(400, 0), table(400, 1)
+    for rows_of_one in (train, held_out):
+        rows_of_one.loc[::5, "weight"] = -1.7976931348623157e308
+    found = check().look(examined(train, held_out, right=np.arange(400) % 7 / 7))
+    assert found.issues == ()
+
+
 def test_rows_that_are_sorted() -> None:
     train = table(600, 0).sort_values("label", ignore_index=True)
     # What goes with the label is sorted with it.

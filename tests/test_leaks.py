@@ -327,6 +327,14 @@ def test_short_suspects_against_long_texts_are_not_flagged():
     assert "cut to the suspects' lengths" in flags.method
 
 
+def test_texts_without_content_are_no_copies():
+    train = pd.DataFrame({"text": [*texts(200, 0, 12), "", None], "label": 0})
+    held_out = pd.DataFrame({"text": texts(60, 1, 12), "label": 0})
+    suspects = pd.DataFrame({"text": [*texts(40, 2, 12), " ", "None", None], "label": 0})
+    suspects.loc[:2, "text"] = train.loc[:2, "text"]
+    assert exact(search(train, held_out, suspects, one_number)) == {0, 1, 2}
+
+
 def test_prose_in_another_column_is_found():
     train = pd.DataFrame({"body": texts(200, 0, 12), "label": 0})
     held_out = pd.DataFrame({"body": texts(60, 1, 12), "label": 0})

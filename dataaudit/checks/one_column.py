@@ -51,7 +51,7 @@ class OneColumn:
             if has_classes:
                 weight = 1 / np.bincount(target)[target]
             tree = maker(max_leaf_nodes=MOST_LEAVES, min_samples_leaf=leaf, random_state=0)
-            tree.fit(values[:, None], target, sample_weight=weight)
+            tree.fit(for_trees(values)[:, None], target, sample_weight=weight)
             return cls(None, tree, usual, has_classes)
         place, known = pd.factorize(values, sort=True)
         if has_classes:
@@ -75,7 +75,7 @@ class OneColumn:
         float64 `[rows]`, and the mean that a perfect column would have
         """
         if self.known is None:
-            said = self.said.predict(values[:, None]).astype(np.float64)
+            said = self.said.predict(for_trees(values)[:, None]).astype(np.float64)
         else:
             # A value that was not there is at -1, the last: the usual one is said of it.
             said = self.said[pd.Index(self.known).get_indexer(values)]
@@ -91,6 +91,12 @@ class OneColumn:
         """Return the share of all errors that the column saves; 1 = it gives the label away."""
         gain, most = self.gain(values, target)
         return float(gain.mean() / most) if most > 0 else 0.0
+
+
+def for_trees(values: FloatArray) -> FloatArray:
+    """Return numbers as trees take them: no larger than single precision holds."""
+    largest = float(np.finfo(np.float32).max)
+    return np.clip(values, -largest, largest)
 
 
 def judged(columns: Columns) -> NDArray[np.bool_]:

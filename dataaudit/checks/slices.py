@@ -12,6 +12,7 @@ from sklearn.tree import DecisionTreeRegressor
 from dataaudit.checks.check import LEVEL, Check, Found, Issue
 from dataaudit.checks.columns import Columns
 from dataaudit.checks.examined import Examined
+from dataaudit.checks.one_column import for_trees
 from dataaudit.report import formats
 
 DEEPEST = 3
@@ -108,7 +109,7 @@ def _by_chance(
 
 def _table(columns: Columns) -> tuple[list[str], NDArray[np.float64]]:
     """Return the columns as numbers, and what each means; words as one column for each value."""
-    names, parts = [*columns.numbers], [*columns.numbers.values()]
+    names, parts = [*columns.numbers], [*map(for_trees, columns.numbers.values())]
     for name, words in columns.words.items():
         place, values = pd.factorize(words, sort=True)
         common = np.argsort(-np.bincount(place), kind="stable")[:MOST_VALUES]

@@ -175,7 +175,11 @@ def _described_pictures(
 
 
 def _texts(samples: Samples, frame: pd.DataFrame, known: Keys | None) -> list[str]:
-    texts = [text_of(value) for value in frame[samples.content_column]]
+    values = frame[samples.content_column]
+    # Where there is no model, missing texts are not set aside.
+    texts = [
+        "" if gone else text_of(value) for value, gone in zip(values, values.isna(), strict=True)
+    ]
     if known is None:
         return texts
     special = {samples.content_column, *samples.special_columns()}

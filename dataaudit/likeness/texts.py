@@ -7,6 +7,7 @@ inverse document frequency, and compared by the words that they share, weighted 
 from __future__ import annotations
 
 import math
+import os
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
@@ -30,6 +31,7 @@ from dataaudit.likeness.search import (
 REFINED_TEXTS = 10
 FEATURES_PER_STEP = 2**24
 MISSING_WORDS_SHARE = 0.05
+KEY_BYTES = 16
 
 
 def describe_texts(texts: Sequence[str]) -> TextDescriptors:
@@ -37,14 +39,18 @@ def describe_texts(texts: Sequence[str]) -> TextDescriptors:
     folded = [fold_text(text) for text in texts]
     words, grams = _vectorizers()
     counts = sparse.csr_matrix(words.transform(folded) + grams.transform(folded))
-    keys = np.array([text_key(text) for text in texts], "S16")
-    return TextDescriptors(np.array(folded, object), counts, keys)
+    # A text without any content is the same as no other.
+    keys = [
+        text_key(text) if content else os.urandom(KEY_BYTES)
+        for text, content in zip(texts, folded, strict=True)
+    ]
+    return TextDescriptors(np.array(folded, object), counts, np.array(keys, "S16"))
 
 
 def text_key(text: str) -> bytes:
     """Return 16 bytes that two texts share only if they are the same up to case and punctuation."""
     words = words_of(text).encode("utf-8", "surrogatepass")
-    return blake2b(words, digest_size=16).digest()
+    return blake2b(words, digest_size=KEY_BYTES).digest()
 
 
 class TextRows:
