@@ -11,7 +11,7 @@ from torch import nn
 
 import dataaudit
 from dataaudit.flags.inputs import LabelledRows, References, SecondOpinion, Unseen, View
-from dataaudit.flags.label_doubts import doubts_about_two
+from dataaudit.flags.label_doubts import contradicts, doubts_about_two
 from dataaudit.flags.results import Interval
 from dataaudit.flags.tables import DEFAULTS
 from dataaudit.flags.whose_word import LEARNED_ERRORS, judged
@@ -66,6 +66,34 @@ def test_an_opinion_about_other_data_is_not_heard():
     view = second.views[0]
     other = replace(second, views=[replace(view, trusted=np.full((500, 3), 1 / 3))])
     assert doubts_about_two(given, other, Interval(0, 0, 0), Interval(0.2, 0.15, 0.25)) is None
+
+
+def of_many(seed, share, rows=1500, trusted=600):
+    """Return given labels of six classes, a share of class 0 labeled 1, and a weak opinion."""
+    generator = np.random.default_rng(seed)
+    right, known = generator.integers(0, 6, rows), generator.integers(0, 6, trusted)
+    given = np.where((right == 0) & (generator.random(rows) < share), 1, right)
+    of_rows, of_trusted = (
+        np.eye(6)[np.where(generator.random(len(labels)) < 0.6, labels, (labels + 2) % 6)]
+        for labels in (right, known)
+    )
+    return given, Unseen([View("somebody", of_rows, of_trusted)], known)
+
+
+def test_the_luck_of_few_trusted_samples_is_no_contradiction():
+    assert sum(contradicts(*of_many(seed, 0.0, trusted=200)) for seed in range(100)) <= 3
+
+
+def test_errors_of_one_pair_contradict_though_they_are_few_among_all_rows():
+    assert all(contradicts(*of_many(seed, 0.3)) for seed in range(20))
+
+
+def test_errors_among_all_rows_contradict_though_few_trusted_samples_are_of_each_class():
+    generator = np.random.default_rng(0)
+    right, known = generator.integers(0, 50, 3000), generator.integers(0, 50, 200)
+    given = np.where(generator.random(3000) < 0.1, generator.integers(0, 50, 3000), right)
+    view = View("somebody", np.eye(50)[right], np.eye(50)[known])
+    assert contradicts(given, Unseen([view], known))
 
 
 def learned(share, trusted=400, seen=0.0):
