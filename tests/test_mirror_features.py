@@ -65,6 +65,14 @@ def test_a_model_that_does_not_end_in_a_linear_layer_is_refused() -> None:
             table[list("abcdefgh")].to_numpy()), mirror={"kind": "head"})  # fmt: skip
 
 
+def test_a_quick_audit_of_a_model_whose_last_layer_cannot_learn_alone_is_refused() -> None:
+    train = blobs(60, 1)[0]
+    module = nn.Sequential(memorized(train), nn.Tanh())
+    with pytest.raises(ConfigError, match=r"mirror\.effort: found quick.* the output of 0\.2 is"):
+        dataaudit.audit(module, train, preprocess=lambda table: torch.tensor(
+            table[list("abcdefgh")].to_numpy()), mirror={"effort": "quick"})  # fmt: skip
+
+
 def test_a_linear_audit_is_refused_with_the_reason() -> None:
     with pytest.raises(ConfigError, match="where a first-order change says nothing; use auto"):
         config_from_python("label", None, {"mirror": {"kind": "linear"}})

@@ -156,6 +156,8 @@ def test_all_rows_are_not_asked_for_where_the_two_agree_or_few_are_trusted():
     verdict, _, asked = learned(0.4, trusted=100)
     assert not asked
     assert "disagree" in verdict.doubts.reasons[0]
+    # What cannot be excluded is possible, whatever else is in doubt.
+    assert verdict.doubts.most >= verdict.judgement.noise_rate.high
 
 
 def audited(given, values, trusted, trusted_labels):

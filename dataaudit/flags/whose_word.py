@@ -206,9 +206,10 @@ def _heard(
     first = judgement.noise_rate
     doubts = doubts_about_two(given, second, first, found, seed)
     high = max(first.high, _not_excluded(given, second))
-    if doubts is not None:
-        high = max(high, found.high)
-    return _raised(judgement, high), doubts or Doubts()
+    if doubts is None:
+        return _raised(judgement, high), Doubts()
+    high = max(high, found.high)
+    return _raised(judgement, high), replace(doubts, most=max(doubts.most, high))
 
 
 def _raised(judgement: LabelJudgement, high: float) -> LabelJudgement:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dataaudit.checks.labels import Labels
 from dataaudit.config import GENERATIVE, AuditConfig, load_config
-from dataaudit.errors import ConfigError
+from dataaudit.errors import ConfigError, ModelError
 from dataaudit.inputs import Loaded
 from dataaudit.mirror.effort import by_probes, chosen_effort, costs, seconds_of_a_pass
 from dataaudit.mirror.features import seen_from_last_layer
@@ -57,7 +57,16 @@ def planned(
     seen = loaded
     if config.mirror.kind == "head" or effort == "quick":
         numerics = Numerics(config.precision)
-        seen = seen_from_last_layer(loaded, folder, config.batch_size, numerics)
+        try:
+            seen = seen_from_last_layer(loaded, folder, config.batch_size, numerics)
+        except ModelError as error:
+            if config.mirror.kind == "head":
+                raise
+            raise ConfigError(
+                "mirror.effort: found quick, for which the last layer has to learn alone; expected "
+                "auto, standard or thorough, because "
+                + str(error).removeprefix("mirror.kind: head: ")
+            ) from None
     return seen, make_plan(seen, config, effort, beside=beside)
 
 
