@@ -57,20 +57,21 @@ def test_an_audit_by_the_head_flags_wrong_labels(
     assert '"mirror": "standard: head (the last linear layer alone), ' in written
 
 
-def test_a_model_that_does_not_end_in_a_linear_layer_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("mirror", "error", "message"),
+    [
+        ({"kind": "head"}, ModelError, r"the output of 0\.2 is not the model's"),
+        ({"effort": "quick"}, ConfigError, r"mirror\.effort: found quick.* the output of 0\.2 is"),
+    ],
+)
+def test_a_model_that_does_not_end_in_a_linear_layer_is_refused(
+    mirror: dict[str, str], error: type[Exception], message: str
+) -> None:
     train = blobs(60, 1)[0]
     module = nn.Sequential(memorized(train), nn.Tanh())
-    with pytest.raises(ModelError, match=r"the output of 0\.2 is not the model's"):
+    with pytest.raises(error, match=message):
         dataaudit.audit(module, train, preprocess=lambda table: torch.tensor(
-            table[list("abcdefgh")].to_numpy()), mirror={"kind": "head"})  # fmt: skip
-
-
-def test_a_quick_audit_of_a_model_whose_last_layer_cannot_learn_alone_is_refused() -> None:
-    train = blobs(60, 1)[0]
-    module = nn.Sequential(memorized(train), nn.Tanh())
-    with pytest.raises(ConfigError, match=r"mirror\.effort: found quick.* the output of 0\.2 is"):
-        dataaudit.audit(module, train, preprocess=lambda table: torch.tensor(
-            table[list("abcdefgh")].to_numpy()), mirror={"effort": "quick"})  # fmt: skip
+            table[list("abcdefgh")].to_numpy()), mirror=mirror)  # fmt: skip
 
 
 def test_a_linear_audit_is_refused_with_the_reason() -> None:

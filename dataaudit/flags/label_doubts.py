@@ -35,6 +35,7 @@ TAUGHT = 3.0
 """Standard errors by which fits to rows must agree with more given labels than trusted samples
 account for, so that these labels have taught them errors."""
 LUCK = 0.01
+"""How probable it may be that right labels are taken for contradicted."""
 FEWEST_TRUSTED = 40
 """With fewer, nothing is measured on them."""
 MOST_COMPARED = 20_000
@@ -199,7 +200,7 @@ def contradicts(given: Labels, unseen: Unseen) -> bool:
 
 
 def _more_often(rows: Counts, trusted: Counts, all_rows: Counts, all_trusted: Counts) -> Values:
-    """Return the chance that so many of all rows are among them, were they as the trusted ones."""
+    """Return the chance of at least so many `rows` of `all_rows`, at the trusted samples' share."""
     return np.asarray(hypergeom.sf(rows - 1, all_rows + all_trusted, rows + trusted, all_rows))
 
 

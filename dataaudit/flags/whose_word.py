@@ -38,7 +38,8 @@ from dataaudit.flags.unseen_labels import judge_assumed, judge_unseen
 REDRAWS_OF_SECOND = 20
 FEWEST_HEARD_ALONE = 200
 """With fewer trusted samples, what was fitted to them alone is too weak to judge by itself."""
-EVEN = 0.5
+SEES_MOST = 0.5
+"""A network that holds so much of what the second opinion flags for wrong has not learned it."""
 TAUGHT_ERRORS = (
     "models fitted to the rows agree with more of their labels than trusted samples account for, "
     "as where labels err by a rule; so only models fitted to trusted samples alone were heard"
@@ -156,7 +157,7 @@ def _has_learned_errors(
         return False
     if not may_be_heard(unseen, found.noise_rate, seed):
         return False
-    if len(flagged) and first.probability[flagged].mean() >= EVEN:
+    if len(flagged) and first.probability[flagged].mean() >= SEES_MOST:
         return False
     finds_more = found.noise_rate.low > first.noise_rate.high and contradicts(given, unseen)
     return finds_more or taught_errors(given, unseen)
