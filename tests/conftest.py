@@ -20,7 +20,9 @@ from torch import nn
 
 from dataaudit import progress
 from dataaudit.cli import main
+from dataaudit.commands import watching
 from dataaudit.report.schema import SCHEMA_PATH
+from dataaudit.scoring import cluster
 
 # One thread each: test processes side by side, and the commands that they start, must not fight
 # for the cores.
@@ -30,10 +32,19 @@ for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(name, "1")
 
 
+SAID_BY_THE_CLOCK = {
+    (progress, "SECONDS_APART"): float("inf"),
+    (watching, "SECONDS_OF_PATIENCE"): 1e6,
+    (cluster, "SECONDS_TO_TELL"): cluster.SECONDS_TO_START,
+}
+"""After how many seconds a command says that it is still there, and what the tests take instead."""
+
+
 @pytest.fixture(autouse=True)
-def _no_lines_of_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+def _nothing_said_by_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a command says must not depend on how busy the machine is."""
-    monkeypatch.setattr(progress, "SECONDS_APART", float("inf"))
+    for (module, name), seconds in SAID_BY_THE_CLOCK.items():
+        monkeypatch.setattr(module, name, seconds)
 
 
 @dataclass(frozen=True)

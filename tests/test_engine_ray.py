@@ -55,12 +55,6 @@ CLUSTER = Cluster(workers=2)
 ENGINE = RayEngine(16, CLUSTER)
 
 
-@pytest.fixture(autouse=True)
-def _told_of_no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a command says must not depend on how busy the machine is."""
-    monkeypatch.setattr(cluster_module, "SECONDS_TO_TELL", cluster_module.SECONDS_TO_START)
-
-
 @pytest.fixture(scope="module", autouse=True)
 def _ray() -> Iterator[None]:
     """Start Ray and two workers once; every engine here uses them."""

@@ -1,8 +1,11 @@
 """Progress bars: one on the screen at a time, items as they are."""
 
 import io
+import re
 import threading
+from pathlib import Path
 
+from conftest import SAID_BY_THE_CLOCK
 from rich.console import Console
 
 from dataaudit import progress
@@ -101,3 +104,23 @@ def test_a_stage_without_steps_has_its_lines_too(monkeypatch) -> None:
 
     whole._remind(Over())
     assert screen.getvalue().splitlines() == ["30 s: ", "60 s: "]
+
+
+SAYS_NOTHING = {
+    "SECONDS_ASKED",  # measured, not waited
+    "SECONDS_BETWEEN_LOOKS",
+    "SECONDS_OF_PATIENCE",  # of the server of the page; that of commands is on the other list
+    "SECONDS_TO_CONNECT",
+    "SECONDS_TO_NOTICE",
+    "SECONDS_TO_START",
+    "SECONDS_APART",  # between copies to a store; that of lines of progress is on the other list
+}
+
+
+def test_whatever_is_said_by_the_clock_is_silent_in_tests() -> None:
+    package = Path(progress.__file__).parent
+    texts = [path.read_text(encoding="utf-8") for path in package.rglob("*.py")]
+    found = {name for text in texts for name in re.findall(r"^(SECONDS_\w+) = ", text, re.M)}
+    assert found == SAYS_NOTHING | {name for _, name in SAID_BY_THE_CLOCK}
+    for module, name in SAID_BY_THE_CLOCK:
+        assert getattr(module, name) == SAID_BY_THE_CLOCK[module, name]

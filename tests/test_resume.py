@@ -1,6 +1,7 @@
 """An audit that is interrupted anywhere can be resumed, and ends with the same tables."""
 
 import errno
+import functools
 import json
 import os
 import shutil
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 from conftest import CommandLine, Project
 
+from dataaudit.flags import whose_word
 from dataaudit.run_directory import fingerprint, steps, store
 from dataaudit.run_directory.fingerprint import Fingerprint
 from dataaudit.run_directory.store import RunDirectory
@@ -28,6 +30,17 @@ def _small_blocks() -> None:
     """Let even the small project have several blocks."""
     patch = pytest.MonkeyPatch()
     patch.setattr(local, "_ROWS_PER_BLOCK", 64)
+    yield
+    patch.undo()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_redraws() -> None:
+    """Nothing here is about intervals, which half of a small audit's time goes into."""
+    patch = pytest.MonkeyPatch()
+    few = functools.partial(whose_word.judge_labels, bootstrap_repeats=5)
+    patch.setattr(whose_word, "judge_labels", few)
+    patch.setattr(whose_word, "REDRAWS_OF_SECOND", 2)
     yield
     patch.undo()
 
@@ -48,12 +61,26 @@ def small(project: Project) -> Project:
     return project
 
 
+@pytest.fixture(scope="module")
+def begun(_made_project: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the directory of an audit that was interrupted while its suspects were scored."""
+    folder = tmp_path_factory.mktemp("begun") / "project"
+    shutil.copytree(_made_project.folder, folder)
+    make_small(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt_write(patch, 12, KeyboardInterrupt())
+        with pytest.raises(KeyboardInterrupt):
+            auditing.run_file(folder / "audit.yaml", folder / "audit")
+    return folder / "audit"
+
+
 def make_small(folder: Path) -> None:
     for name, rows in (("val.csv", 60), ("test.csv", 70)):
         lines = (folder / name).read_text(encoding="utf-8").splitlines()
         (folder / name).write_text("\n".join(lines[: rows + 1]) + "\n", encoding="utf-8")
-    with (folder / "audit.yaml").open("a", encoding="utf-8") as file:
-        file.write("batch_size: 32\n")
+    settings = folder / "audit.yaml"
+    text = settings.read_text(encoding="utf-8").replace("seed: 0}", "seed: 0, steps: 60}")
+    settings.write_text(f"{text}batch_size: 32\n", encoding="utf-8")
 
 
 def tables(directory: Path) -> list[bytes]:
@@ -119,19 +146,19 @@ def test_an_interrupted_audit_is_resumed_to_identical_tables(
         assert "note: The audit was interrupted and resumed" in resumed.out
 
 
-def interrupted(project: Project, command_line: CommandLine, number: int = 12) -> Path:
-    out = project.folder / "audit"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(local, "_ROWS_PER_BLOCK", 64)
-        interrupt_write(patch, number, KeyboardInterrupt())
-        assert command_line("run", project.yaml, "--out", out).code == 130
-    return out
+@pytest.fixture
+def interrupted(small: Project, begun: Path) -> Path:
+    """Return a project's own directory of an interrupted audit."""
+    return shutil.copytree(begun, small.folder / "audit")
 
 
 def test_finished_steps_are_not_made_again(
     small: Project, command_line: CommandLine, undisturbed: list[bytes]
 ) -> None:
-    out = interrupted(small, command_line, number=13)
+    out = small.folder / "audit"
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt_write(patch, 13, KeyboardInterrupt())
+        assert command_line("run", small.yaml, "--out", out).code == 130
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(local, "_ROWS_PER_BLOCK", 64)
         patch.setattr(auditing, "relearn", lambda *_: pytest.fail("learned again"))
@@ -141,13 +168,12 @@ def test_finished_steps_are_not_made_again(
 
 
 def test_overwrite_starts_over(
-    small: Project, command_line: CommandLine, undisturbed: list[bytes]
+    small: Project, interrupted: Path, command_line: CommandLine, undisturbed: list[bytes]
 ) -> None:
-    out = interrupted(small, command_line)
-    outcome = command_line("run", small.yaml, "--out", out, "--overwrite")
+    outcome = command_line("run", small.yaml, "--out", interrupted, "--overwrite")
     assert (outcome.code, outcome.err) == (0, "")
     assert "resumed" not in outcome.out
-    assert tables(out) == undisturbed
+    assert tables(interrupted) == undisturbed
 
 
 def truncated(path: Path) -> None:
@@ -177,40 +203,41 @@ def removed(path: Path) -> None:
     "damage", [truncated, one_bit_flipped, emptied, replaced_by_noise, removed]
 )
 def test_a_damaged_step_is_made_again_with_a_note(
-    small: Project, command_line: CommandLine, undisturbed: list[bytes], damage: Callable
+    small: Project,
+    interrupted: Path,
+    command_line: CommandLine,
+    undisturbed: list[bytes],
+    damage: Callable,
 ) -> None:
-    out = interrupted(small, command_line)
     for name in ("mirror.step", "train/000000000128.step", "suspects/000000000000.step"):
-        damage(out / "work" / name)
-    outcome = command_line("run", small.yaml, "--out", out, "--resume")
+        damage(interrupted / "work" / name)
+    outcome = command_line("run", small.yaml, "--out", interrupted, "--resume")
     assert (outcome.code, outcome.err) == (0, "")
-    assert tables(out) == undisturbed
+    assert tables(interrupted) == undisturbed
     if damage is not removed:
         assert "train/000000000128.step is damaged; it was made again" in outcome.out
-        coverage = json.loads((out / "audit.json").read_text(encoding="utf-8"))["coverage"]
+        coverage = json.loads((interrupted / "audit.json").read_text(encoding="utf-8"))["coverage"]
         assert any("mirror.step is damaged" in note for note in coverage["notes"])
 
 
 def test_a_block_of_another_audit_is_not_used(
-    small: Project, command_line: CommandLine, undisturbed: list[bytes]
+    small: Project, interrupted: Path, command_line: CommandLine, undisturbed: list[bytes]
 ) -> None:
-    out = interrupted(small, command_line)
-    work = out / "work"
+    work = interrupted / "work"
     shutil.copy(work / "train" / "000000000064.step", work / "held_out" / "000000000000.step")
-    outcome = command_line("run", small.yaml, "--out", out, "--resume")
+    outcome = command_line("run", small.yaml, "--out", interrupted, "--resume")
     assert "held_out/000000000000.step was made from something else" in outcome.out
-    assert tables(out) == undisturbed
+    assert tables(interrupted) == undisturbed
 
 
 def test_a_damaged_fingerprint_leaves_each_step_to_its_own_check(
-    small: Project, command_line: CommandLine, undisturbed: list[bytes]
+    small: Project, interrupted: Path, command_line: CommandLine, undisturbed: list[bytes]
 ) -> None:
-    out = interrupted(small, command_line)
-    truncated(out / "work" / "fingerprint.json")
-    outcome = command_line("run", small.yaml, "--out", out, "--resume")
+    truncated(interrupted / "work" / "fingerprint.json")
+    outcome = command_line("run", small.yaml, "--out", interrupted, "--resume")
     assert (outcome.code, outcome.err) == (0, "")
     assert "fingerprint.json was damaged" in outcome.out
-    assert tables(out) == undisturbed
+    assert tables(interrupted) == undisturbed
 
 
 CHANGES: list[tuple[Callable[[Project], object], str]] = [
@@ -227,45 +254,49 @@ CHANGES: list[tuple[Callable[[Project], object], str]] = [
 
 @pytest.mark.parametrize(("change", "message"), CHANGES, ids=[message for _, message in CHANGES])
 def test_a_changed_input_is_refused_by_name(
-    small: Project, command_line: CommandLine, change: Callable[[Project], object], message: str
+    small: Project,
+    interrupted: Path,
+    command_line: CommandLine,
+    change: Callable[[Project], object],
+    message: str,
 ) -> None:
-    out = interrupted(small, command_line)
-    before = sorted(out.rglob("*"))
+    before = sorted(interrupted.rglob("*"))
     change(small)
-    outcome = command_line("run", small.yaml, "--out", out, "--resume")
+    outcome = command_line("run", small.yaml, "--out", interrupted, "--resume")
     assert outcome.code == 2
     assert "cannot be resumed, because it was begun with something else" in outcome.err
     assert message in outcome.err
     assert outcome.err.endswith("Restore that, or pass --overwrite to start over\n")
-    assert sorted(out.rglob("*")) == before
+    assert sorted(interrupted.rglob("*")) == before
 
 
 def test_changed_weights_code_and_packages_are_named(
-    small: Project, command_line: CommandLine, monkeypatch: pytest.MonkeyPatch
+    small: Project, interrupted: Path, command_line: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out = interrupted(small, command_line)
     monkeypatch.setattr(local, "_ROWS_PER_BLOCK", 64)
     monkeypatch.setattr(fingerprint, "_own_code", lambda: "0" * 64)
     monkeypatch.setattr(fingerprint, "versions", lambda: {"torch": "0.0"})
     small.replace("audit.yaml", "  weights: model.safetensors\n", "")
-    outcome = command_line("run", small.yaml, "--out", out, "--resume")
+    outcome = command_line("run", small.yaml, "--out", interrupted, "--resume")
     for part in ("model weights: ", "code of dataaudit: ", "package torch: "):
         assert part in outcome.err
 
 
-def test_flags_gates_and_name_may_change(small: Project, command_line: CommandLine) -> None:
-    out = interrupted(small, command_line)
+def test_flags_gates_and_name_may_change(
+    small: Project, interrupted: Path, command_line: CommandLine
+) -> None:
     small.replace("audit.yaml", "name: fruit, release 1", "name: other\nflags: {budget: 7}")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(auditing, "relearn", lambda *_: pytest.fail("learned again"))
-        assert command_line("run", small.yaml, "--out", out, "--resume").code == 0
+        assert command_line("run", small.yaml, "--out", interrupted, "--resume").code == 0
 
 
-def test_moved_data_are_still_the_same(small: Project, command_line: CommandLine) -> None:
-    out = interrupted(small, command_line)
+def test_moved_data_are_still_the_same(
+    small: Project, interrupted: Path, command_line: CommandLine
+) -> None:
     (small.folder / "train.csv").rename(small.folder / "moved.csv")
     small.replace("audit.yaml", "train.csv", "moved.csv")
-    assert command_line("run", small.yaml, "--out", out, "--resume").code == 0
+    assert command_line("run", small.yaml, "--out", interrupted, "--resume").code == 0
 
 
 def test_two_audits_in_one_directory(small: Project, command_line: CommandLine) -> None:
@@ -349,7 +380,7 @@ def test_a_fingerprint_read_back_is_the_same(tmp_path: Path) -> None:
 
 
 def test_control_c_in_a_real_process(small: Project) -> None:
-    small.replace("audit.yaml", "seed: 0", "seed: 0, steps: 5000")
+    small.replace("audit.yaml", "steps: 60", "steps: 5000")
     out = small.folder / "audit"
     command = [sys.executable, "-m", "dataaudit", "run", str(small.yaml), "--out", str(out)]
     process = subprocess.Popen(

@@ -176,9 +176,12 @@ def fit_redraws(given: Labels, unseen: Unseen, repeats: int, seed: int) -> tuple
             fitted_again(redrawn, fit, joint.right_classes, joint.row_share, ROUNDS_AGAIN)
             for fit, joint in first
         )
-        alone = tuple(
-            fitted_again(redrawn, fit, joint.right_classes, 0.0, 0) for fit, joint in first
+        # The same right classes, whatever the kind of error: rows have no say in them.
+        found = RightClasses.fit(
+            trusted_logs, redrawn.trusted_right, redrawn.trusted_times, first[0][1].right_classes
         )
+        sources = found.probabilities_of(redrawn.row_logs)
+        alone = tuple(Joint(found, fit(sources, redrawn.given), 0.0) for fit, _ in first)
         result.append(Fit(kinds, alone, _shares(kinds, redrawn)))
     return scale, result
 
@@ -213,8 +216,10 @@ def _posteriors(fits: Sequence[Fit], logs: Values, labels: Labels) -> tuple[Valu
     wrong = np.zeros((len(fits), 2 * len(fits[0].kinds), len(labels)))
     for place, fit in enumerate(fits):
         shares = (*fit.shares, *np.zeros(len(fit.alone)))
+        asked = None
         for number, (kind, share) in enumerate(zip(fit.kinds + fit.alone, shares, strict=True)):
-            right = kind.right_classes.probabilities_of(logs)
+            if kind.right_classes is not asked:
+                asked, right = kind.right_classes, kind.right_classes.probabilities_of(logs)
             sources = kind.kind.sources(right, labels)
             joint = sources / sources.sum(axis=1, keepdims=True)
             wrong[place, number] = 1 - joint[own]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import pickle
 import re
 import struct
@@ -81,11 +82,14 @@ def _look_first_in(folder: Path) -> None:
     in `sys.modules`, where it would be taken for a file of the same name in this folder.
     """
     folder = folder.absolute()
-    for name, module in list(sys.modules.items()):
-        path, first = name.replace(".", "/"), name.partition(".")[0]
-        files = {str(other / path) for other in _folders - {folder}}
-        stem = re.sub(r"(/__init__)?\.py$", "", getattr(module, "__file__", None) or "")
-        if stem in files and ((folder / f"{first}.py").is_file() or (folder / first).is_dir()):
+    others = {str(other) for other in _folders - {folder}}
+    for name, module in list(sys.modules.items()) if others else ():
+        file = getattr(module, "__file__", None) or ""
+        stem = file.removesuffix(".py").removesuffix(f"{os.sep}__init__")
+        path, first = os.sep + name.replace(".", os.sep), name.partition(".")[0]
+        if not stem.endswith(path) or stem.removesuffix(path) not in others:
+            continue
+        if (folder / f"{first}.py").is_file() or (folder / first).is_dir():
             del sys.modules[name]
     _folders.add(folder)
     if str(folder) in sys.path:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -136,10 +137,11 @@ def _user_code(folder: Path | None) -> Iterator[tuple[str, str]]:
 
 
 def _modules_of(folder: Path) -> Iterator[ModuleType]:
+    inside = f"{folder}{os.sep}"
     for module in list(sys.modules.values()):
         file = getattr(module, "__file__", None)
         # Packages that are installed in an environment beside the data have versions instead.
-        if file and Path(file).is_relative_to(folder) and "site-packages" not in file:
+        if file and file.startswith(inside) and "site-packages" not in file:
             yield module
 
 
