@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 
 from dataaudit.errors import DataError
-from dataaudit.inert import as_it_was
 from dataaudit.review.decisions.said import Said
 from dataaudit.review.exports.rows import SHA256_DIGITS
 from dataaudit.run_directory.finished import FinishedAudit
@@ -103,7 +102,7 @@ def checked_leaks(audit: FinishedAudit, said: Iterable[Said]) -> list[Decided]:
 
 
 def _suspect(audit: FinishedAudit, ids: pd.Index, item: Said) -> int:
-    for candidate in dict.fromkeys([as_it_was(item.row_id), item.row_id]):
+    for candidate in item.ids:
         found = ids.get_indexer([candidate])[0]
         if found >= 0:
             return int(found)
@@ -144,7 +143,8 @@ def checked(audit: FinishedAudit, said: Iterable[Said]) -> list[Decided]:
                 "the audit says why. Mend the data, and audit it again"
             )
         before = given[position]
-        if item.given_label is not None and not audit.kind.same(item.given_label, before):
+        named = item.given_label
+        if named is not None and not audit.kind.same(item.inert(named), before):
             raise DataError(
                 f"{item.where}: row {item.row_id} had the label {item.given_label!r} when it was "
                 f"exported; in this audit it has {before!r}"
@@ -198,8 +198,7 @@ def _refuse_other_data(audit: FinishedAudit, item: Said) -> None:
 
 
 def _position(audit: FinishedAudit, ids: pd.Index, item: Said) -> int:
-    # What was exported with a guard first: "'=x" means the row "=x", if there is one.
-    for candidate in dict.fromkeys([as_it_was(item.row_id), item.row_id]):
+    for candidate in item.ids:
         found = ids.get_indexer([candidate])[0]
         if found >= 0:
             return int(found)
@@ -242,7 +241,7 @@ def _outcome(audit: FinishedAudit, item: Said, before: str, suggested: str) -> t
 def _label(audit: FinishedAudit, item: Said, before: str) -> str:
     """Return the new label as the audit writes labels."""
     try:
-        return audit.kind.typed(item.new_label, audit.classes, before)
+        return audit.kind.typed(item.inert(item.new_label), audit.classes, before)
     except ValueError as error:
         raise DataError(f"{item.where}: row {item.row_id}: {error}") from None
 
