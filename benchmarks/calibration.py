@@ -22,6 +22,7 @@ import numpy as np
 from calibration_cells import TUNED, UNTUNED, Cell
 from calibration_fits import Fits, fits_of
 from calibration_picture import picture
+from scipy.stats import norm
 from sklearn.metrics import average_precision_score
 
 from dataaudit.flags.inputs import LabelledRows
@@ -82,6 +83,11 @@ def claimed_and_true(table: Any, wrong: Any) -> dict[str, Any]:
             name: [float(claimed[places].mean()), float(wrong[places].mean())]
             for name, places in looked_at.items()
         },
+        # How far the share of wrong ones would be off by chance, were each claim exactly right.
+        "chance": {
+            name: float(np.sqrt((claimed[places] * (1 - claimed[places])).sum()) / len(places))
+            for name, places in looked_at.items()
+        },
         "average_precision": precision(wrong, table["score"].to_numpy()),
     }
 
@@ -104,6 +110,7 @@ def summary(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Return the shares of cells that meet each target."""
     told = {name: r for name, r in results.items() if r["outcome"] != "cannot tell"}
     offs = np.abs([said - is_so for r in told.values() for said, is_so in r["claims"].values()])
+    chance = np.array([sd for r in told.values() for sd in r.get("chance", {}).values()])
     ranked = [r for r in results.values() if r["five_folds"] is not None]
     ahead = np.array([r["average_precision"] - r["five_folds"] for r in ranked])
     outside = [name for name, r in told.items() if not r["rate"][1] <= r["wrong"] <= r["rate"][2]]
@@ -129,6 +136,8 @@ def summary(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
         "claims": len(offs),
         "within_.05": _share(offs <= 0.05),
         "within_.10": _share(offs <= 0.10),
+        "within_.05_by_chance": _share(_within(0.05, chance)),
+        "within_.10_by_chance": _share(_within(0.1, chance)),
         "most_off": float(offs.max(initial=0.0)),
         "flagged_inside": _share(np.array([name not in missed for name in ends])),
         "flagged_outside": missed,
@@ -148,6 +157,11 @@ def summary(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
             (r["flagged"] / r["rows"] for r in results.values() if r["wrong"] == 0), default=0.0
         ),
     }
+
+
+def _within(bound: float, deviations: Any) -> Any:
+    """Return how probably claims that are exactly right are off by no more than a bound."""
+    return 2 * norm.cdf(bound / np.maximum(deviations, 1e-9)) - 1
 
 
 def _share(holds: Any) -> float | None:
