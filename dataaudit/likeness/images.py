@@ -114,7 +114,7 @@ class ImageRows:
         """Return the number of rows."""
         return len(self.rows)
 
-    def vectors(self, part: slice) -> FloatArray:
+    def vectors(self, part: slice | IndexArray) -> FloatArray:
         """Return unit vectors of some rows to search with, `[rows, versions, width]`."""
         thumbnails = self.rows.thumbnails[part]
         steps = range(0, len(thumbnails), IMAGES_PER_STEP)
