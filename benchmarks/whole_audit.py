@@ -3,7 +3,7 @@
     python benchmarks/whole_audit.py
     python benchmarks/whole_audit.py --cells table:300000 wide:100000 --again
     python benchmarks/whole_audit.py --cells table:300000 --without-suspects
-    python benchmarks/whole_audit.py --cells text:10000 --folds
+    python benchmarks/whole_audit.py --cells text:10000 --folds --datalab
     python benchmarks/whole_audit.py --cells wide:30000 --epochs 60 --effort quick
 
 Each cell is a kind of rows and their number: an audit of labels and leaks with its report, from a
@@ -22,6 +22,9 @@ given, too: that of the probabilities by which the rows were drawn.
 
 With `--folds`, cleanlab's way on the same rows and model: five models, each learned from four
 fifths as the audited one was, in a process of its own, inputs preprocessed once and held in memory.
+With `--datalab`, what cleanlab's Datalab does beyond them at its defaults: rows and suspects as one
+data set, what the folds say of them, and what the audited model's last layer takes in as features
+(`pip install cleanlab[datalab]`). The processes that it starts count.
 
 Models are learned in 5 epochs, or in as many as `--epochs` says; `--effort` is that of the audit.
 
@@ -33,14 +36,16 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import json
+import resource
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
@@ -52,6 +57,7 @@ import pyarrow.parquet
 import torch
 import whole_audit_data as data
 from memory_meter import Held, peak_kilobytes
+from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
 from torch import nn
 
@@ -82,12 +88,12 @@ suspects: {path: suspects.parquet, label: label}
 def main() -> None:
     options = _options()
     if options.inside:
-        print(json.dumps(folds(options.inside) if options.folds else audit(options.inside)))
+        print(json.dumps(PARTS[options.part](options.inside)))
         return
+    parts = [part for part in RIVALS if getattr(options, part)] or ["audit"]
     kept = HERE / "results" / "whole_audit.json"
     results = json.loads(kept.read_text("utf-8")) if kept.exists() else {}
-    for cell in options.cells:
-        part = "folds" if options.folds else "audit"
+    for cell, part in itertools.product(options.cells, parts):
         name = _name(cell, options)
         if part in results.get(name, {}) and not options.again:
             continue
@@ -98,8 +104,7 @@ def main() -> None:
             if options.effort:
                 settings += f"mirror: {{effort: {options.effort}}}\n"
             (Path(folder) / "audit.yaml").write_text(settings, "utf-8")
-            command = [sys.executable, __file__, "--inside", folder]
-            command += ["--folds"] if options.folds else []
+            command = [sys.executable, __file__, "--inside", folder, "--part", part]
             done = subprocess.run(command, check=True, capture_output=True, text=True)
         found = json.loads(done.stdout.splitlines()[-1])
         found["date"] = datetime.now(UTC).date().isoformat()
@@ -128,12 +133,14 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--cells", nargs="+", default=list(CELLS), metavar="KIND:ROWS")
     parser.add_argument("--folds", action="store_true", help="cleanlab's five folds instead")
+    parser.add_argument("--datalab", action="store_true", help="cleanlab's Datalab instead")
     parser.add_argument("--without-suspects", action="store_true", help="labels alone")
     parser.add_argument("--epochs", type=int, default=EPOCHS, help="in which models are learned")
     parser.add_argument("--effort", choices=("quick", "standard", "thorough"))
     parser.add_argument("--again", action="store_true", help="measure cells that are kept, too")
     parser.add_argument("--work", type=Path, help="where data and run directory are written")
     parser.add_argument("--inside", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--part", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
@@ -278,23 +285,76 @@ def folds(folder: Path) -> dict[str, Any]:
     from cleanlab.rank import get_label_quality_scores
 
     torch.set_num_threads(1)
+    start = time.process_time()
+    outputs, given = _of_other_folds(folder)
+    issues = find_label_issues(given, outputs, n_jobs=1)
+    get_label_quality_scores(given, outputs)
+    return {"seconds": round(time.process_time() - start, 2), "flagged": int(issues.sum())}
+
+
+def _of_other_folds(folder: Path) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return what models say that were learned from other folds, `[rows, C]`, and labels."""
     torch.manual_seed(0)
     kind = (folder / "kind.txt").read_text("utf-8")
     epochs = int((folder / "epochs.txt").read_text("utf-8"))
-    start = time.process_time()
     inputs, labels = _tensors(folder, kind)
     parts = torch.randperm(len(labels)).chunk(FOLDS)
     outputs = np.zeros((len(labels), data.CLASSES))
     for number, part in enumerate(parts):
         others = torch.cat([other for place, other in enumerate(parts) if place != number])
         module = trained(kind, inputs[others], labels[others], epochs)
-        with torch.inference_mode():
-            for chosen in part.split(1000):
-                outputs[chosen] = module(inputs[chosen]).softmax(dim=1).numpy()
-    given = labels.numpy()
-    issues = find_label_issues(given, outputs, n_jobs=1)
-    get_label_quality_scores(given, outputs)
-    return {"seconds": round(time.process_time() - start, 2), "flagged": int(issues.sum())}
+        outputs[part] = _said(module, inputs[part])[0]
+    return outputs, labels.numpy()
+
+
+def _said(
+    module: nn.Module, inputs: torch.Tensor
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return probabilities `[rows, C]`, and what the last layer took in, `[rows, width]`."""
+    *_, last = (layer for layer in module.modules() if isinstance(layer, nn.Linear))
+    taken: list[torch.Tensor] = []
+    hook = last.register_forward_pre_hook(lambda _, given: taken.append(given[0]))
+    with torch.inference_mode():
+        said = torch.cat([module(part).softmax(dim=1) for part in torch.split(inputs, 1000)])
+    hook.remove()
+    return said.numpy(), torch.cat(taken).numpy()
+
+
+def datalab(folder: Path) -> dict[str, Any]:
+    """Measure what Datalab does of rows and suspects once five folds are known."""
+    from cleanlab import Datalab
+    from safetensors.torch import load_file
+
+    torch.set_num_threads(1)
+    kind = (folder / "kind.txt").read_text("utf-8")
+    module = data.KINDS[kind].module().eval()
+    module.load_state_dict(load_file(folder / "model.safetensors"))
+    outputs, given = _of_other_folds(folder)
+    suspects = pd.read_parquet(folder / "suspects.parquet")
+    start = _with_children()
+    rows = _said(module, _tensors(folder, kind)[0])[1]
+    said, others = _said(module, data.KINDS[kind].preprocess(suspects))
+    lab = Datalab({"label": [*given, *suspects["label"]]}, label_name="label", verbosity=0)
+    lab.find_issues(pred_probs=np.concatenate([outputs, said]), features=np.vstack([rows, others]))
+    issues = lab.get_issues()
+    pairs = issues["is_near_duplicate_issue"].to_numpy()[len(rows) :]
+    return {
+        "seconds": round(_with_children() - start, 2),
+        "flagged": int(issues["is_label_issue"].to_numpy()[: len(rows)].sum()),
+        "copies_found": int(pairs[len(pairs) // 2 :].sum()),
+        "others_taken_for_copies": int(pairs[: len(pairs) // 2].sum()),
+        "peak_mib": peak_kilobytes() // 1024,
+    }
+
+
+def _with_children() -> float:
+    """Return the CPU seconds of this process and of those that it started and that have ended."""
+    others = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + others.ru_utime + others.ru_stime
+
+
+RIVALS: dict[str, Callable[[Path], dict[str, Any]]] = {"folds": folds, "datalab": datalab}
+PARTS = {"audit": audit, **RIVALS}
 
 
 def table(results: dict[str, Any]) -> str:
@@ -310,6 +370,7 @@ def table(results: dict[str, Any]) -> str:
         "most memory, MiB",
         "its own",
         "5 folds",
+        "Datalab beyond them",
         "precision",
     ]
     lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
@@ -320,7 +381,7 @@ def table(results: dict[str, Any]) -> str:
         passes = [
             f"{seconds[stage] / whole['bare']:.1f}" if stage in seconds else "" for stage in stages
         ]
-        other = found.get("folds")
+        others = [found.get(part) for part in RIVALS]
         values = [
             cell,
             f"{whole['bare']:.2f}",
@@ -329,7 +390,7 @@ def table(results: dict[str, Any]) -> str:
             *passes,
             str(max(whole["peak_mib"].values())),
             str(max(whole["own_mib"].values())) if "own_mib" in whole else "",
-            f"{other['seconds'] / whole['bare']:.1f}" if other else "",
+            *(f"{other['seconds'] / whole['bare']:.1f}" if other else "" for other in others),
             _precision(whole),
         ]
         lines.append("| " + " | ".join(values) + " |")

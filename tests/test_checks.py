@@ -451,8 +451,12 @@ def test_a_passage_of_a_benchmark_is_found_inside_a_long_text(
     questions = [" ".join(generator.choice(WORDS, 30)) for _ in range(10)]
     corpus[4] = f"{corpus[4][:300]} {questions[3].upper()} {corpus[4][300:]}"
     corpus[7] = questions[8]
+    corpus[9] = " "
     pd.DataFrame({"text": corpus}).to_json(tmp_path / "corpus.jsonl", orient="records", lines=True)
-    for name, texts_of in (("exam", questions), ("laws", [f"{law} {q}" for q in questions[:2]])):
+    for name, texts_of in (
+        ("exam", questions),
+        ("laws", [*(f"{law} {q}" for q in questions[:2]), " "]),
+    ):
         right = [place in (3, 8, 9) for place in range(len(texts_of))]
         frame = pd.DataFrame({"question": texts_of, "right": right})
         frame.to_json(tmp_path / f"{name}.jsonl", orient="records", lines=True)
@@ -468,7 +472,7 @@ def test_a_passage_of_a_benchmark_is_found_inside_a_long_text(
     assert outcome.code == 1, outcome.err
     issues = pd.read_parquet(tmp_path / "out" / "issues.parquet")
     found = issues[issues["check"] == "passages"]
-    # What thirty texts share is boilerplate, so no law is found.
+    # What thirty texts share is boilerplate, so no law is found, and what is empty is no copy.
     lines = sorted(found[["split", "row_id"]].to_numpy().tolist())
     assert lines == [["exam", "3"], ["exam", "8"]]
     assert "the same as training row 7" in found["what"].tolist()
@@ -476,7 +480,7 @@ def test_a_passage_of_a_benchmark_is_found_inside_a_long_text(
     [section] = [check for check in report["checks"] if check["name"] == "passages"]
     assert (
         "exam: 2 texts of 10 (20.0%, 2 of them word for word), mean score 30.0%, without them "
-        "12.5%; laws: 0 texts of 2 (0%)"
+        "12.5%; laws: 0 texts of 3 (0%)"
     ) in section["text"]
     yaml.write_text(yaml.read_text(encoding="utf-8").replace("right", "question"), encoding="utf-8")
     outcome = command_line("run", yaml, "--out", tmp_path / "words")

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -276,6 +277,25 @@ def test_decisions_about_leaks_that_do_not_fit_are_refused(
     assert not out.exists()
 
 
+def test_decisions_about_other_suspects_are_refused(tmp_path, command_line: CommandLine) -> None:
+    audit = audited(tmp_path)
+    with_suspects(audit, tmp_path / "suspects", FORMATS["csv"])
+    exported = tmp_path / "leaks.csv"
+    export = ("export", audit.directory, "--what", "leak", "--to", "csv", "--out", exported)
+    assert command_line(*export).code == 0
+    table = pd.read_csv(exported, dtype=str, keep_default_na=False)
+    table.assign(decision="copy").to_csv(exported, index=False)
+    manifest = json.loads((audit.directory / "manifest.json").read_bytes())
+    known = manifest["inputs"]["suspects"]["sha256"]
+    manifest["inputs"]["suspects"]["sha256"] = "beef" * 16
+    (audit.directory / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    said = relabel(command_line, audit, exported, tmp_path / "train-2.csv", code=2)
+    assert said == (
+        f"dataaudit: {exported}: line 2: this decision is about other suspects: suspects_sha256 is "
+        f"{known[:12]!r}, expected 'beefbeefbeef' ({audit.directory})\n"
+    )
+
+
 def test_later_decisions_join_the_earlier_ones(tmp_path, command_line: CommandLine) -> None:
     audit = audited(tmp_path)
     first = write_decisions(tmp_path / "first.csv", "=b,relabel,dog")
@@ -447,7 +467,7 @@ def test_paths_of_images_must_go_on_leading_somewhere(tmp_path, command_line: Co
     elsewhere = tmp_path / "train-2.csv"
     assert relabel(command_line, audit, decisions, elsewhere, code=2) == (
         f"dataaudit: {elsewhere}: the rows name images by paths relative to {audit.data.parent}; "
-        "write the corrected file into that folder\n"
+        "write the corrected file into that folder with `dataaudit relabel`\n"
     )
     relabel(command_line, audit, decisions, audit.data.parent / "train-2.csv")
 
@@ -583,3 +603,103 @@ def test_wilson_intervals_are_those_of_the_book() -> None:
     assert (round(interval.low, 4), round(interval.high, 4)) == (0.2553, 0.3662)
     none = wilson(0, 20)
     assert (none.low, round(none.high, 4)) == (0.0, 0.1611)
+
+
+def rows_of(*ids: str) -> Callable[[Path], Path]:
+    """Return what writes rows with these ids, in a format that holds any text."""
+
+    def write(folder: Path) -> Path:
+        path = folder / "train.parquet"
+        labels = [CLASSES[number % len(CLASSES)] for number in range(len(ids))]
+        table = pd.DataFrame({"key": ids, "text": [f"text {key}" for key in ids], "label": labels})
+        table.to_parquet(path, index=False)
+        return path
+
+    return write
+
+
+def test_the_log_means_the_very_rows_that_were_decided(tmp_path, command_line: CommandLine) -> None:
+    audit = audited(tmp_path, rows_of("'=x", "=x", "c"), flagged=(0, 1))
+    first = write_decisions(tmp_path / "first.csv", "''=x,drop,")
+    relabel(command_line, audit, first, tmp_path / "second.parquet")
+    more = write_decisions(tmp_path / "more.csv", "c,keep,")
+    relabel(command_line, audit, more, tmp_path / "third.parquet")
+    for name in ("second", "third"):
+        assert pd.read_parquet(tmp_path / f"{name}.parquet")["key"].tolist() == ["=x", "c"]
+
+
+def test_label_studio_means_the_very_row_of_its_task(tmp_path, command_line: CommandLine) -> None:
+    audit = audited(tmp_path, rows_of("'=x", "=x", "c"), flagged=(0, 1))
+    result = [{"from_name": "label", "type": "choices", "value": {"choices": ["owl"]}}]
+    content = [{"data": {"row_id": "'=x", "given_label": "cat"}, "annotations": [
+        {"result": result, "was_cancelled": False}]}]  # fmt: skip
+    decisions = tmp_path / "decided.json"
+    decisions.write_text(json.dumps(content), encoding="utf-8")
+    relabel(command_line, audit, decisions, tmp_path / "second.parquet")
+    table = pd.read_parquet(tmp_path / "second.parquet").set_index("key")["label"]
+    assert table.to_dict() == {"'=x": "owl", "=x": "dog", "c": "owl"}
+
+
+@pytest.mark.parametrize("end", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c", "\r"])
+def test_any_end_of_a_line_in_a_text_leaves_the_log_readable(
+    tmp_path, command_line: CommandLine, end: str
+) -> None:
+    audit = audited(tmp_path, rows_of(f"a{end}b", "b", "c"), flagged=(0,))
+    decisions = tmp_path / "decided.csv"
+    with decisions.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows(
+            [("row_id", "decision", "comment"), (f"a{end}b", "drop", f"see{end}here")]
+        )
+    relabel(command_line, audit, decisions, tmp_path / "second.parquet")
+    more = write_decisions(tmp_path / "more.csv", "b,keep,")
+    relabel(command_line, audit, more, tmp_path / "third.parquet")
+    assert pd.read_parquet(tmp_path / "third.parquet")["key"].tolist() == ["b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ("row_id,decision,decision", "the column 'decision' is there twice, expected once"),
+        ("row_id,Decision,new_label", "the column 'Decision' would not be read; did you mean "
+         "'decision'?"),
+        ("row_id,decision,New Label", "the column 'New Label' would not be read; did you mean "
+         "'new_label'?"),
+        ("row_id,decision,what ", "the column 'what ' would not be read; did you mean 'what'?"),
+    ],
+)  # fmt: skip
+def test_no_column_of_decisions_is_passed_over(
+    tmp_path, command_line: CommandLine, header: str, message: str
+) -> None:
+    audit = audited(tmp_path)
+    decisions = write_decisions(tmp_path / "decided.csv", "a,drop,", header=header)
+    said = relabel(command_line, audit, decisions, tmp_path / "train-2.csv", code=2)
+    assert said == f"dataaudit: {decisions}: {message}\n"
+
+
+def test_a_label_that_the_file_does_not_know_is_not_compared(
+    tmp_path, command_line: CommandLine
+) -> None:
+    # The page writes so about rows that it does not hold.
+    audit = audited(tmp_path)
+    decisions = write_decisions(tmp_path / "d.csv", "c,,drop", header="row_id,given_label,decision")
+    said = relabel(command_line, audit, decisions, tmp_path / "train-2.csv")
+    assert said.startswith("1 row decided about, 0 relabeled, 1 dropped")
+
+
+def test_training_and_evaluation_set_go_to_two_files(tmp_path, command_line: CommandLine) -> None:
+    audit = audited(tmp_path)
+    with_suspects(audit, tmp_path / "test", FORMATS["csv"])
+    decisions = write_decisions(
+        tmp_path / "d.csv", "a,leak,copy", "c,label,drop", header="row_id,what,decision"
+    )
+    out = tmp_path / "second.csv"
+    again = tmp_path / "test" / ".." / "second.csv"
+    arguments = ["relabel", audit.directory, "--decisions", decisions, "--out", out, "--evaluation"]
+    assert command_line(*arguments, again).err == (
+        f"dataaudit: --evaluation: {again} is what --out names; expected another file\n"
+    )
+    assert not out.exists()
+    again = tmp_path / "test" / "train.csv"
+    assert command_line(*arguments, again).err == (
+        f"dataaudit: {again}: already exists; choose another name with --evaluation\n"
+    )

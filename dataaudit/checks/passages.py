@@ -117,9 +117,12 @@ def _texts(samples: Samples) -> Iterator[str]:
 
 
 def _same(texts: list[str], train: Samples) -> dict[int, int]:
-    """Return which texts are the same as a training text, and the first such."""
+    """Return which texts are the same as a training text, and the first such.
+
+    Texts without a word are nobody's copy.
+    """
     keys = [text_key(text) for text in texts]
-    wanted = set(keys)
+    wanted = {key for key, text in zip(keys, texts, strict=True) if text.strip()}
     first: dict[bytes, int] = {}
     for row, text in enumerate(_texts(train)):
         key = text_key(text)

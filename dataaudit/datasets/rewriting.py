@@ -20,11 +20,12 @@ from dataaudit.datasets.sources import ColumnSource
 from dataaudit.errors import DataError, writing
 
 
-def refuse_unfit_target(samples: Samples, target: Path) -> None:
+def refuse_unfit_target(samples: Samples, target: Path, option: str = "--out") -> None:
     """Raise a `DataError` where the corrected data cannot or should not be written to `target`.
 
     The original is shards; the target exists; its ending promises another format; it lies inside
-    the original; or the rows name images by paths that would lead nowhere from there.
+    the original; or the rows name images by paths that would lead nowhere from there. `option` is
+    the one that names the target.
     """
     if samples.label_columns:
         raise DataError(
@@ -33,7 +34,7 @@ def refuse_unfit_target(samples: Samples, target: Path) -> None:
             "are written into one"
         )
     _source(samples)
-    refuse_existing(target)
+    refuse_existing(target, option)
     original = _original(samples)
     place = target.absolute().parent.resolve() / target.name
     if original.is_dir():
@@ -49,14 +50,14 @@ def refuse_unfit_target(samples: Samples, target: Path) -> None:
     if _names_images(samples) and samples.folder == original.parent and place.parent != beside:
         raise DataError(
             f"{target}: the rows name images by paths relative to {original.parent}; write the "
-            "corrected file into that folder"
+            "corrected file into that folder with `dataaudit relabel`"
         )
 
 
-def refuse_existing(target: Path) -> None:
+def refuse_existing(target: Path, option: str = "--out") -> None:
     """Raise a `DataError` where there already is something, or no folder to write to."""
     if target.exists() or target.is_symlink():
-        raise DataError(f"{target}: already exists; choose another name with --out")
+        raise DataError(f"{target}: already exists; choose another name with {option}")
     if not target.absolute().parent.is_dir():
         raise DataError(f"{target}: there is no folder {target.parent}")
 

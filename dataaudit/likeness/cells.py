@@ -17,8 +17,9 @@ from sklearn.cluster import MiniBatchKMeans
 from sklearn.decomposition import TruncatedSVD
 
 from dataaudit.likeness.descriptors import FloatArray, IndexArray
-from dataaudit.likeness.parts import in_parts
+from dataaudit.likeness.parts import each_in_parts, in_parts, parts_of
 from dataaudit.likeness.search import WHOLE_VIEWS, largest_products
+from dataaudit.storage.on_disk import Growing, one_array
 
 DIRECTIONS = 64
 SAMPLED_ROWS = 50_000
@@ -84,18 +85,26 @@ class Cells:
             nearest = self._nearest_cells(flat, 1).reshape(found.shape[:2])
             return found.astype(np.float16), nearest
 
-        placed = in_parts(place, rows, ROWS_PER_STEP, "sorting pictures into cells")
-        codes = np.concatenate([part for part, _ in placed])
-        cells = np.concatenate([part for _, part in placed])
-        del placed
-        return self._part(codes[:, :1], cells[:, :1]), self._part(codes[:, 1:], cells[:, 1:])
+        wholes, parts, cells = Growing(), Growing(), Growing()
+        for codes, nearest in each_in_parts(
+            place, rows, ROWS_PER_STEP, "sorting pictures into cells"
+        ):
+            wholes.add(codes[:, 0])
+            parts.add(codes[:, 1:].reshape(-1, codes.shape[2]))
+            cells.add(nearest.astype(np.int32))
+        found = cells.finished()
+        return self._part(wholes.finished(), found[:, :1]), self._part(
+            parts.finished(), found[:, 1:]
+        )
 
-    def _part(self, codes: NDArray[np.float16], cells: IndexArray) -> _Part:
+    def _part(self, codes: NDArray[np.float16], cells: NDArray[np.int32]) -> _Part:
         flat = cells.ravel()
         order = np.argsort(flat, kind="stable")
         starts = np.searchsorted(flat[order], np.arange(len(self) + 1))
-        rows = order // max(cells.shape[1], 1)
-        return _Part(codes.reshape(-1, codes.shape[2])[order], rows, starts)
+        in_order = one_array(
+            codes[order[part]] for part in parts_of(max(len(order), 1), ROWS_PER_STEP)
+        )
+        return _Part(in_order, order // max(cells.shape[1], 1), starts)
 
     def _nearest_cells(self, vectors: FloatArray, depth: int) -> IndexArray:
         """Return the `depth` nearest cells of each vector, `[vectors, depth]`, in no order."""

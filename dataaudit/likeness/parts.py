@@ -55,7 +55,14 @@ def one_by_one(
 def in_parts(
     work: Callable[[slice], Result], items: int, length: int, description: str
 ) -> list[Result]:
-    """Return what `work` makes of each part, in their order.
+    """Return what `work` makes of each part, in their order; see `each_in_parts`."""
+    return list(each_in_parts(work, items, length, description))
+
+
+def each_in_parts(
+    work: Callable[[slice], Result], items: int, length: int, description: str
+) -> Iterator[Result]:
+    """Yield what `work` makes of each part, in their order.
 
     Parts are worked on in as many threads as the library for matrix products would take
     (`OMP_NUM_THREADS` and the like), which takes one in each meanwhile. Parts are the same for
@@ -74,8 +81,9 @@ def in_parts(
     parts = parts_of(items, length)
     elsewhere = _elsewhere.get()
     if elsewhere is not None:
-        return list(elsewhere(work, parts, description))
+        yield from elsewhere(work, parts, description)
+        return
     found = [library["num_threads"] for library in threadpool_info()]
     threads = max(1, min(max(found, default=1), len(parts)))
     with threadpool_limits(1), ThreadPoolExecutor(threads, "in-parts") as pool:
-        return list(track(pool.map(work, parts), description, total=len(parts)))
+        yield from track(pool.map(work, parts), description, total=len(parts))

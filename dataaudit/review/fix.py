@@ -119,10 +119,10 @@ def _write(
     try:
         with writing(out, DataError):
             folder.mkdir()
-            names = [_put(train, changes, folder, "train")]
+            names = [_put(train, changes, folder, "train", out)]
             if evaluation is not None:
                 gone = Changes.of({}).without(evaluation.leaving)
-                names.append(_put(evaluation.samples, gone, folder, "evaluation"))
+                names.append(_put(evaluation.samples, gone, folder, "evaluation", out))
                 log += _evaluation_log(evaluation)
             split = _split(audit, train, evaluation)
             split.to_csv(folder / SPLIT, index=False, lineterminator="\n")
@@ -141,10 +141,13 @@ def _write(
     ]
 
 
-def _put(samples: Samples, changes: Changes, folder: Path, name: str) -> str:
-    """Write a corrected split into the folder, and return its name there."""
+def _put(samples: Samples, changes: Changes, folder: Path, name: str, out: Path) -> str:
+    """Write a corrected split into the folder that will be `out`; return its name there."""
     target = folder / f"{name}{Path(samples.source.description).suffix}"
-    refuse_unfit_target(samples, target)
+    try:
+        refuse_unfit_target(samples, target)
+    except DataError as error:
+        raise DataError(str(error).replace(str(folder), str(out))) from None
     write_corrected(samples, changes, target).rename(target)
     return target.name
 

@@ -10,7 +10,7 @@ import pandas as pd
 from dataaudit.datasets.changes import Changes
 from dataaudit.datasets.rewriting import discard, refuse_unfit_target, write_corrected
 from dataaudit.datasets.samples import Samples
-from dataaudit.errors import DataError
+from dataaudit.errors import ConfigError, DataError
 from dataaudit.report.data import AuditReport, Decision, Review
 from dataaudit.report.review_words import review_lines
 from dataaudit.report.steps import open_steps
@@ -73,6 +73,8 @@ def _relabel(
     every, leaks = with_earlier(audit, read_decisions(decisions))
     samples = audit.training_rows(moved_to)
     refuse_unfit_target(samples, out)
+    if evaluation is not None and evaluation.resolve() == out.resolve():
+        raise ConfigError(f"--evaluation: {evaluation} is what --out names; expected another file")
     changes = changes_of(audit, samples, every)
     copies = [item.row_id for item in leaks if item.outcome == "copy"]
     targets = [(write_corrected(samples, changes, out), out)]
@@ -150,7 +152,7 @@ def _without_copies(
 ) -> Path:
     """Write the suspects that are no copies under a temporary name, and return it."""
     suspects = audit.suspects(moved_to)
-    refuse_unfit_target(suspects, target)
+    refuse_unfit_target(suspects, target, "--evaluation")
     positions = pd.Index(suspects.ids).get_indexer(copies)
     return write_corrected(suspects, Changes.of({}).without({*positions.tolist()}), target)
 

@@ -108,6 +108,11 @@ class FinishedAudit:
         return str(self.manifest["inputs"]["train"]["sha256"])
 
     @property
+    def suspects_sha256(self) -> str:
+        """The content hash of the suspects; empty where there were none."""
+        return str(self.manifest["inputs"].get("suspects", {}).get("sha256", ""))
+
+    @property
     def classes(self) -> list[str]:
         """The classes as text, in the order of the model's outputs; none of a regression."""
         if not self.kind.has_classes:

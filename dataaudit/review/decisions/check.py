@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 
 from dataaudit.errors import DataError
-from dataaudit.inert import as_it_was
 from dataaudit.review.decisions.said import Said
 from dataaudit.review.exports.rows import SHA256_DIGITS
 from dataaudit.run_directory.finished import FinishedAudit
@@ -103,7 +102,7 @@ def checked_leaks(audit: FinishedAudit, said: Iterable[Said]) -> list[Decided]:
 
 
 def _suspect(audit: FinishedAudit, ids: pd.Index, item: Said) -> int:
-    for candidate in dict.fromkeys([as_it_was(item.row_id), item.row_id]):
+    for candidate in item.ids:
         found = ids.get_indexer([candidate])[0]
         if found >= 0:
             return int(found)
@@ -144,7 +143,8 @@ def checked(audit: FinishedAudit, said: Iterable[Said]) -> list[Decided]:
                 "the audit says why. Mend the data, and audit it again"
             )
         before = given[position]
-        if item.given_label is not None and not audit.kind.same(item.given_label, before):
+        named = item.given_label
+        if named is not None and not audit.kind.same(item.inert(named), before):
             raise DataError(
                 f"{item.where}: row {item.row_id} had the label {item.given_label!r} when it was "
                 f"exported; in this audit it has {before!r}"
@@ -189,17 +189,21 @@ def _words(decision: Decided) -> str:
 
 
 def _refuse_other_data(audit: FinishedAudit, item: Said) -> None:
-    expected = audit.train_sha256[:SHA256_DIGITS]
-    if item.train_sha256 and item.train_sha256 != expected:
-        raise DataError(
-            f"{item.where}: this decision is about other training data: train_sha256 is "
-            f"{item.train_sha256!r}, expected {expected!r} ({audit.directory})"
-        )
+    known = [("training data", "train_sha256", item.train_sha256, audit.train_sha256)]
+    if item.what == "leak":
+        found = item.suspects_sha256
+        known.append(("suspects", "suspects_sha256", found, audit.suspects_sha256))
+    for words, column, found, sha256 in known:
+        expected = sha256[:SHA256_DIGITS]
+        if found and found != expected:
+            raise DataError(
+                f"{item.where}: this decision is about other {words}: {column} is {found!r}, "
+                f"expected {expected!r} ({audit.directory})"
+            )
 
 
 def _position(audit: FinishedAudit, ids: pd.Index, item: Said) -> int:
-    # What was exported with a guard first: "'=x" means the row "=x", if there is one.
-    for candidate in dict.fromkeys([as_it_was(item.row_id), item.row_id]):
+    for candidate in item.ids:
         found = ids.get_indexer([candidate])[0]
         if found >= 0:
             return int(found)
@@ -242,7 +246,7 @@ def _outcome(audit: FinishedAudit, item: Said, before: str, suggested: str) -> t
 def _label(audit: FinishedAudit, item: Said, before: str) -> str:
     """Return the new label as the audit writes labels."""
     try:
-        return audit.kind.typed(item.new_label, audit.classes, before)
+        return audit.kind.typed(item.inert(item.new_label), audit.classes, before)
     except ValueError as error:
         raise DataError(f"{item.where}: row {item.row_id}: {error}") from None
 

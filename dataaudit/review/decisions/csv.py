@@ -1,7 +1,8 @@
 """Decisions from a CSV file: one that `dataaudit export` wrote and a person filled, or any other.
 
 The columns `row_id` and one of `decision` and `new_label` are needed; `reviewer`, `comment` and
-`date` are read where they stand, and so are `given_label` and `train_sha256` of an export. In the
+`date` are read where they stand, and so are `given_label`, `train_sha256` and
+`suspects_sha256` of an export. In the
 column `what`, `label` (or nothing) and `leak` tell what a decision is about.
 """
 
@@ -17,6 +18,12 @@ from dataaudit.errors import DataError, close_match
 from dataaudit.inert import as_it_was
 from dataaudit.review.decisions.said import Said
 
+DECIDING = ("row_id", "decision", "new_label", "what")
+"""Columns that say what was decided: none of them may be passed over for how it is written."""
+READ = frozenset(
+    {*DECIDING, "reviewer", "comment", "date", "given_label", "train_sha256", "suspects_sha256"}
+)
+
 
 def read_csv(path: Path) -> list[Said]:
     """Return what the file says, without the rows nobody has decided about.
@@ -24,7 +31,8 @@ def read_csv(path: Path) -> list[Said]:
     Raises
     ------
     DataError
-        The file is missing, is not UTF-8, lacks a column, or has a line of another length.
+        The file is missing, is not UTF-8, lacks a column or has it twice, or has a line of another
+        length.
     """
     return [
         _said(path, line, record)
@@ -55,6 +63,14 @@ def _records(path: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
 
 
 def _require_columns(path: Path, names: list[str]) -> None:
+    twice = next((name for name in names if name in READ and names.count(name) > 1), None)
+    if twice is not None:
+        raise DataError(f"{path}: the column {twice!r} is there twice, expected once")
+    unread = next((name for name in names if name not in READ and _plain(name) in DECIDING), None)
+    if unread is not None:
+        raise DataError(
+            f"{path}: the column {unread!r} would not be read; did you mean {_plain(unread)!r}?"
+        )
     if len(names) == 1 and ";" in names[0]:
         raise DataError(f"{path}: the fields seem to be separated by ';', expected commas")
     shown = ", ".join(map(repr, names[:20])) or "none"
@@ -66,6 +82,10 @@ def _require_columns(path: Path, names: list[str]) -> None:
         raise DataError(
             f"{path}: no column 'decision' and none 'new_label'; the columns are {shown}"
         )
+
+
+def _plain(name: str) -> str:
+    return name.strip().lower().replace(" ", "_")
 
 
 def _said(path: Path, line: int, record: Mapping[str, str]) -> Said:
@@ -82,6 +102,8 @@ def _said(path: Path, line: int, record: Mapping[str, str]) -> Said:
         reviewer=as_it_was(record.get("reviewer", "")).strip(),
         comment=as_it_was(record.get("comment", "")).strip(),
         date=record.get("date", "").strip(),
-        given_label=record.get("given_label"),
+        # Nobody knew it where the cell is empty: the page does not hold every row.
+        given_label=record.get("given_label") or None,
         train_sha256=record.get("train_sha256"),
+        suspects_sha256=record.get("suspects_sha256"),
     )

@@ -36,8 +36,10 @@ def earlier_decisions(audit: FinishedAudit) -> tuple[list[Decided], list[Decided
     if not path.exists():
         return [], []
     said = []
-    lines = path.read_text(encoding="utf-8").splitlines()
-    for number, line in enumerate(lines, start=1):
+    # By line feeds alone: JSON holds other ends of lines as they are, inside of texts.
+    for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
+        if not line.strip():
+            continue
         where = f"{path}: line {number}"
         try:
             decision = Decision.model_validate_json(line)
@@ -138,4 +140,5 @@ def _said(where: str, decision: Decision) -> Said:
         given_label=str(decision.before),
         train_sha256=None,
         what=decision.what,
+        is_inert=False,
     )
