@@ -1,6 +1,7 @@
-// Decisions: kept in this browser under the data's hash, where the browser keeps anything.
+// Decisions: kept in this browser under the hashes of rows and suspects, where it keeps anything:
+// suspects of one number in two test sets are two samples.
 
-const PLACE = `dataaudit ${data.hash}`;
+const PLACE = `dataaudit ${data.hash} ${data.suspectsHash}`;
 const keyOf = (what, id) => `${what} ${id}`;
 
 const store = {

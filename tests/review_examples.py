@@ -238,8 +238,13 @@ def audit_to_decide(folder: Path) -> Audited:
         inputs[role] = {"source": str(path), "rows": len(samples), "sha256": samples.sha256}
         settings[role] = {"path": str(path), "label": "label", "id": id_column}
     report = example_report("text", 1100, 99, 300, 30)
-    split = report.identity.splits[0].model_copy(update={"sha256": inputs["train"]["sha256"]})
-    identity = report.identity.model_copy(update={"splits": [split, *report.identity.splits[1:]]})
+    parts = [
+        split.model_copy(update={"sha256": inputs[split.role]["sha256"]})
+        if split.role in inputs
+        else split
+        for split in report.identity.splits
+    ]
+    identity = report.identity.model_copy(update={"splits": parts})
     report = report.model_copy(update={"identity": identity})
     directory = folder / "audit"
     directory.mkdir()

@@ -68,6 +68,7 @@ def comparison() -> Comparison:
     side = AuditSide(
         name="wardrobe, release 3", date=DATE, train_rows=1100, train_sha256="a1" * 32,
         held_out_sha256="b2" * 32, suspects_sha256="c3" * 32, model_sha256="d4" * 32,
+        rows_flagged=4, suspects_flagged=0,
     )  # fmt: skip
     gates = [
         GateChange(

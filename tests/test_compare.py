@@ -130,6 +130,54 @@ def test_numbers_as_labels_stay_what_they_are_where_a_row_was_removed(
     )
 
 
+def test_suspects_without_ids_are_not_compared_once_some_are_gone(
+    tmp_path, command_line: CommandLine
+) -> None:
+    old, new = audited(tmp_path / "old"), audited(tmp_path / "new")
+    leaks(old, [(1, "a"), (2, "c"), (3, "d")])
+    # What was suspect 2 and 3 is 1 and 2, since the first was taken out.
+    leaks(new, [(1, "c"), (2, "d")])
+    out = tmp_path / "compared"
+    outcome = command_line("compare", old.directory, new.directory, "--out", out)
+    assert outcome.out.splitlines()[0] == "Labels: 0 fixed, 0 new, 2 still flagged"
+    note = (
+        "Leaks are not compared: suspects are told apart by their position among 4 before and 3 "
+        "now; name an id column in audit.yaml (suspects: {id: ...})."
+    )
+    assert note in outcome.out
+    page = (out / "compare.html").read_text(encoding="utf-8")
+    assert "Decide 2 rows and 2 leaks" in page
+    assert json.loads((out / "compare.json").read_text(encoding="utf-8"))["leaks"] is None
+
+
+def test_labels_that_no_audit_judged_are_not_counted(tmp_path, command_line: CommandLine) -> None:
+    old, new = audited(tmp_path / "old"), audited(tmp_path / "new")
+    with_report(old, labels=None)
+    out = tmp_path / "compared"
+    outcome = command_line("compare", old.directory, new.directory, "--out", out)
+    assert outcome.out.splitlines()[0] == (
+        "Labels: not compared, one of the audits did not judge them"
+    )
+    page = (out / "compare.html").read_text(encoding="utf-8")
+    assert "Not compared: one of the audits judged no labels." in page
+    assert "flagged rows fixed" not in page
+
+
+def test_a_row_that_was_set_aside_since_is_not_called_relabeled(
+    tmp_path, command_line: CommandLine
+) -> None:
+    old, new = audited(tmp_path / "old", flagged=(1, 4)), audited(tmp_path / "new", flagged=(4,))
+    change(new, given_label=["cat", None, "cat", "dog", "dog", "owl"])
+    outcome = command_line("compare", old.directory, new.directory)
+    assert outcome.out.splitlines()[0] == (
+        "Labels: 0 fixed, 0 new, 1 still flagged, 1 no longer flagged though nobody changed them"
+    )
+    outcome = command_line("compare", new.directory, old.directory, "--out", tmp_path / "back")
+    assert outcome.code == 0
+    labels = json.loads((tmp_path / "back" / "compare.json").read_text(encoding="utf-8"))["labels"]
+    assert [row["change"] for row in labels["new"]] == ["newly flagged"]
+
+
 def test_without_a_directory_nothing_is_written(tmp_path, command_line: CommandLine) -> None:
     audit = audited(tmp_path)
     outcome = command_line("compare", audit.directory, audit.directory)
@@ -209,6 +257,7 @@ def hostile_comparison() -> Comparison:
     side = {
         "name": HOSTILE, "date": "2026-11-23", "train_rows": 3, "train_sha256": HOSTILE,
         "held_out_sha256": None, "suspects_sha256": None, "model_sha256": None,
+        "rows_flagged": 1, "suspects_flagged": 1,
     }  # fmt: skip
     row = {
         "row_id": HOSTILE, "change": "relabeled", "old_label": HOSTILE, "new_label": HOSTILE,

@@ -7,6 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import CommandLine
+from report_examples import example_report
+
+from dataaudit.review.exports.sarif import sarif
 
 YAML = "train: {path: train.csv, id: key}\nsuspects: {path: test.csv, id: key}\n"
 
@@ -160,3 +163,81 @@ def test_findings_go_to_a_code_scanning_page(audited: Path, command_line: Comman
         [place] = result["locations"]
         assert place["physicalLocation"]["artifactLocation"]["uri"] in ("train.csv", "test.csv")
         assert result["message"]["text"]
+
+
+def test_places_of_findings_are_addresses() -> None:
+    report = example_report("text", rows=60, flagged=5, suspects=20, leaked=4)
+    splits = [
+        split.model_copy(update={"source": "/repository/my data/été #1.csv"})
+        for split in report.identity.splits
+    ]
+    identity = report.identity.model_copy(update={"splits": splits})
+    content = sarif(report.model_copy(update={"identity": identity}), Path("/repository"))
+    places = {
+        result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
+        for result in content["runs"][0]["results"]
+    }
+    assert places == {"my%20data/%C3%A9t%C3%A9%20%231.csv"}
+
+
+def leaking(folder: Path, command_line: CommandLine, drop: str | None = None) -> Path:
+    """Audit files whose suspects 3 and 5 are training rows, without saying that `key` is an id."""
+    generator = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        generator.normal(size=(200, 3)).round(4), columns=["size", "weight", "age"]
+    )
+    frame["label"] = generator.choice(["no", "yes"], 200)
+    suspects = frame[150:].reset_index(drop=True)
+    train = frame[:150].assign(key=np.arange(1000, 1150))
+    copied = ["size", "weight", "age", "label"]
+    suspects.loc[[3, 5], copied] = train.loc[[7, 9], copied].to_numpy()
+    # Numbers that are also positions: of other rows.
+    suspects["key"] = np.arange(50)[::-1]
+    train.to_csv(folder / "train.csv", index=False)
+    suspects.drop(columns=[] if drop is None else drop).to_csv(folder / "test.csv", index=False)
+    (folder / "audit.yaml").write_text(
+        "train: {path: train.csv, id: key}\nsuspects: {path: test.csv}\n", encoding="utf-8"
+    )
+    assert command_line("run", folder / "audit.yaml", "--out", folder / "audit").code == 0
+    return folder
+
+
+@pytest.mark.parametrize("drop", [None, "label"])
+def test_suspects_go_by_the_ids_that_the_audit_read(
+    tmp_path: Path, command_line: CommandLine, drop: str | None
+) -> None:
+    """With labels or without: what is decided of an id is done to the row that has it."""
+    leaking(tmp_path, command_line, drop)
+    decided = tmp_path / "decided.csv"
+    decided.write_text("what,row_id,decision,reviewer\nleak,20,copy,Ada\n", encoding="utf-8")
+    out = fixed(command_line, tmp_path, "fixed", "--decisions", decided)
+    before, after = pd.read_csv(tmp_path / "test.csv"), pd.read_csv(out / "evaluation.csv")
+    assert set(before["key"]) - set(after["key"]) == {46, 44, 20}
+    log = [json.loads(line) for line in (out / "changes.jsonl").read_text().splitlines()]
+    assert {line["row_id"] for line in log} == {46, 44, 20}
+    exported = command_line("export", tmp_path / "audit", "--what", "leak", "--to", "csv")
+    assert exported.code == 0, exported.err
+    pairs = pd.read_csv(tmp_path / "audit-leaks.csv")
+    assert set(pairs["row_id"]) == {44, 46}
+    for name in ("size", "weight", "age"):
+        assert (pairs[f"suspect.{name}"] == pairs[f"match.{name}"]).all()
+    assert command_line("certify", tmp_path / "audit").code == 0
+
+
+def test_labels_that_an_audit_without_a_model_took_are_no_reason_to_refuse(
+    tmp_path: Path, command_line: CommandLine
+) -> None:
+    leaking(tmp_path, command_line)
+    for name, label in (("train", ""), ("test", "maybe")):
+        frame = pd.read_csv(tmp_path / f"{name}.csv")
+        frame.loc[20, "label"] = label
+        frame.to_csv(tmp_path / f"{name}.csv", index=False)
+    run = command_line("run", tmp_path / "audit.yaml", "--out", tmp_path / "audit", "--overwrite")
+    assert run.code == 0, run.err
+    out = fixed(command_line, tmp_path, "fixed")
+    for name, rows in (("train", 150), ("evaluation", 48)):
+        original = pd.read_csv(tmp_path / f"{name.replace('evaluation', 'test')}.csv")
+        written = pd.read_csv(out / f"{name}.csv")
+        assert len(written) == rows
+        kept = original[original["key"].isin(written["key"])].reset_index(drop=True)
+        pd.testing.assert_frame_equal(written, kept)

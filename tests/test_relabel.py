@@ -277,6 +277,25 @@ def test_decisions_about_leaks_that_do_not_fit_are_refused(
     assert not out.exists()
 
 
+def test_decisions_about_other_suspects_are_refused(tmp_path, command_line: CommandLine) -> None:
+    audit = audited(tmp_path)
+    with_suspects(audit, tmp_path / "suspects", FORMATS["csv"])
+    exported = tmp_path / "leaks.csv"
+    export = ("export", audit.directory, "--what", "leak", "--to", "csv", "--out", exported)
+    assert command_line(*export).code == 0
+    table = pd.read_csv(exported, dtype=str, keep_default_na=False)
+    table.assign(decision="copy").to_csv(exported, index=False)
+    manifest = json.loads((audit.directory / "manifest.json").read_bytes())
+    known = manifest["inputs"]["suspects"]["sha256"]
+    manifest["inputs"]["suspects"]["sha256"] = "beef" * 16
+    (audit.directory / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    said = relabel(command_line, audit, exported, tmp_path / "train-2.csv", code=2)
+    assert said == (
+        f"dataaudit: {exported}: line 2: this decision is about other suspects: suspects_sha256 is "
+        f"{known[:12]!r}, expected 'beefbeefbeef' ({audit.directory})\n"
+    )
+
+
 def test_later_decisions_join_the_earlier_ones(tmp_path, command_line: CommandLine) -> None:
     audit = audited(tmp_path)
     first = write_decisions(tmp_path / "first.csv", "=b,relabel,dog")

@@ -379,6 +379,34 @@ def test_a_second_file_merges_and_conflicts_are_shown(visit, tmp_path):
     file.write_text("row_id,decision,train_sha256\nrow-1,keep,beef\n", encoding="utf-8")
     page.get_by_label("Load decisions").set_input_files(file)
     expect(page.locator("#said")).to_contain_text("Line 2 is about other data")
+    for content, said in (
+        ("row_id,decision,what,suspects_sha256\n0,copy,leak,beef\n", "suspects_sha256 is beef"),
+        ("row_id,decision,decision\nrow-1,keep,drop\n", "The column decision is there twice"),
+        ("row_id,decision,New Label\nrow-1,keep,\n", "did you mean new_label?"),
+        (f"row_id,decision,new_label\n{ids[2]},keep,nonsense\n", "the decision is to keep"),
+    ):
+        file.write_text(content, encoding="utf-8")
+        page.get_by_label("Load decisions").set_input_files(file)
+        expect(page.locator("#said")).to_contain_text(said)
+    file.write_text(f"row_id,new_label\n{rows[3][0]},{labels[rows[3][1]][1]}\n", encoding="utf-8")
+    page.get_by_label("Load decisions").set_input_files(file)
+    expect(page.locator("#said")).to_contain_text("1 decision loaded")
+
+
+def test_suspects_of_another_set_have_decisions_of_their_own(visit, tmp_path):
+    page = visit("99 rows", "#decide&what=leak")
+    press(page, "cc")
+    expect(page.locator("#progress")).to_contain_text("2 of 30 leaks")
+    report = example_report("text", rows=1100, flagged=99, suspects=300, leaked=30)
+    splits = [
+        split.model_copy(update={"sha256": "d7" * 32}) if split.role == "suspects" else split
+        for split in report.identity.splits
+    ]
+    identity = report.identity.model_copy(update={"splits": splits})
+    other = tmp_path / "other.html"
+    other.write_text(render(report.model_copy(update={"identity": identity})), encoding="utf-8")
+    page.goto(f"{other.as_uri()}#decide&what=leak")
+    expect(page.locator("#progress")).to_contain_text("0 of 30 leaks")
 
 
 def test_a_run_of_tiles_is_taken_at_once_with_its_number_to_confirm(visit):

@@ -12,9 +12,13 @@ from playwright.sync_api import expect
 from report_examples import example_report
 from review_examples import Audited, audit_to_decide, audited
 
+from dataaudit.checks.check import Issue
+from dataaudit.checks.labels import Labels, issues_of
+from dataaudit.checks.leaks import Leaks
+from dataaudit.checks.running import table_of
 from dataaudit.flags.results import Interval
 from dataaudit.report.data import AuditReport, ReviewedSample
-from dataaudit.report.gates import make_gate
+from dataaudit.report.gates import counted, make_gate
 from dataaudit.review.sampling.design import draw, positions
 from dataaudit.review.sampling.inference import Counted, corrected_for_reviewers, share_wrong
 from dataaudit.review.sampling.recalibration import recalibrated
@@ -195,6 +199,32 @@ def test_drawn_rows_that_were_decided_speak_for_all_rows(
     again = command_line("estimate", directory, "--decisions", out)
     assert again.code == 0, again.err
     assert again.out == done.out
+
+
+def test_limits_and_lines_on_flagged_rows_follow_the_review(
+    audit: Audited, tmp_path: Path, command_line: CommandLine
+) -> None:
+    gate = make_gate("labels", 0, counted(40), (), "fail")
+    verdict = audit.report.verdict.model_copy(update={"gates": [gate]})
+    report = audit.report
+    assert report.labels is not None
+    labels = report.labels.model_copy(update={"rows": [], "rows_left_out": 40})
+    report = report.model_copy(update={"verdict": verdict, "labels": labels})
+    (audit.directory / "audit.json").write_text(report.model_dump_json(), encoding="utf-8")
+    other = Issue("a copy", "suspects", 1.0, 7)
+    before = table_of([(Labels(), issues_of(audit.mislabels)), (Leaks(), [other])])
+    before.to_parquet(audit.directory / "issues.parquet", index=False)
+    out = tmp_path / "sample.csv"
+    assert command_line("sample", audit.directory, "--rows", 60, "--out", out).code == 0
+    text = decide(out).read_text(encoding="utf-8").replace(",relabel,", ",keep,")
+    out.write_text(text, encoding="utf-8")
+    done = command_line("estimate", audit.directory, "--decisions", out)
+    assert done.code == 0, done.err
+    assert audit.mislabels["flagged"].sum() == 0
+    (found,) = audit.report.verdict.gates
+    assert (found.found, found.outcome) == (0, "met")
+    issues = pd.read_parquet(audit.directory / "issues.parquet")
+    pd.testing.assert_frame_equal(issues, before[before["check"] == "leaks"].reset_index(drop=True))
 
 
 def test_decisions_of_an_earlier_draw_are_not_lost_by_a_later_one(

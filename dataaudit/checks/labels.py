@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
+import pandas as pd
+
 from dataaudit.checks.check import Check, Found, Issue
 from dataaudit.checks.examined import Examined
+
+
+def issues_of(table: pd.DataFrame) -> list[Issue]:
+    """Return a line for each flagged row of `mislabels.parquet`, the most suspicious first."""
+    flagged = table[table["flagged"]].sort_values("rank")
+    columns = ("given_label", "suggested_label", "score", "row_id")
+    return [
+        Issue(f"given {given}, more likely {suggested}", "train", float(score), row_id)
+        for given, suggested, score, row_id in zip(
+            *(flagged[name].tolist() for name in columns), strict=True
+        )
+    ]
 
 
 class Labels(Check):
@@ -20,14 +34,6 @@ class Labels(Check):
     def look(self, data: Examined) -> Found:
         """Read what was flagged."""
         assert data.mislabels is not None
-        table = data.mislabels.table
-        flagged = table[table["flagged"]].sort_values("rank")
-        columns = ("given_label", "suggested_label", "score", "row_id")
-        issues = [
-            Issue(f"given {given}, more likely {suggested}", "train", float(score), row_id)
-            for given, suggested, score, row_id in zip(
-                *(flagged[name].tolist() for name in columns), strict=True
-            )
-        ]
+        issues = issues_of(data.mislabels.table)
         doubts = data.mislabels.doubts
         return Found("; ".join(doubts) or f"{len(issues)} rows.", issues, bool(doubts))

@@ -71,7 +71,7 @@ def run_checks(data: Examined, wanted: Mapping[str, bool]) -> Checked:
     return Checked(
         {check.name: result for check, result in found},
         [_section(check, result) for check, result in found if not check.own_pages],
-        _table(found),
+        table_of([(check, result.issues) for check, result in found if isinstance(result, Found)]),
     )
 
 
@@ -136,7 +136,8 @@ def _words(value: str | int | None) -> str:
     return "" if value is None else str(value)
 
 
-def _table(found: Sequence[tuple[Check, Found | str]]) -> pd.DataFrame:
+def table_of(found: Sequence[tuple[Check, Sequence[Issue]]]) -> pd.DataFrame:
+    """Return the lines of `issues.parquet` that checks and what they found make."""
     lines = [
         (
             check.name,
@@ -147,9 +148,8 @@ def _table(found: Sequence[tuple[Check, Found | str]]) -> pd.DataFrame:
             issue.score,
             issue.what,
         )
-        for check, result in found
-        if isinstance(result, Found)
-        for issue in result.issues
+        for check, issues in found
+        for issue in issues
     ]
     table = pd.DataFrame(lines, columns=list(COLUMNS))
     text = {name: "string" for name in COLUMNS if name not in ("group", "score")}

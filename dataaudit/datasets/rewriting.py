@@ -116,6 +116,7 @@ def _source(samples: Samples) -> ColumnSource:
 
 def _check(samples: Samples, changes: Changes, written: Path) -> None:
     """Read the labels again: a data set is not worth a silent mistake."""
+    labelled = samples.label_column is not None
     again = open_samples(
         written,
         ReadSettings(
@@ -128,7 +129,7 @@ def _check(samples: Samples, changes: Changes, written: Path) -> None:
             ignore=samples.ignore_label,
             separator=samples.separator,
             images=None if _original(samples).is_dir() else samples.folder,
-            size=samples.labels.shape[1:] if samples.kind.per_pixel else None,
+            size=samples.labels.shape[1:] if samples.kind.per_pixel and labelled else None,
             answers=samples.answers,
             instruction=samples.instruction,
         ),
@@ -145,7 +146,9 @@ def _check(samples: Samples, changes: Changes, written: Path) -> None:
         # Those which change their class change their place.
         same = sorted(again.labels) == sorted(expected) and len(again) == len(expected)
     else:
-        found, expected = samples.kind.alike([again.labels, expected])
+        found = again.labels
+        if labelled:
+            found, expected = samples.kind.alike([found, expected])
         same = np.array_equal(again.ids, ids) and _equal(found, expected)
     if not same:
         raise DataError(

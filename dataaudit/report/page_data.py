@@ -72,6 +72,7 @@ def page_data(report: AuditReport, stops: Sequence[Stop]) -> dict[str, object]:
     keys = _positions(used)
     notes = _positions(item.note for row in rows for item in _references(row))
     names = list(dict.fromkeys(name for row in rows for name in row.signals))
+    hashes = {item.role: item.sha256 for item in report.identity.splits}
     ordered = all_labels(report)
     positions = {text: place for place, (text, _) in enumerate(ordered)}
 
@@ -84,7 +85,8 @@ def page_data(report: AuditReport, stops: Sequence[Stop]) -> dict[str, object]:
     return {
         "name": report.identity.name,
         "task": report.identity.task,
-        "hash": next((item.sha256 for item in report.identity.splits if item.role == "train"), ""),
+        "hash": hashes.get("train", ""),
+        "suspectsHash": hashes.get("suspects", ""),
         "labels": [[shown, text] for text, shown in ordered],
         "classes": len(_classes(report)) if kind_of(report).one_class else 0,
         "signals": [formats.words(name) for name in names],

@@ -20,7 +20,7 @@ from dataaudit.report.data import (
     ReviewedSample,
 )
 from dataaudit.report.findings import build_findings, build_verdict
-from dataaudit.report.gates import make_gate
+from dataaudit.report.gates import counted, make_gate
 from dataaudit.report.label_findings import noise_of_table, plain_label
 from dataaudit.report.steps import open_steps
 
@@ -56,7 +56,7 @@ def with_reviewed_sample(
     if drawn is not None:
         drawn = drawn.model_copy(update={"shown": _corrected(drawn.shown, table)})
     counts = report.counts.model_copy(update={"rows_flagged": labels.rows_flagged})
-    gates = [_gate(gate, sample, undecided) for gate in report.verdict.gates]
+    gates = [_gate(gate, labels, undecided) for gate in report.verdict.gates]
     return report.model_copy(
         update={
             "reviewed_sample": sample,
@@ -146,9 +146,13 @@ def _per_class(before: Sequence[ClassNoise], table: pd.DataFrame) -> list[ClassN
     ]
 
 
-def _gate(gate: Gate, sample: ReviewedSample, undecided: Literal["fail", "pass"]) -> Gate:
-    if gate.name != "mislabel_rate":
+def _gate(gate: Gate, labels: LabelFindings, undecided: Literal["fail", "pass"]) -> Gate:
+    """Return a limit with what is known now; that of the check `labels` is on flagged rows."""
+    rate = labels.noise_rate
+    if gate.name == "mislabel_rate" and rate is not None:
+        found = Interval(rate.estimate, rate.low, rate.high)
+    elif gate.name == "labels":
+        found = counted(labels.rows_flagged)
+    else:
         return gate
-    rate = sample.noise_rate
-    found = Interval(rate.estimate, rate.low, rate.high)
     return make_gate(gate.name, gate.limit, found, (), undecided)

@@ -108,6 +108,11 @@ class FinishedAudit:
         return str(self.manifest["inputs"]["train"]["sha256"])
 
     @property
+    def suspects_sha256(self) -> str:
+        """The content hash of the suspects; empty where there were none."""
+        return str(self.manifest["inputs"].get("suspects", {}).get("sha256", ""))
+
+    @property
     def classes(self) -> list[str]:
         """The classes as text, in the order of the model's outputs; none of a regression."""
         if not self.kind.has_classes:
@@ -127,9 +132,17 @@ class FinishedAudit:
 
     @property
     def tolerates_bad_rows(self) -> bool:
-        """Whether the audit set rows aside that it could not use."""
+        """Whether the audit took rows that it could not use: set aside, or looked at all the same.
+
+        Without a model nothing is asked of labels.
+        """
         settings = self.manifest["settings"].get("bad_rows", {})
-        return bool(settings.get("largest_share") or settings.get("longest_text"))
+        set_aside = settings.get("largest_share") or settings.get("longest_text")
+        return bool(set_aside) or self._without_model
+
+    @property
+    def _without_model(self) -> bool:
+        return self.manifest.get("model", "") is None
 
     def training_rows(self, moved_to: Path | None = None) -> Samples:
         """Open the training data again and make sure that it is what was audited.
@@ -188,12 +201,18 @@ class FinishedAudit:
         return read_table(self.directory / ISSUES, "check", "row_id", "group")
 
     def _label_of(self, role: Role, content: Mapping[str, Any]) -> Any:
-        """Return the label column that is named; None where there was none, and no model either."""
+        """Return the label column that is named; None where the rows have no labels."""
         split = next(split for split in self.report.identity.splits if split.role == role)
         named = content["label"]
         unlabelled = isinstance(named, str) and content.get("labels") is None
-        without_model = self.manifest.get("model", "") is None
-        return None if without_model and unlabelled and split.label_column is None else named
+        unnamed = unlabelled and split.label_column is None
+        if role == "suspects" and not self._counted(role):
+            # As public test sets have none, or nothing in all rows.
+            return None
+        return None if self._without_model and unnamed else named
+
+    def _counted(self, role: Role) -> bool:
+        return any(item.split == role for item in self.report.composition.counts)
 
     def _opened(self, role: Role, moved_to: Path | None, classes: list[str] | None) -> Samples:
         words, option = _ROLES[role]
@@ -216,6 +235,8 @@ class FinishedAudit:
                 role,
                 self._label_of(role, content),
                 id_column=content["id"],
+                # As the audit read it: suspects go by the training rows' ids where they have such.
+                usual_id=settings["train"].get("id"),
                 group_column=content.get("group"),
                 classes=classes,
                 task=str(settings["task"]),

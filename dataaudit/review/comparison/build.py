@@ -23,9 +23,9 @@ from dataaudit.review.comparison.data import (
 )
 from dataaudit.review.comparison.keys import comparable_keys
 from dataaudit.review.comparison.page import build_comparison_page, comparison_lines
-from dataaudit.run_directory.finished import FinishedAudit, as_read_back, read_table
+from dataaudit.run_directory.finished import FinishedAudit, as_read_back
 from dataaudit.run_directory.ownership import Kind
-from dataaudit.run_directory.store import CONTAMINATION, ResultsDirectory, text
+from dataaudit.run_directory.store import ResultsDirectory, text
 
 PAGE = "compare.html"
 DATA = "compare.json"
@@ -82,12 +82,13 @@ def compare(old: FinishedAudit, new: FinishedAudit) -> Comparison:
         The rows of the two audits cannot be told apart, or a table is damaged.
     """
     sides = _side(old), _side(new)
+    leaks, lost = _leaks(old, new)
     return Comparison(
         old=sides[0],
         new=sides[1],
-        notes=_notes(*sides),
+        notes=[*_notes(*sides), *lost],
         labels=_labels(old, new),
-        leaks=_leaks(old, new),
+        leaks=leaks,
         gates=_gates(old, new),
     )
 
@@ -103,6 +104,8 @@ def _side(audit: FinishedAudit) -> AuditSide:
         held_out_sha256=hashes.get("held_out"),
         suspects_sha256=hashes.get("suspects"),
         model_sha256=report.method.model_sha256,
+        rows_flagged=None if report.labels is None else int(audit.mislabels["flagged"].sum()),
+        suspects_flagged=None if report.leakage is None else len(_flagged_suspects(audit.pairs())),
     )
 
 
@@ -124,7 +127,9 @@ def _notes(old: AuditSide, new: AuditSide) -> list[str]:
     return notes
 
 
-def _labels(old: FinishedAudit, new: FinishedAudit) -> LabelChanges:
+def _labels(old: FinishedAudit, new: FinishedAudit) -> LabelChanges | None:
+    if old.report.labels is None or new.report.labels is None:
+        return None
     keys = comparable_keys(old, new)
     columns = ["row_id", "given_label", "probability", "flagged"]
     # As objects: whole numbers would become fractions, of another text, where a row is missing.
@@ -135,10 +140,6 @@ def _labels(old: FinishedAudit, new: FinishedAudit) -> LabelChanges:
     both = before.add_suffix("_old").join(after.add_suffix("_new"), how="outer")
     was = both["flagged_old"].eq(True)
     now = both["flagged_new"].eq(True)
-    rate_old, rate_new = (
-        None if audit.report.labels is None else audit.report.labels.noise_rate
-        for audit in (old, new)
-    )
     gone = _rows(both[was & ~now], "probability_old", _how_gone(_kept_by_reviewers(old)))
     return LabelChanges(
         fixed=[row for row in gone if row.change in ("relabeled", "removed")],
@@ -146,8 +147,8 @@ def _labels(old: FinishedAudit, new: FinishedAudit) -> LabelChanges:
         dropped=[row for row in gone if row.change == "no longer flagged"],
         new=_rows(both[now & ~was], "probability_new", _how_new),
         still=_rows(both[was & now], "probability_new", lambda line: "still"),
-        rate_old=rate_old,
-        rate_new=rate_new,
+        rate_old=old.report.labels.noise_rate,
+        rate_new=new.report.labels.noise_rate,
     )
 
 
@@ -178,6 +179,9 @@ def _how_gone(kept: frozenset[str]) -> Callable[[dict[str, Any]], RowChange]:
     def how(line: dict[str, Any]) -> RowChange:
         if pd.isna(line["row_id_new"]):
             return "removed"
+        if pd.isna(line["given_label_new"]):
+            # It was set aside: nobody gave it another label.
+            return "no longer flagged"
         if str(line["given_label_old"]) != str(line["given_label_new"]):
             return "relabeled"
         by_a_reviewer = str(line["row_id_old"]) in kept
@@ -189,7 +193,8 @@ def _how_gone(kept: frozenset[str]) -> Callable[[dict[str, Any]], RowChange]:
 def _how_new(line: dict[str, Any]) -> RowChange:
     if pd.isna(line["row_id_old"]):
         return "added"
-    same = str(line["given_label_old"]) == str(line["given_label_new"])
+    before, after = line["given_label_old"], line["given_label_new"]
+    same = pd.isna(before) or str(before) == str(after)
     return "newly flagged" if same else "relabeled"
 
 
@@ -201,22 +206,37 @@ def _number(value: Any) -> float | None:
     return None if pd.isna(value) else float(value)
 
 
-def _leaks(old: FinishedAudit, new: FinishedAudit) -> LeakChanges | None:
+def _leaks(old: FinishedAudit, new: FinishedAudit) -> tuple[LeakChanges | None, list[str]]:
+    """Return what became of leaks, or None and why the suspects cannot be told apart."""
     if old.report.leakage is None or new.report.leakage is None:
-        return None
-    before, after = _flagged_suspects(old.directory), _flagged_suspects(new.directory)
+        return None, []
+    tables = old.pairs(), new.pairs()
+    counts = [table["query_id"].nunique() for table in tables]
+    by_position = [
+        (audit.manifest["settings"].get("suspects") or {}).get("id") is None
+        and pd.api.types.is_integer_dtype(table["query_id"].dtype)
+        for audit, table in zip((old, new), tables, strict=True)
+    ]
+    if by_position[0] != by_position[1] or (by_position[0] and counts[0] != counts[1]):
+        note = (
+            f"Leaks are not compared: suspects are told apart by their position among "
+            f"{counts[0]:,} before and {counts[1]:,} now; name an id column in audit.yaml "
+            "(suspects: {id: ...})."
+        )
+        return None, [note]
+    before, after = map(_flagged_suspects, tables)
 
-    def changed(queries: list[Any]) -> list[ChangedSuspect]:
+    def changed(queries: list[str]) -> list[ChangedSuspect]:
         return [
             ChangedSuspect(
-                query_id=plain_id(query),
-                old_row_id=plain_id(before[query]) if query in before else None,
-                new_row_id=plain_id(after[query]) if query in after else None,
+                query_id=plain_id((after.get(query) or before[query])[0]),
+                old_row_id=plain_id(before[query][1]) if query in before else None,
+                new_row_id=plain_id(after[query][1]) if query in after else None,
             )
             for query in queries
         ]
 
-    return LeakChanges(
+    found = LeakChanges(
         fixed=changed([query for query in before if query not in after]),
         new=changed([query for query in after if query not in before]),
         still=changed([query for query in after if query in before]),
@@ -224,13 +244,17 @@ def _leaks(old: FinishedAudit, new: FinishedAudit) -> LeakChanges | None:
         metric_old=old.report.leakage.metric_clean,
         metric_new=new.report.leakage.metric_clean,
     )
+    return found, []
 
 
-def _flagged_suspects(directory: Path) -> dict[Any, Any]:
-    """Return each flagged suspect with its best match, in the order of the table."""
-    table = read_table(directory / CONTAMINATION, "query_id", "row_id", "flagged")
+def _flagged_suspects(table: pd.DataFrame) -> dict[str, tuple[Any, Any]]:
+    """Return each flagged suspect and its best match, by its id as text, as the table has them.
+
+    A number is the same id whether a file holds it as one or as text.
+    """
     flagged = table[table["flagged"]].drop_duplicates("query_id")
-    return dict(zip(flagged["query_id"].tolist(), flagged["row_id"].tolist(), strict=True))
+    pairs = zip(flagged["query_id"].tolist(), flagged["row_id"].tolist(), strict=True)
+    return {str(query): (query, row) for query, row in pairs}
 
 
 def _gates(old: FinishedAudit, new: FinishedAudit) -> list[GateChange]:

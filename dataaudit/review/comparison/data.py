@@ -35,6 +35,8 @@ class AuditSide(Section):
     held_out_sha256: str | None
     suspects_sha256: str | None
     model_sha256: str | None
+    rows_flagged: int | None = Field(description="null where labels were not judged")
+    suspects_flagged: int | None = Field(description="null where leaks were not looked for")
 
 
 class ChangedRow(Section):
@@ -104,8 +106,10 @@ class Comparison(Section):
     old: AuditSide
     new: AuditSide
     notes: list[str] = Field(description="what else changed, and makes rates hard to compare")
-    labels: LabelChanges
-    leaks: LeakChanges | None = Field(description="null where an audit had no suspects")
+    labels: LabelChanges | None = Field(description="null where an audit judged no labels")
+    leaks: LeakChanges | None = Field(
+        description="null where an audit had no suspects, or they cannot be told apart"
+    )
     gates: list[GateChange]
 
 

@@ -69,7 +69,9 @@ def build_comparison_page(comparison: Comparison) -> ComparisonPage:
         notes=comparison.notes,
         gates=_gates(comparison.gates),
         figures=_figures(comparison),
-        labels=[
+        labels=[]
+        if labels is None
+        else [
             _rows("New", labels.new, "No row is flagged that was not flagged before"),
             _rows("Still flagged", labels.still, "No row is flagged in both audits"),
             _rows("Corrected or removed", labels.fixed, "No flagged row was changed", folded=True),
@@ -95,18 +97,33 @@ def build_comparison_page(comparison: Comparison) -> ComparisonPage:
 
 def _advice(comparison: Comparison) -> str:
     """Return what is left to do."""
-    rows = len(comparison.labels.new) + len(comparison.labels.still)
-    leaks = comparison.leaks
-    suspects = 0 if leaks is None else len(leaks.new) + len(leaks.still)
+    rows, suspects = comparison.new.rows_flagged, comparison.new.suspects_flagged
     parts = [formats.rows(rows)] if rows else []
     if suspects:
         parts.append(formats.rows(suspects, "leak"))
+    if not parts and rows is None:
+        return "Labels were not judged"
     return f"Decide {' and '.join(parts)}" if parts else "Nothing is left to decide"
 
 
 def headline(comparison: Comparison) -> str:
     """Return the outcome in a sentence."""
-    labels, leaks = comparison.labels, comparison.leaks
+    leaks = comparison.leaks
+    text = _labels_in_short(comparison)
+    if leaks is not None:
+        text += (
+            f". Leaks: {formats.count(len(leaks.fixed))} fixed, {formats.count(len(leaks.new))} "
+            f"new, {formats.count(len(leaks.still))} still there"
+        )
+    return text
+
+
+def _labels_in_short(comparison: Comparison) -> str:
+    labels = comparison.labels
+    if labels is None:
+        judged = [side.rows_flagged is not None for side in (comparison.old, comparison.new)]
+        which = "one of the audits" if any(judged) else "neither audit"
+        return f"Labels: not compared, {which} {'did not judge' if any(judged) else 'judged'} them"
     text = (
         f"Labels: {formats.count(len(labels.fixed))} fixed, {formats.count(len(labels.new))} new, "
         f"{formats.count(len(labels.still))} still flagged"
@@ -117,11 +134,6 @@ def headline(comparison: Comparison) -> str:
         text += (
             f", {formats.count(len(labels.dropped))} no longer flagged though nobody changed them"
         )
-    if leaks is not None:
-        text += (
-            f". Leaks: {formats.count(len(leaks.fixed))} fixed, {formats.count(len(leaks.new))} "
-            f"new, {formats.count(len(leaks.still))} still there"
-        )
     return text
 
 
@@ -129,7 +141,7 @@ def comparison_lines(comparison: Comparison) -> list[str]:
     """Return the comparison in a few lines, for the terminal."""
     labels = comparison.labels
     lines = [headline(comparison)]
-    if labels.rate_old is not None and labels.rate_new is not None:
+    if labels is not None and labels.rate_old is not None and labels.rate_new is not None:
         lines.append(
             f"training labels wrong: {formats.percent(labels.rate_old.estimate)} "
             f"({formats.share_interval(labels.rate_old)}) before, "
@@ -156,11 +168,14 @@ def _outcome(outcome: Outcome | None) -> str:
 
 def _key_figures(comparison: Comparison) -> list[KeyFigure]:
     labels, leaks = comparison.labels, comparison.leaks
-    figures = [
-        KeyFigure(formats.count(len(labels.fixed)), "flagged rows fixed", _how(labels.fixed), ""),
-        KeyFigure(formats.count(len(labels.new)), "rows newly flagged", _how(labels.new), ""),
-        KeyFigure(formats.count(len(labels.still)), "rows flagged in both", "", ""),
-    ]
+    figures = []
+    if labels is not None:
+        fixed, added = labels.fixed, labels.new
+        figures = [
+            KeyFigure(formats.count(len(fixed)), "flagged rows fixed", _how(fixed), ""),
+            KeyFigure(formats.count(len(added)), "rows newly flagged", _how(added), ""),
+            KeyFigure(formats.count(len(labels.still)), "rows flagged in both", "", ""),
+        ]
     if leaks is not None:
         new = f"{formats.count(len(leaks.new))} new, {formats.count(len(leaks.still))} still there"
         figures.append(KeyFigure(formats.count(len(leaks.fixed)), "leaks fixed", new, "leak"))
@@ -177,7 +192,7 @@ def _how(rows: Sequence[ChangedRow]) -> str:
 def _figures(comparison: Comparison) -> list[Figure]:
     labels, leaks = comparison.labels, comparison.leaks
     figures = []
-    if labels.rate_old is not None and labels.rate_new is not None:
+    if labels is not None and labels.rate_old is not None and labels.rate_new is not None:
         chart = noise_rates(
             "rates",
             "Estimated share of wrong labels before and now",

@@ -189,12 +189,17 @@ def _words(decision: Decided) -> str:
 
 
 def _refuse_other_data(audit: FinishedAudit, item: Said) -> None:
-    expected = audit.train_sha256[:SHA256_DIGITS]
-    if item.train_sha256 and item.train_sha256 != expected:
-        raise DataError(
-            f"{item.where}: this decision is about other training data: train_sha256 is "
-            f"{item.train_sha256!r}, expected {expected!r} ({audit.directory})"
-        )
+    known = [("training data", "train_sha256", item.train_sha256, audit.train_sha256)]
+    if item.what == "leak":
+        found = item.suspects_sha256
+        known.append(("suspects", "suspects_sha256", found, audit.suspects_sha256))
+    for words, column, found, sha256 in known:
+        expected = sha256[:SHA256_DIGITS]
+        if found and found != expected:
+            raise DataError(
+                f"{item.where}: this decision is about other {words}: {column} is {found!r}, "
+                f"expected {expected!r} ({audit.directory})"
+            )
 
 
 def _position(audit: FinishedAudit, ids: pd.Index, item: Said) -> int:

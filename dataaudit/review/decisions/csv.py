@@ -1,7 +1,8 @@
 """Decisions from a CSV file: one that `dataaudit export` wrote and a person filled, or any other.
 
 The columns `row_id` and one of `decision` and `new_label` are needed; `reviewer`, `comment` and
-`date` are read where they stand, and so are `given_label` and `train_sha256` of an export. In the
+`date` are read where they stand, and so are `given_label`, `train_sha256` and
+`suspects_sha256` of an export. In the
 column `what`, `label` (or nothing) and `leak` tell what a decision is about.
 """
 
@@ -19,7 +20,9 @@ from dataaudit.review.decisions.said import Said
 
 DECIDING = ("row_id", "decision", "new_label", "what")
 """Columns that say what was decided: none of them may be passed over for how it is written."""
-READ = frozenset({*DECIDING, "reviewer", "comment", "date", "given_label", "train_sha256"})
+READ = frozenset(
+    {*DECIDING, "reviewer", "comment", "date", "given_label", "train_sha256", "suspects_sha256"}
+)
 
 
 def read_csv(path: Path) -> list[Said]:
@@ -102,4 +105,5 @@ def _said(path: Path, line: int, record: Mapping[str, str]) -> Said:
         # Nobody knew it where the cell is empty: the page does not hold every row.
         given_label=record.get("given_label") or None,
         train_sha256=record.get("train_sha256"),
+        suspects_sha256=record.get("suspects_sha256"),
     )

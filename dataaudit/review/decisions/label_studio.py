@@ -69,6 +69,7 @@ def _task(path: Path, number: int, task: Any) -> Iterator[Said]:
                 date=str(annotation.get("created_at") or ""),
                 given_label=_optional(data, "given_label"),
                 train_sha256=_optional(data, "train_sha256"),
+                suspects_sha256=_optional(data, "suspects_sha256"),
                 is_inert=False,
             )
 

@@ -28,6 +28,8 @@ class Said:
         What an export said about the row when it was made; None where the file does not repeat it.
     what : "label" or "leak"
         What the decision is about.
+    suspects_sha256 : str or None
+        Of a leak, as `train_sha256`, of the suspects.
     is_inert : bool
         Whether formulas are inert in its texts (see `dataaudit.inert`). Where they are not, a text
         that begins with a `'` is none that was guarded.
@@ -43,6 +45,7 @@ class Said:
     given_label: str | None
     train_sha256: str | None
     what: str = "label"
+    suspects_sha256: str | None = None
     is_inert: bool = True
 
     @property

@@ -50,8 +50,8 @@ class ExportLeak:
     score, p_value : float or None
         As in `contamination.parquet`; None where there is none.
     flagged : bool
-    train_sha256 : str
-        The first digits of the audited data's hash: decisions about other data are refused.
+    train_sha256, suspects_sha256 : str
+        The first digits of the audited data's hashes: decisions about other data are refused.
     suspect, match : dict
         `text`, `image` and `fields` of both, as exported training rows have them.
     """
@@ -63,6 +63,7 @@ class ExportLeak:
     p_value: float | None
     flagged: bool
     train_sha256: str
+    suspects_sha256: str
     suspect: dict[str, Any]
     match: dict[str, Any]
 
@@ -131,13 +132,23 @@ def write_leaks(
     return count, configuration
 
 
-_FOUND = ["row_id", "what", "match_row_id", "score", "p_value", "flagged", "train_sha256"]
+_FOUND = [
+    "row_id",
+    "what",
+    "match_row_id",
+    "score",
+    "p_value",
+    "flagged",
+    "train_sha256",
+    "suspects_sha256",
+]
 
 
 def _leaks(
     audit: FinishedAudit, train: Samples, suspects: Samples, pairs: pd.DataFrame
 ) -> Iterator[ExportLeak]:
-    sha256 = audit.train_sha256[:SHA256_DIGITS]
+    train_sha256 = audit.train_sha256[:SHA256_DIGITS]
+    suspects_sha256 = audit.suspects_sha256[:SHA256_DIGITS]
     for start in range(0, len(pairs), _PAIRS_PER_READ):
         part = pairs.iloc[start : start + _PAIRS_PER_READ]
         sides = [_contents(suspects, part["query_id"]), _contents(train, part["row_id"])]
@@ -149,7 +160,8 @@ def _leaks(
                 score=plain_value(line.score),
                 p_value=plain_value(line.p_value),
                 flagged=bool(line.flagged),
-                train_sha256=sha256,
+                train_sha256=train_sha256,
+                suspects_sha256=suspects_sha256,
                 suspect=suspect,
                 match=match,
             )
@@ -179,7 +191,9 @@ def _csv(leak: ExportLeak, both: Sequence[Samples], shown: Sequence[Sequence[str
     cells: list[object] = [getattr(leak, name) for name in _FOUND]
     cells += ["" for _ in TO_FILL]
     for samples, names, content in zip(both, shown, (leak.suspect, leak.match), strict=True):
-        known = {**content["fields"], str(samples.content_column): content["text"]}
+        known = dict(content["fields"])
+        if samples.content_column is not None:
+            known[str(samples.content_column)] = content["text"]
         cells += [known.get(name) for name in names]
     return csv_line(cells)
 

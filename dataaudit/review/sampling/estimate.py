@@ -9,6 +9,8 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from dataaudit.checks.labels import Labels, issues_of
+from dataaudit.checks.running import table_of
 from dataaudit.errors import DataError
 from dataaudit.flags.results import Interval
 from dataaudit.report.data import AuditReport, BudgetEstimate, Estimate, ReviewedSample
@@ -22,8 +24,8 @@ from dataaudit.review.sampling.recalibration import recalibrated
 from dataaudit.review.sampling.record import Draw, read_draws
 from dataaudit.review.written import write_report
 from dataaudit.run_directory.atomic import write_atomically
-from dataaudit.run_directory.finished import FinishedAudit, read_mislabels
-from dataaudit.run_directory.store import CLAIMED, ESTIMATE, MISLABELS, SAMPLE
+from dataaudit.run_directory.finished import FinishedAudit, read_mislabels, read_table
+from dataaudit.run_directory.store import CLAIMED, ESTIMATE, ISSUES, MISLABELS, SAMPLE
 from dataaudit.run_directory.store import table as as_table
 
 REVIEWER_ERROR = 0.05
@@ -39,7 +41,8 @@ def estimate(directory: Path, decisions: Path) -> list[str]:
     """Estimate noise rate and precision from reviewed rows, and say what was found in lines.
 
     Writes `estimate.json`; corrects `probability` and `flagged` in `mislabels.parquet`, whose first
-    form is kept as `mislabels.claimed.parquet`; and renders the report again.
+    form is kept as `mislabels.claimed.parquet`, and the lines about labels in `issues.parquet`; and
+    renders the report again.
 
     Parameters
     ----------
@@ -127,13 +130,24 @@ def estimate_from(
 
 
 def write_estimate(audit: FinishedAudit, sample: ReviewedSample, table: pd.DataFrame) -> None:
-    """Write `estimate.json` and the corrected table; keep the table as it was claimed."""
+    """Write `estimate.json` and the corrected tables; keep the table as it was claimed."""
     directory, claimed = audit.directory, _claimed(audit)
     if not (directory / CLAIMED).exists():
         write_atomically(directory / CLAIMED, as_table(claimed))
     write_atomically(directory / MISLABELS, as_table(table))
+    if (directory / ISSUES).exists() and audit.manifest["settings"].get("checks", {}).get(
+        Labels.name, True
+    ):
+        write_atomically(directory / ISSUES, as_table(_issues(directory, table)))
     text = sample.model_dump_json(indent=2) + "\n"
     write_atomically(directory / ESTIMATE, lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def _issues(directory: Path, table: pd.DataFrame) -> pd.DataFrame:
+    """Return `issues.parquet` with a line for each row that is flagged now."""
+    found = read_table(directory / ISSUES)
+    now = table_of([(Labels(), issues_of(table))])
+    return pd.concat([now, found[found["check"] != Labels.name]], ignore_index=True)
 
 
 def _with_sample(
