@@ -7,7 +7,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from dataaudit.likeness import matching
-from dataaudit.likeness.cells import Cells, enough
+from dataaudit.likeness.cells import FINER, Cells, enough
 from dataaudit.likeness.descriptors import FloatArray, ImageDescriptors
 from dataaudit.likeness.images import ImageRows
 from dataaudit.likeness.matching import Matcher
@@ -102,6 +102,33 @@ def test_the_depth_is_as_large_as_planted_copies_need(
     assert depth.found >= depth.found_by_all - 0.005 * COPIES
     assert depth.cells <= len(cells)
     assert f"{depth.cells} cells" in str(depth)
+
+
+def test_whole_vectors_put_the_best_rows_in_order(
+    rows: ImageRows, cells: Cells, copies: tuple[np.ndarray, ImageDescriptors]
+) -> None:
+    suspects = copies[1]
+    exact, views = all_rows(rows, suspects), views_of(rows, suspects)
+    alike = {}
+    for finer in FINER:
+        found = cells.nearest(views, COPIES, COUNT, None, len(cells), finer)
+        alike[finer] = (found == exact).mean()
+    assert alike[4] > 0.99
+    assert alike[1] < alike[2] <= alike[4]
+
+
+def test_no_more_cells_are_searched_where_more_find_nothing() -> None:
+    class Blind:
+        def __len__(self) -> int:
+            return 4000
+
+        def nearest(self, _views: object, suspects: int, *_: object) -> np.ndarray:
+            return np.full((suspects, COUNT), -1)
+
+    sources = np.arange(COPIES)
+    depth = enough(Blind(), None, sources, COUNT, lambda some: some % 2 == 0)  # type: ignore[arg-type]
+    assert (depth.cells, depth.found, depth.found_by_all) == (8, 0, COPIES // 2)
+    assert "0 found their row, and 30 where all rows were searched" in str(depth)
 
 
 def test_many_pairs_of_pictures_are_searched_by_cells(

@@ -35,9 +35,9 @@ LEAST_DEPTH = 8
 MOST_LOST = 0.0025
 """Of the planted copies, beside what a search through all rows finds: one of 400, so that of many
 suspects hardly more than .005 are lost."""
-FINER = 4
-"""Rows that are compared by whole vectors, for each that is asked for: the main directions alone
-put one of 400 copies behind the 50 best."""
+FINER = (1, 2, 4)
+"""Rows that are compared by whole vectors, for each that is asked for; 1: none is. The main
+directions alone put one of 400 copies behind the 50 best."""
 SUSPECTS_AT_ONCE = 8
 MOST_KEPT = 2**21
 """Pairs that are kept before only the best of each suspect are."""
@@ -135,6 +135,7 @@ class Cells:
         count: int,
         exclude: IndexArray | None,
         depth: int,
+        finer: int = FINER[-1],
     ) -> IndexArray:
         """Find the rows of largest inner product, as `search.nearest` does, in some cells only.
 
@@ -145,6 +146,8 @@ class Cells:
             As in `search.nearest`.
         depth : int
             Cells that are looked at for each view.
+        finer : int
+            Of `FINER`.
 
         Returns
         -------
@@ -154,7 +157,9 @@ class Cells:
 
         def some(here: slice) -> IndexArray:
             own, queries = None if exclude is None else exclude[here], views(here)
-            near = self._nearest(queries @ self._directions, FINER * count, own, depth)
+            near = self._nearest(queries @ self._directions, finer * count, own, depth)
+            if finer == 1:
+                return near
             parts = parts_of(len(near), SUSPECTS_AT_ONCE)
             return np.concatenate([self._best_of(queries[p], near[p], count) for p in parts])
 
@@ -277,12 +282,21 @@ def _directions(some: FloatArray, width: int, seed: int) -> FloatArray:
 
 @dataclass(frozen=True)
 class Depth:
-    """How many cells are enough, and what `planted` copies said: how many were found."""
+    """How many cells are enough, and what `planted` copies said: how many were found.
+
+    `finer` times the rows that are asked for are compared by whole vectors.
+    """
 
     cells: int
+    finer: int
     planted: int
     found: int
     found_by_all: int
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether hardly a copy is lost that a search through all rows finds."""
+        return self.found >= self.found_by_all - MOST_LOST * self.planted
 
     def __str__(self) -> str:
         """Say so in a sentence."""
@@ -318,19 +332,22 @@ def enough(
     """
     planted = len(sources)
     asked, reachable = np.zeros(planted, bool), np.zeros(planted, bool)
-    depth = min(LEAST_DEPTH, len(cells))
-    before: list[tuple[int, int]] = []
-    while True:
-        near = cells.nearest(views, planted, count, None, depth)
+
+    def found_at(depth: int, finer: int) -> Depth:
+        near = cells.nearest(views, planted, count, None, depth, finer)
         found = (near == sources[:, None]).any(axis=1)
         unknown = np.flatnonzero(~found & ~asked)
         if len(unknown):
             reachable[unknown] = found_by_all(unknown)
             asked[unknown] = True
-        possible = int((found | reachable).sum())
-        if found.sum() >= possible - MOST_LOST * planted or depth == len(cells):
-            return Depth(depth, planted, int(found.sum()), possible)
-        before.append((depth, int(found.sum())))
-        if len(before) > 2 and before[-1][1] <= before[-3][1]:
-            return Depth(before[-3][0], planted, before[-3][1], possible)
-        depth = min(2 * depth, len(cells))
+        return Depth(depth, finer, planted, int(found.sum()), int((found | reachable).sum()))
+
+    tried = [found_at(min(LEAST_DEPTH, len(cells)), FINER[-1])]
+    while not tried[-1].is_enough and tried[-1].cells < len(cells):
+        tried.append(found_at(min(2 * tried[-1].cells, len(cells)), FINER[-1]))
+        if len(tried) > 2 and tried[-1].found <= tried[-3].found:
+            return tried[-3]
+    if tried[-1].is_enough:
+        cheaper = (found_at(tried[-1].cells, finer) for finer in FINER[:-1])
+        return next((depth for depth in cheaper if depth.is_enough), tried[-1])
+    return tried[-1]

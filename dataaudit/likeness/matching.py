@@ -147,7 +147,7 @@ class Matcher:
         many = len(prepared) > FEW_ROWS and len(suspects) * len(prepared) > MOST_PICTURE_PAIRS
         if isinstance(prepared, ImageRows) and many:
             cells, depth = self._cells_of(prepared, count)
-            return cells.nearest(views, len(suspects), count, exclude, depth.cells)
+            return cells.nearest(views, len(suspects), count, exclude, depth.cells, depth.finer)
         return nearest(
             views, len(suspects), prepared.vectors, len(prepared), count, exclude, block_bytes
         )
