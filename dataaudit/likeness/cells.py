@@ -35,9 +35,9 @@ LEAST_DEPTH = 8
 MOST_LOST = 0.0025
 """Of the planted copies, beside what a search through all rows finds: one of 400, so that of many
 suspects hardly more than .005 are lost."""
-FINER = (1, 2, 4)
-"""Rows that are compared by whole vectors, for each that is asked for; 1: none is. The main
-directions alone put one of 400 copies behind the 50 best."""
+FINER = (2, 4)
+"""Rows that are compared by whole vectors, for each that is asked for. The main directions alone
+put one of 200 copies behind the 50 best."""
 SUSPECTS_AT_ONCE = 8
 MOST_KEPT = 2**21
 """Pairs that are kept before only the best of each suspect are."""
@@ -158,8 +158,6 @@ class Cells:
         def some(here: slice) -> IndexArray:
             own, queries = None if exclude is None else exclude[here], views(here)
             near = self._nearest(queries @ self._directions, finer * count, own, depth)
-            if finer == 1:
-                return near
             parts = parts_of(len(near), SUSPECTS_AT_ONCE)
             return np.concatenate([self._best_of(queries[p], near[p], count) for p in parts])
 
@@ -347,7 +345,6 @@ def enough(
         tried.append(found_at(min(2 * tried[-1].cells, len(cells)), FINER[-1]))
         if len(tried) > 2 and tried[-1].found <= tried[-3].found:
             return tried[-3]
-    if tried[-1].is_enough:
-        cheaper = (found_at(tried[-1].cells, finer) for finer in FINER[:-1])
-        return next((depth for depth in cheaper if depth.is_enough), tried[-1])
-    return tried[-1]
+    # Cheaper only where nothing speaks against it: few copies tell small losses badly apart.
+    cheaper = found_at(tried[-1].cells, FINER[0])
+    return cheaper if cheaper.found >= tried[-1].found else tried[-1]
