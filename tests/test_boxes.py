@@ -351,6 +351,12 @@ def test_a_damaged_coco_file_is_refused(
         open_samples(path, ReadSettings("train", "label", task="boxes", images=tmp_path))
 
 
+def test_a_category_0_is_what_the_classes_say(tmp_path: Path) -> None:
+    path = coco(tmp_path, categories=[{"id": 0, "name": "owl"}, {"id": 1, "name": "cat"}])
+    named = ReadSettings("train", "label", task="boxes", classes=["cat", "owl"])
+    assert list(open_samples(path, named).classes) == ["cat", "owl"]
+
+
 def test_corrections_leave_the_rest_of_a_coco_file_as_it_was(tmp_path: Path) -> None:
     path = coco(tmp_path)
     samples = open_samples(path, ReadSettings("train", "label", task="boxes"))
