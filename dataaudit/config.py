@@ -153,6 +153,16 @@ class ModelConfig(_Section):
             raise ValueError("either factory or path is expected")
         if self.path is not None and self.weights is not None:
             raise ValueError("weights go with factory; a path has its own")
+        is_program = self.path is not None and self.path.suffix.lower() == ".pt2"
+        if self.trusted and not is_program:
+            raise ValueError("trusted is about a path that ends in .pt2; nothing else is read so")
+        if (self.text is not None or self.max_length is not None) and (
+            self.path is None or is_program
+        ):
+            raise ValueError(
+                "text and max_length are for a folder that transformers saved (path); what else "
+                "reads texts does so by preprocess"
+            )
         return self
 
 
@@ -490,6 +500,36 @@ class AuditConfig(_Section):
             raise ValueError("model.schedule goes with task diffusion")
         if self.model.initial is not None and self.task in GENERATIVE:
             raise ValueError(f"model.initial is for models that judge labels, not for {self.task}")
+        return self
+
+    @model_validator(mode="after")
+    def _settings_that_the_task_reads(self) -> AuditConfig:
+        if self.task in GENERATIVE:
+            return self
+        kind = KINDS[self.task]
+        pairs = kind.form == "pair"
+        read = {
+            "separator": kind.form == "several choices",
+            "text": False,
+            "completion": False,
+            "prompt": pairs or kind.written,
+            "input": kind.written,
+            "chosen": pairs,
+            "rejected": pairs,
+        }
+        unread = [
+            f"{role}.{name}"
+            for role in ("train", "held_out", "suspects")
+            if (split := getattr(self, role)) is not None
+            for name, is_read in read.items()
+            if not is_read and getattr(split, name) != DataConfig.model_fields[name].default
+        ]
+        if self.loss.beta != LossConfig.model_fields["beta"].default and not pairs:
+            unread.append("loss.beta")
+        if self.model is not None and self.model.template is not None and not kind.written:
+            unread.append("model.template")
+        if unread:
+            raise ValueError(f"not read for task {self.task}: {', '.join(unread)}; leave out")
         return self
 
     @model_validator(mode="after")

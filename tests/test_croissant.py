@@ -11,6 +11,7 @@ from report_examples import HOSTILE
 from review_examples import FORMATS, Audited, audited
 
 from dataaudit.about import About
+from dataaudit.review.exports.croissant import _has_synthetic
 
 ABOUT = {
     "version": "3.0.0", "licence": "CC BY 4.0", "purpose": "telling animals apart",
@@ -123,3 +124,18 @@ def test_the_reference_validator_accepts_it(
     # Raises where the metadata breaks the specification.
     data_set = validator.Dataset(str(exported(command_line, audit)))
     assert data_set.metadata.to_json()["rai:dataBiases"] == about["known_biases"]
+
+
+@pytest.mark.parametrize(
+    ("share", "said"),
+    [
+        ("none", False), ("0 %", False), ("0 of 1,000 rows", False), ("0.00", False),
+        ("0,5 %", True), ("about 12 %", True), ("yes", True),
+        ("unknown", None), ("not measured", None), ("n/a", None), ("no synthetic rows known", None),
+        ("not provided", None),
+    ],
+)  # fmt: skip
+def test_synthetic_data_are_stated_only_where_somebody_said_so(
+    share: str, said: bool | None
+) -> None:
+    assert _has_synthetic(share) is said

@@ -1,9 +1,11 @@
 """Every command reads the settings that it declares, and refuses the others by name."""
 
+import re
 from pathlib import Path
 
 import pytest
 from conftest import CommandLine
+from pydantic import ValidationError
 
 import dataaudit
 from dataaudit.config import AuditConfig
@@ -104,3 +106,40 @@ def test_python_calls_refuse_them_too() -> None:
             call(None, None, None, **given)
     with pytest.raises(ConfigError, match=r"engine\.kind: is not read by "):
         dataaudit.mirrored_influence(None, None, None, out="x", engine="ray")
+
+
+@pytest.mark.parametrize(
+    ("settings", "key"),
+    [
+        ({"train": {"path": "t.csv", "separator": ";"}}, "train.separator"),
+        ({"train": {"path": "t.csv", "chosen": "good"}}, "train.chosen"),
+        ({"train": {"path": "t.csv"}, "held_out": {"path": "v.csv", "prompt": "q"}},
+         "held_out.prompt"),
+        ({"train": {"path": "t.csv"}, "suspects": {"path": "v.csv", "text": "said"}},
+         "suspects.text"),
+        ({"train": {"path": "t.csv"}, "loss": {"beta": 0.5}}, "loss.beta"),
+        ({"train": {"path": "t.csv"}, "model": {"path": "m", "template": "{prompt}"}},
+         "model.template"),
+        ({"train": {"path": "t.csv"}, "model": {"factory": "m:b", "max_length": 5}}, "max_length"),
+        ({"train": {"path": "t.csv"}, "model": {"path": "m.pt2", "text": "said"}}, "text"),
+        ({"train": {"path": "t.csv"}, "model": {"path": "m", "trusted": True}}, "trusted"),
+    ],
+)  # fmt: skip
+def test_settings_of_another_task_or_kind_of_model_are_refused(
+    settings: dict[str, object], key: str
+) -> None:
+    with pytest.raises(ValidationError, match=re.escape(key)):
+        AuditConfig.model_validate(settings)
+
+
+def test_settings_are_taken_for_the_task_that_reads_them() -> None:
+    for settings in (
+        {"task": "multi-label", "train": {"path": "t.csv", "separator": ";"}},
+        {"task": "preference", "train": {"path": "t", "chosen": "a", "rejected": "b"},
+         "loss": {"beta": 0.5}},
+        {"task": "instruction", "train": {"path": "t", "prompt": "a", "input": "b"},
+         "model": {"path": "m", "template": "{prompt}", "max_length": 9}},
+        {"task": "causal-lm", "train": {"path": "t", "text": "said"}},
+        {"train": {"path": "t", "separator": "|"}, "model": {"path": "m.pt2", "trusted": True}},
+    ):  # fmt: skip
+        AuditConfig.model_validate(settings)

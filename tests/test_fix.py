@@ -7,6 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import CommandLine
+from report_examples import example_report
+
+from dataaudit.review.exports.sarif import sarif
 
 YAML = "train: {path: train.csv, id: key}\nsuspects: {path: test.csv, id: key}\n"
 
@@ -160,6 +163,21 @@ def test_findings_go_to_a_code_scanning_page(audited: Path, command_line: Comman
         [place] = result["locations"]
         assert place["physicalLocation"]["artifactLocation"]["uri"] in ("train.csv", "test.csv")
         assert result["message"]["text"]
+
+
+def test_places_of_findings_are_addresses() -> None:
+    report = example_report("text", rows=60, flagged=5, suspects=20, leaked=4)
+    splits = [
+        split.model_copy(update={"source": "/repository/my data/été #1.csv"})
+        for split in report.identity.splits
+    ]
+    identity = report.identity.model_copy(update={"splits": splits})
+    content = sarif(report.model_copy(update={"identity": identity}), Path("/repository"))
+    places = {
+        result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
+        for result in content["runs"][0]["results"]
+    }
+    assert places == {"my%20data/%C3%A9t%C3%A9%20%231.csv"}
 
 
 def leaking(folder: Path, command_line: CommandLine, drop: str | None = None) -> Path:

@@ -40,6 +40,32 @@ def test_labels_that_are_no_classes(tmp_path: Path, command_line: CommandLine) -
     assert "cannot be written with the names in the data" in outcome.err
 
 
+def test_labels_that_are_missing_are_no_class(tmp_path: Path, command_line: CommandLine) -> None:
+    rows = "".join(f"{number},{label}\n" for number, label in enumerate(["a", "", "b"] * 10))
+    (tmp_path / "train.csv").write_text(f"x,label\n{rows}", encoding="utf-8")
+    outcome = command_line("init", tmp_path)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert "labels in 'label', 2 classes" in outcome.out
+    assert "\nclasses: [a, b]\n" in (tmp_path / "audit.yaml").read_text(encoding="utf-8")
+
+
+def test_numbers_with_a_fraction_are_targets(tmp_path: Path, command_line: CommandLine) -> None:
+    frame = pd.DataFrame({"x": range(30), "target": np.linspace(0, 5, 30)})
+    frame.to_csv(tmp_path / "train.csv", index=False)
+    frame[:9].to_csv(tmp_path / "test.csv", index=False)
+    outcome = command_line("init", tmp_path)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert (
+        "train: train.csv (30 rows, table; targets in 'target'; ids are positions)" in outcome.out
+    )
+    settings = (tmp_path / "audit.yaml").read_text(encoding="utf-8")
+    assert "\ntask: regression\n" in settings
+    assert "classes" not in settings
+    module = (tmp_path / "my_model.py").read_text(encoding="utf-8")
+    assert "one number for each row" in module
+    assert "target" not in module
+
+
 def test_a_column_of_words_that_are_all_different_names_the_rows(
     tmp_path: Path, command_line: CommandLine
 ) -> None:

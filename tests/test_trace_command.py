@@ -115,6 +115,8 @@ def test_bad_input_is_named(audit_yaml: Path, command_line: CommandLine) -> None
     outcome = command_line("trace", "--model", folder, "--train", folder / "train.jsonl")
     assert outcome.code == 2
     assert "expected either AUDIT_YAML, or all of --model, --train and --queries" in outcome.err
+    outcome = command_line("trace", audit_yaml, "--task", "causal")
+    assert outcome.err == "dataaudit: --task: found 'causal', expected causal-lm or diffusion\n"
 
 
 def test_an_empty_text_is_named(audit_yaml: Path, command_line: CommandLine) -> None:

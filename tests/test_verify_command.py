@@ -89,6 +89,7 @@ def test_the_command(project: Project, command_line: CommandLine, tmp_path) -> N
     ("changes", "message"),
     [
         (("--groups", 3), "groups: found 3, expected at least 4"),
+        (("--learning-rate", 0), "learning_rate: found 0.0, expected more than 0"),
         (("--start", "warm"), "start: found 'warm', expected fresh or trained"),
         (("--rows", 100, "--group-size", 30), "found 16 groups of 30 rows, expected at most 100"),
     ],

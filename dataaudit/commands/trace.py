@@ -42,6 +42,10 @@ def trace(
             "expected either AUDIT_YAML, or all of --model, --train and --queries; found "
             f"{', '.join([*(['AUDIT_YAML'] if audit_yaml else []), *given]) or 'neither'}"
         )
+    from dataaudit.config import GENERATIVE
+
+    if task is not None and task not in GENERATIVE:
+        raise ConfigError(f"--task: found {task!r}, expected {' or '.join(GENERATIVE)}")
     from dataaudit.studies.tracing import api
 
     if audit_yaml is not None:

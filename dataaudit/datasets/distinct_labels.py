@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataaudit.datasets.sources import ColumnSource
+from dataaudit.labels.values import is_missing
 
 
 def distinct_labels(source: ColumnSource, label: str) -> list[str | int]:
-    """Return the labels that occur, each once, numbers before text."""
+    """Return the labels that occur, each once, numbers before text; those that say nothing not."""
     found: set[str | int] = set()
     for frame in source.stream([label]):
         values = frame[label].dropna()
@@ -16,6 +17,8 @@ def distinct_labels(source: ColumnSource, label: str) -> list[str | int]:
             # Lists are no class each; what they hold is for the user to say.
             distinct = values.map(str).unique().tolist()
         for value in distinct:
+            if is_missing(value, None):
+                continue
             is_whole = isinstance(value, float) and value.is_integer()
             found.add(int(value) if is_whole else value if isinstance(value, int) else str(value))
     return sorted(found, key=lambda value: (isinstance(value, str), value))

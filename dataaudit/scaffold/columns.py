@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -154,6 +155,8 @@ def guess(
     numbers = first[features].select_dtypes(["number", "bool"]).columns
     values = distinct_labels(source, label) if label and not answers else _pixel_classes(source)
     stored = source.stored_classes(label) is not None
+    if task == "classification" and not stored and _are_targets(values):
+        task, values = "regression", []
     return SplitGuess(
         label=label,
         other_labels=others,
@@ -200,6 +203,15 @@ def _folder_of_images(source: ColumnSource, beside: Path) -> Path | None:
         return None
     folders = sorted(entry for level in ("*", "*/*") for entry in beside.glob(level))
     return next((entry for entry in folders if (entry / source.names[0]).is_file()), None)
+
+
+def _are_targets(values: list[str | int]) -> bool:
+    """Tell whether labels are numbers, some of them with a fraction, as no class has."""
+    try:
+        numbers = [float(value) for value in values]
+    except ValueError:
+        return False
+    return any(math.isfinite(number) and not number.is_integer() for number in numbers)
 
 
 def _pixel_classes(source: ColumnSource) -> list[str | int]:

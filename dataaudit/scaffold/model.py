@@ -15,7 +15,7 @@ _HEAD = '''"""The trained model, for dataaudit. Fill in {function}(); the rest w
 _BUILD = '''
 
 def build():
-    """Return the trained model: a torch.nn.Module, or a fitted scikit-learn classifier.
+    """Return the trained model: a torch.nn.Module, or a fitted scikit-learn estimator.
 
     {outputs}
     """
@@ -130,6 +130,8 @@ def model_source(train: SplitGuess, found: Found) -> str:
             load=_SKOPS if path.suffix.lower() == ".skops" else _JOBLIB,
         )
     outputs = f"Its outputs are logits [rows, {train.class_count}], in the order of the classes."
+    if KINDS[train.task].form == "number":
+        outputs = "Its outputs are one number for each row, [rows] or [rows, 1]."
     if KINDS[train.task].form == "pair":
         outputs = "It returns one reward for each answer, [answers, 1]."
     if KINDS[train.task].written:

@@ -101,6 +101,7 @@ def init(folder: Path) -> list[str]:
 def _recognised(role: Role, found: Found, split: SplitGuess) -> str:
     ids = f"ids in {split.id_column!r}" if split.id_column else "ids are positions"
     labels = f"; labels in {split.label!r}, {split.class_count} classes" if split.label else ""
+    labels = f"; targets in {split.label!r}" if split.task == "regression" else labels
     labels = _KINDS.get(split.task, labels)
     others = ", ".join(map(repr, split.other_labels[:5]))
     maybe = f"; or are the labels in {others}?" if others and role == "train" else ""

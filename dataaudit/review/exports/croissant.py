@@ -169,10 +169,22 @@ def _origin(report: AuditReport) -> dict[str, Any]:
             "@type": "prov:Entity",
             "description": clean_text(about.lineage),
         }
-    if about.synthetic_share != NOT_PROVIDED:
-        none = about.synthetic_share.strip(" .%").casefold() in ("0", "0.0", "none", "no", "false")
-        said["rai:hasSyntheticData"] = not none
+    synthetic = _has_synthetic(about.synthetic_share)
+    if synthetic is not None:
+        said["rai:hasSyntheticData"] = synthetic
     return said
+
+
+def _has_synthetic(share: str) -> bool | None:
+    """Return what a share in words says, by the number that it begins with; None where it is open.
+
+    Words such as "unknown" or "not measured" say neither.
+    """
+    words = share.strip(" .").casefold()
+    if words in ("none", "no", "false", "yes", "true"):
+        return words in ("yes", "true")
+    number = re.match(r"(?:about |around |ca\. ?|~ ?)?(\d+(?:[.,]\d+)?)", words)
+    return None if number is None else float(number[1].replace(",", ".")) > 0
 
 
 def _label_quality(report: AuditReport) -> list[str]:

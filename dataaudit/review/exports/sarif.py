@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from dataaudit.report import formats
 from dataaudit.report.data import AuditReport
@@ -86,7 +87,7 @@ def _results(report: AuditReport) -> Iterator[tuple[str, str, str, str, str]]:
     for gate in report.verdict.gates:
         if not gate.passed:
             text = f"found {_number(gate.found)}, limit {_number(gate.limit)}: {gate.outcome}"
-            role = "suspects" if gate.name == "contaminated" else "train"
+            role = "suspects" if gate.name in ("contaminated", "leaks") else "train"
             yield f"gate/{gate.name}", f"Limit on {gate.name}", text, "error", role
     if report.labels is not None and report.labels.rows_flagged:
         text = f"{'; '.join(report.labels.reasons)}; mislabels.parquet has them"
@@ -113,4 +114,5 @@ def _number(value: float | None) -> str:
 def _address(source: str, folder: Path) -> str:
     path = Path(source)
     inside = path.is_absolute() and path.is_relative_to(folder)
-    return (path.relative_to(folder) if inside else Path(path.name)).as_posix()
+    # A blank, or a letter beyond ASCII, is none of an address.
+    return quote((path.relative_to(folder) if inside else Path(path.name)).as_posix())

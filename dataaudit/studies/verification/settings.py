@@ -60,8 +60,9 @@ class VerifySettings:
                 if value not in ("fresh", "trained"):
                     raise ConfigError(f"start: found {value!r}, expected fresh or trained")
             elif value is not None and not (value > 0 and value >= lowest.get(field.name, 1)):
-                least = lowest.get(field.name, 1) or "more than 0"
-                raise ConfigError(f"{field.name}: found {value}, expected at least {least}")
+                least = lowest.get(field.name, 1)
+                expected = f"at least {least}" if least else "more than 0"
+                raise ConfigError(f"{field.name}: found {value}, expected {expected}")
             elif value is not None and value > MOST.get(field.name, MOST_WHOLE):
                 most = MOST.get(field.name, MOST_WHOLE)
                 raise ConfigError(f"{field.name}: found {value}, expected at most {most:g}")
