@@ -7,11 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import CommandLine
+from PIL import Image
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
 import dataaudit
-from dataaudit.datasets.load import samples_from_object
+from dataaudit.datasets.load import open_samples, samples_from_object
 from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.set_aside import without
 from dataaudit.errors import DataAuditError
@@ -166,6 +167,27 @@ def test_columns_and_a_table_say_the_same(tmp_path: Path) -> None:
     assert read(FRAME[["key", "x"]], annotators=tmp_path / "votes.csv").sha256 != table.sha256
 
 
+def test_a_table_names_rows_as_the_audit_does(tmp_path: Path) -> None:
+    """By an index, or the paths of pictures, where no column of ids is named."""
+    lines = ["row_id,annotator,label", "r1,a,cat", "r1,b,cat", "r3,b,dog"]
+    path = tmp_path / "votes.csv"
+    path.write_text("\n".join(lines) + "\n")
+    frame = FRAME[["x"]].set_axis(["r1", "r2", "r3"])
+    votes = read(frame, id_column=None, annotators=path, tolerate=True).votes
+    assert votes is not None
+    assert votes.rows.tolist() == [0, 0, 2]
+    for name in ("cat/1.png", "cat/2.png", "dog/1.png"):
+        (tmp_path / "pets" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (4, 4), len(name)).save(tmp_path / "pets" / name)
+    path.write_text("\n".join(lines).replace("r1", "cat/1.png").replace("r3", "dog/1.png") + "\n")
+    settings = ReadSettings(
+        "train", "label", classes=["cat", "dog"], annotators=path, tolerate=True
+    )
+    votes = open_samples(tmp_path / "pets", settings).votes
+    assert votes is not None
+    assert votes.rows.tolist() == [0, 0, 2]
+
+
 def test_the_label_in_use_stays_the_one_in_the_file() -> None:
     given = FRAME.assign(label=["dog", "dog", "dog"])
     assert read(given, annotators=["a", "b"]).label_values().tolist() == ["dog", "dog", "dog"]
@@ -174,8 +196,9 @@ def test_the_label_in_use_stays_the_one_in_the_file() -> None:
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        (["1,a,cat", "7,b,dog"], "line 0: row_id '1' is none of train"),
-        (["7,a,cat", "7,a,dog"], "line 1: annotator 'a' labels row '7' a second time"),
+        (["1,a,cat", "7,b,dog"], "row 0: row_id '1' is none of train"),
+        (["7,a,cat", "7,a,dog"], "row 1: annotator 'a' labels row '7' a second time"),
+        (["7,a,cat", "8,,dog"], r"row 1: the annotator is missing \(1 such row\)"),
         (["7,a,cat", "8,a,dog"], "expected labels of 2 annotators at least"),
         (["7,a,cat", "8,b,cow"], "label 'cow' is not one of the classes"),
     ],

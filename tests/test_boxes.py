@@ -351,6 +351,24 @@ def test_a_damaged_coco_file_is_refused(
         open_samples(path, ReadSettings("train", "label", task="boxes", images=tmp_path))
 
 
+def test_a_category_0_is_what_the_classes_say(tmp_path: Path) -> None:
+    path = coco(tmp_path, categories=[{"id": 0, "name": "owl"}, {"id": 1, "name": "cat"}])
+    named = ReadSettings("train", "label", task="boxes", classes=["cat", "owl"])
+    assert list(open_samples(path, named).classes) == ["cat", "owl"]
+
+
+def test_an_annotation_of_no_category_stays_beside_corrections(tmp_path: Path) -> None:
+    path = coco(tmp_path)
+    content = json.loads(path.read_text())
+    image = content["images"][0]["id"]
+    odd = {"id": 99, "image_id": image, "category_id": [1], "bbox": [1, 1, 2, 2]}
+    content["annotations"].append(odd)
+    path.write_text(json.dumps(content))
+    samples = open_samples(path, ReadSettings("train", "label", task="boxes"))
+    written = write_corrected(samples, Changes.to_values({0: "(none)"}), tmp_path / "new.json")
+    assert odd in json.loads(written.read_text())["annotations"]
+
+
 def test_corrections_leave_the_rest_of_a_coco_file_as_it_was(tmp_path: Path) -> None:
     path = coco(tmp_path)
     samples = open_samples(path, ReadSettings("train", "label", task="boxes"))

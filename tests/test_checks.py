@@ -238,6 +238,16 @@ def test_numbers_that_stand_for_none_may_be_the_largest_there_are(check: type[Ch
     assert found.issues == ()
 
 
+def test_what_was_not_compared_is_not_said_to_be_alike() -> None:
+    train, other = table(200, seed=0), table(200, seed=1)
+    assert "Not compared" not in Drift().look(examined(train, other)).text
+    assert Drift().look(examined(train, other[:29])).cannot_tell
+    words = Drift().look(examined(train, other.assign(size="n/a")))
+    assert not words.cannot_tell
+    assert "with fewer than 30 values of its kind: size of held_out" in words.text
+    assert Shortcuts().look(examined(train, other[["label"]].assign(other=1.0))).cannot_tell
+
+
 def test_rows_that_are_sorted() -> None:
     train = table(600, 0).sort_values("label", ignore_index=True)
     # What goes with the label is sorted with it.

@@ -17,7 +17,7 @@ from dataaudit.models.numerics import Numerics
 from dataaudit.models.trained import TrainedModel
 from dataaudit.scoring import local
 from dataaudit.scoring.blocks import ScoreBlock
-from dataaudit.scoring.local import LocalEngine
+from dataaudit.scoring.local import FeatureTap, LocalEngine
 from dataaudit.scoring.perturbation import Perturbation
 from dataaudit.tasks import Classification
 
@@ -133,6 +133,21 @@ def test_features_are_the_inputs_of_the_last_linear_layer() -> None:
         inputs = trained.inputs(samples.take(range(5)), samples)
         expected = trained.module[1](trained.module[0](inputs)).half().numpy()
     np.testing.assert_array_equal(block.features, expected)
+
+
+def test_a_last_layer_may_be_called_by_the_name_of_its_argument() -> None:
+    class ByName(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.last = nn.Linear(3, 2)
+
+        def forward(self, values: torch.Tensor) -> torch.Tensor:
+            return self.last(input=2 * values)
+
+    module, values = ByName(), torch.arange(6.0).reshape(2, 3)
+    with FeatureTap(module) as tap:
+        module(values)
+    assert tap.features(2).tolist() == (2 * values).tolist()
 
 
 def test_missing_input_values_are_named_with_row_and_column() -> None:

@@ -277,6 +277,13 @@ def test_decisions_about_leaks_that_do_not_fit_are_refused(
     assert not out.exists()
 
 
+def test_of_labels_that_nobody_decided_nothing_is_said(tmp_path, command_line: CommandLine) -> None:
+    audit = audited(tmp_path)
+    with_suspects(audit, tmp_path / "suspects", FORMATS["csv"])
+    decisions = write_decisions(tmp_path / "d.csv", "a,leak,copy", header="row_id,what,decision")
+    assert "drawn by" not in relabel(command_line, audit, decisions, tmp_path / "train-2.csv")
+
+
 def test_decisions_about_other_suspects_are_refused(tmp_path, command_line: CommandLine) -> None:
     audit = audited(tmp_path)
     with_suspects(audit, tmp_path / "suspects", FORMATS["csv"])

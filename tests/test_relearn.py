@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 import itertools
 from collections import Counter
 from dataclasses import replace
@@ -13,9 +14,11 @@ import pandas as pd
 import pytest
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor, nn
 
 from dataaudit.config import AuditConfig, config_from_python
+from dataaudit.errors import ModelError
 from dataaudit.inputs import Loaded
 from dataaudit.mirror import queries
 from dataaudit.mirror.learners import Learners
@@ -507,3 +510,93 @@ def test_a_learning_rate_of_the_users_own_is_the_only_attempt(
     _, plan = planned(module, rows[0], mirror={"learning_rate": 1e-3})
     assert [attempt.learning_rate for attempt in plan.attempts] == [1e-3]
     assert isinstance(plan.attempts[0], Attempt)
+
+
+class Exploding(nn.Module):
+    """Learns well by small steps; by large ones it returns no numbers any more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(8, 8), nn.Linear(8, 3)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.second(torch.exp(self.first(inputs).clamp_min(-10)))
+
+
+def exploding(frame: pd.DataFrame) -> nn.Module:
+    torch.manual_seed(0)
+    module = Exploding()
+    inputs, labels = preprocess(frame), torch.tensor(frame["label"].to_numpy())
+    optimizer = torch.optim.Adam(module.parameters(), lr=1e-2)
+    for _ in range(100):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(module(inputs), labels).backward()
+        optimizer.step()
+    return module
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_a_model_that_returns_no_numbers_any_more_is_wrecked(trusted: bool) -> None:
+    frame, held_out = blobs(200, 1)[0], blobs(80, 2)[0] if trusted else None
+    module = exploding(frame)
+    found, plan = planned(module, frame, held_out, mirror={"learning_rate": 1000.0, "steps": 20})
+    with pytest.raises(ModelError, match=r"finite numbers .* \(learning rate 1000\)"):
+        relearn(found, plan)
+    gentler = Attempt(1.0, 5e-5)
+    mirror = relearn(found, replace(plan, attempts=[*plan.attempts, gentler]))
+    assert mirror.attempt == gentler
+    assert np.isfinite(relearned_losses(found, mirror, Pool.of(found.train))).all()
+
+
+class WithArguments(nn.Sequential):
+    """As people write it, for their own training scripts."""
+
+    def reset_parameters(self, deviation: float) -> None:
+        raise AssertionError(deviation)
+
+
+def test_parts_whose_own_reset_takes_arguments_are_fresh_all_the_same() -> None:
+    module = WithArguments(nn.Linear(8, 3))
+    module.scale = nn.Parameter(torch.arange(40.0))
+    start = shrunk(module, UNPERTURBED, 0.0, "all", seed=0)
+    assert not torch.equal(start.tensors["0.weight"], module[0].weight)
+    scale = start.tensors["scale"]
+    assert not torch.equal(scale, module.scale)
+    assert torch.equal(scale.sort().values, module.scale.detach())
+
+
+def test_large_pictures_are_read_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And drawn as all others are."""
+
+    def picture(shade: int) -> bytes:
+        file = io.BytesIO()
+        Image.new("L", (2, 4), shade).save(file, "PNG")
+        return file.getvalue()
+
+    frame = pd.DataFrame({"image": [picture(n) for n in range(60)], "label": np.arange(60) % 3})
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(8, 3))
+    config = config_from_python("label", None, {"classes": [0, 1, 2]})
+    splits: dict[Any, Any] = {"train": frame, "held_out": None, "suspects": None}
+    found = load_objects(model, splits, None, config)
+    asked: list[int] = []
+    take = type(found.train.source).take
+
+    def counted(source: Any, positions: Any) -> Any:
+        asked.append(len(positions))
+        return take(source, positions)
+
+    monkeypatch.setattr(type(found.train.source), "take", counted)
+
+    def shades() -> list[int]:
+        batches = endless_batches(found.model, [Pool.of(found.train)], 4, seed=0)
+        parts = [part for parts in itertools.islice(batches, 40) for part in parts]
+        return [round(float(one[0, 0, 0]) * 255) for inputs, _ in parts for one in inputs]
+
+    before = shades()
+    assert max(asked) == 60
+    asked.clear()
+    largest = max(map(len, frame["image"]))
+    monkeypatch.setattr(queries, "READ_BYTES", 9 * largest)
+    assert shades() == before
+    assert max(asked[1:]) <= 8

@@ -73,6 +73,15 @@ def test_linear_models_and_perceptrons_are_exact(estimator: Any, classes: int) -
     np.testing.assert_allclose(probabilities(pipeline, samples), expected, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("classes", [2, 3])
+def test_weights_that_were_made_sparse_are_the_same(classes: int) -> None:
+    iris, samples = flowers(classes)
+    features = iris.drop(columns="label")
+    estimator = LogisticRegression(max_iter=500).fit(features, iris["label"])
+    expected = probabilities(estimator, samples)
+    np.testing.assert_array_equal(probabilities(estimator.sparsify(), samples), expected)
+
+
 def test_an_estimator_without_pipeline_fitted_on_an_array() -> None:
     iris, samples = flowers()
     features = iris.drop(columns="label").to_numpy()

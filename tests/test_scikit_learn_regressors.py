@@ -51,6 +51,15 @@ def outputs(model: TrainedModel) -> np.ndarray:
         return forward(model.module, model.inputs(rows.take(range(300)), rows)).numpy()[:, 0]
 
 
+def test_weights_that_were_made_sparse_are_the_same() -> None:
+    estimator = make_pipeline(StandardScaler(), SGDRegressor(random_state=0)).fit(FEATURES, TARGETS)
+    expected = outputs(trained_regressor(estimator, None, samples(), 0))
+    estimator[-1].sparsify()
+    model = trained_regressor(estimator, None, samples(), 0)
+    assert "exact" in model.description
+    np.testing.assert_array_equal(outputs(model), expected)
+
+
 @pytest.mark.parametrize(
     "estimator",
     [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -19,6 +21,11 @@ or the share of rows that would have to change (words, labels)."""
 FEWEST = 5
 """Values that fewer rows have are taken together."""
 FEWEST_ROWS = 30
+SHOWN = 5
+"""Columns that are named because they were not compared."""
+
+Pair = tuple[str, str, NDArray[np.generic], NDArray[np.generic]]
+"""Split, column, and its values in training rows and there."""
 
 
 class Drift(Check):
@@ -43,28 +50,52 @@ class Drift(Check):
             if len(theirs.positions) >= FEWEST_ROWS
             for pair in _pairs(data.columns, theirs, role, labelled=_labelled(data, role))
         ]
+        compared = [pair for pair in pairs if _is_enough(pair)]
+        if not compared:
+            return Found(
+                f"No column has {FEWEST_ROWS} values or more on both sides.", cannot_tell=True
+            )
+        lost = _not_compared(data, [pair for pair in pairs if not _is_enough(pair)])
         issues = []
-        for role, name, here, there in pairs:
+        for role, name, here, there in compared:
             effect, p_value = _difference(here, there)
-            if effect >= LEAST and p_value <= LEVEL / len(pairs):
+            if effect >= LEAST and p_value <= LEVEL / len(compared):
                 what = f"differs from training by {formats.percent(effect)} of the rows"
                 issues.append(Issue(what, role, effect, column=name))
         if not issues:
-            return Found("No column differs much between training rows and the other splits.")
+            return Found(
+                f"No column differs much between training rows and the other splits.{lost}"
+            )
         return Found(
             f"{formats.rows(len(issues), 'column')} "
             f"{'is' if len(issues) == 1 else 'are'} distributed otherwise than in training. What "
-            "is measured there may not be what the model was trained for.",
+            f"is measured there may not be what the model was trained for.{lost}",
             sorted(issues, key=lambda issue: -issue.score),
         )
+
+
+def _is_enough(pair: Pair) -> bool:
+    return min(len(pair[2]), len(pair[3])) >= FEWEST_ROWS
+
+
+def _not_compared(data: Examined, pairs: Sequence[Pair]) -> str:
+    """Return what was not compared, in words: numbers on one side may be words on the other."""
+    small = [
+        role for role, theirs in data.other_columns.items() if len(theirs.positions) < FEWEST_ROWS
+    ]
+    names = [*small, *(f"{name} of {role}" for role, name, _, _ in pairs)]
+    if not names:
+        return ""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return (
+        f" Not compared, with fewer than {FEWEST_ROWS} values of its kind: "
+        f"{', '.join(names[:SHOWN])}{more}."
+    )
 
 
 def _labelled(data: Examined, role: str) -> bool:
     other = data.others[role]  # type: ignore[index]
     return data.labelled and other.labelled
-
-
-Pair = tuple[str, str, NDArray[np.generic], NDArray[np.generic]]
 
 
 def _pairs(train: Columns, other: Columns, role: str, *, labelled: bool) -> list[Pair]:
@@ -89,8 +120,6 @@ def _as_words(labels: NDArray[np.generic]) -> NDArray[np.str_]:
 
 def _difference(here: NDArray[np.generic], there: NDArray[np.generic]) -> tuple[float, float]:
     """Return the effect, from 0 to 1, and the p-value of no difference."""
-    if min(len(here), len(there)) < FEWEST_ROWS:
-        return 0.0, 1.0
     if here.dtype.kind == "f":
         found = ks_2samp(here, there, method="asymp")
         return float(found.statistic), float(found.pvalue)

@@ -39,11 +39,15 @@ class Imbalance(Check):
             if rows < max(RARE * even, FEW_ROWS)
         ]
         if not issues:
-            return Found("No class has less than a tenth of an even share of the training rows.")
+            return Found(
+                "No class has less than a tenth of an even share of the training rows, or fewer "
+                f"than {FEW_ROWS}."
+            )
         issues.sort(key=lambda issue: -issue.score)
         return Found(
             f"{formats.rows(len(issues), 'class', 'classes')} "
             f"{'has' if len(issues) == 1 else 'have'} less than a tenth of an even share of the "
-            "rows. What the model does there is hardly trained, and hardly measured.",
+            f"rows, or fewer than {FEW_ROWS}. What the model does there is hardly trained, and "
+            "hardly measured.",
             issues,
         )

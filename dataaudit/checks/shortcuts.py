@@ -41,6 +41,8 @@ class Shortcuts(Check):
         first, second = own[: len(own) // 2], own[len(own) // 2 :]
         theirs = dict(every_column(trusted))
         shared = [(name, values) for name, values in every_column(train) if name in theirs]
+        if not shared:
+            return Found("No column is in training rows and trusted samples.", cannot_tell=True)
         least = float(norm.isf(LEVEL / max(len(shared), 1)))
         issues = []
         for name, values in shared:

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from dataaudit.datasets.around import Around
 from dataaudit.datasets.files import sha256_of
 from dataaudit.datasets.formats import open_source
-from dataaudit.datasets.identifiers import positions, row_ids
+from dataaudit.datasets.identifiers import row_ids
 from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.sources import ColumnSource
 from dataaudit.errors import DataError
 from dataaudit.labels.consensus import LARGEST_TABLE, Votes, majority
 from dataaudit.labels.kind import Names
-from dataaudit.labels.values import UNUSABLE, is_missing
+from dataaudit.labels.values import UNUSABLE, is_missing, such_rows
 
 TABLE_COLUMNS = ["row_id", "annotator", "label"]
 FEWEST = 2
@@ -61,7 +61,9 @@ class WithMajority(Around):
         )
 
 
-def with_votes(source: ColumnSource, settings: ReadSettings) -> tuple[ColumnSource, Votes]:
+def with_votes(
+    source: ColumnSource, settings: ReadSettings, ids: NDArray[Any]
+) -> tuple[ColumnSource, Votes]:
     """Return the rows with a label each, and the labels of all annotators.
 
     Where the rows have the column `settings.label`, that is the label in use; else it is the one
@@ -72,14 +74,15 @@ def with_votes(source: ColumnSource, settings: ReadSettings) -> tuple[ColumnSour
     source : ColumnSource
     settings : ReadSettings
         Its annotators are given.
+    ids : `[rows]`
+        What a table of labels calls the rows, where the settings name no column of ids.
 
     Raises
     ------
     DataError
-        A column or row is missing, somebody labels a row twice, a label is none of the classes, or
-        there are fewer than two annotators.
+        A column, row or annotator is missing, somebody labels a row twice, a label is none of the
+        classes, or there are fewer than two annotators.
     """
-    ids: NDArray[Any] = positions(source)
     if settings.id_column is not None and settings.id_column in source.columns():
         column = pd.concat(list(source.stream([settings.id_column])), ignore_index=True)
         where = f"{source.description}: column {settings.id_column!r}"
@@ -153,8 +156,15 @@ def _from_table(
     unknown = np.flatnonzero(rows < 0)
     if len(unknown):
         raise DataError(
-            f"{path}: line {unknown[0]}: row_id {str(table['row_id'][unknown[0]])!r} is none of "
+            f"{path}: row {unknown[0]}: row_id {str(table['row_id'][unknown[0]])!r} is none of "
             f"{description}"
+        )
+    # Missing, it would be taken for the last annotator's place.
+    nobody = np.flatnonzero([is_missing(value, None) for value in table["annotator"]])
+    if len(nobody):
+        raise DataError(
+            f"{path}: row {nobody[0]}: the annotator is missing ({such_rows(len(nobody))}); "
+            "expected one in every row"
         )
     places, names = pd.factorize(table["annotator"].astype(str))
     given = pd.DataFrame({"row": rows, "annotator": places, "label": table["label"].astype(object)})
@@ -162,7 +172,7 @@ def _from_table(
     if len(again):
         line = table.iloc[again[0]]
         raise DataError(
-            f"{path}: line {again[0]}: annotator {str(line['annotator'])!r} labels row "
+            f"{path}: row {again[0]}: annotator {str(line['annotator'])!r} labels row "
             f"{str(line['row_id'])!r} a second time; expected one label of each annotator"
         )
     return given, list(names), sha256_of(source.files(), source.description)

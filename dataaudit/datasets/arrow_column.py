@@ -12,6 +12,13 @@ from dataaudit.datasets.changes import Changes, as_cell, first_row_of
 from dataaudit.datasets.samples import Samples
 from dataaudit.errors import DataError
 
+_LISTS = (
+    pa.types.is_list,
+    pa.types.is_large_list,
+    pa.types.is_fixed_size_list,
+    pa.types.is_list_view,
+    pa.types.is_large_list_view,
+)
 MOST_CATEGORIES = 10_000
 """A column of more is of text, whatever its type says."""
 
@@ -104,8 +111,15 @@ def decoded_bytes(column: pa.Array) -> int:
         return 8 * _total(rows) if lengths is None else _total(pc.multiply(lengths, rows))
     if pa.types.is_struct(kind):
         return sum(decoded_bytes(child) for child in column.flatten())
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+    if pa.types.is_map(kind):
+        first, last = column.offsets[0].as_py(), column.offsets[len(column)].as_py()
+        parts = (column.keys, column.items)
+        return sum(decoded_bytes(part.slice(first, last - first)) for part in parts)
+    if any(is_list(kind) for is_list in _LISTS):
         return decoded_bytes(column.flatten())
+    if pa.types.is_nested(kind):
+        # A union holds each value once.
+        return int(column.nbytes)
     lengths = _lengths(column)
     return column.nbytes if lengths is None else _total(lengths)
 

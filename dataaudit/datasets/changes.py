@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from dataaudit.datasets.samples import Samples
 from dataaudit.labels.kind import Reading
 
+ROWS_LOOKED_AT = 64
+"""For the form in which a file writes labels."""
+
 
 @dataclass(frozen=True)
 class Changes:
@@ -103,7 +106,7 @@ def as_cell(samples: Samples, value: Any) -> str:
         return value
     if isinstance(value, float):
         return str(int(value)) if value.is_integer() and abs(value) < 2**53 else repr(value)
-    first = samples.take([0]).frame[samples.label_column].iloc[0]
+    first = _first_label(samples)
     if isinstance(first, str) and first.lstrip().startswith("["):
         return json.dumps(list(value), ensure_ascii=False)
     return samples.separator.join(map(str, value))
@@ -117,5 +120,14 @@ def first_row_of(samples: Samples, label: int) -> int | None:
 
 def labels_are_text(samples: Samples) -> bool:
     """Tell whether the label column holds text rather than numbers."""
-    value = samples.take([0]).frame[samples.label_column].iloc[0]
-    return isinstance(value, str)
+    return isinstance(_first_label(samples), str)
+
+
+def _first_label(samples: Samples) -> Any:
+    """Return a label as the file has it, the first that says something; None where none does."""
+    usable = np.flatnonzero(samples.kind.usable(samples.labels, samples.classes))
+    if len(usable) == 0:
+        return None
+    values = samples.take(usable[:ROWS_LOOKED_AT]).frame[samples.label_column].tolist()
+    # An empty text is a set without labels, whatever form the others have.
+    return next((value for value in values if not (isinstance(value, str) and value == "")), "")

@@ -242,7 +242,8 @@ class _Writer:
         return kept
 
     def _text(self, item: Any) -> str | None:
-        name = self._categories.get(item.get("category_id"))
+        number = item.get("category_id")
+        name = self._categories.get(number) if _is_id(number) else None
         if item.get("iscrowd") or name not in self._number:
             return None
         try:

@@ -50,8 +50,6 @@ def column_samples(source: ColumnSource, settings: ReadSettings) -> Samples:
     if settings.instruction is not None:
         column = settings.label if isinstance(settings.label, str) else None
         source = Instructions.over(source, column, settings.instruction)
-    if settings.annotators is not None:
-        source, votes = with_votes(source, settings)
     ids: NDArray[Any] = positions(source)
     if settings.id_column is None:
         own_column = _usable_id(source, settings.usual_id) or source.key_column()
@@ -59,6 +57,8 @@ def column_samples(source: ColumnSource, settings: ReadSettings) -> Samples:
     names = source.own_ids()
     if names is not None:
         ids = names
+    if settings.annotators is not None:
+        source, votes = with_votes(source, settings, ids)
     sha256 = source.sha256()
     folder = settings.images or source.image_root()
     for name in settings.label_columns:
@@ -83,7 +83,9 @@ def column_samples(source: ColumnSource, settings: ReadSettings) -> Samples:
         labels, classes = kind.read_columns(table, ids, source.description, settings.reading())
     else:
         column = settings.label if isinstance(settings.label, str) else None
-        stored = None if column is None else source.stored_classes(column)
+        # Of boxes, the order that the user names is the only one.
+        unasked = column is None or (kind.own_loss and settings.classes is not None)
+        stored = None if unasked else source.stored_classes(str(column))
         values = pd.Series(dtype=object) if column is None else known[column]
         where = f"{source.description}: column {column!r}"
         labels, classes = kind.read(values, ids, where, settings.reading(stored, folder))

@@ -255,9 +255,13 @@ def _header(content: bytes, dialect: Dialect, description: str) -> tuple[list[st
         quoted = dialect.record_continues(line, quoted)
         if not quoted and content[:used].strip():
             break
-    record = content[:used].decode("utf-8").strip("\r\n")
-    if not record.strip():
+    if not content[:used].strip():
         raise DataError(f"{description}: the file is empty")
+    # A carriage return of its own ends a record, too, and no line.
+    end = _record_end(content[:used], dialect)
+    if end < used:
+        used, lines = end, lines - 1
+    record = content[:used].decode("utf-8").strip("\r\n")
     with readable(description, "a CSV file"):
         try:
             names = next(csv.reader(io.StringIO(record, newline=""), delimiter=dialect.separator))
@@ -270,6 +274,17 @@ def _header(content: bytes, dialect: Dialect, description: str) -> tuple[list[st
         )
     refuse_repeated(names, description)
     return names, used, lines
+
+
+def _record_end(content: bytes, dialect: Dialect) -> int:
+    """Return where the first record that is not empty ends."""
+    position = len(content) - len(content.lstrip(b"\r\n"))
+    while True:
+        match = dialect.field.match(content, position)
+        assert match is not None
+        position = match.end()
+        if match[2] != dialect.separator.encode():
+            return position
 
 
 def _parse(

@@ -83,7 +83,7 @@ class SavedDataSet(ArrowFiles):
         Its fingerprint changes: `datasets` looks up what it computed before by that name, and
         would otherwise hand out results of the old labels.
         """
-        shutil.copytree(self.folder, target, ignore=_ignored(self))
+        shutil.copytree(self.folder, target, ignore=_ignored(self, self.folder.resolve()))
         inside_folder = [path.relative_to(self.folder.resolve()) for path in self.paths]
         self.rewrite_files(samples, changes, [target / path for path in inside_folder])
         state = json.loads((self.folder / _STATE).read_bytes())
@@ -187,10 +187,16 @@ def _data_files(folder: Path, description: str) -> list[Path]:
     return paths
 
 
-def _ignored(source: ArrowFiles) -> Callable[[str, list[str]], set[str]]:
+def _ignored(source: ArrowFiles, root: Path) -> Callable[[str, list[str]], set[str]]:
+    """Return what tells which files are not copied; links that lead out are none of them."""
     rewritten = {path.name for path in source.paths}
     cache = shutil.ignore_patterns(_CACHE)
-    return lambda folder, names: {*cache(folder, names), *(rewritten & set(names))}
+
+    def ignored(folder: str, names: list[str]) -> set[str]:
+        outside = {n for n in names if not (Path(folder) / n).resolve().is_relative_to(root)}
+        return {*cache(folder, names), *(rewritten & set(names)), *outside}
+
+    return ignored
 
 
 def _json(path: Path, description: str) -> dict[str, Any]:

@@ -73,8 +73,10 @@ def _in_own_type(values: pd.Series, where: str) -> NDArray[Any]:
         numbers = values.to_numpy()
         with np.errstate(invalid="ignore"):
             whole = numbers.astype(np.int64)
-        # Beyond 2**53 a float no longer tells one whole number from the next.
-        inexact = (numbers.dtype.kind == "f") & (np.abs(numbers) > 2**53)
+        inexact = np.zeros(len(numbers), dtype=bool)
+        if numbers.dtype.kind == "f":
+            # From there on (2**53 of 64 bits) a float no longer tells a number from the next.
+            inexact = np.abs(numbers) > 2.0 ** (np.finfo(numbers.dtype).nmant + 1)
         wrong = np.flatnonzero((whole != numbers) | inexact)
         if len(wrong):
             row = int(wrong[0])

@@ -54,6 +54,7 @@ class ImageFolder(ColumnSource):
         with readable(description, "an image folder"):
             for entry in _entries(folder):
                 if _is_folder(entry, folder, description):
+                    _refuse_other_encoding(entry.name, description)
                     names.append(entry.name)
                     for name, is_image in _files(entry, folder, description):
                         (paths if is_image else left_out).append(name)
@@ -132,7 +133,7 @@ class ImageFolder(ColumnSource):
     def rewrite(self, samples: Samples, changes: Changes, target: Path) -> None:
         """Copy the folder, each image to the folder of its new class under the name it had.
 
-        Images that are dropped are not copied.
+        Images that are dropped are not copied, nor is what is no file, or a link that leads out.
 
         Files are copied, not linked: to edit a copy must never change the original. Where the new
         class has an image of that name already, the copy's name says where it came from.
@@ -144,7 +145,7 @@ class ImageFolder(ColumnSource):
         for folder, _, files in os.walk(self.folder):
             for name in files:
                 relative = (Path(folder) / name).relative_to(self.folder).as_posix()
-                if relative in dropped:
+                if relative in dropped or inside(self.folder, relative) is None:
                     continue
                 new = target / moved.get(relative, relative)
                 new.parent.mkdir(parents=True, exist_ok=True)
@@ -186,17 +187,19 @@ def _files(folder: Path, root: Path, description: str) -> Iterator[tuple[str, bo
         elif entry.suffix.lower() not in ENDINGS:
             yield relative, False
         else:
-            try:
-                relative.encode()
-            except UnicodeEncodeError as error:
-                raise DataError(
-                    f"{description}: the name of {relative!r} is not UTF-8; rename it"
-                ) from error
+            _refuse_other_encoding(relative, description)
             if inside(root, relative) is None:
                 raise DataError(
                     f"{description}: {relative} is a link that leads nowhere or out of the folder"
                 )
             yield relative, True
+
+
+def _refuse_other_encoding(name: str, description: str) -> None:
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(f"{description}: the name of {name!r} is not UTF-8; rename it") from error
 
 
 def _is_folder(entry: Path, root: Path, description: str) -> bool:

@@ -206,7 +206,8 @@ def _refuse_two_orders(inputs: pd.DataFrame, labels: Any, role: str) -> None:
     own, other = inputs.index, labels.index
     if isinstance(own, pd.RangeIndex) or own.equals(other) or len(own) != len(other):
         return
-    if own.is_unique and other.is_unique and own.sort_values().equals(other.sort_values()):
+    # Asked of each other, because an index of numbers and texts cannot be sorted.
+    if own.is_unique and other.is_unique and bool(own.isin(other).all()):
         raise DataError(
             f"{role}: X and y have the same index in two orders, and rows belong together by "
             "position; hand in y.loc[X.index], or both without an index"

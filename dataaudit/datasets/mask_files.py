@@ -45,6 +45,7 @@ def as_files(samples: Samples, changes: Changes, target: Path) -> Changes:
     """
     folder = target.with_name(f"{target.stem}_masks")
     cells: list[Any] = []
+    made = False
     for value, (position, content) in zip(
         _cells(samples, changes), corrected_masks(samples, changes), strict=True
     ):
@@ -52,10 +53,11 @@ def as_files(samples: Samples, changes: Changes, target: Path) -> Changes:
         if path is None:
             cells.append(content)
             continue
-        if not cells:
+        if not made:
             if folder.exists():
                 raise DataError(f"{folder}: already exists; choose another name with --out")
             folder.mkdir()
+            made = True
         written = folder / f"{PurePosixPath(path).stem}_{position}.png"
         written.write_bytes(content)
         cells.append(f"{folder.name}/{written.name}")

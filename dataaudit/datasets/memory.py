@@ -49,7 +49,8 @@ class Frame(ColumnSource):
             return None
         kinds = {bool if isinstance(value, bool | np.bool_) else type(value) for value in index}
         if all(issubclass(kind, int | np.integer) and kind is not bool for kind in kinds):
-            return index.to_numpy(dtype=np.int64, na_value=0)
+            in_64_bits = len(index) == 0 or -(2**63) <= min(index) <= max(index) < 2**63
+            return index.to_numpy(dtype=np.int64, na_value=0) if in_64_bits else None
         texts = index.to_numpy(dtype=object)
         return texts if kinds == {str} and "" not in index else None
 

@@ -52,7 +52,7 @@ def modality_of(
 
 
 def _absent(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and value != value)
+    return value is None or value is pd.NA or (isinstance(value, float) and value != value)
 
 
 def _is_image(value: Any, folder: Path | None) -> bool:

@@ -23,7 +23,7 @@ from dataaudit.labels.consensus import Votes
 from dataaudit.labels.kind import Kind
 from dataaudit.labels.preferences import PairColumns
 
-ROWS_PER_READ = 2048
+ROWS_PER_READ, PICTURES_PER_READ = 2048, 64
 MOST_OUTPUTS = 2**24
 """Values of a model's outputs that are held at a time, where rows have one for each pixel."""
 TOKENS_AT_ONCE, CHARACTERS_PER_TOKEN, MOST_TOKENS = 8192, 3, 512
@@ -221,7 +221,8 @@ class Samples:
     def groups(self) -> NDArray[Any]:
         """Return the group of every row, `[n]`; None for those without one."""
         column = self.group_column
-        frames = [frame[column] for frame in self.source.frames(ROWS_PER_READ)]
+        at_once = PICTURES_PER_READ if self.modality == "image" else ROWS_PER_READ
+        frames = [frame[column] for frame in self.source.frames(at_once)]
         values = pd.concat(frames).astype(object)
         return values.where(values.notna(), None).to_numpy()
 

@@ -157,11 +157,15 @@ def bad_labels(samples: Samples) -> dict[int, str]:
     if samples.label_column is None:
         # The labels of pairs are not kept beside their class indices.
         return dict.fromkeys(lines.tolist(), "its label is missing, or is not one of the classes")
-    values = samples.source.take(lines.tolist())[samples.label_column]
-    return {
-        int(line): samples.kind.reason(value)
-        for line, value in zip(lines, values.tolist(), strict=True)
-    }
+    reasons: dict[int, str] = {}
+    # Rows are read whole, and there may be pictures beside the labels.
+    for start in range(0, len(lines), ROWS_PER_READ):
+        some = lines[start : start + ROWS_PER_READ].tolist()
+        values = samples.source.take(some)[samples.label_column].tolist()
+        reasons |= {
+            line: samples.kind.reason(value) for line, value in zip(some, values, strict=True)
+        }
+    return reasons
 
 
 def ignored_labels(samples: Samples) -> dict[int, str]:

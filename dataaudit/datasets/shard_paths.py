@@ -50,12 +50,15 @@ def shard_paths(path: Path, ending: str = ENDING) -> list[Path] | None:
 
 def _names(pattern: Path) -> Iterator[str]:
     names: dict[str, None] = {}
-    for name in _expanded(pattern.name, pattern):
+    for number, name in enumerate(_expanded(pattern.name, pattern)):
         if re.search(r"[*?\[]", name):
-            names.update(dict.fromkeys(sorted(found.name for found in pattern.parent.glob(name))))
+            fitting = sorted(found.name for found in pattern.parent.glob(name))
+            # As in a folder: what a system or a writer laid beside the parts is none of them.
+            hidden = () if name.startswith((".", "_")) else (".", "_")
+            names.update(dict.fromkeys(each for each in fitting if not each.startswith(hidden)))
         else:
             names[name] = None
-        if len(names) > MOST_SHARDS:
+        if len(names) > MOST_SHARDS or number >= MOST_SHARDS:
             raise DataError(f"{pattern}: means more than {MOST_SHARDS} shards")
     if not names:
         raise DataError(f"{pattern}: there is no such file, and no name fits this pattern")

@@ -8,6 +8,7 @@ programs read back (`Region`).
 from __future__ import annotations
 
 import base64
+import contextlib
 import re
 import zlib
 from collections.abc import Sequence
@@ -223,8 +224,9 @@ def _indices(value: Any, where: str, reading: Reading, classes: int) -> Masks:
         values = nearest(values, reading.size)
     mask = values.astype(np.int64)
     judged = (mask != VOID) & (mask != NOT_JUDGED)
-    if reading.ignore is not None:
-        judged &= mask.astype(str) != str(reading.ignore)
+    with contextlib.suppress(ValueError):
+        # As text each pixel would take 84 bytes; a name is no pixel's value.
+        judged &= mask != int(str(reading.ignore))
     beyond = judged & ((mask < 0) | (mask >= classes))
     if beyond.any():
         raise DataError(

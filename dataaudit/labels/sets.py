@@ -84,10 +84,12 @@ def sets_of_columns(table: pd.DataFrame, ids: NDArray[Any], where: str, reading:
     members = np.zeros(table.shape, dtype=np.int8)
     ignored = np.zeros(len(table), dtype=bool)
     bad = np.zeros(len(table), dtype=bool)
+    if reading.ignore is not None:
+        for name in table.columns:
+            # A missing value beside it makes -1.0 of -1.
+            ignored |= [is_ignored(plain(value), reading.ignore) for value in table[name].tolist()]
     for place, name in enumerate(table.columns):
         values = table[name]
-        if reading.ignore is not None:
-            ignored |= (values.astype(str) == str(reading.ignore)).to_numpy()
         numbers = pd.to_numeric(values.astype(object), errors="coerce").to_numpy(np.float64)
         wrong = ~np.isin(numbers, (0.0, 1.0))
         if (wrong & ~ignored).any() and not reading.tolerate:
@@ -158,7 +160,7 @@ def _labels(value: Any, separator: str) -> list[Any] | None:
         if text.startswith("["):
             try:
                 value = json.loads(text)
-            except ValueError:
+            except (ValueError, RecursionError):
                 return None
         else:
             if text in ("", NO_LABEL):

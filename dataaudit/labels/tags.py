@@ -13,16 +13,29 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from dataaudit.errors import DataError
 from dataaudit.inert import as_it_was
 from dataaudit.labels.classes import at_least_two
 from dataaudit.labels.kind import Kind, Labels, Names, Reading, counted
 from dataaudit.labels.lists import places_of
-from dataaudit.labels.values import IGNORED, UNUSABLE, ignored, listed, meant, plain, unusable
+from dataaudit.labels.values import (
+    IGNORED,
+    UNUSABLE,
+    ignored,
+    listed,
+    meant,
+    named_row,
+    plain,
+    unusable,
+)
 
 NOT_JUDGED = -100
 """Of a token that has no tag to be judged, and of the padding after a row's last token: what torch
 and transformers leave out of a loss, too."""
 NO_TAG = "_"
+MOST_VALUES = 2**30
+"""Tags of all rows together, each as long as the longest, two bytes each; more would fill the
+memory."""
 
 Tags = NDArray[np.int16]
 """`[rows, tokens]`: class indices, or `NOT_JUDGED`; a row whose tags cannot be used is `UNUSABLE`
@@ -68,7 +81,15 @@ def tags_of_values(values: pd.Series, ids: NDArray[Any], where: str, reading: Re
     found, classes = places_of(
         values, ids, where, reading, _tags, "tag", expected, unjudged, by_index=True
     )
-    longest = max((len(tags) for tags in found if tags is not None), default=0)
+    lengths = [0 if tags is None else len(tags) for tags in found]
+    longest = max(lengths, default=0)
+    if len(found) * longest > MOST_VALUES:
+        row = lengths.index(longest)
+        raise DataError(
+            f"{where}: {named_row(row, ids)}: {longest:,} tags; each of {len(found):,} rows takes "
+            f"as much room as the longest, and all together may have {MOST_VALUES:,}; split the "
+            "longest rows"
+        )
     matrix = np.full((len(found), max(longest, 1)), NOT_JUDGED, dtype=np.int16)
     for row, tags in enumerate(found):
         if tags is None:

@@ -8,12 +8,14 @@ same holds of answers to instructions, word for word.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dataaudit.errors import ModelError
 from dataaudit.flags.inputs import Unseen, View
 from dataaudit.flags.probabilities import softmax
 from dataaudit.inputs import Loaded
@@ -134,12 +136,18 @@ class _Round:
         for length in OF_ANSWERS if written else LENGTHS:
             learned = self.learned(0, length)
             found = [pool_losses(model.module, model, task, pool, learned) for pool in left_out]
-            losses[length] = float(np.concatenate(found).mean())
+            mean = float(np.concatenate(found).mean())
+            losses[length] = mean if math.isfinite(mean) else math.inf
             if losses[length] == min(losses.values()):
                 best, kept = length, learned
             elif written:
                 # The longer, the dearer: of answers the first that is no better ends it.
                 break
+        if losses[best] == math.inf:
+            raise ModelError(
+                "the model no longer returns finite numbers once it has learned again without some "
+                "of the rows, so that labels cannot be judged by it"
+            )
         return best, kept
 
     def learned(self, fold: int, length: Length) -> Perturbation:

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dataaudit.datasets.frames import spread
 from dataaudit.datasets.instructions import INSTRUCTION
 from dataaudit.datasets.samples import Batch, Samples
 from dataaudit.mirror.finite import Part
@@ -18,6 +19,8 @@ from dataaudit.models.answer_tokens import without_padding
 from dataaudit.models.trained import Inputs, TrainedModel, map_tensors, named_tensors
 
 ROWS_PER_READ = 2048
+READ_BYTES, ROWS_LOOKED_AT = 256 * 1024 * 1024, 16
+"""Of encoded pictures that are read ahead of their steps, for each pool, as a few of them show."""
 PREPARED_BYTES = 64 * 1024 * 1024
 """Of inputs that are made ahead of their steps, for each pool."""
 
@@ -92,7 +95,8 @@ def endless_batches(
     if not bounds[-1]:
         raise ValueError("pools: expected at least one sample")
     # Read many rows at a time: for most formats reading a row costs as much as reading a block.
-    per_read = max(1, ROWS_PER_READ // batch_size) * batch_size
+    most = min(_rows_per_read(pool) for pool in pools if len(pool))
+    per_read = max(1, most // batch_size) * batch_size
     waiting = np.zeros(0, dtype=np.int64)
     while True:
         while len(waiting) < per_read:
@@ -106,6 +110,21 @@ def endless_batches(
             chosen = drawn[first : first + batch_size]
             parts = [block.part(model, chosen) for block in blocks]
             yield [part for part in parts if part is not None]
+
+
+def _rows_per_read(pool: Pool) -> int:
+    """Return how many rows may be in memory as the file has them: fewer of large pictures."""
+    samples = pool.samples
+    if samples.modality != "image":
+        return ROWS_PER_READ
+    few = samples.take(pool.positions[spread(len(pool), ROWS_LOOKED_AT)]).frame
+    largest = max(_bytes_of(value) for value in few[str(samples.content_column)])
+    return int(np.clip(READ_BYTES // max(largest, 1), 1, ROWS_PER_READ))
+
+
+def _bytes_of(value: Any) -> int:
+    content = value.get("bytes") if isinstance(value, dict) else value
+    return len(content) if isinstance(content, bytes) else 0
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,16 @@ samples together? What they share comes back at once; single wrong labels do not
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 
+import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from dataaudit.datasets.frames import spread
+from dataaudit.errors import ModelError
 from dataaudit.inputs import Loaded
 from dataaudit.mirror.augmentation import augmented
 from dataaudit.mirror.finite import Part, finite_mirror
@@ -105,6 +108,12 @@ def relearn(loaded: Loaded, plan: Plan, learners: Learners | None = None) -> Mir
         if quality >= enough:
             break
     assert best is not None
+    if best[0] == -math.inf:
+        rates = ", ".join(f"{attempt.learning_rate:g}" for attempt in plan.attempts)
+        raise ModelError(
+            "mirror: the model no longer returns finite numbers once it has learned again "
+            f"(learning rate {rates}); set a smaller `mirror: {{learning_rate: ...}}`"
+        )
     mirror = best[1]
     others = [learned(mirror.attempt, repeat) for repeat in range(1, plan.mirrors)]
     workers = 0 if learners is None else learners.workers
@@ -151,11 +160,17 @@ def _steps(
 def _quality(
     loaded: Loaded, relearned: Perturbation, references: PlantedPool | None
 ) -> tuple[float, float]:
-    """Return how well the model works, and from which value on that is enough."""
+    """Return how well the model works, and from which value on that is enough.
+
+    Minus infinity where its losses are no numbers any more.
+    """
     model, task = loaded.model, loaded.task
     if references is not None:
         losses = pool_losses(model.module, model, task, references.pool, relearned)
+        if not np.isfinite(losses).all():
+            return -math.inf, WORKS
         return float(roc_auc_score(references.planted, losses)), WORKS
     rows = Pool.of(loaded.train, spread(len(loaded.train), ROWS_CHECKED))
     loss = float(pool_losses(model.module, model, task, rows, relearned).mean())
-    return -loss, -USELESS * task.guessing_loss(loaded.train.labels)
+    quality = -loss if math.isfinite(loss) else -math.inf
+    return quality, -USELESS * task.guessing_loss(loaded.train.labels)

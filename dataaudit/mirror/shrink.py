@@ -19,6 +19,19 @@ from dataaudit.scoring.perturbation import Perturbation
 SEED_OFFSET = 7_919_000_000
 
 
+def _is_reset(part: nn.Module) -> bool:
+    """Give a part fresh weights by its own `reset_parameters`; tell whether it has one that can."""
+    reset = getattr(part, "reset_parameters", None)
+    if not callable(reset):
+        return False
+    try:
+        reset()
+    except Exception:
+        # The user's own, which takes arguments, or works before training alone.
+        return False
+    return True
+
+
 def shrunk(
     module: nn.Module,
     start: Perturbation,
@@ -40,7 +53,8 @@ def shrunk(
         Which parameters are moved, see `moving_parameters`.
     seed : int
         Of the fresh weights. They come from each part's own `reset_parameters`; weights of parts
-        without one are shuffled instead, which keeps their scale and loses what they hold.
+        without one that can be called so are shuffled instead, which keeps their scale and loses
+        what they hold.
     initial : Initial or None
         Stands in for fresh weights, except for parameters that it does not have.
     """
@@ -50,9 +64,7 @@ def shrunk(
         # weights that the model started from, and the way it went since would stay in it whole.
         torch.manual_seed(SEED_OFFSET + seed)
         for part in fresh.modules():
-            if callable(getattr(part, "reset_parameters", None)):
-                part.reset_parameters()  # type: ignore[operator]
-            else:
+            if not _is_reset(part):
                 for values in part.parameters(recurse=False):
                     order = torch.randperm(values.numel(), device=values.device)
                     values.copy_(values.flatten()[order].view_as(values))

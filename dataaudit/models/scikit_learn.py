@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from scipy import sparse
 from torch import Tensor, nn
 
 from dataaudit.datasets.samples import Samples
@@ -129,7 +130,7 @@ def _is_exact(final: Any) -> bool:
 def exact_module(final: Any) -> nn.Module:
     """Return the layers of a linear model or a perceptron, float64."""
     if type(final).__name__ in _LINEAR:
-        return linear(np.atleast_2d(final.coef_).T, final.intercept_)
+        return linear(np.atleast_2d(dense(final.coef_)).T, final.intercept_)
     activations: dict[str, Callable[[], nn.Module]] = {
         "relu": nn.ReLU,
         "tanh": nn.Tanh,
@@ -140,6 +141,11 @@ def exact_module(final: Any) -> nn.Module:
     for weights, biases in zip(final.coefs_, final.intercepts_, strict=True):
         layers += [linear(weights, biases), activations[final.activation]()]
     return nn.Sequential(*layers[:-1])
+
+
+def dense(weights: Any) -> NDArray[Any]:
+    """Return weights as an array, those that `sparsify` packed, too."""
+    return np.asarray(weights.toarray() if sparse.issparse(weights) else weights)
 
 
 def linear(weights: NDArray[Any], biases: NDArray[Any]) -> nn.Linear:

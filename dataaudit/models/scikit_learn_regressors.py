@@ -28,6 +28,7 @@ from dataaudit.models.distillation import (
 from dataaudit.models.estimator import Estimator
 from dataaudit.models.scikit_learn import (
     column_selection,
+    dense,
     exact_module,
     final_step,
     linear,
@@ -112,6 +113,7 @@ def _layers(final: Any) -> nn.Sequential | None:
         type(final).__name__ == "LinearSVR"
     )
     link = hasattr(final, "_base_loss") or hasattr(final, "power")
+    weights = None if weights is None else dense(weights)
     if not is_linear or link or weights is None or bias is None or np.ndim(weights) > 2:
         return None
     rows = np.reshape(np.asarray(weights, dtype=np.float64), (-1, np.shape(weights)[-1]))

@@ -73,7 +73,8 @@ class _Copies:
     def __init__(self, store: Store, folder: Path) -> None:
         self._store, self._folder = store, folder
         listed = store.listing()
-        foreign = [name for name in listed if not _is_own(name)]
+        # A store's names may climb up, as no folder's do: nothing is written outside of this one.
+        foreign = [name for name in listed if not _is_own(name) or ".." in name.split("/")]
         if foreign:
             raise RunDirectoryError(
                 f"{store.place}: holds files that are no audit's ({', '.join(foreign[:5])}); "

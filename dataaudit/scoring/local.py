@@ -150,7 +150,7 @@ class FeatureTap:
     def __enter__(self) -> FeatureTap:
         """Start listening."""
         if self._layer is not None:
-            self._handle = self._layer.register_forward_pre_hook(self._catch)
+            self._handle = self._layer.register_forward_pre_hook(self._catch, with_kwargs=True)
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -158,8 +158,10 @@ class FeatureTap:
         if self._handle is not None:
             self._handle.remove()
 
-    def _catch(self, module: nn.Module, arguments: tuple[Tensor, ...]) -> None:
-        self._caught = arguments[0]
+    def _catch(self, module: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
+        # A layer may be called by the name of its argument, too.
+        taken = next(iter((*arguments, *named.values())), None)
+        self._caught = taken if isinstance(taken, Tensor) else None
 
     def features(self, rows: int, mask: Tensor | None = None) -> Any:
         """Return float16 `[rows, width]`; width 0 where there is no such layer.

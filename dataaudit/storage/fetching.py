@@ -98,12 +98,13 @@ def _parts(name: str) -> list[str]:
 
 def _copy(store: Store, below: str, facts: Mapping[str, Any], name: Path) -> None:
     target, known = cache() / name, _record_of(name)
-    version = _version(facts)
-    if version is not None and _is_copied(target, known, version, int(facts["size"])):
-        return
-    size = facts.get("size")
+    version, size = _version(facts), facts.get("size")
     if not isinstance(size, int):
-        raise DataError(f"{store.place}: the store does not say how many bytes {below} has")
+        raise DataError(
+            f"{store.place}: the store does not say how many bytes {below or 'the file'} has"
+        )
+    if version is not None and _is_copied(target, known, version, size):
+        return
     for path in (target, known):
         path.parent.mkdir(parents=True, exist_ok=True)
     # Of no version yet; but what lies there is a copy of ours, and may be removed as one.

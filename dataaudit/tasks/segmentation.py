@@ -283,7 +283,8 @@ def _put(
     height, width = mask.shape
     if shape is None:
         rows, columns = np.ogrid[:height, :width]
-        radius = min(height, width) / 8
+        # Of a mask of a few pixels at least the one in its middle.
+        radius = max(min(height, width) / 8, 0.75)
         shape = (rows - height / 2) ** 2 + (columns - width / 2) ** 2 <= radius**2
     lines, places = np.nonzero(shape)
     lines = lines - lines.min() + generator.integers(height - np.ptp(lines))

@@ -95,6 +95,9 @@ def drawn_rows_speak(
     decided : sequence of Decided
         All decisions, about whatever rows.
     """
+    if not decided:
+        # Decisions about leaks alone measure nothing of labels.
+        return report, []
     draws = read_draws(audit.directory, len(audit.mislabels))
     places = {item.position for item in decided}
     drawn = [draw for draw in draws if draw.positions <= places]
