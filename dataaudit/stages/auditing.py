@@ -26,6 +26,7 @@ from dataaudit.mirror.learners import Learners, needs_whole_steps
 from dataaudit.mirror.plan import Plan, plan_without_learning
 from dataaudit.mirror.relearn import Mirror, relearn
 from dataaudit.mirror.stored import from_bytes, to_bytes
+from dataaudit.models.threads import busy_machine
 from dataaudit.progress import Whole, announce, is_watched
 from dataaudit.report.render import render
 from dataaudit.report.result import AuditResult
@@ -140,6 +141,7 @@ def _run_config(
     refuse_unread(audit_yaml, config, READ, f"an audit of task {config.task}")
     with RunDirectory(out, overwrite=overwrite, resume=resume) as directory:
         clock = Clock(whole=Whole(WORK))
+        announce(busy_machine())
         with clock.stage("load"):
             loaded = load(config, folder, trusting=True)
         if is_watched():
