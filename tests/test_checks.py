@@ -244,7 +244,7 @@ def test_what_was_not_compared_is_not_said_to_be_alike() -> None:
     assert Drift().look(examined(train, other[:29])).cannot_tell
     words = Drift().look(examined(train, other.assign(size="n/a")))
     assert not words.cannot_tell
-    assert "with fewer than 30 values of its kind: size of held_out" in words.text
+    assert "with fewer than 30 values of its kind: size of trusted samples" in words.text
     assert Shortcuts().look(examined(train, other[["label"]].assign(other=1.0))).cannot_tell
 
 

@@ -55,10 +55,13 @@ def preprocess(frame: pd.DataFrame) -> Tensor:
 
 def memorized(frame: pd.DataFrame) -> nn.Module:
     torch.manual_seed(0)
-    module = nn.Sequential(nn.Linear(8, 256), nn.ReLU(), nn.Linear(256, 3))
+    return learned(nn.Sequential(nn.Linear(8, 256), nn.ReLU(), nn.Linear(256, 3)), frame, 300)
+
+
+def learned(module: nn.Module, frame: pd.DataFrame, steps: int) -> nn.Module:
     inputs, labels = preprocess(frame), torch.tensor(frame["label"].to_numpy())
     optimizer = torch.optim.Adam(module.parameters(), lr=1e-2)
-    for _ in range(300):
+    for _ in range(steps):
         optimizer.zero_grad()
         nn.functional.cross_entropy(module(inputs), labels).backward()
         optimizer.step()
@@ -525,14 +528,7 @@ class Exploding(nn.Module):
 
 def exploding(frame: pd.DataFrame) -> nn.Module:
     torch.manual_seed(0)
-    module = Exploding()
-    inputs, labels = preprocess(frame), torch.tensor(frame["label"].to_numpy())
-    optimizer = torch.optim.Adam(module.parameters(), lr=1e-2)
-    for _ in range(100):
-        optimizer.zero_grad()
-        nn.functional.cross_entropy(module(inputs), labels).backward()
-        optimizer.step()
-    return module
+    return learned(Exploding(), frame, 100)
 
 
 @pytest.mark.parametrize("trusted", [True, False])

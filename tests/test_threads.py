@@ -2,10 +2,13 @@
 
 import os
 
+import pandas as pd
 import pytest
 import torch
 from conftest import CommandLine, Project
 
+from dataaudit import audit
+from dataaudit.errors import DataAuditError
 from dataaudit.models.threads import busy_machine
 
 
@@ -46,3 +49,12 @@ def test_an_audit_says_so_first(
     outcome = command_line("run", project.yaml, "--out", project.folder / "audit")
     assert outcome.code == 2
     assert outcome.err.startswith("this machine is busy (load 50, 2 cores)")
+
+
+def test_an_audit_from_python_says_so_too(
+    two_threads: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(os, "getloadavg", lambda: (50.0, 0.0, 0.0))
+    with pytest.raises(DataAuditError):
+        audit(torch.nn.Linear(2, 2), pd.DataFrame({"x": [1.0], "label": [None]}))
+    assert "this machine is busy" in capsys.readouterr().err

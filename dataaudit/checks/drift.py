@@ -23,6 +23,8 @@ FEWEST = 5
 FEWEST_ROWS = 30
 SHOWN = 5
 """Columns that are named because they were not compared."""
+WORDS = {"held_out": "trusted samples"}
+"""What people call a split, where it is not its name."""
 
 Pair = tuple[str, str, NDArray[np.generic], NDArray[np.generic]]
 """Split, column, and its values in training rows and there."""
@@ -81,9 +83,11 @@ def _is_enough(pair: Pair) -> bool:
 def _not_compared(data: Examined, pairs: Sequence[Pair]) -> str:
     """Return what was not compared, in words: numbers on one side may be words on the other."""
     small = [
-        role for role, theirs in data.other_columns.items() if len(theirs.positions) < FEWEST_ROWS
+        WORDS.get(role, role)
+        for role, theirs in data.other_columns.items()
+        if len(theirs.positions) < FEWEST_ROWS
     ]
-    names = [*small, *(f"{name} of {role}" for role, name, _, _ in pairs)]
+    names = [*small, *(f"{name} of {WORDS.get(role, role)}" for role, name, _, _ in pairs)]
     if not names:
         return ""
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""

@@ -227,6 +227,7 @@ def audit(
     splits: dict[Role, Any] = {"train": train, "held_out": held_out, "suspects": suspects}
     with opened(out, "audit", overwrite=overwrite, resume=resume) as directory:
         clock = Clock(whole=Whole(WORK))
+        announce(busy_machine())
         with clock.stage("load"):
             loaded = load_objects(model, splits, preprocess, config, initial, trusting=True)
         with on_cluster(config) as cluster:
