@@ -84,6 +84,16 @@ def kinds_in_words(kinds: Sequence[KindCount]) -> str:
 
 def _tracing_finding(tracing: Tracing) -> Finding:
     queries = formats.rows(tracing.queries, "generated sample")
+    if not tracing.can_tell:
+        return Finding(
+            title="Rows are ranked; which of them stand out beyond chance cannot be told",
+            text=f"The rows that {queries} {'owes' if tracing.queries == 1 else 'owe'} most to "
+            "are listed, best first. There were too few unrelated samples to compare them with "
+            "(more rows, held_out samples or a larger trace.calibration would do), so that none "
+            "is flagged.",
+            section="tracing",
+            severity="notable",
+        )
     if not tracing.queries_flagged:
         return Finding(
             title="Rows are ranked; no single one stands out beyond chance",

@@ -239,9 +239,11 @@ def _tracing_figures(tracing: Tracing | None) -> list[KeyFigure]:
             "",
         ),
         KeyFigure(
-            formats.count(tracing.queries_flagged),
+            formats.count(tracing.queries_flagged) if tracing.can_tell else "—",
             "with a row beyond chance",
-            f"at a false discovery rate of {formats.set_percent(tracing.false_discovery_rate)}",
-            "leak",
+            f"at a false discovery rate of {formats.set_percent(tracing.false_discovery_rate)}"
+            if tracing.can_tell
+            else "cannot be told: too few unrelated samples",
+            "leak" if tracing.can_tell else "",
         ),
     ]
