@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from dataaudit.datasets.files import readable
 from dataaudit.datasets.load import open_samples
-from dataaudit.datasets.read_settings import ReadSettings
+from dataaudit.datasets.read_settings import ReadSettings, columns_aside
 from dataaudit.datasets.samples import Role, Samples
 from dataaudit.datasets.shard_paths import shard_paths
 from dataaudit.errors import DataAuditError, DataError, RunDirectoryError
@@ -251,6 +251,9 @@ class FinishedAudit:
                 separator=content.get("separator", SEPARATOR),
                 images=None if content.get("images") is None else Path(content["images"]),
                 annotators=_annotators(content.get("labels")),
+                aside=columns_aside(
+                    settings["train"].get("labels"), settings["train"].get("opinions") or {}
+                ),
                 size=tuple(size) if (size := settings.get("images", {}).get("size")) else None,
                 answers=pair_columns(self.kind, content),
                 instruction=instruction_columns(self.kind, content),

@@ -16,7 +16,7 @@ from dataaudit.config_errors import changed
 from dataaudit.datasets.frames import spread
 from dataaudit.datasets.like_training import open_suspects, read_like
 from dataaudit.datasets.load import open_samples, samples_from_object
-from dataaudit.datasets.read_settings import ReadSettings
+from dataaudit.datasets.read_settings import ReadSettings, columns_aside
 from dataaudit.datasets.samples import Role, Samples
 from dataaudit.datasets.set_aside import SetAside
 from dataaudit.errors import ConfigError, DataError
@@ -159,8 +159,7 @@ def assemble(
     def settings_of(role: Role, classes: Classes) -> ReadSettings:
         columns: DataConfig = getattr(config, role) or config.train
         found = read_settings(config, columns, role, classes, tolerate=config.bad_rows.asked)
-        opinions = [name for names in config.train.opinions.values() for name in names]
-        return replace(found, output_names=adapter.class_names, aside=opinions)
+        return replace(found, output_names=adapter.class_names)
 
     device = device_of(config.device)
     kind = KINDS[config.task]
@@ -274,6 +273,7 @@ def read_settings(
         separator=columns.separator,
         images=columns.images,
         annotators=columns.labels if role == "train" else None,
+        aside=columns_aside(config.train.labels, config.train.opinions),
         size=config.images.size,
         answers=pair_columns(KINDS[config.task], columns.model_dump()),
         instruction=instruction_columns(KINDS[config.task], columns.model_dump()),
