@@ -414,6 +414,24 @@ def test_decisions_that_do_not_fit_are_refused(
     assert sorted(path.name for path in tmp_path.glob("*train*")) == ["train.csv"]
 
 
+def test_nothing_is_written_where_no_label_is_suggested(
+    tmp_path, command_line: CommandLine
+) -> None:
+    rows = [{"prompt": f"Say {n}.", "output": f"answer {n}"} for n in range(30)]
+    pd.DataFrame(rows).to_csv(tmp_path / "train.csv", index=False)
+    (tmp_path / "audit.yaml").write_text(
+        "task: instruction\ntrain: {path: train.csv, label: output}\n"
+    )
+    audit, out = tmp_path / "audit", tmp_path / "new.csv"
+    assert command_line("run", tmp_path / "audit.yaml", "--out", audit).code == 0
+    decisions = tmp_path / "decided.csv"
+    decisions.write_text("row_id,decision\n4,relabel\n")
+    result = command_line("relabel", audit, "--decisions", decisions, "--out", out)
+    assert result.code == 2
+    assert "row 4: the decision is to relabel, but the audit suggests no label for it" in result.err
+    assert not out.exists()
+
+
 @pytest.mark.parametrize(
     ("header", "line", "message"),
     [

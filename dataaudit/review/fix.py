@@ -19,7 +19,7 @@ from scipy.sparse.csgraph import connected_components
 from dataaudit.datasets.changes import Changes
 from dataaudit.datasets.rewriting import refuse_existing, refuse_unfit_target, write_corrected
 from dataaudit.datasets.samples import Samples
-from dataaudit.errors import DataError, writing
+from dataaudit.errors import DataError, RunDirectoryError, writing
 from dataaudit.inputs import Files
 from dataaudit.likeness.describing import RowSearch
 from dataaudit.likeness.identity import Identity, identity
@@ -79,6 +79,11 @@ def fix(
     """
     with amending(directory), as_read_back(directory):
         audit = FinishedAudit.open(directory)
+        if audit.report.tracing is not None:
+            raise RunDirectoryError(
+                f"{directory}: holds a trace, which says nothing of labels or copies; fix is for "
+                "audits of these"
+            )
         said = [] if decisions is None else read_decisions(decisions)
         every, leaks = with_earlier(audit, said)
         train = audit.training_rows(moved_to)
