@@ -261,14 +261,17 @@ def _shares(mask: NDArray[Any], classes: Names) -> str:
     return f"{_size(mask)}: {', '.join(parts)}"
 
 
-def carriers(labels: Masks, place: int) -> NDArray[np.bool_]:
-    """Tell which rows have a pixel of a class, `[n]`."""
-    return np.array([(mask == place).any() for mask in labels], dtype=bool)
+def carriers(labels: Masks, classes: int) -> NDArray[np.bool_]:
+    """Tell which rows have a pixel of each class, `[n, classes]`; every mask is read once."""
+    found = np.zeros((len(labels), classes), dtype=bool)
+    for row, mask in enumerate(labels):
+        found[row] = np.bincount(mask[mask >= 0], minlength=classes)[:classes] > 0
+    return found
 
 
 def counts(labels: Masks, classes: Names, train: NDArray[Any]) -> list[tuple[str, int]]:
     """Return the rows that have each class somewhere."""
-    return counted(classes, [carriers(labels, place).sum() for place in range(len(classes))])
+    return counted(classes, carriers(labels, len(classes)).sum(axis=0))
 
 
 def typed(text: str, classes: Sequence[str], given: str) -> str:
