@@ -339,6 +339,14 @@ def test_doubtful_regions_are_connected_and_no_borders() -> None:
     assert (pixels == (truth == 2)).all()
 
 
+def test_pixels_that_are_not_judged_are_not_changed() -> None:
+    mask = np.array([[[0, NOT_JUDGED], [0, 0]]], dtype=np.int16)
+    every = str(Region.of(np.ones((2, 2), dtype=bool), "ground", "disc"))
+    assert amended(mask, [every], CLASSES).tolist() == [[[1, NOT_JUDGED], [1, 1]]]
+    with pytest.raises(ValueError, match="broadcast"):
+        amended(mask[:, :1], [every], CLASSES)
+
+
 def test_outlines_are_drawn_in_black_and_white_and_numbered() -> None:
     pixels = np.zeros((32, 32), dtype=bool)
     pixels[8:24, 8:24] = True
@@ -451,6 +459,12 @@ def test_a_table_is_corrected_with_new_masks_beside_it(tmp_path: Path) -> None:
     assert (np.asarray(Image.open(tmp_path / "m1.png")) == grey).all()
     with pytest.raises(DataError, match="new_masks: already exists"):
         write_corrected(samples, changes, target)
+    # What nobody judges stays so, in the file and in what was read of it.
+    whole = Changes.to_values({1: str(Region.of(np.ones((3, 4), dtype=bool), "ground", "square"))})
+    write_corrected(samples, whole, tmp_path / "whole.csv")
+    after_all = np.asarray(Image.open(tmp_path / "whole_masks/m1_1.png"))
+    assert after_all[0, 0] == 255
+    assert (after_all.ravel()[1:] == 2).all()
     # Masks that stand in the table itself stay there.
     stored = pd.DataFrame(
         {

@@ -16,7 +16,7 @@ from dataaudit.datasets.changes import Changes
 from dataaudit.datasets.images import decode, image_path
 from dataaudit.datasets.samples import Samples
 from dataaudit.errors import DataError
-from dataaudit.labels.masks import nearest, regions_of, whole_of
+from dataaudit.labels.masks import judged_pixels, nearest, regions_of, whole_of
 
 
 def corrected_masks(samples: Samples, changes: Changes) -> Iterator[tuple[int, bytes]]:
@@ -72,9 +72,11 @@ def _cells(samples: Samples, changes: Changes) -> list[Any]:
 def _corrected(image: Image.Image, text: str, samples: Samples) -> bytes:
     pixels = np.array(image)
     names = [str(name) for name in samples.classes]
+    judged = judged_pixels(pixels.astype(np.int64), samples.ignore_label)
     for region in regions_of(text):
         whole = whole_of(region, samples.labels.shape[1:])
-        pixels[nearest(whole, pixels.shape)] = names.index(region.name)
+        # Of a larger file, a pixel may stand for some that nobody judges.
+        pixels[nearest(whole, pixels.shape) & judged] = names.index(region.name)
     new = Image.fromarray(pixels)
     palette = image.getpalette()
     if image.mode == "P" and palette is not None:

@@ -223,10 +223,7 @@ def _indices(value: Any, where: str, reading: Reading, classes: int) -> Masks:
     if reading.size is not None:
         values = nearest(values, reading.size)
     mask = values.astype(np.int64)
-    judged = (mask != VOID) & (mask != NOT_JUDGED)
-    with contextlib.suppress(ValueError):
-        # As text each pixel would take 84 bytes; a name is no pixel's value.
-        judged &= mask != int(str(reading.ignore))
+    judged = judged_pixels(mask, reading.ignore)
     beyond = judged & ((mask < 0) | (mask >= classes))
     if beyond.any():
         raise DataError(
@@ -234,6 +231,15 @@ def _indices(value: Any, where: str, reading: Reading, classes: int) -> Masks:
             f"0 to {classes - 1}, or {VOID} where a pixel is not to be judged"
         )
     return np.where(judged, mask, NOT_JUDGED).astype(np.int16)
+
+
+def judged_pixels(values: NDArray[np.int64], ignore: str | int | None) -> NDArray[np.bool_]:
+    """Tell which pixels of a mask, `[height, width]`, are judged; `ignore` is the value not to."""
+    judged = (values != VOID) & (values != NOT_JUDGED)
+    with contextlib.suppress(ValueError):
+        # As text each pixel would take 84 bytes; a name is no pixel's value.
+        judged &= values != int(str(ignore))
+    return np.asarray(judged)
 
 
 def nearest(values: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
@@ -299,12 +305,19 @@ def corrected(after: str, before: str, value: Any, classes: Sequence[str]) -> st
 
 
 def amended(labels: Masks, texts: Sequence[str], classes: Names) -> Masks:
-    """Return masks with regions changed, `[n, height, width]`."""
+    """Return masks with regions changed, `[n, height, width]`; what is not judged stays so.
+
+    Raises
+    ------
+    ValueError
+        A text names no regions, or some that lead out of the masks.
+    """
     names = [str(name) for name in classes]
     result = labels.copy()
     for mask, text in zip(result, texts, strict=True):
+        judged = mask != NOT_JUDGED
         for region in regions_of(text):
-            mask[whole_of(region, mask.shape)] = names.index(region.name)
+            mask[whole_of(region, mask.shape) & judged] = names.index(region.name)
     return result
 
 
