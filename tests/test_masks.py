@@ -18,6 +18,7 @@ from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
 import dataaudit
 from dataaudit.config import config_from_python
+from dataaudit.datasets import rewriting
 from dataaudit.datasets.changes import Changes
 from dataaudit.datasets.load import open_samples
 from dataaudit.datasets.read_settings import ReadSettings
@@ -337,6 +338,25 @@ def test_doubtful_regions_are_connected_and_no_borders() -> None:
     ((pixels, was, now),) = doubtful_regions(mask, probabilities)
     assert (was, now) == (1, 2)
     assert (pixels == (truth == 2)).all()
+
+
+def test_no_masks_are_left_where_a_table_cannot_be_corrected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grey = np.zeros((6, 8), dtype=np.uint8)
+    samples = opened(written(tmp_path, [grey] * 3, [(8, 6)] * 3))
+    every = str(Region.of(np.ones((6, 8), dtype=bool), "ground", "disc"))
+    changes = Changes.to_values({0: every, 1: every})
+    before = sorted(tmp_path.iterdir())
+    with monkeypatch.context() as patched:
+        patched.setattr(rewriting, "_equal", lambda *_: False)
+        with pytest.raises(DataError, match="does not read as it should; nothing was written"):
+            write_corrected(samples, changes, tmp_path / "new.csv")
+    assert sorted(tmp_path.iterdir()) == before
+    (tmp_path / "m1.png").unlink()
+    with pytest.raises(DataError, match=r"m1\.png"):
+        write_corrected(samples, changes, tmp_path / "new.csv")
+    assert not (tmp_path / "new_masks").exists()
 
 
 def test_pixels_that_are_not_judged_are_not_changed() -> None:

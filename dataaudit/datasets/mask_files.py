@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -32,35 +33,45 @@ def corrected_masks(samples: Samples, changes: Changes) -> Iterator[tuple[int, b
         yield position, _corrected(image, changes.values[label], samples)
 
 
+def folder_beside(target: Path) -> Path:
+    """Return the folder of the masks of a corrected table: `corrected_masks` of `corrected.csv`."""
+    return target.with_name(f"{target.stem}_masks")
+
+
 def as_files(samples: Samples, changes: Changes, target: Path) -> Changes:
     """Write the masks that change beside a table, and return what its cells hold then.
 
-    They lie in a new folder that is named after the table, `corrected_masks/` beside
-    `corrected.csv`; masks that stand in the table itself stay there.
+    They lie in a new folder that is named after the table; masks that stand in the table itself
+    stay there. Where it cannot be finished, nothing is left of the folder.
 
     Raises
     ------
     DataError
         There already is such a folder, or a mask cannot be read.
     """
-    folder = target.with_name(f"{target.stem}_masks")
+    folder = folder_beside(target)
     cells: list[Any] = []
     made = False
-    for value, (position, content) in zip(
-        _cells(samples, changes), corrected_masks(samples, changes), strict=True
-    ):
-        path = image_path(value)
-        if path is None:
-            cells.append(content)
-            continue
-        if not made:
-            if folder.exists():
-                raise DataError(f"{folder}: already exists; choose another name with --out")
-            folder.mkdir()
-            made = True
-        written = folder / f"{PurePosixPath(path).stem}_{position}.png"
-        written.write_bytes(content)
-        cells.append(f"{folder.name}/{written.name}")
+    try:
+        for value, (position, content) in zip(
+            _cells(samples, changes), corrected_masks(samples, changes), strict=True
+        ):
+            path = image_path(value)
+            if path is None:
+                cells.append(content)
+                continue
+            if not made:
+                if folder.exists():
+                    raise DataError(f"{folder}: already exists; choose another name with --out")
+                folder.mkdir()
+                made = True
+            written = folder / f"{PurePosixPath(path).stem}_{position}.png"
+            written.write_bytes(content)
+            cells.append(f"{folder.name}/{written.name}")
+    except BaseException:
+        if made:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
     return replace(changes, values=cells, labels=np.arange(len(cells)))
 
 
