@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -495,6 +496,31 @@ def test_paths_of_images_must_go_on_leading_somewhere(tmp_path, command_line: Co
         "write the corrected file into that folder with `dataaudit relabel`\n"
     )
     relabel(command_line, audit, decisions, audit.data.parent / "train-2.csv")
+
+
+def test_fix_says_where_pictures_that_are_named_by_paths_are(
+    tmp_path: Path, command_line: CommandLine
+) -> None:
+    def write(folder: Path) -> Path:
+        for name in ("a", "b", "c"):
+            (folder / f"{name}.png").write_bytes(png(ord(name)))
+        path = folder / "train.csv"
+        path.write_text("key,file,label\na,a.png,cat\nb,b.png,cat\nc,c.png,dog\n")
+        return path
+
+    audit = audited(tmp_path / "data", write, flagged=(1,))
+    decisions = write_decisions(tmp_path / "decided.csv", "b,relabel,dog")
+    no_issues = pd.DataFrame(columns=["check", "split", "row_id", "group"])
+    no_issues.to_parquet(audit.directory / "issues.parquet")
+    out = tmp_path / "fixed"
+    outcome = command_line("fix", audit.directory, "--decisions", decisions, "--out", out)
+    assert (outcome.code, outcome.err) == (0, "")
+    folder = audit.data.parent
+    assert f"their paths are still relative to {folder}, which audit.yaml names" in outcome.out
+    settings = ReadSettings("train", "label", id_column="key", classes=["cat", "dog"])
+    fixed = open_samples(out / "train.csv", replace(settings, images=folder))
+    assert fixed.labels.tolist() == [0, 1, 1]
+    assert fixed.modality == "image"
 
 
 def label_studio_export(*annotations: dict, data: dict | None = None) -> list[dict]:

@@ -91,6 +91,21 @@ def test_run_does_the_same_as_trace(audit_yaml: Path, command_line: CommandLine)
     assert command_line("report", folder / "run").code == 0
 
 
+def test_what_a_trace_claims_is_certified_and_other_commands_say_what_it_is(
+    audit_yaml: Path, command_line: CommandLine
+) -> None:
+    out = audit_yaml.parent / "traced"
+    assert command_line("trace", audit_yaml, "--out", out).code == 0
+    assert "generated samples flagged: " in command_line("certify", out).out
+    assert "holds: " in command_line("certify", out, "--check").out
+    for kind in ("croissant", "training-summary"):
+        outcome = command_line("export", out, "--to", kind, "--out", out.parent / kind)
+        assert (outcome.code, outcome.err) == (0, "")
+    outcome = command_line("fix", out, "--out", out.parent / "fixed")
+    assert outcome.code == 2
+    assert "holds a trace, which says nothing of labels or copies" in outcome.err
+
+
 def test_bad_input_is_named(audit_yaml: Path, command_line: CommandLine) -> None:
     folder = audit_yaml.parent
     train = "train: {path: train.jsonl, id: row_id}"

@@ -191,17 +191,22 @@ class FinishedAudit:
         return read_table(self.directory / CONTAMINATION, "query_id", "row_id", "flagged")
 
     def issues(self) -> pd.DataFrame:
-        """Return `issues.parquet`.
+        """Return `issues.parquet`; nothing of a trace, which checks no rows.
 
         Raises
         ------
         RunDirectoryError
             It is missing or damaged, or lacks a column.
         """
-        return read_table(self.directory / ISSUES, "check", "row_id", "group")
+        columns = "check", "row_id", "group"
+        if self.report.tracing is not None:
+            return pd.DataFrame(columns=columns)
+        return read_table(self.directory / ISSUES, *columns)
 
     def _label_of(self, role: Role, content: Mapping[str, Any]) -> Any:
         """Return the label column that is named; None where the rows have no labels."""
+        if self.report.tracing is not None:
+            return None
         split = next(split for split in self.report.identity.splits if split.role == role)
         named = content["label"]
         unlabelled = isinstance(named, str) and content.get("labels") is None
@@ -235,8 +240,9 @@ class FinishedAudit:
                 role,
                 self._label_of(role, content),
                 id_column=content["id"],
-                # As the audit read it: suspects go by the training rows' ids where they have such.
-                usual_id=settings["train"].get("id"),
+                # As the audit read it: suspects go by the training rows' ids where they have such,
+                # and what a trace was asked about by ids of its own.
+                usual_id=settings["train"].get("id") if self.report.tracing is None else None,
                 group_column=content.get("group"),
                 classes=classes,
                 task=str(settings["task"]),

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from dataaudit.config import AuditConfig, DataConfig
+from dataaudit.config_errors import changed
 from dataaudit.datasets.frames import spread
 from dataaudit.datasets.like_training import open_suspects, read_like
 from dataaudit.datasets.load import open_samples, samples_from_object
@@ -31,6 +32,7 @@ from dataaudit.models.parameters import last_linear, moving_parameters
 from dataaudit.models.recognise import from_config, from_object, is_tokenizer
 from dataaudit.models.rescaled import Rescaled, rescaled
 from dataaudit.models.rewards import comparing
+from dataaudit.models.torch_module import TorchModel
 from dataaudit.models.trained import Preprocess, TrainedModel, forward
 from dataaudit.stages.alike_answers import alike_answers
 from dataaudit.stages.model_check import check_model
@@ -172,6 +174,7 @@ def assemble(
         template = None if config.model is None else config.model.template
         made = partial(answering, adapter, template=template)
     model = made(rows.samples, preprocess, config.mirror.seed).to(device)
+    _refuse_unread_images(config, adapter, preprocess, rows.samples)
     # Refused now, not after the rows have been read: a choice of parameters that has none.
     moving_parameters(model.module, config.mirror.parameters)
     rows.check_inputs(model)
@@ -230,6 +233,25 @@ def assemble(
         quick = config.mirror.effort == "quick"
         check = check_model(model, task, train, held_out, read_as, repeats, quick=quick)
     return Loaded(model, task, train, held_out, suspects, set_aside, learning_task, check)
+
+
+def _refuse_unread_images(
+    config: AuditConfig, adapter: ModelAdapter, preprocess: Preprocess | None, train: Samples
+) -> None:
+    """Refuse settings of `images` where something else makes the model's inputs."""
+    if preprocess is not None:
+        reason = "preprocess makes the model's inputs"
+    elif train.modality != "image":
+        reason = f"{train.source.description} has no pictures that become inputs"
+    elif not isinstance(adapter, TorchModel):
+        reason = "the model takes rows as they are"
+    else:
+        return
+    # Masks are brought to the size, too.
+    read = {"size"} if train.kind.per_pixel else set()
+    unread = [f"images.{name}" for name in changed(config.images) if name not in read]
+    if unread:
+        raise ConfigError(f"{', '.join(unread)}: not read, because {reason}; leave out")
 
 
 def read_settings(
