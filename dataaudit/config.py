@@ -599,6 +599,10 @@ class AuditConfig(_Section):
         task = known.data.get("task")
         if value is None or task is None:
             return value
+        for key, names in (("label", value.label), ("labels", value.labels)):
+            if isinstance(names, list) and len(set(names)) < len(names):
+                twice = next(name for name in names if names.count(name) > 1)
+                raise ValueError(f"{key}: names the column {twice!r} twice")
         if KINDS[task].form == "pair" and (value.labels is not None or value.opinions):
             raise ValueError(
                 f"labels, opinions: are not for task {task}, whose labels stand in no column"

@@ -60,7 +60,7 @@ def refuse_unread(where: Path | str, given: BaseModel, read: Collection[str], re
     """
     unread = [
         key
-        for key in _changed(given)
+        for key in changed(given)
         if not any(key == each or key.startswith(f"{each}.") for each in read)
     ]
     if unread:
@@ -68,14 +68,15 @@ def refuse_unread(where: Path | str, given: BaseModel, read: Collection[str], re
         raise ConfigError(_listed(where, lines))
 
 
-def _changed(settings: BaseModel, prefix: str = "") -> Iterator[str]:
+def changed(settings: BaseModel, prefix: str = "") -> Iterator[str]:
+    """Yield the keys that somebody gave another value than they have anyway."""
     for name, field in type(settings).model_fields.items():
         value = getattr(settings, name)
         default = field.get_default(call_default_factory=True)
         if name not in settings.model_fields_set or value == default:
             continue
         if isinstance(value, BaseModel):
-            yield from _changed(value, f"{prefix}{name}.")
+            yield from changed(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}"
 

@@ -7,6 +7,7 @@ bound; so what they stand for is counted before anything is made of it.
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,14 @@ def refuse_unusable(content: Any, where: Path | str) -> None:
     problem = _problem(content, "", 0)
     if problem is not None:
         raise ConfigError(f"{where}: {problem}")
+
+
+def refuse_no_number(name: str, value: Any, *, whole: bool) -> None:
+    """Raise a `ConfigError` where a setting given from Python is no number, or no whole one."""
+    kind = numbers.Integral if whole else numbers.Real
+    if not isinstance(value, kind) or isinstance(value, bool):
+        expected = "a whole number" if whole else "a number"
+        raise ConfigError(f"{name}: found {value!r}, expected {expected}")
 
 
 def _problem(value: Any, key: str, depth: int) -> str | None:

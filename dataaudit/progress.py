@@ -57,7 +57,7 @@ class Whole:
 
     def __init__(self, work: Mapping[str, float] | None = None) -> None:
         self._work = dict(work or {})
-        self._began = self._written = time.monotonic()
+        self._began = self._written = self._stage_began = time.monotonic()
         self._finished = 0.0
         self._stage = ""
         self._rows = 0
@@ -79,11 +79,17 @@ class Whole:
         self._work |= work
         self._rows = rows
 
+    def expect_more(self, rows: float) -> None:
+        """Say how many more forward passes of one row the stage that runs takes."""
+        if self._rows and self._stage in self._work:
+            counted = rows_run() - self._rows_before
+            self._work[self._stage] = (counted + rows) / self._rows
+
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Take what runs inside for the stage `name`."""
         self._stage, self._share, self._rows_before = name, 0.0, rows_run()
-        self._doing = ""
+        self._doing, self._stage_began = "", time.monotonic()
         _audits.append(self)
         over = threading.Event()
         threading.Thread(target=self._remind, args=(over,), name="progress", daemon=True).start()
@@ -105,7 +111,11 @@ class Whole:
         done = self._finished + min(share, 1.0) * work
         if done <= 0:
             return None
-        return (time.monotonic() - self._began) * (sum(self._work.values()) - done) / done
+        # Where nothing tells how far a stage is, the time that it takes says nothing of its speed.
+        now = time.monotonic()
+        until = now if share > 0 else self._stage_began
+        left = (until - self._began) * (sum(self._work.values()) - done) / done - (now - until)
+        return left if left > 0 or share > 0 else None
 
     def left(self) -> str:
         """Return the time left in words, empty where nothing can be said."""
@@ -163,6 +173,12 @@ def _counted(items: Iterable[Item]) -> Iterator[Item]:
     for item in items:
         yield item
         count_step()
+
+
+def expect_more(rows: float) -> None:
+    """Say how many more forward passes of one row the running stage takes, once it is known."""
+    if _audits:
+        _audits[-1].expect_more(rows)
 
 
 def is_watched() -> bool:

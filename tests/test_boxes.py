@@ -217,6 +217,7 @@ RIGHT = {"boxes": torch.ones(2, 4), "labels": torch.ones(2), "scores": torch.one
         ({"places": 0.5}, RIGHT, "returned float as 'places', not a tensor of floating numbers"),
         ({"places": torch.ones(1, dtype=torch.long)}, RIGHT, "not a tensor of floating numbers"),
         ({}, RIGHT, "in training mode the model returned dict"),
+        (None, {**RIGHT, "labels": torch.zeros(2)}, "detects label 0, the background; expected la"),
         (None, {**RIGHT, "scores": [1.0, 1.0]}, "returned list as 'scores', not a tensor"),
         (None, {**RIGHT, "labels": torch.ones(3)}, r"'labels' of shape \(3,\) for 2 scores"),
         (None, {**RIGHT, "boxes": torch.ones(2, 5)}, r"'boxes' of shape \(2, 5\) for 2 scores"),
@@ -336,10 +337,19 @@ def test_a_coco_file_is_read_with_its_crowds_and_gaps(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"categories": [{"id": 0, "name": "cat"}]}, "category 0 would be the background"),
+        (
+            {"categories": [{"id": 0, "name": "cat"}], "annotations": []},
+            "category 0 would be the background",
+        ),
         ({"categories": [{"id": 1, "name": "x"}] * 2}, r"category 1 \('x'\) is named twice"),
         ({"images": [{"id": 1}]}, "expected an id and a file_name in each"),
+        ({"images": [{"id": 1, "file_name": "\ud800.png"}]}, "holds half of a character"),
         ({"annotations": {}}, "annotations is no list of objects"),
+        (
+            {"annotations": [{"id": 1, "image_id": "one", "category_id": 1, "bbox": [1, 2, 3, 4]}]},
+            "none of the 1 annotations holds a box of these images and categories; annotation 1: "
+            "there is no image 'one'",
+        ),
         ({"images": []}, "there are no rows"),
     ],
 )
@@ -355,6 +365,39 @@ def test_a_category_0_is_what_the_classes_say(tmp_path: Path) -> None:
     path = coco(tmp_path, categories=[{"id": 0, "name": "owl"}, {"id": 1, "name": "cat"}])
     named = ReadSettings("train", "label", task="boxes", classes=["cat", "owl"])
     assert list(open_samples(path, named).classes) == ["cat", "owl"]
+
+
+def test_numbers_as_other_programs_write_them(tmp_path: Path) -> None:
+    whole = {"image_id": 1.0, "category_id": 1.0}
+    path = coco(
+        tmp_path,
+        images=[{"id": 1, "file_name": "one.png"}],
+        annotations=[
+            {"id": 7.0, **whole, "bbox": [1, 2, 3, 4], "iscrowd": None, "caption": "\ud800"},
+            {"id": 8, **whole, "bbox": [1, 2, 10**400, 4]},
+            {"id": 9, **whole, "bbox": [1, 2, float("nan"), 4]},
+        ],
+        categories=[{"id": 1.0, "name": "cat"}],
+    )
+    samples = open_samples(path, ReadSettings("train", "label", task="boxes"))
+    assert samples.label_values().tolist() == ["cat 1,2,4,6"]
+    assert "set aside, because they hold no box: 2 annotations" in str(samples.source.note())  # type: ignore[attr-defined]
+    changes = Changes.to_values({0: "cat 1,2,4,7 | cat 20,2,24,7"})
+    written = json.loads(write_corrected(samples, changes, tmp_path / "new.json").read_text())
+    assert [item["id"] for item in written["annotations"]] == [8, 9, 7.0, 10]
+    assert written["annotations"][2]["caption"] == "\ud800"
+
+
+def test_no_box_of_a_category_that_the_file_lacks_is_written(tmp_path: Path) -> None:
+    named = ReadSettings("train", "label", task="boxes", classes=["cat", "dog", "fox"])
+    samples = open_samples(coco(tmp_path), named)
+    for name in ("fox", "dog"):
+        changes = Changes.to_values({1: f"{name} 1,2,3,4"})
+        if name == "dog":
+            write_corrected(samples, changes, tmp_path / "new.json")
+            continue
+        with pytest.raises(DataError, match="image 'b': the file has no category 'fox', so"):
+            write_corrected(samples, changes, tmp_path / "new.json")
 
 
 def test_an_annotation_of_no_category_stays_beside_corrections(tmp_path: Path) -> None:

@@ -148,3 +148,32 @@ def test_many_pairs_of_pictures_are_searched_by_cells(
     assert same.mean() > 0.95
     np.testing.assert_allclose(found.score[same, 0], exact.score[same, 0], rtol=1e-6)
     assert (found.rows[:, 0] == sources).mean() >= (exact.rows[:, 0] == sources).mean() - 0.02
+
+
+def test_vectors_are_of_the_whole_picture_its_corners_and_its_middle() -> None:
+    generator = np.random.default_rng(2)
+    pictures = generator.integers(0, 256, (3, 32, 32, 3)).astype(np.uint8)
+    found = ImageRows(ImageDescriptors(pictures), 3).vectors(slice(None))
+    found = found.reshape(3, 6, 3, 8, 8)
+    blocks = pictures.reshape(3, 8, 4, 8, 4, 3).mean((2, 4)).transpose(0, 3, 1, 2)
+    whole = blocks - blocks.mean((2, 3), keepdims=True)
+    whole /= np.sqrt((whole**2).sum((1, 2, 3), keepdims=True))
+    assert found[:, 0] == pytest.approx(whole, abs=1e-5)
+    mirrored = ImageRows(ImageDescriptors(pictures[:, :, ::-1]), 3).vectors(np.arange(3))
+    mirrored = mirrored.reshape(3, 6, 3, 8, 8)[..., ::-1]
+    # The middle is not quite in the middle: five spare pixels are two before it and three after.
+    assert mirrored[:, [0, 2, 1, 4, 3]] == pytest.approx(found[:, :5], abs=1e-5)
+    turned = ImageRows(ImageDescriptors(pictures.swapaxes(1, 2)), 3).vectors(slice(None))
+    turned = turned.reshape(3, 6, 3, 8, 8).swapaxes(3, 4)
+    assert turned[:, [0, 1, 3, 2, 4, 5]] == pytest.approx(found, abs=1e-5)
+    # A picture that is grey but for its last five lines and columns has its first corner grey.
+    edge = np.full((1, 32, 32, 3), 128, np.uint8)
+    edge[:, 27:], edge[:, :, 27:] = pictures[:1, 27:], pictures[:1, :, 27:]
+    first = ImageRows(ImageDescriptors(edge), 3).vectors(slice(None)).reshape(6, 3, 8, 8)
+    assert abs(first[1, :, :7, :7]).max() < abs(first[4]).max() / 5
+
+
+def test_one_picture_alone_has_the_vectors_that_it_has_among_many(rows: ImageRows) -> None:
+    together = rows.vectors(slice(0, 300))
+    alone = np.concatenate([rows.vectors(slice(place, place + 1)) for place in range(300)])
+    assert alone == pytest.approx(together, abs=1e-6)

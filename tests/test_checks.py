@@ -4,6 +4,7 @@ import io
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,6 +29,7 @@ from dataaudit.checks.target_leak import TargetLeak
 from dataaudit.datasets.load import samples_from_object
 from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Samples
+from dataaudit.errors import DataError
 from dataaudit.likeness.near_pairs import EXHAUSTIVE, near_pairs
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -327,6 +329,58 @@ def test_training_rows_later_than_evaluation_rows() -> None:
     train.loc[3, "day"] = "2026-03-20"
     assert rows(Later().look(examined(train, trusted, times=times))) == {3}
     assert Later().lacking(examined(train, trusted)) is not None
+
+
+def dated(train: list[str], trusted: list[str]) -> Any:
+    frames = [pd.DataFrame({"a": range(len(days)), "day": days, "label": 0})
+              for days in (train, trusted)]  # fmt: skip
+    return Later().look(examined(*frames, times={"train": "day", "held_out": "day"}))
+
+
+def test_the_order_of_day_and_month_is_one_for_all_dates() -> None:
+    # Each by itself would be read as it can be: 13/02 is no month, 05/03 would be May.
+    assert not dated(["01/02/2020", "05/03/2020"], ["06/03/2020", "13/03/2020"]).issues
+    assert rows(dated(["01/02/2020", "07/03/2020"], ["06/03/2020", "13/03/2020"])) == {1}
+    assert not dated(["01/12/2020", "02/05/2020"], ["12/13/2020"]).issues
+    assert not dated(["01.12.2020"], ["02.12.2020"]).issues
+    assert not dated(["05.03.2020 10:00"], ["06.03.2020 09:00", "01.04.2020 09:00"]).issues
+    with pytest.raises(
+        DataError, match="the day stands first in '13/02/2020', the month in '02/13"
+    ):
+        dated(["13/02/2020"], ["02/13/2020"])
+
+
+def test_dates_that_can_be_read_in_two_ways_are_named() -> None:
+    found = dated(["05/03/2020"], ["06/02/2020"])
+    assert found.cannot_tell
+    assert not found.issues
+    assert "Dates such as 05/03/2020 may have the day first or the month" in found.text
+    same = dated(["05/03/2020", "01/02/2020"], ["04/03/2020"])
+    assert rows(same) == {0}
+    assert "Dates such as 05/03/2020 were read month first, which no value decides; read day" in (
+        same.text
+    )
+    iso = dated(["2020-03-05", "2020/03/05", None], ["2020-04-01"])
+    assert iso.text.endswith("evaluation row. Of 1 training row no time could be read.")
+
+
+def test_splits_without_a_column_of_times_are_left_out() -> None:
+    frames = [pd.DataFrame({"a": [1.0], "day": [day], "label": [0]})
+              for day in ("2020-05-01", "2020-01-01", "2020-04-01")]  # fmt: skip
+    data = examined(
+        *frames[:2],
+        suspects=samples(frames[2], "suspects"),
+        times={"train": "day", "suspects": "day"},
+    )
+    (issue,) = Later().look(data).issues
+    assert issue.what.startswith("as late as the earliest row of suspects")
+
+
+def test_times_of_two_kinds_are_not_compared() -> None:
+    frames = [pd.DataFrame({"a": [1, 2], "day": days, "label": 0})
+              for days in ([2019, 2020], ["2019-01-01", "2020-01-01"])]  # fmt: skip
+    with pytest.raises(DataError, match=r"holds numbers, and .* does not; expected times"):
+        Later().look(examined(*frames, times={"train": "day", "held_out": "day"}))
 
 
 BARE = "name: fruit\ntrain: {path: train.csv}\nheld_out: {path: val.csv}\n"

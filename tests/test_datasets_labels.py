@@ -158,6 +158,9 @@ def test_targets() -> None:
     assert message(["1", "many"], task="regression") == (
         "row 1 (id r1): target 'many'; expected a finite number in every row (1 such row)"
     )
+    # As a real number it would be 2.
+    for values in (np.array([1, 2 + 3j]), pd.Series([1, 2 + 3j], dtype=object)):
+        assert "(2+3j); expected a finite number" in message(values[::-1], task="regression")
 
 
 ANYTHING = st.one_of(
@@ -165,6 +168,7 @@ ANYTHING = st.one_of(
     st.booleans(),
     st.integers(),
     st.floats(),
+    st.complex_numbers(),
     st.text(max_size=3),
     st.binary(max_size=3),
     st.lists(st.integers(), max_size=2),

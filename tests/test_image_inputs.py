@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 from dataaudit.config import ImagesConfig, config_from_python, load_config
@@ -113,6 +114,26 @@ def test_settings_are_read_from_the_yaml(tmp_path: Path) -> None:
         ConfigError, match=r"images\.channels: found 2.*\n.*images\.std\.0: found 0"
     ):
         load_config(path)
+
+
+def test_settings_that_nothing_reads_are_refused_with_the_reason() -> None:
+    pictures = pd.DataFrame({"image": [encoded(colours(8, 8))] * 4, "label": [0, 1] * 2})
+    numbers = pd.DataFrame({"a": [0.0, 1.0, 2.0, 3.0], "label": [0, 1] * 2})
+    network, linear = nn.Conv2d(3, 2, 8), nn.Linear(1, 2)
+    estimator = LogisticRegression().fit(numbers[["a"]], numbers["label"])
+
+    def preprocess(frame: pd.DataFrame) -> torch.Tensor:
+        return torch.zeros(len(frame), 3, 8, 8)
+
+    for model, rows, own, reason in (
+        (network, pictures, preprocess, "preprocess makes the model's inputs"),
+        (linear, numbers, None, r"train \(DataFrame\) has no pictures that become inputs"),
+        (estimator, numbers, None, r"train \(DataFrame\) has no pictures that become inputs"),
+    ):
+        given = {"size": 8, "mean": [0.5], "fit": "stretch"}
+        config = config_from_python("label", None, {"images": given})
+        with pytest.raises(ConfigError, match=f"size, images.mean: not read, bec.* {reason}"):
+            load_objects(model, {"train": rows}, own, config)
 
 
 @pytest.mark.parametrize("package", ["timm", "torchvision"])

@@ -361,6 +361,34 @@ def test_a_finished_influence_is_not_replaced_unasked(tmp_path: Path) -> None:
         influence(tmp_path / "out", small(), overwrite=True)
 
 
+def test_a_finished_influence_stays_where_its_successor_is_refused(tmp_path: Path) -> None:
+    influence(tmp_path / "out", small())
+    for settings in ({"groups": "typo"}, {"mirror": {"kind": "head", "layers": "9"}}):
+        with pytest.raises(DataAuditError):
+            influence(tmp_path / "out", small(), overwrite=True, **settings)
+        assert len(Influence(tmp_path / "out").per_row()) == 37
+
+
+def test_names_of_queries_that_were_set_aside_are_left_out(tmp_path: Path) -> None:
+    queries = frame(9, 2)
+    queries.loc[1, COLUMNS[0]] = np.nan
+    allowed = {"queries": queries, "bad_rows": {"largest_share": 0.5}}
+    names = [(place, "x") for place in range(9)]
+    found = influence(tmp_path / "out", small(), groups=names, **allowed)
+    assert found.groups == [str(name) for name in names if name != (1, "x")]
+    for wrong in (["a"], ["a"] * 8):
+        with pytest.raises(DataError, match=f"each of the 9 queries, found {len(wrong)}"):
+            influence(tmp_path / "other", small(), groups=wrong, **allowed)
+
+
+def test_counts_of_nothing_are_refused(tmp_path: Path) -> None:
+    found = influence(tmp_path / "out", small())
+    with pytest.raises(ConfigError, match="strongest: found -1, expected at least 1"):
+        found.per_row(strongest=-1)
+    with pytest.raises(ConfigError, match="count: found 0, expected at least 1"):
+        found.top(0)
+
+
 def test_an_unfinished_or_damaged_influence_is_not_read(tmp_path: Path) -> None:
     found = influence(tmp_path / "out", small())
     (block,) = (tmp_path / "out" / "scores").rglob("*.parquet")
@@ -441,6 +469,7 @@ class Opaque(nn.Module):
         ({}, {"groups": "origin"}, DataError, "has no column origin; it has a, b, c, d, e, f, la"),
         ({}, {"groups": ["a"]}, DataError, "one name for each of the 9 queries, found 1"),
         ({}, {"groups": ["a"] * 8 + [None]}, DataError, "query at position 8 has no group"),
+        ({}, {"groups": [1, "1"] * 4 + [2]}, DataError, "'1' stands for several groups"),
         ({"learning_rate": 1e300}, {}, DataAuditError, "mirror.learning_rate: found 1e"),
     ],
 )
@@ -477,6 +506,9 @@ def test_the_command_scores_the_rows_of_an_audit(
     assert again.code == 2
     assert "holds a finished influence" in again.err
     assert command_line("influence", project.yaml, "--out", out, "--kind", "lin").code == 2
+    project.replace("audit.yaml", "mirror: {kind: auto, seed: 0}", "mirror: {seed: 7}")
+    assert command_line("influence", project.yaml, "--out", out, "--overwrite").code == 0
+    assert Influence(out).description["mirror"]["seed"] == 7
     project.replace("audit.yaml", "held_out: {path: val.csv, label: kind}", "")
     without = command_line("influence", project.yaml, "--out", out, "--overwrite")
     assert without.code == 2

@@ -104,6 +104,53 @@ def test_a_column_that_is_called_like_the_labels_stays_a_feature() -> None:
     assert list(frame.columns) == ["label", "other"], "the user's own frame is left as it was"
 
 
+MATRIX = np.column_stack([LABELS == 0, LABELS > 0]).astype(np.int64)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        MATRIX,
+        MATRIX.astype(np.float64),
+        MATRIX > 0,
+        torch.tensor(MATRIX),
+        sparse.csr_matrix(MATRIX),
+        pd.DataFrame(MATRIX, columns=["low", "high"]),
+    ],
+)
+@pytest.mark.parametrize(
+    "inputs", [INPUTS, pd.DataFrame(INPUTS, columns=NAMES), ["some text"] * ROWS]
+)
+def test_label_sets_may_be_a_matrix(labels: Any, inputs: Any) -> None:
+    found = read((inputs, labels), task="multi-label")
+    assert found.labels.tolist() == MATRIX.tolist()
+    names = ["low", "high"] if isinstance(labels, pd.DataFrame) else [0, 1]
+    assert list(found.classes) == names
+    assert found.label_values()[0] == str(names[int(MATRIX[0, 1])])
+
+
+def test_a_matrix_of_something_else_is_refused() -> None:
+    for wrong in (2 * MATRIX, np.where(MATRIX > 0, np.nan, 0)):
+        with pytest.raises(dataaudit.DataError, match=r"column [01]: row 0 .*; expected 0 or 1"):
+            read((INPUTS, wrong), task="multi-label")
+    with pytest.raises(dataaudit.DataError, match="2 label columns, but classes: names 3"):
+        read((INPUTS, MATRIX), task="multi-label", classes=["a", "b", "c"])
+    with pytest.raises(
+        dataaudit.DataError, match="labels: a sparse matrix of 60 rows and 10000000"
+    ):
+        read((INPUTS, sparse.csr_matrix((60, 10_000_000))), task="multi-label")
+
+
+def test_a_data_set_may_give_a_vector_of_labels() -> None:
+    data = torch.utils.data.TensorDataset(torch.tensor(INPUTS), torch.tensor(MATRIX).float())
+    # No list of names has one twice.
+    data.tensors[1][0] = 1.0
+    found = read(data, task="multi-label")
+    assert found.labels.tolist() == [[1, 1], *MATRIX[1:].tolist()]
+    with pytest.raises(dataaudit.DataError, match="expected one label, found an array of shape"):
+        read(data)
+
+
 def test_one_index_in_two_orders_is_refused() -> None:
     index = [f"r{row}" for row in range(ROWS)]
     frame = pd.DataFrame(INPUTS, columns=NAMES, index=index)

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 import dataaudit
+from dataaudit import progress
 from dataaudit.config import config_from_python
 from dataaudit.datasets.samples import Role
 from dataaudit.inputs import Loaded
@@ -89,13 +90,27 @@ def test_the_length_is_chosen_once_and_what_learned_for_so_long_is_asked(
     found = left_out.judged_left_out(loaded(pairs(120, 0)), FiniteSettings())
     each = left_out.FOLDS * left_out.REPEATS
     assert lengths == [(0.5, 1), *[(20.0, 60)] * each]
-    # Two forward passes of the first fold tell the length; the rest is a step each.
-    steps = 3 * (1 - 1 / left_out.FOLDS) * (0.5 + each * 20.0)
-    judged = left_out.REPEATS + 2 / left_out.FOLDS
-    assert left_out.most_passes(written=False) == pytest.approx(steps + judged)
     monkeypatch.setattr(left_out, "LENGTHS", ((20.0, 60),))
     (only,) = left_out.judged_left_out(loaded(pairs(120, 0)), FiniteSettings()).views
     np.testing.assert_array_equal(found.views[0].rows, only.rows)
+
+
+@pytest.mark.parametrize(("rows", "length"), [(120, (20.0, 60)), (1000, (2.0, 10))])
+def test_what_it_costs_is_said_before_also_of_few_rows(
+    monkeypatch: pytest.MonkeyPatch, rows: int, length: tuple[float, int]
+) -> None:
+    monkeypatch.setattr(left_out, "LENGTHS", ((0.5, 1), length))
+    given, said = loaded(pairs(rows, 0)), []
+    monkeypatch.setattr(left_out, "expect_more", said.append)
+    before = progress.rows_run()
+    left_out.judged_left_out(given, FiniteSettings())
+    spent = progress.rows_run() - before
+    assert given.held_out is not None
+    samples = len(given.train) + len(given.held_out)
+    assert left_out.most_passes(samples, written=False) == pytest.approx(spent, rel=0.02)
+    # Said once the length is known: all but the trial of both lengths.
+    (more,) = said
+    assert 0.8 * spent < more < spent
 
 
 def test_the_mirror_that_is_asked_for_is_made_and_one_that_knows_nothing_is_not_believed() -> None:

@@ -140,6 +140,9 @@ def test_relearning_never_looks_at_the_rows_left_out(memorized) -> None:
         ({"draws": 3}, "draws: found 3, expected an even number from 2 on"),
         ({"keep": 1.5}, "keep: found 1.5, expected a share from 0 to 1"),
         ({"passes": 0.0}, "passes: found 0.0, expected more than 0"),
+        ({"draws": 4.0}, "draws: found 4.0, expected a whole number"),
+        ({"batch_size": 0.5}, "batch_size: found 0.5, expected a whole number"),
+        ({"keep": "all"}, "keep: found 'all', expected a number"),
     ],
 )
 def test_settings_that_cannot_be_used(changes: dict, message: str) -> None:

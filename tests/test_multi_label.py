@@ -1,11 +1,19 @@
 """Label sets: losses against torch's own, planted errors, and how sets are read and written."""
 
+import json
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from torch.nn import functional
 
+from dataaudit.datasets.changes import Changes
+from dataaudit.datasets.load import open_samples
+from dataaudit.datasets.read_settings import ReadSettings
+from dataaudit.datasets.rewriting import write_corrected
 from dataaudit.errors import DataError, ModelError
 from dataaudit.labels.kind import Reading
 from dataaudit.labels.sets import (
@@ -138,6 +146,90 @@ def test_columns_of_zero_and_one() -> None:
     table["b"] = [0, 2, 1]
     with pytest.raises(DataError, match=r"column 'b': row 1 \(id 1\): found 2; expected 0 or 1"):
         sets_of_columns(table, np.arange(3), "x", Reading())
+    table["b"] = pd.Series([0, 1 + 5j, 1], dtype=object)
+    with pytest.raises(DataError, match=r"column 'b': row 1 \(id 1\): found \(1\+5j\); expected"):
+        sets_of_columns(table, np.arange(3), "x", Reading())
+    with pytest.raises(DataError, match=r"'a\|b' cannot be told apart in a set"):
+        sets_of_columns(table[["a"]].rename(columns={"a": "a|b"}), np.arange(3), "x", Reading())
+
+
+MARKS = [[1, 0, 1], [0, 0, 0], [0, 1, 0]]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        MARKS,
+        [np.array(row, dtype=np.float32) for row in MARKS],
+        [[mark > 0 for mark in row] for row in MARKS],
+        [json.dumps(row) for row in MARKS],
+    ],
+)
+@pytest.mark.parametrize("classes", [CLASSES, None])
+def test_lists_that_say_of_each_class_whether_it_is_there(
+    values: list[object], classes: list[str] | None
+) -> None:
+    # Read as names, they would all be the set of 0 and 1.
+    column = pd.Series(values, dtype=object)
+    members, found = sets_of_values(column, np.arange(3), "x", Reading(classes=classes))
+    assert members.tolist() == MARKS == EXPECTED
+    assert list(found) == (classes or [0, 1, 2])
+
+
+def test_lists_of_marks_are_refused_or_marked_as_columns_are() -> None:
+    values = pd.Series([[1, 0, 0], None, [0, -1, 1]], dtype=object)
+    reading = Reading(classes=CLASSES, tolerate=True, ignore=-1)
+    members, _ = sets_of_values(values, np.arange(3), "x", reading)
+    assert members.tolist() == [[1, 0, 0], [-1] * 3, [-2] * 3]
+    with pytest.raises(DataError, match=r"lists of 3 zeros and ones for 2 classes; expected one"):
+        sets_of_values(values[:1], np.arange(1), "x", Reading(classes=["a", "b"]))
+    # Labels that are named stand in a list once.
+    named = pd.Series([[0, 1], [1, 0], [1, 0]], dtype=object)
+    assert sets_of_values(named, np.arange(3), "x", Reading())[0].tolist() == [[1, 1]] * 3
+
+
+FORMS: dict[str, list[Any]] = {
+    "numbers": [[0, 2], [1], [2]],
+    "marks": MARKS,
+    "fractions": [[float(mark) for mark in row] for row in MARKS],
+    "truths": [[mark > 0 for mark in row] for row in MARKS],
+    "cells": [json.dumps(row) for row in MARKS],
+    "numbers in cells": ["[0, 2]", "[1]", "[2]"],
+}
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize("form", FORMS)
+def test_corrections_are_written_in_the_form_of_the_file(
+    tmp_path: Path, form: str, ending: str
+) -> None:
+    path, target = tmp_path / f"rows.{ending}", tmp_path / f"new.{ending}"
+    frame = pd.DataFrame({"x": range(3), "tags": FORMS[form]})
+    if ending == "csv":
+        if not form.endswith("cells"):
+            frame["tags"] = frame["tags"].map(json.dumps)
+        frame.to_csv(path, index=False)
+    elif ending == "jsonl":
+        frame.to_json(path, orient="records", lines=True)
+    else:
+        frame.to_parquet(path)
+    # As a finished audit is opened again: classes are texts.
+    settings = ReadSettings("train", "tags", task="multi-label", classes=["0", "1", "2"])
+    samples = open_samples(path, settings)
+    before, after = samples.label_values()[1], "0|1"
+    value = samples.source.take([1])["tags"].tolist()[0]
+    new = samples.kind.corrected(after, before, value, ["0", "1", "2"])
+    write_corrected(samples, Changes.to_values({1: new}), target).rename(target)
+    again = open_samples(target, settings)
+    assert again.label_values().tolist() == [
+        samples.label_values()[0],
+        after,
+        samples.label_values()[2],
+    ]
+    cells = again.source.take([0, 1])["tags"].tolist()
+    first, second = (json.loads(cell) if isinstance(cell, str) else list(cell) for cell in cells)
+    assert type(first[0]) is type(second[0])
+    assert not isinstance(first[0], str)
 
 
 def test_what_is_no_set_is_refused_or_marked() -> None:

@@ -1,16 +1,22 @@
 """Other models' opinions: read, refused, and weighed on trusted samples."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from conftest import CommandLine
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
 from torch import nn
 
 import dataaudit
+from dataaudit.config import AuditConfig
 from dataaudit.errors import DataAuditError
+from dataaudit.run_directory.finished import FinishedAudit
 
 PIXELS = [f"pixel{place}" for place in range(64)]
 COLUMNS = [f"p{label}" for label in range(10)]
@@ -83,3 +89,28 @@ def test_opinions_that_cannot_be_weighed_are_refused(
     train, trusted = train.assign(pixel_=2.0), trusted.assign(pixel_=2.0)
     with pytest.raises(DataAuditError, match=message):
         dataaudit.audit(model, train, **{"held_out": trusted, **change})
+
+
+def test_what_others_say_is_no_feature_when_an_audit_is_opened_again(
+    tmp_path: Path, command_line: CommandLine
+) -> None:
+    frame = pd.DataFrame({"x": range(40), "label": [0, 1] * 20, "p": 0.5, "q": 0.5})
+    frame.assign(ann=frame["label"], bob=1).to_csv(tmp_path / "train.csv", index=False)
+    frame.assign(ann=frame["label"], bob=1).to_csv(tmp_path / "test.csv", index=False)
+    for name, said in (("opinions", "{other: [p, q]}"), ("labels", "[ann, bob]")):
+        (tmp_path / "audit.yaml").write_text(
+            f"train: {{path: train.csv, {name}: {said}}}\nsuspects: {{path: test.csv}}\n"
+        )
+        out = tmp_path / name
+        assert command_line("run", tmp_path / "audit.yaml", "--out", out).code == 0
+        audit, aside = FinishedAudit.open(out), {"p", "q"} if name == "opinions" else {"ann", "bob"}
+        for samples in (audit.training_rows(), audit.suspects()):
+            assert samples.special_columns() == {"label", *aside}
+
+
+@pytest.mark.parametrize("settings", [{"labels": ["ann", "ann"]}, {"label": ["a", "b", "a"]}])
+def test_a_column_counts_once(settings: dict[str, Any]) -> None:
+    task = "multi-label" if "label" in settings else "classification"
+    train = {"path": "x.csv", **settings}
+    with pytest.raises(ValueError, match=r"names the column '(ann|a)' twice"):
+        AuditConfig.model_validate({"task": task, "train": train})

@@ -115,6 +115,12 @@ def test_pairs_that_cannot_be_used_are_set_aside_with_the_reason(tmp_path: Path)
         opened(path, PairColumns("chosen", "rejected", "question"))
 
 
+def test_a_column_that_is_called_like_one_of_the_audit_is_refused(tmp_path: Path) -> None:
+    PAIRS.assign(**{"better answer": "left"}).to_csv(tmp_path / "pairs.csv", index=False)
+    with pytest.raises(DataError, match="column 'better answer' has a name that the audit gives"):
+        opened(tmp_path / "pairs.csv")
+
+
 @pytest.fixture(scope="module")
 def answers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return project(tmp_path_factory.mktemp("answers"), "Preferred answers")
@@ -325,7 +331,7 @@ def test_a_sequence_classifier_with_one_output_is_a_reward_model(tmp_path: Path)
 
     frame = pd.DataFrame(
         {"prompt": ["soup"] * 4, "chosen": ["free now"] * 4, "rejected": ["home"] * 4}
-    )
+    ).assign(answer="which is another thing")
     model, words = bert(num_labels=1, id2label={0: "reward"}, label2id={"reward": 0})
     splits: dict[Role, Any] = {"train": frame, "held_out": None, "suspects": None}
     config = config_from_python("label", None, {"task": "preference"})

@@ -53,6 +53,26 @@ def test_without_a_terminal_there_is_a_line_a_stage_and_one_every_so_often(monke
     ]
 
 
+def test_a_stage_that_tells_nothing_of_itself_does_not_make_the_time_left_grow(monkeypatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    whole = progress.Whole({"load": 1, "mirror": 10})
+    with whole.stage("load"):
+        now[0] = 2.0
+    with whole.stage("mirror"):
+        left = []
+        for now[0] in (3.0, 12.0, 21.0, 30.0):
+            left.append(whole.seconds_left())
+        assert left == [19.0, 10.0, 1.0, None]
+        whole.expect({"mirror": 9.0}, rows=10)
+        progress.count_rows(10)
+        # Two passes of ten took 30 seconds.
+        assert whole.seconds_left() == 120.0
+        progress.expect_more(20)
+        # Two of four, once it is known that two are left.
+        assert whole.seconds_left() == 30.0
+
+
 def test_a_short_audit_writes_nothing(monkeypatch) -> None:
     screen = io.StringIO()
     monkeypatch.setattr(progress, "_console", Console(file=screen, force_terminal=False))

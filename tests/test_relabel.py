@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -414,6 +415,24 @@ def test_decisions_that_do_not_fit_are_refused(
     assert sorted(path.name for path in tmp_path.glob("*train*")) == ["train.csv"]
 
 
+def test_nothing_is_written_where_no_label_is_suggested(
+    tmp_path, command_line: CommandLine
+) -> None:
+    rows = [{"prompt": f"Say {n}.", "output": f"answer {n}"} for n in range(30)]
+    pd.DataFrame(rows).to_csv(tmp_path / "train.csv", index=False)
+    (tmp_path / "audit.yaml").write_text(
+        "task: instruction\ntrain: {path: train.csv, label: output}\n"
+    )
+    audit, out = tmp_path / "audit", tmp_path / "new.csv"
+    assert command_line("run", tmp_path / "audit.yaml", "--out", audit).code == 0
+    decisions = tmp_path / "decided.csv"
+    decisions.write_text("row_id,decision\n4,relabel\n")
+    result = command_line("relabel", audit, "--decisions", decisions, "--out", out)
+    assert result.code == 2
+    assert "row 4: the decision is to relabel, but the audit suggests no label for it" in result.err
+    assert not out.exists()
+
+
 @pytest.mark.parametrize(
     ("header", "line", "message"),
     [
@@ -477,6 +496,31 @@ def test_paths_of_images_must_go_on_leading_somewhere(tmp_path, command_line: Co
         "write the corrected file into that folder with `dataaudit relabel`\n"
     )
     relabel(command_line, audit, decisions, audit.data.parent / "train-2.csv")
+
+
+def test_fix_says_where_pictures_that_are_named_by_paths_are(
+    tmp_path: Path, command_line: CommandLine
+) -> None:
+    def write(folder: Path) -> Path:
+        for name in ("a", "b", "c"):
+            (folder / f"{name}.png").write_bytes(png(ord(name)))
+        path = folder / "train.csv"
+        path.write_text("key,file,label\na,a.png,cat\nb,b.png,cat\nc,c.png,dog\n")
+        return path
+
+    audit = audited(tmp_path / "data", write, flagged=(1,))
+    decisions = write_decisions(tmp_path / "decided.csv", "b,relabel,dog")
+    no_issues = pd.DataFrame(columns=["check", "split", "row_id", "group"])
+    no_issues.to_parquet(audit.directory / "issues.parquet")
+    out = tmp_path / "fixed"
+    outcome = command_line("fix", audit.directory, "--decisions", decisions, "--out", out)
+    assert (outcome.code, outcome.err) == (0, "")
+    folder = audit.data.parent
+    assert f"their paths are still relative to {folder}, which audit.yaml names" in outcome.out
+    settings = ReadSettings("train", "label", id_column="key", classes=["cat", "dog"])
+    fixed = open_samples(out / "train.csv", replace(settings, images=folder))
+    assert fixed.labels.tolist() == [0, 1, 1]
+    assert fixed.modality == "image"
 
 
 def label_studio_export(*annotations: dict, data: dict | None = None) -> list[dict]:

@@ -11,10 +11,12 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from conftest import CommandLine, Project
 
+from dataaudit.config import config_from_python
 from dataaudit.flags import whose_word
 from dataaudit.run_directory import fingerprint, steps, store
 from dataaudit.run_directory.fingerprint import Fingerprint
@@ -400,3 +402,26 @@ def test_control_c_in_a_real_process(small: Project) -> None:
     assert process.returncode == 130, err
     assert err.startswith("dataaudit: interrupted")
     assert "Traceback" not in err
+
+
+def test_a_tokenizer_or_a_noise_schedule_that_changed_is_no_reason_to_go_on(tmp_path: Path) -> None:
+    folder = tmp_path / "unet"
+    folder.mkdir()
+    (tmp_path / "scheduler").mkdir()
+    nothing = SimpleNamespace(train=None, held_out=None, suspects=None, model=None)
+    config = config_from_python("label", None, {"model": {"path": str(folder)}})
+
+    def made(name: str, content: str) -> Fingerprint:
+        (tmp_path / name).write_text(content, encoding="utf-8")
+        return Fingerprint.of(config, nothing, None)
+
+    first = made("unet/tokenizer.json", "{}")
+    for name in ("unet/tokenizer.json", "scheduler/scheduler_config.json"):
+        changed = made(name, '{"a": 1}')
+        (change,) = first.changes(changed)
+        assert change.startswith("model folder: was sha256 ")
+        first = changed
+    # Weights have a hash of their own, and may be large; the run directory may lie in the folder.
+    (folder / "audit").mkdir()
+    for name in ("unet/model.safetensors", "unet/audit/manifest.json"):
+        assert made(name, "x") == first

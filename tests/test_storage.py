@@ -185,7 +185,7 @@ def test_messages(server: Faults, monkeypatch: pytest.MonkeyPatch) -> None:
         here(Path("s3://bucket/nothing/*.tar"))
     with pytest.raises(ConfigError, match="nosuchstore://bucket/a: Protocol not known"):
         here(Path("nosuchstore://bucket/a"))
-    with pytest.raises(ConfigError, match="only `dataaudit run` writes to a store"):
+    with pytest.raises(ConfigError, match="only audits by `dataaudit run` are written to"):
         ResultsDirectory(Path("s3://bucket/audit"), AUDITS)
 
     def fails(**_: Any) -> bytes:

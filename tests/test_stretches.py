@@ -13,7 +13,14 @@ from dataaudit.datasets.load import open_samples, samples_from_object
 from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Samples
 from dataaudit.datasets.set_aside import without
-from dataaudit.scoring.stretches import Reader, Shares, Stretch, can_read, lies_in_files
+from dataaudit.scoring.stretches import (
+    Reader,
+    Shares,
+    Stretch,
+    can_read,
+    lies_in_files,
+    sizes_of,
+)
 
 ROWS, LENGTH = 103, 16
 
@@ -68,11 +75,17 @@ def test_what_lies_in_files_can_be_read_by_another_process(tmp_path: Path) -> No
     assert lies_in_files(without(samples, {0: ""}).source)
     assert not lies_in_files(samples_in("memory", tmp_path).source)
     there = pickle.loads(pickle.dumps(quick))
-    assert can_read(there)
+    sizes = sizes_of(quick.source)
+    assert can_read(there, sizes)
+    # Another machine may hold an older copy at the same path.
+    assert not can_read(there, [sizes[0] - 1])
+    held = without(samples, {0: ""}).source
+    assert sizes_of(held) == sizes
+    assert can_read(samples_in("memory", tmp_path), [])
     # Nothing of the rows travels.
     assert len(pickle.dumps(quick.source)) < 2000
     (tmp_path / "rows.parquet").unlink()
-    assert not can_read(there)
+    assert not can_read(there, sizes)
 
 
 def test_each_block_goes_to_one_worker_and_neighbours_stay_together() -> None:

@@ -1,6 +1,7 @@
 """`dataaudit trace` end to end: on a tiny model of the user's own, and on a transformers folder."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,11 @@ from dataaudit.studies.tracing.language_models import Columns, LanguageModelTrac
 @pytest.fixture(scope="session")
 def _made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return language_project(tmp_path_factory.mktemp("language"))
+
+
+def rewritten(path: Path, change: Callable[[dict[str, str]], dict[str, str]]) -> None:
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    path.write_text("".join(json.dumps(change(line)) + "\n" for line in lines), encoding="utf-8")
 
 
 @pytest.fixture
@@ -85,6 +91,21 @@ def test_run_does_the_same_as_trace(audit_yaml: Path, command_line: CommandLine)
     assert command_line("report", folder / "run").code == 0
 
 
+def test_what_a_trace_claims_is_certified_and_other_commands_say_what_it_is(
+    audit_yaml: Path, command_line: CommandLine
+) -> None:
+    out = audit_yaml.parent / "traced"
+    assert command_line("trace", audit_yaml, "--out", out).code == 0
+    assert "generated samples flagged: " in command_line("certify", out).out
+    assert "holds: " in command_line("certify", out, "--check").out
+    for kind in ("croissant", "training-summary"):
+        outcome = command_line("export", out, "--to", kind, "--out", out.parent / kind)
+        assert (outcome.code, outcome.err) == (0, "")
+    outcome = command_line("fix", out, "--out", out.parent / "fixed")
+    assert outcome.code == 2
+    assert "holds a trace, which says nothing of labels or copies" in outcome.err
+
+
 def test_bad_input_is_named(audit_yaml: Path, command_line: CommandLine) -> None:
     folder = audit_yaml.parent
     train = "train: {path: train.jsonl, id: row_id}"
@@ -110,13 +131,83 @@ def test_bad_input_is_named(audit_yaml: Path, command_line: CommandLine) -> None
             "either factory or path is expected",
         ),
         ("task: causal-lm", "task: classification", "task: found classification, expected causal"),
+        ("top: 6", "draws: 3", "trace.draws: is not read by a trace of task causal-lm"),
+        (train, "train: {path: train.jsonl, label: kind}", "train.label: is not read by a trace"),
+        (train, f"{train}\ngates: {{checks: {{duplicates: 0}}}}", "gates.checks: is not read by a"),
     ]
     trace_refuses(command_line, audit_yaml, faults)
     outcome = command_line("trace", "--model", folder, "--train", folder / "train.jsonl")
     assert outcome.code == 2
     assert "expected either AUDIT_YAML, or all of --model, --train and --queries" in outcome.err
+    outcome = command_line("trace", audit_yaml, "--query-id", "number", "--out", folder / "out")
+    assert outcome.code == 2
+    assert "--query-id: found beside AUDIT_YAML, which names the id columns itself" in outcome.err
     outcome = command_line("trace", audit_yaml, "--task", "causal")
     assert outcome.err == "dataaudit: --task: found 'causal', expected causal-lm or diffusion\n"
+
+
+def test_queries_are_read_from_the_column_that_they_name(
+    audit_yaml: Path, command_line: CommandLine
+) -> None:
+    folder = audit_yaml.parent
+    content = audit_yaml.read_text(encoding="utf-8")
+    assert command_line("trace", audit_yaml, "--out", folder / "pairs").code == 0
+    rewritten(
+        folder / "prompts.jsonl",
+        lambda line: {
+            "query_id": line["query_id"],
+            "text": "zzzz",
+            "body": line["prompt"] + line["completion"],
+        },
+    )
+    named = content.replace("id: query_id", "id: query_id, text: body")
+    audit_yaml.write_text(named, encoding="utf-8")
+    assert command_line("trace", audit_yaml, "--out", folder / "texts").code == 0
+    found = pd.read_parquet(folder / "texts" / "contamination.parquet")
+    best = found[found["rank"] == 1]
+    right = [row.startswith(query) for query, row in zip(best.query_id, best.row_id, strict=True)]
+    assert sum(right) >= 4
+    report = json.loads((folder / "texts" / "audit.json").read_text(encoding="utf-8"))
+    texts = {query["query"]["text"] for query in report["tracing"]["shown"]}
+    assert "the owl is pink." in texts
+
+
+def test_a_late_query_that_says_nothing_is_named_before_any_work(
+    audit_yaml: Path, command_line: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unlearn(*arguments: object) -> None:
+        raise AssertionError("work began")
+
+    monkeypatch.setattr(LanguageModelTracer, "perturb", unlearn)
+    # Beyond the first completions, of which the typical length is taken.
+    monkeypatch.setattr("dataaudit.studies.tracing.language_models.QUERIES_MEASURED", 2)
+    last = ANIMALS[-1]
+    rewritten(
+        audit_yaml.parent / "prompts.jsonl",
+        lambda line: {**line, "completion": "" if line["query_id"] == last else " red."},
+    )
+    outcome = command_line("trace", audit_yaml, "--out", audit_yaml.parent / "traced")
+    assert outcome.code == 2
+    assert f"row 5 (id {last}): column 'completion': found an empty text" in outcome.err
+
+
+def test_nothing_is_called_clear_where_nothing_could_be_compared(
+    audit_yaml: Path, command_line: CommandLine
+) -> None:
+    folder = audit_yaml.parent
+    rows = (folder / "train.jsonl").read_text(encoding="utf-8").splitlines()[:2]
+    (folder / "train.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    with audit_yaml.open("a", encoding="utf-8") as file:
+        file.write("gates: {contaminated: 0}\n")
+    outcome = command_line("trace", audit_yaml, "--out", folder / "traced")
+    assert outcome.code == 1
+    assert "gate contaminated: CANNOT TELL (found not measured, limit 0)" in outcome.out
+    assert "which of them stand out beyond chance cannot be told" in outcome.out
+    report = json.loads((folder / "traced" / "audit.json").read_text(encoding="utf-8"))
+    assert report["tracing"]["can_tell"] is False
+    assert report["counts"]["suspects_flagged"] is None
+    page = (folder / "traced" / "report.html").read_text(encoding="utf-8")
+    assert "cannot be told: too few unrelated samples" in page
 
 
 def test_an_empty_text_is_named(audit_yaml: Path, command_line: CommandLine) -> None:

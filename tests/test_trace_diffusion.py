@@ -90,13 +90,27 @@ def test_bad_input_is_named(audit_yaml: Path, command_line: CommandLine) -> None
     trace = "trace: {top: 6, calibration: 4, draws: 20, steps: 6, fisher_images: 120}"
     faults = [
         (trace, "trace: {direction: learn}", "trace.direction: images are unlearned"),
-        (trace, "trace: {learning_rate: 0.1}", "trace.learning_rate: not for task diffusion"),
+        (trace, "trace: {learning_rate: 0.1}", "trace.learning_rate: is not read by a trace of"),
+        (trace, "trace: {background: 9}", "trace.background: is not read by a trace of task diff"),
+        ("id: row_id", "id: row_id, text: body", "train.text: is not read by a trace of task diff"),
         ("kind: cosine", "kind: cosinus", "model.schedule.kind: found 'cosinus'"),
         ("task: diffusion", "task: causal-lm", "model.schedule goes with task diffusion"),
         ("tiny_denoiser:preprocess", "tiny_denoiser:build", "preprocess failed on rows 0 to 0"),
         ("suspects: {path: generated.csv, id: query_id}", "", "suspects: needed for task diffus"),
     ]
     trace_refuses(command_line, audit_yaml, faults)
+
+
+def test_noise_that_is_no_number_is_named(audit_yaml: Path, command_line: CommandLine) -> None:
+    source = audit_yaml.parent / "tiny_denoiser.py"
+    text = source.read_text(encoding="utf-8")
+    old = "return self.layers(values).view_as(images)\n"
+    assert old in text
+    broken = "found = self.layers(values).view_as(images)\n        return found.log()\n"
+    source.write_text(text.replace(old, broken), encoding="utf-8")
+    outcome = command_line("trace", audit_yaml, "--out", audit_yaml.parent / "traced")
+    assert outcome.code == 2
+    assert "row 0 (id top-0): the model predicted NaN or infinite noise" in outcome.err
 
 
 def test_images_of_another_shape_are_named(audit_yaml: Path, command_line: CommandLine) -> None:
@@ -174,6 +188,14 @@ def test_the_schedule_of_a_diffusers_folder(tmp_path: Path) -> None:
         ({"beta_schedule": "sigmoid"}, "beta_schedule is sigmoid; expected linear"),
         ({"rescale_betas_zero_snr": True}, "rescale_betas_zero_snr is true; only false"),
         ({"beta_start": "low"}, "expected numbers for the betas"),
+        ({"num_train_timesteps": 0}, "found 0 timesteps, expected 1 to 1,000,000"),
+        ({"num_train_timesteps": 10**15}, "found 1000000000000000 timesteps, expected 1 to"),
+        ({"num_train_timesteps": float("inf")}, "expected numbers for the betas"),
+        ({"beta_start": float("nan")}, "found a beta of nan, expected more than 0"),
+        ({"beta_schedule": "scaled_linear", "beta_start": -0.1}, "found a beta of -0.1"),
+        ({"trained_betas": []}, "found 0 timesteps"),
+        ({"trained_betas": [0.5, 1.5]}, "found a beta of 1.5"),
+        ({"trained_betas": [[0.5], [0.1]]}, "expected numbers for the betas"),
     ]:
         with pytest.raises(ModelError, match=message):
             read(**content)

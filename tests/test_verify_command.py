@@ -6,13 +6,15 @@ import jsonschema
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from conftest import CommandLine, Project, fruit
 from report_examples import HOSTILE
 from scipy.stats import pearsonr
 from sklearn.linear_model import LogisticRegression
+from torch import nn
 
 import dataaudit
-from dataaudit.errors import ConfigError
+from dataaudit.errors import ConfigError, DataError
 from dataaudit.report.charts.scatter import MOST_POINTS, scatter
 from dataaudit.report.data import Estimate
 from dataaudit.studies.verification.conclusion import conclusion
@@ -100,6 +102,68 @@ def test_what_cannot_be_verified(
     outcome = command_line("verify", project.yaml, "--out", tmp_path / "out", *changes)
     assert outcome.code == 2
     assert message in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"groups": "5"}, "groups: found '5', expected a whole number"),
+        ({"group_size": 1.5}, "group_size: found 1.5, expected a whole number"),
+        ({"rows": None}, "rows: found None, expected a whole number"),
+    ],
+)
+def test_settings_from_python_are_checked(settings: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        dataaudit.VerifySettings(**settings)
+
+
+def small_network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 3)).eval()
+
+
+def test_the_mirrors_are_described_as_they_were_made() -> None:
+    train, held_out = fruit(40, 0), fruit(12, 1)
+    found = dataaudit.verify(
+        small_network(),
+        train,
+        held_out,
+        label="kind",
+        classes=["apple", "pear", "plum"],
+        preprocess=lambda rows: torch.tensor(rows[FEATURES].to_numpy(), dtype=torch.float32),
+        settings=dataaudit.VerifySettings(groups=4, group_size=4, repeats=1, epochs=1),
+        mirror={"parameters": ["2.*"], "steps": 2},
+    ).report
+    assert (
+        "the parameters 2.*; each on 40 training rows and 2 queries" in (found.mirrors["rehearsed"])
+    )
+
+
+def test_texts_of_any_length_are_held_together(tmp_path) -> None:
+    pytest.importorskip("transformers")
+    from test_transformers import LABELS, TEXTS, bert, saved
+
+    folder = saved(tmp_path / "bert", *bert())
+    train = pd.DataFrame({"text": [*TEXTS] * 4, "label": [*LABELS] * 4})
+    settings = dataaudit.VerifySettings(groups=4, group_size=2, repeats=1, epochs=1)
+    found = dataaudit.verify(folder, train, train[:3], settings=settings, mirror={"steps": 2})
+    assert len(found.points) == 3 * 4 * 3
+
+
+def test_inputs_of_several_shapes_are_named() -> None:
+    def ragged(rows: pd.DataFrame) -> torch.Tensor:
+        return torch.zeros(len(rows), 3 if len(rows) > 20 else 4)
+
+    with pytest.raises(DataError, match=r"of shape \[3\] for some rows and \[4\] for others"):
+        dataaudit.verify(
+            nn.Sequential(nn.AdaptiveAvgPool1d(3), nn.Linear(3, 3)).eval(),
+            fruit(40, 0),
+            fruit(12, 1),
+            label="kind",
+            classes=["apple", "pear", "plum"],
+            preprocess=ragged,
+            settings=dataaudit.VerifySettings(groups=4, group_size=4, repeats=1, epochs=1),
+        )
 
 
 def test_without_queries(project: Project) -> None:

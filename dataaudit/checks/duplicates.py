@@ -141,10 +141,9 @@ def _alike(rows: TextDescriptors | ImageDescriptors, chosen: NDArray[np.int64], 
         texts = TextRows(rows)
         vectors = texts.vectors(slice(None))[chosen, 0]
         pairs = chosen[near_pairs(vectors, SEARCHED_TEXT, seed)]
-        alike = texts.rarity.similarity
-        folded = rows.folded
-        both = [min(alike(folded[a], folded[b]), alike(folded[b], folded[a])) for a, b in pairs]
-        return pairs[np.array(both, dtype=np.float64) >= NEAR_TEXT]
+        reach, folded = texts.rarity.reach, rows.folded
+        near = [reach(folded[a], folded[b], NEAR_TEXT) for a, b in pairs]
+        return pairs[np.array(near, dtype=bool)]
     vectors = ImageRows(rows, rows.thumbnails.shape[3]).vectors(slice(None))[chosen, 0]
     pairs = chosen[near_pairs(vectors, SEARCHED_PICTURE, seed)]
     pictures = rows.thumbnails

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from dataaudit.checks.check import Check, Found, Issue
-from dataaudit.checks.columns import ROWS_PER_READ
 from dataaudit.checks.examined import Examined
-from dataaudit.datasets.samples import Samples
-from dataaudit.errors import DataError
+from dataaudit.checks.times import Times
+from dataaudit.datasets.samples import Role, Samples
 from dataaudit.report import formats
+
+Floats = NDArray[np.float64]
 
 
 class Later(Check):
@@ -24,56 +26,54 @@ class Later(Check):
 
     def look(self, data: Examined) -> Found:
         """Read the columns of times."""
-        own = _times(data.train, data.times["train"])
-        others = {role: _times(data.others[role], data.times[role]) for role in data.others}
-        role, start = min(
-            ((role, float(np.nanmin(times))) for role, times in others.items()),
-            key=lambda item: item[1],
-        )
-        late = np.flatnonzero(own >= start)
+        samples: dict[Role, Samples] = {"train": data.train, **data.others}
+        named = {role: rows for role, rows in samples.items() if role in data.times}
+        times = Times.read(named, data.times)
+        order, example = times.first()
+        own, (role, start), late = _late(times.numbers(order or "month"))
+        read = ""
+        if order is None and example is not None:
+            read = f" Dates such as {example} were read month first, which no value decides"
+            otherwise = len(_late(times.numbers("day"))[2])
+            if bool(otherwise) != bool(len(late)):
+                return Found(
+                    f"Dates such as {example} may have the day first or the month, and no value "
+                    f"decides it: {_late_rows(len(late), len(own))} as late as the earliest "
+                    f"evaluation row if it is the month, {otherwise} if it is the day. Write "
+                    "them as 2020-02-01.",
+                    cannot_tell=True,
+                )
+            read += f"; read day first, it would be {formats.rows(otherwise)}."
+        missing = int(np.isnan(own).sum())
+        if missing:
+            read += f" Of {formats.rows(missing, 'training row')} no time could be read."
         if len(late) == 0:
-            return Found("Every training row is earlier than every evaluation row.")
-        order = late[np.argsort(-own[late], kind="stable")]
+            return Found(f"Every training row is earlier than every evaluation row.{read}")
+        ids = data.train.ids
         issues = [
             Issue(
                 f"as late as the earliest row of {role}, or later",
                 "train",
                 float(own[row] - start),
-                row_id=data.train.ids[row].item()
-                if hasattr(data.train.ids[row], "item")
-                else data.train.ids[row],
+                row_id=ids[row].item() if hasattr(ids[row], "item") else ids[row],
             )
-            for row in order
+            for row in late[np.argsort(-own[late], kind="stable")]
         ]
         return Found(
-            f"{formats.rows(len(late), 'training row')} of {formats.count(len(own))} "
-            f"{'is' if len(late) == 1 else 'are'} as late as the earliest evaluation row, or "
-            "later. In use, the model will not know what comes after; split by time.",
+            f"{_late_rows(len(late), len(own))} as late as the earliest evaluation row, or "
+            f"later. In use, the model will not know what comes after; split by time.{read}",
             issues,
         )
 
 
-def _times(samples: Samples, column: str) -> NDArray[np.float64]:
-    """Return the times as numbers (of dates, seconds), `[rows]`; NaN for none.
+def _late(times: Mapping[Role, Floats]) -> tuple[Floats, tuple[Role, float], NDArray[np.int64]]:
+    """Return the training rows' times, the split that begins first and when, and who is late."""
+    own = times["train"]
+    starts = {role: float(np.nanmin(each)) for role, each in times.items() if role != "train"}
+    first = min(starts.items(), key=lambda item: item[1])
+    return own, first, np.flatnonzero(own >= first[1])
 
-    Raises
-    ------
-    DataError
-        There is no such column, or it holds no times.
-    """
-    where = samples.source.description
-    parts = []
-    for frame in samples.source.frames(ROWS_PER_READ):
-        if column not in frame.columns:
-            raise DataError(f"{where}: no time column {column!r}")
-        parts.append(frame[column])
-    values = pd.concat(parts)
-    if pd.api.types.is_numeric_dtype(values.dtype):
-        numbers = values.to_numpy(np.float64, na_value=np.nan)
-    else:
-        dates = pd.to_datetime(values, errors="coerce", utc=True, format="mixed")
-        zero = pd.Timestamp(0, tz="UTC")
-        numbers = ((dates - zero) / pd.Timedelta(seconds=1)).to_numpy(np.float64)
-    if np.isnan(numbers).all():
-        raise DataError(f"{where}: column {column!r} holds neither dates nor numbers")
-    return np.asarray(numbers)
+
+def _late_rows(late: int, rows: int) -> str:
+    verb = "is" if late == 1 else "are"
+    return f"{formats.rows(late, 'training row')} of {formats.count(rows)} {verb}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -36,11 +36,16 @@ def trace(
     contamination.parquet lists, for each query, the rows it owes most to, best first.
     """
     options = {"--model": model, "--train": train, "--queries": queries}
-    given = [name for name, value in options.items() if value is not None]
+    given = _given(options)
     if (audit_yaml is None) == (not given) or (audit_yaml is None and len(given) < len(options)):
         raise ConfigError(
             "expected either AUDIT_YAML, or all of --model, --train and --queries; found "
             f"{', '.join([*(['AUDIT_YAML'] if audit_yaml else []), *given]) or 'neither'}"
+        )
+    if audit_yaml is not None and (named := _given({"--id": train_id, "--query-id": query_id})):
+        raise ConfigError(
+            f"{' and '.join(named)}: found beside AUDIT_YAML, which names the id columns itself "
+            "(train: {id: ...}, suspects: {id: ...})"
         )
     from dataaudit.config import GENERATIVE
 
@@ -63,3 +68,7 @@ def trace(
             resume=resume,
         )
     conclude(result, out)
+
+
+def _given(options: dict[str, Any]) -> list[str]:
+    return [name for name, value in options.items() if value is not None]

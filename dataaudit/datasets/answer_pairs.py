@@ -29,7 +29,9 @@ PAIR = "prompt and answers"
 """The column of the whole pair as one text."""
 DERIVED = (LEFT, RIGHT, PAIR, BETTER)
 ANSWER = "answer"
-"""The column that holds one answer where rows are made into a model's inputs."""
+"""The column that holds one answer where rows are made into a model's inputs,"""
+IN_FILE = "answer in the file"
+"""and the one that holds what the file has there, where another answer stands in its place."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +56,15 @@ class AnswerPairs(Around):
         Raises
         ------
         DataError
-            A column is missing.
+            A column is missing, or has a name in `DERIVED`.
         """
         known = source.columns()
+        taken = next((name for name in DERIVED if name in known), None)
+        if taken is not None:
+            raise DataError(
+                f"{source.description}: the column {taken!r} has a name that the audit gives to a "
+                "column of its own; expected another name (task preference)"
+            )
         if answers.prompt == PROMPT and PROMPT not in known:
             answers = replace(answers, prompt=None)
         for name in _texts_of(answers):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -36,15 +36,15 @@ def new_values(
     if changes.values is None:
         return class_values(samples, changes.classes(), kind, stored)
     plain = kind.value_type if pa.types.is_dictionary(kind) else kind
-    nested = pa.types.is_list(plain) or pa.types.is_large_list(plain)
-    whole = nested and pa.types.is_integer(plain.value_type)
+    nested = any(is_one(plain) for is_one in _LISTS)
+    form: Callable[[Any], Any] = _form_of_items(plain.value_type) if nested else str
     written = {}
     for place, new in enumerate(changes.values):
         value: Any = new if isinstance(new, bytes) else as_cell(samples, new)
         if isinstance(new, float):
             value = int(new) if pa.types.is_integer(plain) and new.is_integer() else new
         elif nested:
-            value = [int(name) if whole else name for name in new]
+            value = [form(name) for name in new]
         try:
             written[place] = pa.scalar(value, type=plain)
         except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
@@ -53,6 +53,15 @@ def new_values(
                 f"cannot hold {value!r}: {error}"
             ) from None
     return written
+
+
+def _form_of_items(kind: pa.DataType) -> Callable[[Any], Any]:
+    """Return what makes a label, by its name or as 0 or 1, an item of a list."""
+    if pa.types.is_boolean(kind):
+        return lambda label: bool(int(label))
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        return int
+    return lambda label: label
 
 
 def class_values(

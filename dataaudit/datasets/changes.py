@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -108,7 +108,7 @@ def as_cell(samples: Samples, value: Any) -> str:
         return str(int(value)) if value.is_integer() and abs(value) < 2**53 else repr(value)
     first = _first_label(samples)
     if isinstance(first, str) and first.lstrip().startswith("["):
-        return json.dumps(list(value), ensure_ascii=False)
+        return json.dumps(as_listed(samples, value), ensure_ascii=False)
     return samples.separator.join(map(str, value))
 
 
@@ -123,11 +123,54 @@ def labels_are_text(samples: Samples) -> bool:
     return isinstance(_first_label(samples), str)
 
 
+def as_listed(samples: Samples, labels: Sequence[Any]) -> list[Any]:
+    """Return several labels as the lists of the file hold them: as names, numbers or true, false.
+
+    Parameters
+    ----------
+    samples : Samples
+    labels : sequence
+        Names; numbers where the file has them; or 0 or 1 for each class.
+    """
+    form = _form_of_items(samples)
+    known = [label for label in labels if not isinstance(label, str) or label.isdecimal()]
+    return [form(label) for label in labels] if len(known) == len(labels) else list(labels)
+
+
+def _form_of_items(samples: Samples) -> Callable[[Any], Any]:
+    """Tell by the first list that holds something; where none does, by the classes."""
+    for value in _labels_seen(samples):
+        if isinstance(value, str):
+            try:
+                value = json.loads(value)
+            except (ValueError, RecursionError):
+                continue
+        value = value.tolist() if isinstance(value, np.ndarray) else value
+        if isinstance(value, list | tuple) and len(value):
+            kind = type(value[0].item() if isinstance(value[0], np.generic) else value[0])
+            forms: dict[type, Callable[[Any], Any]] = {
+                bool: lambda label: bool(int(label)),
+                int: int,
+                float: float,
+            }
+            return forms.get(kind, lambda label: label)
+    whole = len(samples.classes) and all(isinstance(name, int) for name in samples.classes)
+    return int if whole else lambda label: label
+
+
 def _first_label(samples: Samples) -> Any:
     """Return a label as the file has it, the first that says something; None where none does."""
-    usable = np.flatnonzero(samples.kind.usable(samples.labels, samples.classes))
-    if len(usable) == 0:
+    values = _labels_seen(samples)
+    if not values:
         return None
-    values = samples.take(usable[:ROWS_LOOKED_AT]).frame[samples.label_column].tolist()
     # An empty text is a set without labels, whatever form the others have.
     return next((value for value in values if not (isinstance(value, str) and value == "")), "")
+
+
+def _labels_seen(samples: Samples) -> list[Any]:
+    """Return the first labels that can be used, as the file has them."""
+    usable = np.flatnonzero(samples.kind.usable(samples.labels, samples.classes))
+    if len(usable) == 0:
+        return []
+    found: list[Any] = samples.take(usable[:ROWS_LOOKED_AT]).frame[samples.label_column].tolist()
+    return found

@@ -71,17 +71,19 @@ class Coco(ColumnSource):
         Raises
         ------
         DataError
-            It is damaged, too large, lacks a part, or names a category or an image twice.
+            It is damaged, too large, lacks a part, names a category or an image twice, or has
+            annotations of which none holds a box.
         """
         content = _content(path, description, dropping=True)
         categories: dict[int, str] = {}
         for item in content["categories"]:
-            number, name = item.get("id"), item.get("name")
+            number, name = _whole(item.get("id")), item.get("name")
             if not _is_id(number) or not 0 <= number <= MOST_CLASSES or not isinstance(name, str):
                 raise DataError(
                     f"{description}: categories: found id {number!r}, name {name!r}; expected a "
                     f"whole number from 0 to {MOST_CLASSES:,} and text"
                 )
+            _refuse_half_characters(name, description)
             if number in categories or name in categories.values():
                 raise DataError(f"{description}: category {number} ({name!r}) is named twice")
             categories[number] = name
@@ -89,14 +91,15 @@ class Coco(ColumnSource):
         ids: list[str] = []
         names: list[str] = []
         for item in content["images"]:
-            if not isinstance(item.get("file_name"), str) or not isinstance(
-                item.get("id"), int | str
-            ):
+            image = _whole(item.get("id"))
+            if not isinstance(item.get("file_name"), str) or not isinstance(image, int | str):
                 raise DataError(f"{description}: images: expected an id and a file_name in each")
-            if item["id"] in places:
-                raise DataError(f"{description}: image {item['id']!r} is named twice")
-            places[item["id"]] = len(ids)
-            ids.append(str(item["id"]))
+            for text in (str(image), item["file_name"]):
+                _refuse_half_characters(text, description)
+            if image in places:
+                raise DataError(f"{description}: image {image!r} is named twice")
+            places[image] = len(ids)
+            ids.append(str(image))
             names.append(item["file_name"])
         boxes: list[dict[str, list[Any]]] = [
             {"boxes": [], "labels": [], "iscrowd": []} for _ in ids
@@ -108,10 +111,15 @@ class Coco(ColumnSource):
             except ValueError as error:
                 aside.append(f"annotation {item.get('id')!r}: {error}")
                 continue
-            own = boxes[places[item["image_id"]]]
+            own = boxes[places[_whole(item["image_id"])]]
             own["boxes"].append(box)
-            own["labels"].append(categories[item["category_id"]])
-            own["iscrowd"].append(item.get("iscrowd", 0))
+            own["labels"].append(categories[_whole(item["category_id"])])
+            own["iscrowd"].append(item.get("iscrowd") or 0)
+        if ids and aside and len(aside) == len(content["annotations"]):
+            raise DataError(
+                f"{description}: none of the {len(aside):,} annotations holds a box of these "
+                f"images and categories; {one_line(aside[0])}"
+            )
         return cls(description, path, ids, names, boxes, categories, aside)
 
     def __len__(self) -> int:
@@ -181,13 +189,13 @@ class Coco(ColumnSource):
         annotations: list[Any] = []
         own: dict[str, list[Any]] = {image: [] for image in new}
         for item in content["annotations"]:
-            image = str(item.get("image_id"))
+            image = str(_whole(item.get("image_id")))
             if image in own:
                 own[image].append(item)
-        ids = {str(item["id"]): item["id"] for item in content["images"]}
+        ids = {str(_whole(item["id"])): item["id"] for item in content["images"]}
         written = {image: writer.mended(own[image], new[image], ids[image]) for image in new}
         for item in content["annotations"]:
-            image = str(item.get("image_id"))
+            image = str(_whole(item.get("image_id")))
             if image in dropped:
                 continue
             if image not in written:
@@ -198,8 +206,9 @@ class Coco(ColumnSource):
                 written[image] = []
         annotations += [item for items in written.values() for item in items]
         content["annotations"] = annotations
-        content["images"] = [i for i in content["images"] if str(i["id"]) not in dropped]
-        with target.open("w", encoding="utf-8") as file:
+        content["images"] = [i for i in content["images"] if str(_whole(i["id"])) not in dropped]
+        # Half of a character, which UTF-8 cannot hold, is written as JSON writes it.
+        with target.open("w", encoding="utf-8", errors="backslashreplace") as file:
             json.dump(content, file, ensure_ascii=False)
 
 
@@ -212,8 +221,8 @@ class _Writer:
         self._classes = list(classes)
         self._categories = categories
         self._number = {name: number for number, name in categories.items()}
-        known = [item["id"] for item in annotations if _is_id(item.get("id"))]
-        self._next = max(known, default=0) + 1
+        known = [_whole(item.get("id")) for item in annotations]
+        self._next = max(filter(_is_id, known), default=0) + 1
 
     def mended(self, old: list[Any], texts: Sequence[str], image: Any) -> list[Any]:
         """Return the annotations of an image that has these boxes now.
@@ -235,6 +244,11 @@ class _Writer:
         for text in left:
             (box,) = from_text(text, self._classes)
             name = str(self._classes[int(box[0])])
+            if name not in self._number:
+                raise DataError(
+                    f"image {image!r}: the file has no category {name!r}, so that no box can be "
+                    f"written as one; it has {', '.join(map(repr, self._number))}"
+                )
             corners = np.array([round(float(value), 2) for value in box[1:5]])
             kept.append(
                 self._annotation(self._closest(changing, name, corners), name, corners, image)
@@ -242,7 +256,7 @@ class _Writer:
         return kept
 
     def _text(self, item: Any) -> str | None:
-        number = item.get("category_id")
+        number = _whole(item.get("category_id"))
         name = self._categories.get(number) if _is_id(number) else None
         if item.get("iscrowd") or name not in self._number:
             return None
@@ -258,7 +272,7 @@ class _Writer:
         if not items:
             return None
         shares = overlap(corners[None], np.array([_corners(item) for item in items]))[0]
-        own = [self._categories[item["category_id"]] == name for item in items]
+        own = [self._categories[_whole(item["category_id"])] == name for item in items]
         fits = np.where(own | (shares > 1 - 1e-6), shares, 0)
         place = int(fits.argmax())
         return items.pop(place) if fits[place] >= SAME_BOX else None
@@ -308,11 +322,12 @@ def _box(
     item: Mapping[str, Any], categories: Mapping[int, str], images: Mapping[Any, int]
 ) -> list[float]:
     """Return the corners of an annotation, or raise a `ValueError` that says why it has none."""
-    if not isinstance(item.get("image_id"), int | str) or item["image_id"] not in images:
-        raise ValueError(f"there is no image {item.get('image_id')!r}")
-    if not _is_id(item.get("category_id")) or item["category_id"] not in categories:
-        raise ValueError(f"there is no category {item.get('category_id')!r}")
-    if item.get("iscrowd", 0) not in (0, 1):
+    image, category = _whole(item.get("image_id")), _whole(item.get("category_id"))
+    if not isinstance(image, int | str) or image not in images:
+        raise ValueError(f"there is no image {image!r}")
+    if not _is_id(category) or category not in categories:
+        raise ValueError(f"there is no category {category!r}")
+    if item.get("iscrowd") not in (None, 0, 1):
         raise ValueError(f"iscrowd is {item['iscrowd']!r}")
     return list(_corners(item))
 
@@ -321,10 +336,22 @@ def _corners(item: Mapping[str, Any]) -> tuple[float, float, float, float]:
     box = item.get("bbox")
     if not isinstance(box, list) or [isinstance(x, int | float) for x in box] != [True] * 4:
         raise ValueError("bbox is no list of four numbers: left, top, width, height")
+    if not all(abs(value) <= LARGEST for value in box):
+        raise ValueError(f"bbox holds what is no number, or beyond {LARGEST:,} pixels")
     left, top, width, height = box
-    if abs(left) > LARGEST or abs(top) > LARGEST:
-        raise ValueError(f"a corner is beyond {LARGEST:,} pixels")
     return corners_of((left, top, left + width, top + height))
+
+
+def _refuse_half_characters(name: str, description: str) -> None:
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        raise DataError(f"{description}: the name {name!r} holds half of a character") from None
+
+
+def _whole(value: Any) -> Any:
+    """Return a whole number that is written with a fraction, as some programs do, as one."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _is_id(value: Any) -> bool:

@@ -17,6 +17,7 @@ from dataaudit.datasets.memory import ArrayPair, Frame, Pairs
 from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.sources import ColumnSource
 from dataaudit.errors import DataError
+from dataaudit.labels.values import IGNORED, UNUSABLE
 
 TEXT_COLUMN = "text"
 """What the only column is called where the inputs are a list of texts."""
@@ -64,7 +65,8 @@ def joined(
     pair : (X, y)
         X: a data frame, a list or series of texts, an array, a sparse matrix, a tensor, or
         anything that gives an input for a position. y: a series, array, tensor, list or column of
-        as many labels. None: there are no labels.
+        as many labels; of label sets also a matrix of 0 and 1, one column for each label. None:
+        there are no labels.
     settings : ReadSettings
 
     Returns
@@ -82,6 +84,8 @@ def joined(
     inputs, labels = pair
     role = settings.role
     rows = _rows(inputs)
+    if settings.kind.read_columns is not None and len(getattr(labels, "shape", ())) == 2:
+        labels, settings = _sets_of_matrix(labels, settings)
     if settings.kind.per_pixel and labels is not None:
         labels = list(labels)
     column = None if labels is None else _column(labels, role)
@@ -103,6 +107,49 @@ def joined(
         return _with_labels(Frame(description, frame), column, settings)
     known = None if column is None else column.tolist()
     return Pairs(description, ArrayPair(_by_position(inputs, role), known, rows)), settings
+
+
+def _sets_of_matrix(labels: Any, settings: ReadSettings) -> tuple[Any, ReadSettings]:
+    """Return the sets of a 0/1 matrix, each as a list of names, and settings that name them all.
+
+    Parameters
+    ----------
+    labels : `[rows, L]`
+        A frame, whose columns name the labels where the settings do not; an array, a tensor, or a
+        sparse matrix.
+    settings : ReadSettings
+
+    Raises
+    ------
+    DataError
+        A value is neither 0 nor 1, or the classes are more or fewer than the columns.
+    """
+    where = f"{settings.role} (X, y)"
+    if sparse.issparse(labels):
+        _refuse_too_wide(labels, settings.role, "labels")
+        labels = labels.toarray()
+    index = None
+    if isinstance(labels, pd.DataFrame):
+        index = labels.index
+    elif hasattr(labels, "detach"):
+        labels = labels.detach().cpu().numpy()
+    table = pd.DataFrame(labels).reset_index(drop=True)
+    names = settings.output_names
+    if names is not None and len(names) == table.shape[1]:
+        table = table.set_axis(list(names), axis=1)
+    kind = settings.kind
+    assert kind.read_columns is not None
+    members, classes = kind.read_columns(table, np.arange(len(table)), where, settings.reading())
+    sets: list[Any] = [
+        settings.ignore
+        if row[0] == IGNORED
+        else None
+        if row[0] == UNUSABLE
+        else [classes[place] for place in np.flatnonzero(row).tolist()]
+        for row in members
+    ]
+    found = sets if index is None else pd.Series(sets, index=index, dtype=object)
+    return found, replace(settings, classes=list(classes))
 
 
 def _with_labels(
@@ -183,12 +230,12 @@ class _SparseRows:
 def _by_position(inputs: Any, role: str) -> Any:
     """Return what gives an input for a position."""
     if sparse.issparse(inputs):
-        if inputs.shape[0] * inputs.shape[1] > MOST_DENSE_VALUES:
-            raise DataError(
-                f"{role}: a sparse matrix of {inputs.shape[0]} rows and {inputs.shape[1]} columns "
-                "is too wide to be looked at row by row; hand in the texts and a pipeline whose "
-                "first step is the vectorizer"
-            )
+        _refuse_too_wide(
+            inputs,
+            role,
+            "inputs",
+            "; hand in the texts and a pipeline whose first step is the vectorizer",
+        )
         return _SparseRows(inputs)
     if isinstance(inputs, pd.Series | pd.Index):
         return inputs.to_numpy()
@@ -197,6 +244,14 @@ def _by_position(inputs: Any, role: str) -> Any:
         values = np.asarray(inputs) if len({len(row) for row in inputs}) == 1 else np.zeros(0)
         return values if values.ndim > 1 and values.dtype.kind in "biuf" else inputs
     return inputs
+
+
+def _refuse_too_wide(matrix: Any, role: str, what: str, advice: str = "") -> None:
+    if matrix.shape[0] * matrix.shape[1] > MOST_DENSE_VALUES:
+        raise DataError(
+            f"{role}: {what}: a sparse matrix of {matrix.shape[0]} rows and {matrix.shape[1]} "
+            f"columns is too wide to be looked at row by row{advice}"
+        )
 
 
 def _refuse_two_orders(inputs: pd.DataFrame, labels: Any, role: str) -> None:

@@ -56,9 +56,14 @@ class Instructions(Around):
         Raises
         ------
         DataError
-            A column is missing.
+            A column is missing, or is called as `INSTRUCTION` is.
         """
         known = source.columns()
+        if INSTRUCTION in known:
+            raise DataError(
+                f"{source.description}: the column {INSTRUCTION!r} has a name that the audit gives "
+                "to a column of its own; expected another name (task instruction)"
+            )
         if label is not None and label in known and _are_chats(source, label):
             return cls(source, label, ())
         parts = [name for name in (columns.prompt, columns.input) if name is not None]

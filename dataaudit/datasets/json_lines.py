@@ -17,7 +17,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from dataaudit.datasets.changes import Changes, as_cell, first_row_of, labels_are_text
+from dataaudit.datasets.changes import (
+    Changes,
+    as_cell,
+    as_listed,
+    first_row_of,
+    labels_are_text,
+)
 from dataaudit.datasets.frames import block_starts
 from dataaudit.datasets.json_values import COLUMNS, Column, Kind, json_object, series
 from dataaudit.datasets.samples import Samples
@@ -191,8 +197,7 @@ def _value(samples: Samples, new: Any) -> str:
         return as_cell(samples, new)
     if isinstance(new, str) or labels_are_text(samples):
         return json.dumps(as_cell(samples, new), ensure_ascii=False)
-    whole = all(isinstance(name, int) for name in samples.classes)
-    return json.dumps([int(name) if whole else name for name in new], ensure_ascii=False)
+    return json.dumps(as_listed(samples, new), ensure_ascii=False)
 
 
 def _changed(

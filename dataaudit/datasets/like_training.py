@@ -64,7 +64,10 @@ class AsTraining:
         return replace(self, source=self.source.quick_to_take(folder))
 
     def _read(self, frame: pd.DataFrame) -> pd.DataFrame:
-        frame = frame.rename(columns={self.own: self.column})
+        if self.own != self.column:
+            # Another column may be called so already.
+            others = frame.drop(columns=self.column, errors="ignore")
+            frame = others.rename(columns={self.own: self.column})
         if self.folder is None:
             return frame
         contents = [self._encoded(value) for value in frame[self.column]]

@@ -78,6 +78,8 @@ class Pairs:
     """Has `len()` and `[position]`."""
     whole: bool = False
     """Whether a label may be an array: a mask."""
+    several: bool = False
+    """Whether it may be a vector: one label after the other, or 0 and 1 for each class."""
 
     def __len__(self) -> int:
         """Return the number of pairs."""
@@ -121,6 +123,8 @@ class Pairs:
         if self.whole:
             return item[0], np.asarray(label)
         if hasattr(label, "shape"):
+            if self.several and len(label.shape) == 1:
+                return item[0], label.tolist()
             if math.prod(label.shape) != 1:
                 raise DataError(
                     f"{where}: expected one label, found an array of shape {tuple(label.shape)}"

@@ -41,6 +41,8 @@ def pair_samples(source: Pairs, settings: ReadSettings, class_names: Any = None)
             )
     if settings.kind.per_pixel:
         source = replace(source, whole=True)
+    if settings.kind.read_columns is not None:
+        source = replace(source, several=True)
     values, sha256 = source.read()
     reading = settings.reading(class_names if _all_text(class_names) else None)
     where = f"{source.description}: labels"

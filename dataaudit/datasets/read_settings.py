@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from dataaudit.datasets.images import decode
 from dataaudit.datasets.samples import Role
@@ -14,6 +15,20 @@ from dataaudit.labels.kind import Kind, Reading
 from dataaudit.labels.none import NO_LABELS
 from dataaudit.labels.preferences import PairColumns
 from dataaudit.labels.sets import SEPARATOR
+
+
+def columns_aside(labels: Any, opinions: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the columns that hold what annotators and other models say.
+
+    Parameters
+    ----------
+    labels : list of str, or another thing
+        As `train.labels` in audit.yaml; where it is no list, no column is one of an annotator.
+    opinions : mapping of name to sequence of str
+        As `train.opinions` has them.
+    """
+    annotators = labels if isinstance(labels, list) else []
+    return [*annotators, *(name for names in opinions.values() for name in names)]
 
 
 @dataclass(frozen=True)
@@ -56,7 +71,7 @@ class ReadSettings:
         The columns that hold a label of one annotator each, or a table of such labels: `row_id`,
         `annotator`, `label`. The label column need not be there then.
     aside : sequence of str
-        Columns that are no features either: what other models say.
+        Columns that are no features either, in any split: what annotators and other models say.
     images : Path or None
         What paths of pictures are relative to; None: the folder of the file.
     size : (height, width) or None

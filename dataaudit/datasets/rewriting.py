@@ -13,19 +13,21 @@ from numpy.typing import NDArray
 from dataaudit.datasets.changes import Changes, as_labels
 from dataaudit.datasets.images import image_path
 from dataaudit.datasets.load import open_samples
-from dataaudit.datasets.mask_files import as_files
+from dataaudit.datasets.mask_files import as_files, folder_beside
 from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Samples
 from dataaudit.datasets.sources import ColumnSource
 from dataaudit.errors import DataError, writing
 
 
-def refuse_unfit_target(samples: Samples, target: Path, option: str = "--out") -> None:
+def refuse_unfit_target(
+    samples: Samples, target: Path, option: str = "--out", *, pictures_named: bool = False
+) -> None:
     """Raise a `DataError` where the corrected data cannot or should not be written to `target`.
 
     The original is shards; the target exists; its ending promises another format; it lies inside
     the original; or the rows name images by paths that would lead nowhere from there. `option` is
-    the one that names the target.
+    the one that names the target. With `pictures_named` the user is told where the pictures are.
     """
     if samples.label_columns:
         raise DataError(
@@ -46,8 +48,9 @@ def refuse_unfit_target(samples: Samples, target: Path, option: str = "--out") -
             f"{target}: ends in {target.suffix!r}; the corrected data is written in the format of "
             f"the original, so {original.suffix!r} is expected"
         )
-    beside = original.resolve().parent
-    if _names_images(samples) and samples.folder == original.parent and place.parent != beside:
+    if pictures_named and not samples.kind.per_pixel:
+        return
+    if relative_to(samples) is not None and place.parent != original.resolve().parent:
         raise DataError(
             f"{target}: the rows name images by paths relative to {original.parent}; write the "
             "corrected file into that folder with `dataaudit relabel`"
@@ -81,15 +84,21 @@ def write_corrected(samples: Samples, changes: Changes, target: Path) -> Path:
     # Random, so that nobody can lay a link in its place.
     name = f".dataaudit-{secrets.token_hex(8)}.tmp{target.suffix}"
     temporary = target.absolute().with_name(name)
+    masks: Path | None = None
     try:
         with writing(target, DataError):
             written = changes
             if samples.kind.per_pixel and len(changes) and not _original(samples).is_dir():
                 written = as_files(samples, changes, target.absolute())
+                # Bytes stay in the table, and a folder of that name may be somebody's own.
+                if any(isinstance(value, str) for value in written.values or ()):
+                    masks = folder_beside(target.absolute())
             _source(samples).rewrite(samples, written, temporary)
             _check(samples, changes, temporary)
     except BaseException:
         discard(temporary)
+        if masks is not None:
+            shutil.rmtree(masks, ignore_errors=True)
         raise
     return temporary
 
@@ -168,8 +177,9 @@ def _original(samples: Samples) -> Path:
     return Path(samples.source.description)
 
 
-def _names_images(samples: Samples) -> bool:
-    if samples.modality != "image":
-        return False
+def relative_to(samples: Samples) -> Path | None:
+    """Return the folder of the file, where its rows name pictures by paths from there."""
+    if samples.modality != "image" or samples.folder != _original(samples).parent:
+        return None
     value = samples.take([0]).frame[samples.content_column].iloc[0]
-    return image_path(value) is not None
+    return None if image_path(value) is None else samples.folder

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import ks_2samp
+from scipy.stats import beta, ks_2samp
 
 from dataaudit.flags.label_doubts import Doubts
 from dataaudit.flags.label_errors import judge_signals
@@ -28,6 +28,15 @@ NAMED = 3
 """At most so many doubtful labels of a row are named."""
 UNLIKE = 0.01
 """Level of the test whether trusted samples look more doubtful than rows."""
+HIDDEN = 0.2
+"""Share of planted errors that may look just like right labels before it is said that others such
+may be among the rows."""
+CONFIDENCE = 0.95
+LOOK_RIGHT = (
+    "of the errors that were planted among trusted samples at least {:.0%} look just like right "
+    "labels, to the model, so that rows with such errors cannot be seen and how many there are "
+    "cannot be told"
+)
 
 
 @dataclass(frozen=True)
@@ -102,6 +111,15 @@ def flag_by_the_most_doubtful(
         # the few right references that look most wrong, claims are too high.
         calibrate=partial(fit_evidence, trusted_errors=0.0),
     )
+    hidden = 0.0 if references is None else hidden_share(*references)
+    if hidden > HIDDEN:
+        judgement = replace(
+            judgement,
+            noise_rate=replace(judgement.noise_rate, high=1.0),
+            noise_rate_per_part=tuple(
+                replace(rate, high=1.0) for rate in judgement.noise_rate_per_part
+            ),
+        )
     judgement = replace(
         judgement,
         noise_rate=doubts.applied(judgement.noise_rate),
@@ -127,7 +145,37 @@ def flag_by_the_most_doubtful(
         method=f"{flags.method} {about}",
         notes=suggestions.notes,
         doubts=(*flags.doubts, *doubts.reasons),
+        untold=[*flags.untold, *([LOOK_RIGHT.format(hidden)] if hidden > HIDDEN else [])],
     )
+
+
+def hidden_share(signals: Values, planted: NDArray[np.bool_]) -> float:
+    """Return the share of planted errors that look just like right labels, at least, 0 to 1.
+
+    Those that do lie below the median of right ones as often as above it, and those that stand out
+    hardly ever; so it is twice the share below, at its lower bound (Clopper and Pearson, 95 %).
+    Errors of several kinds are planted: where one kind stands out and another does not, rows
+    without the former seem to have no error at all.
+
+    Parameters
+    ----------
+    signals : `[references, signals]`
+        Log odds against the label, nats.
+    planted : bool `[references]`
+    """
+    right = np.sort(signals[~planted], axis=0)
+    places = np.stack(
+        [
+            np.searchsorted(own, column, "left") + np.searchsorted(own, column, "right")
+            for own, column in zip(right.T, signals.T, strict=True)
+        ]
+    ).mean(axis=0)
+    wrong, median = places[planted], np.median(places[~planted])
+    # Of what looks the same as most right ones do, half counts as below.
+    below = int((wrong < median).sum() + (wrong == median).sum() / 2)
+    if below == 0:
+        return 0.0
+    return min(1.0, 2 * float(beta.ppf(1 - CONFIDENCE, below, len(wrong) - below + 1)))
 
 
 def _doubts(signals: Values, references: tuple[Values, NDArray[np.bool_]] | None) -> Doubts:

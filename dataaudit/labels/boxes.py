@@ -126,7 +126,7 @@ def corners_of(corners: Sequence[Any]) -> tuple[float, float, float, float]:
     """
     try:
         left, top, right, bottom = (float(value) for value in corners)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError("expected four numbers: left, top, right, bottom") from None
     if not all(abs(value) <= LARGEST for value in (left, top, right, bottom)):
         raise ValueError(f"a corner is no number, or beyond {LARGEST:,} pixels")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,16 @@ from dataaudit.errors import DataError
 from dataaudit.inert import as_it_was
 from dataaudit.labels.kind import Kind, Labels, Names, Reading, counted
 from dataaudit.labels.lists import places_of
-from dataaudit.labels.values import IGNORED, UNUSABLE, is_ignored, listed, meant, plain
+from dataaudit.labels.values import (
+    IGNORED,
+    UNUSABLE,
+    is_ignored,
+    is_missing,
+    listed,
+    meant,
+    plain,
+    real_numbers,
+)
 
 SEPARATOR = "|"
 NO_LABEL = "(none)"
@@ -73,7 +83,8 @@ def sets_of_columns(table: pd.DataFrame, ids: NDArray[Any], where: str, reading:
     Raises
     ------
     DataError
-        There are more or fewer classes than columns; a value is neither 0 nor 1.
+        There are more or fewer classes than columns, or one that texts of sets cannot tell apart; a
+        value is neither 0 nor 1.
     """
     names = list(table.columns) if reading.classes is None else list(reading.classes)
     if len(names) != table.shape[1]:
@@ -81,6 +92,7 @@ def sets_of_columns(table: pd.DataFrame, ids: NDArray[Any], where: str, reading:
             f"{where}: {table.shape[1]} label columns, but classes: names {len(names)}; expected "
             "as many, in the same order"
         )
+    _refuse_mistakable(names, where)
     members = np.zeros(table.shape, dtype=np.int8)
     ignored = np.zeros(len(table), dtype=bool)
     bad = np.zeros(len(table), dtype=bool)
@@ -90,7 +102,7 @@ def sets_of_columns(table: pd.DataFrame, ids: NDArray[Any], where: str, reading:
             ignored |= [is_ignored(plain(value), reading.ignore) for value in table[name].tolist()]
     for place, name in enumerate(table.columns):
         values = table[name]
-        numbers = pd.to_numeric(values.astype(object), errors="coerce").to_numpy(np.float64)
+        numbers = real_numbers(values)
         wrong = ~np.isin(numbers, (0.0, 1.0))
         if (wrong & ~ignored).any() and not reading.tolerate:
             row = int(np.flatnonzero(wrong & ~ignored)[0])
@@ -112,8 +124,10 @@ def sets_of_values(values: pd.Series, ids: NDArray[Any], where: str, reading: Re
     ----------
     values : pandas.Series `[rows]`
         Lists or arrays of labels; texts such as `a|c` or `["a", "c"]`, where an empty one has no
-        label. Labels are class values, or positions where the classes are numbers 0..L-1. A row
-        that is the value to ignore, or has it among its labels, is not judged.
+        label. Labels are class values, or positions where the classes are numbers 0..L-1. Where
+        all lists have one length and hold 0 and 1 alone, and one of these repeatedly, they say of
+        each class in turn whether it is there. A row that is the value to ignore, or has it among
+        its labels, is not judged.
     ids, where, reading
         As for `Kind.read`.
 
@@ -124,8 +138,19 @@ def sets_of_values(values: pd.Series, ids: NDArray[Any], where: str, reading: Re
     Raises
     ------
     DataError
-        A row has no list of labels, or one that is none of the classes; classes are needed.
+        A row has no list of labels, or one that is none of the classes; classes are needed, or
+        texts of sets cannot tell them apart.
     """
+    marks = _marks(values, reading.ignore)
+    if marks is not None:
+        names = reading.classes or reading.output_names or range(marks.shape[1])
+        if len(names) != marks.shape[1]:
+            raise DataError(
+                f"{where}: found lists of {marks.shape[1]} zeros and ones for {len(names)} "
+                "classes; expected one for each class, or a list of those that are there"
+            )
+        table = marks.set_axis(list(names), axis=1)
+        return sets_of_columns(table, ids, where, replace(reading, classes=list(names)))
 
     def parse(value: Any) -> list[Any] | None:
         return _labels(value, reading.separator)
@@ -144,11 +169,50 @@ def sets_of_values(values: pd.Series, ids: NDArray[Any], where: str, reading: Re
     found, classes = places_of(
         values.where(judged, NO_LABEL), ids, where, reading, parse, "label", expected
     )
+    _refuse_mistakable(classes, where)
     members = np.zeros((len(found), len(classes)), dtype=np.int8)
     for row, places in enumerate(found):
         members[row, slice(None) if places is None else places] = UNUSABLE if places is None else 1
     members[~judged] = IGNORED
     return members, classes
+
+
+def _marks(values: pd.Series, ignore: str | int | None) -> pd.DataFrame | None:
+    """Return lists that say of each class whether it is there, `[rows, L]`; else None.
+
+    Lists of labels are told from these by that they name no label twice, and not as true or false.
+    """
+    rows: list[list[Any] | None] = []
+    width, told = 0, False
+    for value in values.tolist():
+        if is_missing(value, None):
+            rows.append(None)
+            continue
+        row = _listed(value)
+        if row is None or len(row) != (width or len(row)):
+            return None
+        width = len(row)
+        if not width or not all(
+            (isinstance(mark, int) and mark in (0, 1)) or is_ignored(mark, ignore) for mark in row
+        ):
+            return None
+        told = told or len(set(row)) < width or any(isinstance(mark, bool) for mark in row)
+        rows.append(row)
+    if not told:
+        return None
+    return pd.DataFrame([row or [None] * width for row in rows], dtype=object)
+
+
+def _listed(value: Any) -> list[Any] | None:
+    """Return the items of a list, or of a text that is one; None where the value is no list."""
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if isinstance(value, str) and value.strip().startswith("["):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return None
+    return [plain(item) for item in value] if isinstance(value, list | tuple) else None
 
 
 def _labels(value: Any, separator: str) -> list[Any] | None:
@@ -196,9 +260,20 @@ def typed(text: str, classes: Sequence[str], given: str) -> str:
     return as_text(members, classes)
 
 
-def corrected(after: str, before: str, value: Any, classes: Sequence[str]) -> tuple[str, ...]:
-    """Return the labels of the set."""
+def corrected(after: str, before: str, value: Any, classes: Sequence[str]) -> tuple[Any, ...]:
+    """Return the labels of the set, or 0 or 1 for each class where the file has such lists."""
+    row = _listed(value)
+    marks = row is not None and len(row) == len(classes) and all(mark in (0, 1) for mark in row)
+    if marks and as_text(np.array(row, dtype=np.int8), classes) == before:
+        return tuple(int(member) for member in from_text(after, classes))
     return tuple(name for name in after.split(SEPARATOR) if name != NO_LABEL)
+
+
+def _refuse_mistakable(classes: Names, where: str) -> None:
+    try:
+        can_be_told_apart(classes)
+    except ValueError as error:
+        raise DataError(f"{where}: {error}") from None
 
 
 def can_be_told_apart(classes: Names) -> None:

@@ -19,6 +19,7 @@ from dataaudit.labels.values import (
     is_missing,
     named_row,
     plain,
+    real_numbers,
     short,
     such_rows,
 )
@@ -48,8 +49,7 @@ def targets(values: pd.Series, ids: NDArray[Any], where: str, reading: Reading) 
         When a target is missing, is not a number, is infinite or beyond 1e100.
     """
     try:
-        numeric = pd.to_numeric(values.astype(object), errors="coerce")
-        read = np.array(numeric, dtype=np.float64)
+        read = real_numbers(values)
     except (TypeError, ValueError, OverflowError) as error:
         raise DataError(f"{where}: expected a finite number in every row: {error}") from error
     result = np.where(np.abs(read) <= LARGEST, read, np.nan)

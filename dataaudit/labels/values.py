@@ -62,6 +62,24 @@ def plain(value: Any) -> Any:
     return value
 
 
+def real_numbers(values: pd.Series) -> NDArray[np.float64]:
+    """Return values as numbers, `[n]`, NaN for what is none: a complex number is none, either.
+
+    Raises
+    ------
+    TypeError, ValueError, OverflowError
+        A value is of a kind that cannot be compared with numbers, or a whole number beyond all
+        floating ones.
+    """
+    objects = values.astype(object)
+    numbers = pd.to_numeric(objects, errors="coerce")
+    if np.iscomplexobj(numbers):
+        # As real numbers they would lose a part without a word.
+        real = [not isinstance(plain(value), complex) for value in objects]
+        numbers = pd.to_numeric(objects.where(real, None), errors="coerce")
+    return np.array(numbers, dtype=np.float64)
+
+
 def is_missing(value: Any, names: Sequence[str] | None) -> bool:
     """Tell whether a label says nothing: None, NaN, empty text, -1 beside stored names."""
     if value is None or value is pd.NA or value is pd.NaT:

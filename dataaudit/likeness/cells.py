@@ -78,16 +78,22 @@ class Cells:
             centres, init="random", n_init=1, random_state=seed, batch_size=4096
         )
         self._centres = clusters.fit(some @ self._directions).cluster_centers_.astype(np.float32)
-        self._first = vectors(slice(0, min(FIRST_ROWS, rows)))[:, :1] @ self._directions
+        self._first = self._cut(vectors(slice(0, min(FIRST_ROWS, rows)))[:, :1])
         self._wholes, self._parts = self._sorted(vectors, rows)
 
     def __len__(self) -> int:
         """Return the number of cells."""
         return len(self._centres)
 
+    def _cut(self, vectors: FloatArray) -> FloatArray:
+        """Return `[items, versions, width]` vectors along the main directions alone."""
+        # As one matrix: several take NumPy one small product for each item.
+        flat = vectors.reshape(-1, vectors.shape[2]) @ self._directions
+        return flat.reshape(*vectors.shape[:2], -1)
+
     def _sorted(self, vectors: Callable[[slice], FloatArray], rows: int) -> tuple[_Part, _Part]:
         def place(part: slice) -> tuple[NDArray[np.float16], IndexArray]:
-            found = vectors(part) @ self._directions
+            found = self._cut(vectors(part))
             flat = found.reshape(-1, found.shape[2])
             nearest = self._nearest_cells(flat, 1).reshape(found.shape[:2])
             return found.astype(np.float16), nearest
@@ -157,7 +163,7 @@ class Cells:
 
         def some(here: slice) -> IndexArray:
             own, queries = None if exclude is None else exclude[here], views(here)
-            near = self._nearest(queries @ self._directions, finer * count, own, depth)
+            near = self._nearest(self._cut(queries), finer * count, own, depth)
             parts = parts_of(len(near), SUSPECTS_AT_ONCE)
             return np.concatenate([self._best_of(queries[p], near[p], count) for p in parts])
 

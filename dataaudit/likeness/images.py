@@ -23,12 +23,14 @@ from dataaudit.likeness.alignment import (
 )
 from dataaudit.likeness.descriptors import FloatArray, ImageDescriptors, IndexArray
 from dataaudit.likeness.meaning import picture_key
-from dataaudit.likeness.parts import in_parts
+from dataaudit.likeness.parts import in_parts, parts_of
 from dataaudit.likeness.search import COMPARING, Compared, unit
 
 SEARCH_SIDE = 8
 CROPPED_SIDE = 27
-IMAGES_PER_STEP = 2048
+VERSIONS = 6
+IMAGES_PER_STEP = 128
+"""So few that what is made of them stays near the processor."""
 COMPARED_PER_STEP = 8
 _THUMBNAILS = {(THUMBNAIL_SIDE, THUMBNAIL_SIDE, *channels) for channels in ((), (1,), (3,))}
 """Shapes of what needs no making smaller."""
@@ -117,15 +119,16 @@ class ImageRows:
     def vectors(self, part: slice | IndexArray) -> FloatArray:
         """Return unit vectors of some rows to search with, `[rows, versions, width]`."""
         thumbnails = self.rows.thumbnails[part]
-        steps = range(0, len(thumbnails), IMAGES_PER_STEP)
-        return np.concatenate(
-            [_versions(channels_first(thumbnails[i : i + IMAGES_PER_STEP])) for i in steps]
-        )
+        found = np.empty((len(thumbnails), VERSIONS, self.channels * SEARCH_SIDE**2), np.float32)
+        for some in parts_of(len(thumbnails), IMAGES_PER_STEP):
+            found[some] = _versions(thumbnails[some])
+        return found
 
     def views(self, suspects: ImageDescriptors) -> FloatArray:
         """Return unit vectors of suspects to search with, `[suspects, views, width]`."""
-        images = channels_first(_with_channels(suspects, self.channels).thumbnails)
-        own, mirror = _versions(images), _versions(images[..., ::-1])
+        thumbnails = _with_channels(suspects, self.channels).thumbnails
+        images, own = channels_first(thumbnails), _versions(thumbnails)
+        mirror = _versions(thumbnails[:, :, ::-1])
         parts = (own[:, 1:], mirror[:, 1:], _shifted(images), _shifted(images[..., ::-1]))
         return np.concatenate([own[:, :1], mirror[:, :1], *parts], 1)
 
@@ -167,19 +170,23 @@ def _with_channels(images: ImageDescriptors, channels: int) -> ImageDescriptors:
     return ImageDescriptors(np.broadcast_to(images.thumbnails, shape))
 
 
-def _versions(images: FloatArray) -> FloatArray:
-    """Return small thumbnails of `[items, channels, 32, 32]`: whole, four corners, middle.
+def _versions(thumbnails: NDArray[np.uint8]) -> FloatArray:
+    """Return small thumbnails of `[items, 32, 32, channels]`: whole, four corners, middle.
 
-    `[items, 6, width]`, each of mean 0 in each channel, and of length 1.
+    `[items, VERSIONS, channels x 8 x 8]`, each of mean 0 in each channel, and of length 1.
     """
-    smaller = _smaller()
-    found = np.asarray((smaller @ images) @ smaller.T, np.float32)
-    pairs = found.reshape(*images.shape[:2], len(smaller) // SEARCH_SIDE, SEARCH_SIDE, -1)
-    pairs = pairs.reshape(*pairs.shape[:4], -1, SEARCH_SIDE)
-    whole, start, middle, end = range(4)
-    down = [whole, start, start, end, end, middle]
-    right = [whole, start, end, start, end, middle]
-    return _centred(pairs[:, :, down, :, right].swapaxes(0, 1))
+    count, side, _, channels = thumbnails.shape
+    lines = thumbnails.reshape(count, side, side * channels).astype(np.float32)
+    fewer = _smaller() @ lines
+    small = np.empty((count, VERSIONS, channels, SEARCH_SIDE, SEARCH_SIDE), np.float32)
+    first = 0
+    for down, right in _across(channels):
+        last = first + right.shape[1] // (channels * SEARCH_SIDE)
+        both = fewer[:, down].reshape(-1, side * channels) @ right
+        both = both.reshape(count, SEARCH_SIDE, last - first, channels, SEARCH_SIDE)
+        small[:, first:last] = both.transpose(0, 2, 3, 1, 4)
+        first = last
+    return _centred(small)
 
 
 def _shifted(images: FloatArray) -> FloatArray:
@@ -193,8 +200,12 @@ def _shifted(images: FloatArray) -> FloatArray:
 
 def _centred(images: FloatArray) -> FloatArray:
     """Return `[items, versions, channels, side, side]` flat, of mean 0, and of length 1."""
-    centred = images - images.mean((3, 4), keepdims=True)
-    return unit(centred.reshape(-1, *images.shape[2:])).reshape(*images.shape[:2], -1)
+    flat = images.reshape(-1, images.shape[3] * images.shape[4])
+    flat -= flat.mean(1, keepdims=True)
+    found = images.reshape(len(images) * images.shape[1], -1)
+    length = np.sqrt(np.einsum("vp,vp->v", found, found))
+    found /= np.maximum(length, 1e-6)[:, None]
+    return found.reshape(*images.shape[:2], -1)
 
 
 @lru_cache(maxsize=1)
@@ -213,3 +224,24 @@ def _cropping(start: int) -> FloatArray:
     middle = start + (np.arange(SEARCH_SIDE)[:, None] + 0.5) * cell - 0.5
     weight = np.clip(1 - np.abs(np.arange(THUMBNAIL_SIDE) - middle) / cell, 0, 1)
     return np.asarray(weight / weight.sum(1, keepdims=True), np.float32)
+
+
+@lru_cache(maxsize=2)
+def _across(channels: int) -> list[tuple[slice, FloatArray]]:
+    """Return which of the fewer lines make some versions, and what averages along these.
+
+    The latter is a matrix `[32 pixels x channels, versions x channels x 8]`, so that pixels need
+    not be put in another order first.
+    """
+    whole, start, middle, end = (
+        _smaller()[place : place + SEARCH_SIDE] for place in range(0, 4 * SEARCH_SIDE, SEARCH_SIDE)
+    )
+
+    def along(part: FloatArray) -> FloatArray:
+        matrix = np.einsum("sp,cd->pcds", part, np.eye(channels))
+        return matrix.reshape(THUMBNAIL_SIDE * channels, channels * SEARCH_SIDE)
+
+    corners = np.concatenate([along(start), along(end)], 1)
+    ways = (along(whole), corners, along(middle), corners)
+    lines = [slice(SEARCH_SIDE * place, SEARCH_SIDE * (place + 1)) for place in range(4)]
+    return [(lines[place], np.ascontiguousarray(ways[place], np.float32)) for place in (0, 1, 3, 2)]

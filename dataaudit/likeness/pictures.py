@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from dataaudit.likeness.meaning import picture_key
 
 LIGHT = 170
 """What is lighter than this on average is laid on black, anything else on white."""
 SIXTEEN_BITS = 65535
+ORIENTATION, UPRIGHT = ExifTags.Base.Orientation, 1
 PIXELS_AT_ONCE = 2**18
 """That are computed with at double precision, which takes eight times the room of 8 bits."""
 
@@ -37,7 +38,9 @@ def in_grey(image: Image.Image) -> Image.Image:
 def _upright(image: Image.Image) -> Image.Image:
     # What a stranger wrote there may be damaged in any way; the pixels are still good.
     try:
-        return ImageOps.exif_transpose(image) or image
+        # Asked first, because Pillow copies a picture that needs no turning.
+        turned = image.getexif().get(ORIENTATION, UPRIGHT) != UPRIGHT
+        return ImageOps.exif_transpose(image) or image if turned else image
     except Exception:
         return image
 

@@ -31,6 +31,8 @@ from dataaudit.likeness.search import (
 REFINED_TEXTS = 10
 FEATURES_PER_STEP = 2**24
 MISSING_WORDS_SHARE = 0.05
+ROUNDING = 1e-6
+"""What weights of words that are added in another order may differ by."""
 KEY_BYTES = 16
 
 
@@ -129,6 +131,34 @@ class WordRarity:
         row_rest = self._rest(others - words, suspect_stream)
         total = shared + own_rest + MISSING_WORDS_SHARE * row_rest
         return shared / total if total > 0 else 0.0
+
+    def reach(self, one: str, other: str, least: float) -> bool:
+        """Tell whether two texts are at least so alike, each held against the other.
+
+        Of most pairs that are not, a bound on the similarity shows it in a fraction of the time.
+        """
+        both = ((one, other), (other, one))
+        return all(self._may_reach(a, b, least) for a, b in both) and all(
+            self.similarity(a, b) >= least for a, b in both
+        )
+
+    def _may_reach(self, suspect: str, row: str, least: float) -> bool:
+        """Tell whether the similarity might be `least`: were shared words shared as often."""
+        stream, there = row.replace(" ", ""), set(row.split())
+        shared, lacking = 0.0, []
+        for word in suspect.split():
+            if word in there:
+                shared += self._weight(word)
+            else:
+                lacking.append(word)
+        most = shared * (1 / least - 1) + ROUNDING
+        rest = 0.0
+        for word in lacking:
+            if len(word) < 3 or word not in stream:
+                rest += self._weight(word)
+                if rest > most:
+                    return suspect.replace(" ", "") == stream
+        return True
 
     def _weight(self, word: str) -> float:
         return self.weights.get(word, self.unseen)

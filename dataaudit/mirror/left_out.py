@@ -24,7 +24,7 @@ from dataaudit.mirror.finite import FiniteSettings, finite_mirror
 from dataaudit.mirror.queries import Pool, endless_batches
 from dataaudit.mirror.references import PlantedPool, plant, pool_losses, pool_predictions
 from dataaudit.mirror.shrink import shrunk
-from dataaudit.progress import track
+from dataaudit.progress import LEARNING, expect_more, track
 from dataaudit.scoring.perturbation import UNPERTURBED, Perturbation
 
 FOLDS, REPEATS = 5, 3
@@ -42,12 +42,25 @@ NAME = "learned again without the row"
 SMALLEST = 1e-12
 
 
-def most_passes(*, written: bool) -> float:
-    """Return the forward passes for each sample, at most; to learn one counts three."""
-    lengths = OF_ANSWERS if written else LENGTHS
-    *shorter, longest = (passes for passes, _ in lengths)
-    learned = 3 * (1 - 1 / FOLDS) * (sum(shorter) + FOLDS * REPEATS * longest)
-    return learned + REPEATS + len(lengths) / FOLDS
+def most_passes(samples: int, *, written: bool) -> float:
+    """Return the forward passes of one sample that all of it takes, at most.
+
+    To learn a sample counts `LEARNING`.
+    """
+    *shorter, longest = OF_ANSWERS if written else LENGTHS
+    learned = sum(_steps_of(length, _others(samples)) for length in shorter)
+    learned += FOLDS * REPEATS * _steps_of(longest, _others(samples))
+    judged = (REPEATS + (1 + len(shorter)) / FOLDS) * samples
+    return LEARNING * BATCH_SIZE * learned + judged
+
+
+def _others(samples: int) -> int:
+    return round(samples * (1 - 1 / FOLDS))
+
+
+def _steps_of(length: Length, samples: int) -> int:
+    passes, fewest = length
+    return max(fewest, round(passes * samples / BATCH_SIZE))
 
 
 def judged_left_out(loaded: Loaded, settings: FiniteSettings) -> Unseen:
@@ -80,6 +93,9 @@ def judged_left_out(loaded: Loaded, settings: FiniteSettings) -> Unseen:
         first: Perturbation | None = None
         if length is None:
             length, first = round_.best_length()
+            samples = sum(map(len, splits))
+            steps = (FOLDS * REPEATS - 1) * _steps_of(length, _others(samples))
+            expect_more(LEARNING * BATCH_SIZE * steps + REPEATS * samples)
         for fold in range(FOLDS):
             learned = first if first is not None and fold == 0 else round_.learned(fold, length)
             for pool, own, found in zip(judged, folds, sums, strict=True):
@@ -156,8 +172,7 @@ class _Round:
         others = [
             pool.chosen(own != fold) for pool, own in zip(self.pools, self.folds, strict=True)
         ]
-        passes, fewest = length
-        steps = max(fewest, round(passes * sum(map(len, others)) / BATCH_SIZE))
+        steps = _steps_of(length, sum(map(len, others)))
         seed = FOLDS * self.settings.seed + fold
         settings = replace(
             self.settings,

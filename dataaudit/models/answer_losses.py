@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
-from dataaudit.datasets.answer_pairs import ANSWER
+from dataaudit.datasets.answer_pairs import ANSWER, IN_FILE
 from dataaudit.datasets.instructions import INSTRUCTION
 from dataaudit.datasets.samples import Samples
 from dataaudit.errors import ConfigError, DataError, ModelError
@@ -158,7 +158,7 @@ class AnswerInputs:
             There is no instruction, or the model does not take as many tokens as an answer has.
         """
         answers, rows = frame[ANSWER].tolist(), []
-        own = answers if self.label not in frame else frame[self.label].tolist()
+        own = answers if IN_FILE not in frame else frame[IN_FILE].tolist()
         parted = self.parted(frame[INSTRUCTION].tolist(), answers)
         for (whole, start), answer, in_file in zip(parted, answers, own, strict=True):
             ids = list(whole.ids) if self.end is None else [*whole.ids, self.end]

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from dataaudit.datasets.answer_pairs import ANSWER
+from dataaudit.datasets.answer_pairs import ANSWER, IN_FILE
 from dataaudit.datasets.samples import Batch, Samples
 from dataaudit.errors import DataError, ModelError
 from dataaudit.models.detector_inputs import detector_inputs
@@ -82,6 +82,8 @@ class TrainedModel:
             frame = batch.frame
             if samples.kind.written:
                 # Under the label of the batch, which need not be that of the file.
+                if samples.label_column in frame:
+                    frame = frame.assign(**{IN_FILE: frame[samples.label_column]})
                 frame = frame.assign(**{ANSWER: samples.label_values(batch.labels)})
             raw = self.preprocess(frame)
             if samples.kind.own_loss:

@@ -127,7 +127,7 @@ def _counts(
     rows: Mapping[str, int] = {split.role: split.rows for split in splits}
     flagged = None if leakage is None else leakage.suspects_flagged
     if tracing is not None:
-        flagged = tracing.queries_flagged
+        flagged = tracing.queries_flagged if tracing.can_tell else None
     return Counts(
         train=rows.get("train", 0),
         held_out=rows.get("held_out", 0),

@@ -459,6 +459,10 @@ class Tracing(Section):
     direction: Literal["learn", "unlearn"]
     queries: Count
     queries_flagged: Count
+    can_tell: bool = Field(
+        default=True,
+        description="false where there were too few unrelated samples to flag any row",
+    )
     false_discovery_rate: Share
     shown: list[TracedQuery]
     queries_left_out: Count = Field(description="queries that only contamination.parquet holds")

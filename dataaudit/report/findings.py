@@ -84,6 +84,16 @@ def kinds_in_words(kinds: Sequence[KindCount]) -> str:
 
 def _tracing_finding(tracing: Tracing) -> Finding:
     queries = formats.rows(tracing.queries, "generated sample")
+    if not tracing.can_tell:
+        return Finding(
+            title="Rows are ranked; which of them stand out beyond chance cannot be told",
+            text=f"The rows that {queries} {'owes' if tracing.queries == 1 else 'owe'} most to "
+            "are listed, best first. There were too few unrelated samples to compare them with "
+            "(more rows, held_out samples or a larger trace.calibration would do), so that none "
+            "is flagged.",
+            section="tracing",
+            severity="notable",
+        )
     if not tracing.queries_flagged:
         return Finding(
             title="Rows are ranked; no single one stands out beyond chance",
@@ -184,6 +194,17 @@ def _label_finding(labels: LabelFindings | None, pairs: int) -> Finding:
             f"(95% interval {formats.share_interval(labels.noise_rate)}).",
             section="labels",
             severity="clear",
+        )
+    if labels.noise_rate.high >= 1.0:
+        # What is flagged is found; the estimate stands for the errors that can be seen alone.
+        least = labels.noise_rate.low
+        return Finding(
+            title=f"At least {formats.percent(least)} of the training labels are wrong"
+            if least > 0
+            else f"{formats.rows(labels.rows_flagged)} with a doubtful label",
+            text=f"{flagged} {formats.sentences(labels.reasons[1:])}".rstrip(),
+            section="labels",
+            severity="serious" if least >= SERIOUS_NOISE_RATE else "notable",
         )
     serious = labels.noise_rate.estimate >= SERIOUS_NOISE_RATE
     if not serious and labels.rows_flagged < FEW_FLAGGED * labels.rows_scored:

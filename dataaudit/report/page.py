@@ -195,12 +195,14 @@ def _label_figures(labels: LabelFindings | None, decided: str) -> list[KeyFigure
         )
     ]
     if labels.noise_rate is not None:
-        rate = KeyFigure(
-            formats.percent(labels.noise_rate.estimate),
-            "of training labels wrong",
-            f"estimate; 95% interval {formats.share_interval(labels.noise_rate)}",
-            "flagged",
-        )
+        share = formats.percent(labels.noise_rate.estimate)
+        words = f"estimate; 95% interval {formats.share_interval(labels.noise_rate)}"
+        if labels.noise_rate.high >= 1.0:
+            # The estimate stands for errors that can be seen alone.
+            least = labels.noise_rate.low
+            share = f"≥ {formats.percent(least)}" if least > 0 else "—"
+            words = f"how many {'more ' if least > 0 else ''}cannot be told"
+        rate = KeyFigure(share, "of training labels wrong", words, "flagged")
         figures.insert(0, rate)
     return figures
 
@@ -239,9 +241,11 @@ def _tracing_figures(tracing: Tracing | None) -> list[KeyFigure]:
             "",
         ),
         KeyFigure(
-            formats.count(tracing.queries_flagged),
+            formats.count(tracing.queries_flagged) if tracing.can_tell else "—",
             "with a row beyond chance",
-            f"at a false discovery rate of {formats.set_percent(tracing.false_discovery_rate)}",
-            "leak",
+            f"at a false discovery rate of {formats.set_percent(tracing.false_discovery_rate)}"
+            if tracing.can_tell
+            else "cannot be told: too few unrelated samples",
+            "leak" if tracing.can_tell else "",
         ),
     ]

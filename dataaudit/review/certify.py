@@ -121,7 +121,13 @@ def _claims(audit: FinishedAudit, train: Samples, suspects: Samples | None) -> d
     rate = None if report.labels is None else report.labels.noise_rate
     if rate is not None:
         claims["share of wrong labels, 95% interval"] = [rate.low, rate.high]
-    if suspects is not None:
+    if report.tracing is not None:
+        pairs = audit.pairs()
+        claims |= {
+            "generated samples": report.tracing.queries,
+            "generated samples flagged": int(pairs.loc[pairs["flagged"], "query_id"].nunique()),
+        }
+    elif suspects is not None:
         pairs = audit.pairs()
         search = RowSearch.over(Files(train, None, suspects))
         same = identity(search.rows, search.describe(suspects))

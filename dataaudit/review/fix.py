@@ -17,9 +17,14 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from dataaudit.datasets.changes import Changes
-from dataaudit.datasets.rewriting import refuse_existing, refuse_unfit_target, write_corrected
+from dataaudit.datasets.rewriting import (
+    refuse_existing,
+    refuse_unfit_target,
+    relative_to,
+    write_corrected,
+)
 from dataaudit.datasets.samples import Samples
-from dataaudit.errors import DataError, writing
+from dataaudit.errors import DataError, RunDirectoryError, writing
 from dataaudit.inputs import Files
 from dataaudit.likeness.describing import RowSearch
 from dataaudit.likeness.identity import Identity, identity
@@ -79,6 +84,11 @@ def fix(
     """
     with amending(directory), as_read_back(directory):
         audit = FinishedAudit.open(directory)
+        if audit.report.tracing is not None:
+            raise RunDirectoryError(
+                f"{directory}: holds a trace, which says nothing of labels or copies; fix is for "
+                "audits of these"
+            )
         said = [] if decisions is None else read_decisions(decisions)
         every, leaks = with_earlier(audit, said)
         train = audit.training_rows(moved_to)
@@ -137,6 +147,7 @@ def _write(
     return [
         f"training rows: {len(changes):,} relabeled, {len(changes.dropped):,} dropped",
         *([] if evaluation is None else _evaluation_lines(audit.report, evaluation)),
+        *_picture_lines(train, evaluation),
         f"written: {', '.join(str(out.absolute() / name) for name in (*names, SPLIT, CHANGES))}",
     ]
 
@@ -145,7 +156,7 @@ def _put(samples: Samples, changes: Changes, folder: Path, name: str, out: Path)
     """Write a corrected split into the folder that will be `out`; return its name there."""
     target = folder / f"{name}{Path(samples.source.description).suffix}"
     try:
-        refuse_unfit_target(samples, target)
+        refuse_unfit_target(samples, target, pictures_named=True)
     except DataError as error:
         raise DataError(str(error).replace(str(folder), str(out))) from None
     write_corrected(samples, changes, target).rename(target)
@@ -182,6 +193,17 @@ def _evaluation_log(evaluation: _Evaluation) -> list[dict[str, Any]]:
             "reviewer": reviewer,
         }
         for position, (reason, reviewer) in sorted(evaluation.leaving.items())
+    ]
+
+
+def _picture_lines(train: Samples, evaluation: _Evaluation | None) -> list[str]:
+    written = {"train": train} | ({} if evaluation is None else {"evaluation": evaluation.samples})
+    places = {name: relative_to(samples) for name, samples in written.items()}
+    return [
+        f"pictures of {name}: not copied; their paths are still relative to {place}, which "
+        "audit.yaml names as `images:` beside the new `path:`"
+        for name, place in places.items()
+        if place is not None
     ]
 
 

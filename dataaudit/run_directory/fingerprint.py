@@ -24,6 +24,9 @@ from dataaudit.run_directory.manifest import versions
 _LATER = {"name", "about", "gates", "flags", "engine", "checks"}
 """Settings that no finished step depends on: they concern flags and report, or only say where
 the rows are scored."""
+_WRITTEN = {".json", ".txt", ".model", ".jinja"}
+"""Files of a model's folder that are no weights."""
+_SCHEDULE = "scheduler_config.json"
 _OWN_CODE = "code of dataaudit"
 _PLACES = {
     "model": {"weights", "initial", "path"},
@@ -57,6 +60,7 @@ class Fingerprint:
             if samples is not None
         }
         parts |= _of_model(loaded.model)
+        parts |= _of_model_folder(None if config.model is None else config.model.path)
         parts |= dict(_settings(config.model_dump(mode="json", exclude={*_LATER})))
         parts |= dict(_user_code(folder))
         parts[_OWN_CODE] = f"sha256 {_own_code()}"
@@ -116,6 +120,23 @@ def _of_model(model: TrainedModel | None) -> dict[str, str]:
     if model.initial is not None:
         parts["initial weights"] = f"sha256 {model.initial.sha256()}"
     return parts | {"model description": model.description}
+
+
+def _of_model_folder(path: Path | None) -> dict[str, str]:
+    """Return what stands beside the weights of a saved model: its tokenizer, its noise schedule."""
+    if path is None or not path.is_dir():
+        return {}
+    # The schedule of a diffusion model may stand beside the folder of its network. Nothing else of
+    # deeper folders, of which one may be the run directory.
+    around = [path, path.parent]
+    schedules = [place / "scheduler" / _SCHEDULE for place in around] + [path.parent / _SCHEDULE]
+    digest = hashlib.sha256()
+    for file in [*sorted(path.iterdir()), *schedules]:
+        if file.suffix in _WRITTEN and file.is_file():
+            digest.update(f"{os.path.relpath(file, path)}\n".encode())
+            with file.open("rb") as content:
+                digest.update(hashlib.file_digest(content, "sha256").digest())
+    return {"model folder": f"sha256 {digest.hexdigest()}"}
 
 
 def _settings(content: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from dataaudit.datasets.files import readable
 from dataaudit.datasets.load import open_samples
-from dataaudit.datasets.read_settings import ReadSettings
+from dataaudit.datasets.read_settings import ReadSettings, columns_aside
 from dataaudit.datasets.samples import Role, Samples
 from dataaudit.datasets.shard_paths import shard_paths
 from dataaudit.errors import DataAuditError, DataError, RunDirectoryError
@@ -191,17 +191,22 @@ class FinishedAudit:
         return read_table(self.directory / CONTAMINATION, "query_id", "row_id", "flagged")
 
     def issues(self) -> pd.DataFrame:
-        """Return `issues.parquet`.
+        """Return `issues.parquet`; nothing of a trace, which checks no rows.
 
         Raises
         ------
         RunDirectoryError
             It is missing or damaged, or lacks a column.
         """
-        return read_table(self.directory / ISSUES, "check", "row_id", "group")
+        columns = "check", "row_id", "group"
+        if self.report.tracing is not None:
+            return pd.DataFrame(columns=columns)
+        return read_table(self.directory / ISSUES, *columns)
 
     def _label_of(self, role: Role, content: Mapping[str, Any]) -> Any:
         """Return the label column that is named; None where the rows have no labels."""
+        if self.report.tracing is not None:
+            return None
         split = next(split for split in self.report.identity.splits if split.role == role)
         named = content["label"]
         unlabelled = isinstance(named, str) and content.get("labels") is None
@@ -235,8 +240,9 @@ class FinishedAudit:
                 role,
                 self._label_of(role, content),
                 id_column=content["id"],
-                # As the audit read it: suspects go by the training rows' ids where they have such.
-                usual_id=settings["train"].get("id"),
+                # As the audit read it: suspects go by the training rows' ids where they have such,
+                # and what a trace was asked about by ids of its own.
+                usual_id=settings["train"].get("id") if self.report.tracing is None else None,
                 group_column=content.get("group"),
                 classes=classes,
                 task=str(settings["task"]),
@@ -245,6 +251,9 @@ class FinishedAudit:
                 separator=content.get("separator", SEPARATOR),
                 images=None if content.get("images") is None else Path(content["images"]),
                 annotators=_annotators(content.get("labels")),
+                aside=columns_aside(
+                    settings["train"].get("labels"), settings["train"].get("opinions") or {}
+                ),
                 size=tuple(size) if (size := settings.get("images", {}).get("size")) else None,
                 answers=pair_columns(self.kind, content),
                 instruction=instruction_columns(self.kind, content),

@@ -84,8 +84,8 @@ class ResultsDirectory:
     def __init__(self, path: Path, kind: Kind, *, overwrite: bool = False) -> None:
         if place_of(path) is not None:
             raise ConfigError(
-                f"{place_of(path)}: only `dataaudit run` writes to a store; expected a directory "
-                "on this machine"
+                f"{place_of(path)}: only audits by `dataaudit run` are written to a store, no "
+                "traces and no other results; expected a directory on this machine"
             )
         self.path = path.absolute()
         self.kind = kind

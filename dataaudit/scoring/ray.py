@@ -39,6 +39,7 @@ from dataaudit.scoring.stretches import (
     can_read,
     lies_in_files,
     lies_in_memory,
+    sizes_of,
 )
 from dataaudit.tasks import Task
 
@@ -83,7 +84,8 @@ class RayEngine:
                     scorer = partial(scorer, rows=cluster.stored(samples.source))
             token = None if into is None else _laid(into)
             try:
-                crew = cluster.crew(scorer, len(starts), token, on_gpu=device == "cuda")
+                sizes = sizes_of(samples.source)
+                crew = cluster.crew(scorer, len(starts), token, sizes, on_gpu=device == "cuda")
                 blocks = _Blocks(crew, samples, length, starts, token)
                 done = track(crew.run(blocks), f"scoring {samples.role}", total=len(starts))
                 yield from _sent_back(done, into)
@@ -243,9 +245,10 @@ class _Scorer:
         self._samples = samples
         self._reader = Reader(samples.source, length)
 
-    def ready(self, token: Token | None) -> _Sees:
-        """Tell what this worker sees."""
-        return _Sees(can_read(self._samples), None if token is None else token.answer())
+    def ready(self, token: Token | None, sizes: Sequence[int]) -> _Sees:
+        """Tell what this worker sees; `sizes` are those of the files that it is to see."""
+        answer = None if token is None else token.answer()
+        return _Sees(can_read(self._samples, sizes), answer)
 
     def do(self, block: Batch | Stretch, token: Token | None) -> ScoreBlock | _Written:
         """Score the rows of a block, batch by batch as the local engine does.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,10 +107,22 @@ def lies_in_memory(source: Source) -> bool:
     return not lies_in_files(source) and not is_mapped
 
 
-def can_read(samples: Samples) -> bool:
-    """Tell whether this process can read the rows."""
+def sizes_of(source: Source) -> list[int]:
+    """Return the bytes of each file that rows are read from, -1 of one that is not there."""
+    if isinstance(source, Kept | AsTraining):
+        return sizes_of(source.source)
+    files = source.files() if isinstance(source, ColumnSource) else []
+    return [file.stat().st_size if file.is_file() else -1 for file in files]
+
+
+def can_read(samples: Samples, sizes: Sequence[int]) -> bool:
+    """Tell whether this process can read the rows, from files of these sizes.
+
+    What lies at the same path of another machine may be an older copy, of other rows.
+    """
     try:
-        return len(next(samples.source.frames_from(0, 1))) == 1
+        is_same = sizes_of(samples.source) == list(sizes)
+        return is_same and len(next(samples.source.frames_from(0, 1))) == 1
     except Exception:
         # Whatever stands in the way, rows can still be sent.
         return False

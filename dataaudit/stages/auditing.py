@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,13 @@ from dataaudit.stages.earlier import earlier_audits, knowing_decisions
 from dataaudit.stages.files import audit_files, open_files, unjudged_rows
 from dataaudit.stages.flagging import find_mislabels, no_pairs
 from dataaudit.stages.leaks import find_contamination
-from dataaudit.stages.left_out import LEFT_OUT, learned_beside, learned_left_out
+from dataaudit.stages.left_out import (
+    LEFT_OUT,
+    learned_beside,
+    learned_left_out,
+    left_out_passes,
+    may_learn_left_out,
+)
 from dataaudit.stages.loading import load, load_objects
 from dataaudit.stages.model_check import refuse_worse_than_chance
 from dataaudit.stages.opinions import opinions_of
@@ -286,11 +293,14 @@ def _run(
     with clock.stage("mirror"):
         # Learning again, leaks and evidence take rows at random, many times over.
         loaded = loaded.quick_to_take(steps.folder)
-        way = _way_to_judge(loaded, config, steps, cluster)
+
+        def expect(passes: float, plan: Plan) -> None:
+            leaks = loaded.suspects is not None and wanted(config, Leaks)
+            clock.whole.expect(_work(passes, plan, loaded, leaks=leaks), len(loaded.train))
+
+        way = _way_to_judge(loaded, config, steps, cluster, expect)
         crosswise, plan = way.unseen, way.plan
         directory.notes.extend(way.notes)
-        leaks = loaded.suspects is not None and wanted(config, Leaks)
-        clock.whole.expect(_work(plan, loaded, leaks=leaks), len(loaded.train))
         mirror = _mirror(way.seen, plan, steps, cluster)
         if mirror.workers:
             plan = replace(plan, reason=f"{plan.reason}; learned by {mirror.workers} workers")
@@ -356,6 +366,10 @@ def _run(
     return AuditResult(rows, pairs, not_used, report, issues=checked.issues)
 
 
+Expect = Callable[[float, Plan], None]
+"""Is told, before anything learns, the forward passes that it takes for each training row."""
+
+
 @dataclass(frozen=True)
 class _Way:
     """How labels are judged.
@@ -383,27 +397,44 @@ class _Way:
 
 
 def _way_to_judge(
-    loaded: Loaded, config: AuditConfig, steps: Steps, cluster: Cluster | None
+    loaded: Loaded,
+    config: AuditConfig,
+    steps: Steps,
+    cluster: Cluster | None,
+    expect: Expect,
 ) -> _Way:
     if not wanted(config, Labels):
-        return _without_learning(loaded, config, NOT_JUDGED, None, probed=False)
+        return _without_learning(loaded, config, NOT_JUDGED, None, expect, probed=False)
     crosswise = seen_crosswise(loaded, config.mirror.seed)
     if crosswise is not None:
-        return _without_learning(loaded, config, CROSSWISE, crosswise, probed=True)
-    left_out = learned_left_out(loaded, config)
-    if left_out is not None:
-        return _Way(loaded, plan_without_learning(config, LEFT_OUT), left_out, False, [])
+        return _without_learning(loaded, config, CROSSWISE, crosswise, expect, probed=True)
+    spent = 0.0
+    if may_learn_left_out(loaded, config):
+        plan, spent = plan_without_learning(config, LEFT_OUT), left_out_passes(loaded)
+        expect(spent, plan)
+        left_out = learned_left_out(loaded, config)
+        if left_out is not None:
+            return _Way(loaded, plan, left_out, False, [])
     seen, plan = planned(loaded, config, steps.folder / FEATURES)
+    expect(spent + plan.forward_passes / len(loaded.train), plan)
     beside = learned_beside(seen, plan, steps.within(BESIDE, ""), Learners(cluster))
     if plan.beside and beside is None:
         seen, plan = planned(loaded, config, steps.folder / FEATURES, beside=False)
+        expect(spent + plan.forward_passes / len(loaded.train), plan)
     return _Way(seen, plan, None, True, [], beside)
 
 
 def _without_learning(
-    loaded: Loaded, config: AuditConfig, why: str, unseen: Unseen | None, *, probed: bool
+    loaded: Loaded,
+    config: AuditConfig,
+    why: str,
+    unseen: Unseen | None,
+    expect: Expect,
+    *,
+    probed: bool,
 ) -> _Way:
     plan = plan_without_learning(config, f"nothing learns again: {why}")
+    expect(0.0, plan)
     return _Way(loaded, plan, unseen, probed, unused_settings(config, why))
 
 
@@ -425,9 +456,9 @@ def _of_annotators(flags: MislabelFlags | None) -> dict[str, pd.DataFrame]:
     return {ANNOTATORS: facts.annotators, CONSENSUS: facts.consensus}
 
 
-def _work(plan: Plan, loaded: Loaded, *, leaks: bool) -> dict[str, float]:
+def _work(passes: float, plan: Plan, loaded: Loaded, *, leaks: bool) -> dict[str, float]:
     models = 2 + plan.mirrors * (2 if plan.flip else 1) + (loaded.model.initial is not None)
-    work = {"mirror": 1.0 + plan.forward_passes / len(loaded.train), "score": float(models)}
+    work = {"mirror": 1.0 + passes, "score": float(models)}
     return work if leaks else work | {"flag contamination": 0.0}
 
 

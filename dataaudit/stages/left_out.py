@@ -63,8 +63,7 @@ def may_learn_left_out(loaded: Loaded, config: AuditConfig) -> bool:
 def left_out_passes(loaded: Loaded) -> float:
     """Return the forward passes for each training row that learning without it takes at most."""
     samples = len(loaded.train) + (0 if loaded.held_out is None else len(loaded.held_out))
-    written = loaded.train.kind.written
-    return most_passes(written=written) * samples / len(loaded.train)
+    return most_passes(samples, written=loaded.train.kind.written) / len(loaded.train)
 
 
 def learned_left_out(loaded: Loaded, config: AuditConfig) -> Unseen | None:

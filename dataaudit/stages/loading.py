@@ -12,10 +12,11 @@ import numpy as np
 import torch
 
 from dataaudit.config import AuditConfig, DataConfig
+from dataaudit.config_errors import changed
 from dataaudit.datasets.frames import spread
 from dataaudit.datasets.like_training import open_suspects, read_like
 from dataaudit.datasets.load import open_samples, samples_from_object
-from dataaudit.datasets.read_settings import ReadSettings
+from dataaudit.datasets.read_settings import ReadSettings, columns_aside
 from dataaudit.datasets.samples import Role, Samples
 from dataaudit.datasets.set_aside import SetAside
 from dataaudit.errors import ConfigError, DataError
@@ -31,6 +32,7 @@ from dataaudit.models.parameters import last_linear, moving_parameters
 from dataaudit.models.recognise import from_config, from_object, is_tokenizer
 from dataaudit.models.rescaled import Rescaled, rescaled
 from dataaudit.models.rewards import comparing
+from dataaudit.models.torch_module import TorchModel
 from dataaudit.models.trained import Preprocess, TrainedModel, forward
 from dataaudit.stages.alike_answers import alike_answers
 from dataaudit.stages.model_check import check_model
@@ -157,8 +159,7 @@ def assemble(
     def settings_of(role: Role, classes: Classes) -> ReadSettings:
         columns: DataConfig = getattr(config, role) or config.train
         found = read_settings(config, columns, role, classes, tolerate=config.bad_rows.asked)
-        opinions = [name for names in config.train.opinions.values() for name in names]
-        return replace(found, output_names=adapter.class_names, aside=opinions)
+        return replace(found, output_names=adapter.class_names)
 
     device = device_of(config.device)
     kind = KINDS[config.task]
@@ -173,6 +174,7 @@ def assemble(
         template = None if config.model is None else config.model.template
         made = partial(answering, adapter, template=template)
     model = made(rows.samples, preprocess, config.mirror.seed).to(device)
+    _refuse_unread_images(config, adapter, preprocess, rows.samples)
     # Refused now, not after the rows have been read: a choice of parameters that has none.
     moving_parameters(model.module, config.mirror.parameters)
     rows.check_inputs(model)
@@ -233,6 +235,25 @@ def assemble(
     return Loaded(model, task, train, held_out, suspects, set_aside, learning_task, check)
 
 
+def _refuse_unread_images(
+    config: AuditConfig, adapter: ModelAdapter, preprocess: Preprocess | None, train: Samples
+) -> None:
+    """Refuse settings of `images` where something else makes the model's inputs."""
+    if preprocess is not None:
+        reason = "preprocess makes the model's inputs"
+    elif train.modality != "image":
+        reason = f"{train.source.description} has no pictures that become inputs"
+    elif not isinstance(adapter, TorchModel):
+        reason = "the model takes rows as they are"
+    else:
+        return
+    # Masks are brought to the size, too.
+    read = {"size"} if train.kind.per_pixel else set()
+    unread = [f"images.{name}" for name in changed(config.images) if name not in read]
+    if unread:
+        raise ConfigError(f"{', '.join(unread)}: not read, because {reason}; leave out")
+
+
 def read_settings(
     config: AuditConfig, columns: DataConfig, role: Role, classes: Classes, *, tolerate: bool
 ) -> ReadSettings:
@@ -252,6 +273,7 @@ def read_settings(
         separator=columns.separator,
         images=columns.images,
         annotators=columns.labels if role == "train" else None,
+        aside=columns_aside(config.train.labels, config.train.opinions),
         size=config.images.size,
         answers=pair_columns(KINDS[config.task], columns.model_dump()),
         instruction=instruction_columns(KINDS[config.task], columns.model_dump()),

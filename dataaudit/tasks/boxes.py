@@ -49,7 +49,7 @@ class Detection:
         ModelError
             They are none of a detector.
         """
-        if outputs.ndim != 2 or (outputs.shape[1] - 1) % BOX:
+        if outputs.ndim != 2 or outputs.shape[1] <= BOX or (outputs.shape[1] - 1) % BOX:
             raise ModelError(
                 "the model is no torch module that detects boxes, as torchvision's do (task boxes)"
             )
@@ -58,6 +58,12 @@ class Detection:
             raise ModelError(
                 f"the model detects label {largest + 1}; expected labels from 1 to {classes}, in "
                 "the order of the classes"
+            )
+        background = (outputs[:, 1::BOX] == -1) & (outputs[:, BOX::BOX] >= SURE)
+        if bool(background.any()):
+            raise ModelError(
+                "the model detects label 0, the background; expected labels from 1 to "
+                f"{classes}, in the order of the classes"
             )
         return cls(classes, outputs.shape[1] // BOX)
 

@@ -128,6 +128,7 @@ def checked(audit: FinishedAudit, said: Iterable[Said]) -> list[Decided]:
         pd.Index([str(value) for value in table[name].astype(object)])
         for name in ("row_id", "given_label", "suggested_label")
     )
+    unsuggested = table["suggested_label"].isna().to_numpy()
     unjudged = table["probability"].isna().to_numpy()
     if unjudged.all():
         # An audit without a model judged no label; what a person says of one counts all the same.
@@ -149,7 +150,8 @@ def checked(audit: FinishedAudit, said: Iterable[Said]) -> list[Decided]:
                 f"{item.where}: row {item.row_id} had the label {item.given_label!r} when it was "
                 f"exported; in this audit it has {before!r}"
             )
-        outcome, after = _outcome(audit, item, before, suggested[position])
+        instead = None if unsuggested[position] else suggested[position]
+        outcome, after = _outcome(audit, item, before, instead)
         decision = Decided(
             where=item.where,
             position=position,
@@ -213,7 +215,9 @@ def _position(audit: FinishedAudit, ids: pd.Index, item: Said) -> int:
     )
 
 
-def _outcome(audit: FinishedAudit, item: Said, before: str, suggested: str) -> tuple[Outcome, str]:
+def _outcome(
+    audit: FinishedAudit, item: Said, before: str, suggested: str | None
+) -> tuple[Outcome, str]:
     """Return the outcome, and the label that the row then has."""
     decision = item.decision.strip().lower()
     named = _label(audit, item, before) if item.new_label else None
@@ -233,6 +237,11 @@ def _outcome(audit: FinishedAudit, item: Said, before: str, suggested: str) -> t
         return "keep", before
     if decision == "relabel":
         after = named or suggested
+        if after is None:
+            raise DataError(
+                f"{item.where}: row {item.row_id}: the decision is to relabel, but the audit "
+                "suggests no label for it; write the right one into new_label"
+            )
         if after == before:
             raise DataError(
                 f"{item.where}: row {item.row_id}: the decision is to relabel, but the label is "

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-from dataaudit.errors import RunDirectoryError, writing
+from dataaudit.errors import ConfigError, RunDirectoryError, writing
 from dataaudit.run_directory.atomic import write_atomically
 
 DESCRIPTION = "influence.json"
@@ -166,7 +166,14 @@ class Influence:
             Rows for each group; of equal scores the earlier row comes first.
         lowest : bool
             Whether the lowest scores are asked for instead of the highest.
+
+        Raises
+        ------
+        ConfigError
+            `count` is less than 1.
         """
+        if count < 1:
+            raise ConfigError(f"count: found {count}, expected at least 1")
         sign = 1 if lowest else -1
         best: dict[int, tuple[NDArray[Any], NDArray[np.float32]]] = {}
         for block in self.blocks():
@@ -223,7 +230,14 @@ class Influence:
         strongest : int or None
             The score is the mean over so many groups with the highest scores; None: over all.
             Scores of many groups cancel, so that the strongest say more.
+
+        Raises
+        ------
+        ConfigError
+            `strongest` is less than 1.
         """
+        if strongest is not None and strongest < 1:
+            raise ConfigError(f"strongest: found {strongest}, expected at least 1")
         count = min(strongest or len(self.groups), len(self.groups))
         columns: dict[str, list[NDArray[Any]]] = {"row_id": [], "loss": [], "score": []}
         for row_start in self._row_starts:

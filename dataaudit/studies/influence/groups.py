@@ -39,7 +39,7 @@ def query_groups(queries: Samples, names: Sequence[Any] | None) -> list[QueryGro
     DataError
         There are not as many names as queries, or a name is missing.
     """
-    chosen = queries.ids if names is None else np.asarray(pd.Series(list(names), dtype=object))
+    chosen = queries.ids if names is None else pd.Series(list(names), dtype=object).to_numpy()
     if len(chosen) != len(queries):
         raise DataError(
             f"groups: expected one name for each of the {len(queries)} queries, found {len(chosen)}"
@@ -47,11 +47,18 @@ def query_groups(queries: Samples, names: Sequence[Any] | None) -> list[QueryGro
     codes, unique = pd.factorize(chosen)
     if (codes < 0).any():
         raise DataError(f"groups: the query at position {int((codes < 0).argmax())} has no group")
+    written = [str(name) for name in unique]
+    if len(set(written)) < len(written):
+        twice = next(name for name in written if written.count(name) > 1)
+        raise DataError(
+            f"groups: {twice!r} stands for several groups, as a number and as text; expected names "
+            "that differ when they are written"
+        )
     order = np.argsort(codes, kind="stable")
     bounds = np.searchsorted(codes[order], np.arange(len(unique) + 1))
     return [
-        QueryGroup(str(name), order[start:stop].astype(np.int64))
-        for name, start, stop in zip(unique, bounds[:-1], bounds[1:], strict=True)
+        QueryGroup(name, order[start:stop].astype(np.int64))
+        for name, start, stop in zip(written, bounds[:-1], bounds[1:], strict=True)
     ]
 
 

@@ -31,7 +31,7 @@ from dataaudit.studies.influence.blocks import (
     Influence,
     write_block,
 )
-from dataaudit.studies.influence.cost import choose
+from dataaudit.studies.influence.cost import Choice, choose
 from dataaudit.studies.influence.groups import QueryGroup, query_groups
 from dataaudit.studies.influence.ready import Maker
 from dataaudit.studies.influence.settings import InfluenceSettings, influence_settings
@@ -123,8 +123,8 @@ def influence_file(
     DataAuditError
         As `mirrored_influence`, and where the file names no held-out samples.
     """
-    asked = influence_settings(mirror)
     config = load_config(audit_yaml)
+    asked = influence_settings({"seed": config.mirror.seed, **mirror})
     refuse_unread(audit_yaml, config, READ, "dataaudit influence")
     if config.held_out is None:
         raise ConfigError(f"{audit_yaml}: held_out: needed, for its samples are the queries")
@@ -144,32 +144,45 @@ def influence_of(
 ) -> Influence:
     """The same for what an audit has loaded: its held-out samples are the queries."""
     with ResultsDirectory(out, INFLUENCES, overwrite=overwrite) as directory:
+        # Before an earlier influence is removed: what cannot be used is refused beside it.
+        made = _checked(loaded, groups, settings, config)
         directory.clear()
         try:
-            return _influence(loaded, groups, settings, config, directory.path)
+            return _influence(loaded, made, settings, config, directory.path)
         except BaseException:
             # Blocks without a description are of no use to anybody.
             directory.clear()
             raise
 
 
-def _influence(
+def _checked(
     loaded: Loaded,
     groups: str | Sequence[Any] | None,
     settings: InfluenceSettings,
     config: AuditConfig,
-    out: Path,
-) -> Influence:
+) -> tuple[list[QueryGroup], Choice, Maker]:
+    """Return the groups, the mirror that is taken, and what makes it, once they go together."""
     assert loaded.held_out is not None
-    names = _names(loaded, groups)
-    found = query_groups(loaded.held_out, names)
+    found = query_groups(loaded.held_out, _names(loaded, groups))
     model, rows = loaded.model, loaded.train
-    batch_size = rows.rows_at_once(config.batch_size)
     sample = rows.take(range(min(3, len(rows))))
     trial = model.inputs(sample, rows), torch.as_tensor(sample.labels, device=model.device)
     choice = choose(model.module, trial[0], len(rows), found, settings)
     numerics = Numerics(config.precision, config.compile)
     maker = Maker(model, loaded.task, loaded.held_out, settings, choice.kind, numerics, trial)
+    return found, choice, maker
+
+
+def _influence(
+    loaded: Loaded,
+    made: tuple[list[QueryGroup], Choice, Maker],
+    settings: InfluenceSettings,
+    config: AuditConfig,
+    out: Path,
+) -> Influence:
+    found, choice, maker = made
+    model, rows, queries = loaded.model, loaded.train, maker.queries
+    batch_size = rows.rows_at_once(config.batch_size)
     chunks = _chunks(found, maker, settings, batch_size)
     log.info("%s", choice.reason)
     steps, scoring = _score(loaded, chunks, maker, batch_size, out)
@@ -189,7 +202,7 @@ def _influence(
         "device": str(model.device),
         "model_sha256": model.sha256(),
         "train_sha256": rows.sha256,
-        "queries_sha256": loaded.held_out.sha256,
+        "queries_sha256": queries.sha256,
         "groups_sha256": _hash(found),
         "versions": versions(),
     }
@@ -213,8 +226,13 @@ def _names(loaded: Loaded, groups: str | Sequence[Any] | None) -> Sequence[Any] 
         # A column of groups is read as the column of rows that belong together is.
         return replace(queries, group_column=groups).groups().tolist()
     # One name for each query that was given; some may have been set aside since.
-    aside = loaded.set_aside["held_out"].positions
-    return np.delete(np.asarray(list(groups), dtype=object), aside).tolist()
+    names, aside = list(groups), set(loaded.set_aside["held_out"].positions.tolist())
+    if len(names) != len(queries) + len(aside):
+        raise DataError(
+            f"groups: expected one name for each of the {len(queries) + len(aside)} queries, "
+            f"found {len(names)}"
+        )
+    return [name for place, name in enumerate(names) if place not in aside]
 
 
 def _hash(groups: Sequence[QueryGroup]) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
+from dataaudit.config_values import refuse_no_number
 from dataaudit.errors import ConfigError
 
 MOST = {"passes": 1e6, "learning_rate": 1e3}
@@ -40,8 +41,11 @@ class MemorizationSettings:
         Raises
         ------
         ConfigError
-            A number is out of its range.
+            Something is no number, or out of its range.
         """
+        for field in fields(self):
+            whole = field.name in ("draws", "batch_size")
+            refuse_no_number(field.name, getattr(self, field.name), whole=whole)
         if not 2 <= self.draws <= MOST_WHOLE or self.draws % 2:
             raise ConfigError(f"draws: found {self.draws}, expected an even number from 2 on")
         if not 0 <= self.keep <= 1:

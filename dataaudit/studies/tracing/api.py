@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from dataaudit.config import GENERATIVE, config_from_python, load_config
+from dataaudit.config import GENERATIVE, AuditConfig, config_from_python, load_config
 from dataaudit.config_errors import refuse_unread
 from dataaudit.datasets.samples import Role
 from dataaudit.errors import ConfigError, outlives_exits
@@ -18,10 +18,21 @@ from dataaudit.studies.tracing.loading import load_for_tracing, objects_for_trac
 from dataaudit.studies.tracing.run import run_tracing
 
 READ = frozenset(
-    {"name", "task", "model", "preprocess", "train", "held_out", "suspects", "device", "about",
-     "gates", "trace", "batch_size", "bad_rows", "mirror.seed", "flags.false_discovery_rate"}
+    {"name", "task", "preprocess", "device", "about", "batch_size", "bad_rows", "mirror.seed",
+     "flags.false_discovery_rate", "gates.mislabel_rate", "gates.contaminated", "gates.undecided",
+     "model.factory", "model.weights", "model.path", "model.schedule",
+     "train.path", "train.id", "held_out.path", "held_out.id", "suspects.path", "suspects.id",
+     "trace.top", "trace.direction", "trace.steps", "trace.calibration"}
 )  # fmt: skip
-"""What tracing reads of the settings; `bad_rows` only to refuse it."""
+"""What tracing reads of the settings, whatever the task; `bad_rows` only to refuse it."""
+READ_FOR = {
+    "causal-lm": {
+        "train.text", "held_out.text", "suspects.text", "suspects.prompt", "suspects.completion",
+        "trace.learning_rate", "trace.loss_change", "trace.background", "trace.context",
+    },
+    "diffusion": {"trace.draws", "trace.fisher_images", "trace.damping"},
+}  # fmt: skip
+"""What it reads besides, by task."""
 
 
 @outlives_exits
@@ -88,11 +99,11 @@ def trace(
     is_folder = isinstance(model, str | Path)
     source = {"path": str(Path(model).absolute())} if is_folder else {"factory": "python:object"}
     settings["model"] = {**source, **({} if schedule is None else {"schedule": schedule})}
-    config = config_from_python("", id, settings)
+    config = config_from_python("label", id, settings)
     if config.suspects is not None:
         named = config.suspects.model_copy(update={"id": query_id})
         config = config.model_copy(update={"suspects": named})
-    refuse_unread("trace()", config, READ, f"a trace of task {task}")
+    _refuse_unread("trace()", config)
     splits: dict[Role, Any] = {"train": train, "held_out": held_out, "suspects": queries}
     with opened(out, "trace", overwrite=overwrite, resume=resume) as directory:
         clock = Clock()
@@ -130,9 +141,14 @@ def trace_file(
             f"{audit_yaml}: task: found {config.task}, expected {' or '.join(expected)}"
         )
     folder = audit_yaml.resolve().parent
-    refuse_unread(audit_yaml, config, READ, f"a trace of task {config.task}")
+    _refuse_unread(audit_yaml, config)
     with RunDirectory(out, overwrite=overwrite, resume=resume) as directory:
         clock = Clock()
         with clock.stage("load"):
             inputs = load_for_tracing(config, folder)
         return run_tracing(inputs, config, directory, folder, clock)
+
+
+def _refuse_unread(where: Path | str, config: AuditConfig) -> None:
+    read = READ | READ_FOR[config.task]
+    refuse_unread(where, config, read, f"a trace of task {config.task}")

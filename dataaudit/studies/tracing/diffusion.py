@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dataaudit.datasets.samples import Batch, Samples
-from dataaudit.errors import DataError
+from dataaudit.errors import DataError, ModelError
 from dataaudit.mirror.finite import Direction
 from dataaudit.models.parameters import moving_parameters
 from dataaudit.models.trained import TrainedModel
@@ -203,7 +203,16 @@ class DiffusionTracer:
         for perturbation in perturbations:
             with passes.under(perturbation) as model:
                 losses.append(self.unlearning.denoising.losses(model, images))
-        return torch.stack(losses, dim=1).cpu().numpy()
+        found: FloatArray = torch.stack(losses, dim=1).cpu().numpy()
+        finite = np.isfinite(found).all(axis=1)
+        if not finite.all():
+            bad = int((~finite).argmax())
+            raise ModelError(
+                f"{samples.role} ({samples.source.description}): row {batch.positions[bad]} (id "
+                f"{batch.ids[bad]}): the model predicted NaN or infinite noise, as it is or after "
+                "it unlearned an image; expected finite numbers"
+            )
+        return found
 
     def show(
         self,

@@ -59,7 +59,8 @@ def diffusion_tracer(
     ConfigError, DataError, ModelError
         A setting is not for diffusion models, or the model cannot be loaded.
     """
-    _refuse_other_settings(config)
+    if config.trace.direction == "learn":
+        raise ConfigError("trace.direction: images are unlearned; leave it out for task diffusion")
     if built is None:
         assert config.trained_model.path is not None
         built = load_unet(config.trained_model.path).to(device_of(config.device))
@@ -158,11 +159,3 @@ def _signed_images(train: Samples) -> Preprocess:
         return unsigned(frame) * 2 - 1
 
     return preprocess
-
-
-def _refuse_other_settings(config: AuditConfig) -> None:
-    if config.trace.direction == "learn":
-        raise ConfigError("trace.direction: images are unlearned; leave it out for task diffusion")
-    for name in ("learning_rate", "loss_change", "context"):
-        if getattr(config.trace, name) is not None:
-            raise ConfigError(f"trace.{name}: not for task diffusion; leave it out")

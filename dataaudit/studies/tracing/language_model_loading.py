@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from dataaudit.config import AuditConfig
+from dataaudit.config import AuditConfig, DataConfig
 from dataaudit.datasets.samples import Samples
 from dataaudit.errors import ConfigError, ModelError
 from dataaudit.mirror.finite import Direction, FiniteSettings
@@ -52,9 +52,14 @@ def language_model_tracer(
     ConfigError, ModelError
         Something is missing, or the folder cannot be loaded.
     """
-    columns = Columns(config.train.text)
+    columns = Columns(config.train.text, unseen_text=_named_text(config.held_out))
     if config.suspects is not None:
-        columns = Columns(config.train.text, config.suspects.prompt, config.suspects.completion)
+        columns = replace(
+            columns,
+            prompt=config.suspects.prompt,
+            completion=config.suspects.completion,
+            query_text=_named_text(config.suspects),
+        )
     if built is None:
         if preprocess is not None:
             raise ConfigError("preprocess: not with model.path, which has its own tokenizer")
@@ -86,6 +91,11 @@ def language_model_tracer(
     )
     tracer.check(train)
     return replace(tracer, stretch=tracer.typical_completion(suspects))
+
+
+def _named_text(split: DataConfig | None) -> str | None:
+    """Return the column of texts that a split names for itself."""
+    return split.text if split is not None and "text" in split.model_fields_set else None
 
 
 def load_transformers(folder: Path) -> tuple[nn.Module, Any]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from dataaudit.datasets.samples import Batch, Samples
+from dataaudit.datasets.samples import Batch, Role, Samples
 from dataaudit.errors import DataError
 from dataaudit.mirror.finite import Direction, FiniteSettings, Part, finite_mirror
 from dataaudit.models.tokens import Tokenize, Tokens, completion_start, model_inputs
@@ -28,11 +28,22 @@ QUERIES_MEASURED = 50
 
 @dataclass(frozen=True)
 class Columns:
-    """Where texts stand: `text` in documents; `prompt` (if there is one) and `completion`."""
+    """Where texts stand: `text` in documents; `prompt` (if there is one) and `completion`.
+
+    `query_text` and `unseen_text` are `text` in queries and in trusted samples; None: as in
+    training rows.
+    """
 
     text: str = "text"
     prompt: str = "prompt"
     completion: str = "completion"
+    query_text: str | None = None
+    unseen_text: str | None = None
+
+    def text_of(self, role: Role) -> str:
+        """Return the column of documents in the samples of a role."""
+        other = {"suspects": self.query_text, "held_out": self.unseen_text}
+        return other.get(role) or self.text
 
 
 @dataclass(frozen=True)
@@ -168,15 +179,20 @@ class LanguageModelTracer:
     def check(self, samples: Samples) -> None:
         """Make sure that the columns are there and the model takes what they hold.
 
+        Queries are few, and all of them are read; of the others the first one.
+
         Raises
         ------
         DataError, ModelError
-            A column is missing, or the model fails on the first row.
+            A column is missing, a query says nothing, or the model fails on the first row.
         """
         if samples.role == "train":
             self.losses(samples, samples.take([0]), [UNPERTURBED])
-        else:
-            self._token_losses(self._documents(samples, samples.take([0])), [UNPERTURBED])
+            return
+        self._token_losses(self._documents(samples, samples.take([0])), [UNPERTURBED])
+        if samples.role == "suspects":
+            for position in range(len(samples)):
+                self._query(samples, position)
 
     def _token_losses(
         self, documents: Sequence[Tokens], perturbations: Sequence[Perturbation]
@@ -211,15 +227,22 @@ class LanguageModelTracer:
         prompt = self._prompt(samples, batch, 0)
         if not prompt:
             return whole, 1
+        if self._text(samples, batch, 0) == prompt:
+            # What would be left is the prompt's last token, which nobody asked about.
+            raise DataError(
+                f"{_where(samples, batch, 0)}: column {self.columns.completion!r}: found an empty "
+                "text, expected what the model generated"
+            )
         return whole, completion_start(self.tokenize([prompt])[0].ids, whole.ids)
 
     def _text(self, samples: Samples, batch: Batch, line: int) -> str:
         names = batch.frame.columns
-        column = self.columns.completion if self.columns.completion in names else self.columns.text
+        own = self.columns.text_of(samples.role)
+        column = self.columns.completion if self.columns.completion in names else own
         if samples.role == "train":
-            column = self.columns.text
+            column = own
         if column not in names:
-            wanted = self.columns.text
+            wanted = own
             if samples.role != "train":
                 wanted = f"{self.columns.completion!r} (with {self.columns.prompt!r}) or {wanted!r}"
             raise DataError(

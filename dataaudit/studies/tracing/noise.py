@@ -15,6 +15,7 @@ from torch import Tensor
 from dataaudit.errors import ModelError
 
 SCHEDULER_FILE = "scheduler_config.json"
+MOST_TIMESTEPS = 1_000_000
 LARGEST_BETA = 0.999
 """Nichol and Dhariwal (2021) cut the cosine schedule's betas here."""
 
@@ -104,11 +105,14 @@ def _schedule_of(content: Mapping[str, Any], path: Path) -> NoiseSchedule:
         raise ModelError(f"{path}: rescale_betas_zero_snr is true; only false can be traced")
     try:
         if content.get("trained_betas") is not None:
-            return NoiseSchedule.of_betas(torch.tensor(content["trained_betas"]))
+            betas = [float(beta) for beta in content["trained_betas"]]
+            _refuse_unusable(path, len(betas), betas)
+            return NoiseSchedule.of_betas(torch.tensor(betas, dtype=torch.float64))
         timesteps = int(content.get("num_train_timesteps", 1000))
         first, last = float(content.get("beta_start", 1e-4)), float(content.get("beta_end", 0.02))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ModelError(f"{path}: expected numbers for the betas: {error}") from None
+    _refuse_unusable(path, timesteps, [first, last])
     kind = content.get("beta_schedule", "linear")
     if kind == "linear":
         return NoiseSchedule.linear(timesteps, first, last)
@@ -119,6 +123,15 @@ def _schedule_of(content: Mapping[str, Any], path: Path) -> NoiseSchedule:
     raise ModelError(
         f"{path}: beta_schedule is {kind}; expected linear, scaled_linear or squaredcos_cap_v2"
     )
+
+
+def _refuse_unusable(path: Path, timesteps: int, betas: Sequence[float]) -> None:
+    if not 1 <= timesteps <= MOST_TIMESTEPS:
+        raise ModelError(f"{path}: found {timesteps} timesteps, expected 1 to {MOST_TIMESTEPS:,}")
+    for beta in betas:
+        # Written so that NaN is refused, too.
+        if not 0 < beta < 1:
+            raise ModelError(f"{path}: found a beta of {beta:g}, expected more than 0, less than 1")
 
 
 @dataclass(frozen=True)

@@ -91,13 +91,13 @@ def _tracing(inputs: TraceInputs, config: AuditConfig, traces: Traces) -> Tracin
         direction=inputs.tracer.direction,
         queries=count,
         queries_flagged=int(traces.flagged[:, 0].sum()),
+        can_tell=traces.can_tell,
         false_discovery_rate=rate,
         shown=shown,
         queries_left_out=count - len(shown),
         method=(
             f"{inputs.tracer.method} {_scale(inputs, config, source)} P-values compare a sample's "
-            f"best row with the best rows of up to {config.trace.calibration} further unrelated "
-            f"{source}."
+            f"best row with the best rows of {traces.unrelated} further unrelated {source}."
         ),
     )
 
@@ -137,6 +137,6 @@ def _gates(config: AuditConfig, tracing: Tracing) -> list[Gate]:
     if limits.mislabel_rate is not None:
         gates.append(make_gate("mislabel_rate", limits.mislabel_rate, None, (), limits.undecided))
     if limits.contaminated is not None:
-        found = counted(tracing.queries_flagged)
+        found = counted(tracing.queries_flagged) if tracing.can_tell else None
         gates.append(make_gate("contaminated", limits.contaminated, found, (), limits.undecided))
     return gates

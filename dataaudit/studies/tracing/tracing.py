@@ -76,11 +76,17 @@ class Traces:
     flagged : bool `[queries, kept]`
         By Benjamini and Hochberg over the queries' best rows; lower rows follow as far as they
         are no less unlikely than the least unlikely best row that is flagged.
+    unrelated : int
+        How many unrelated samples the p-values compare with.
+    can_tell : bool
+        False where these are so few that no row could have been flagged, however it reacted.
     """
 
     rows: TopRows
     p_values: FloatArray
     flagged: NDArray[np.bool_]
+    unrelated: int
+    can_tell: bool
 
 
 @dataclass(frozen=True)
@@ -123,14 +129,15 @@ def trace_rows(
     """
     generator = np.random.default_rng(settings.seed)
     order = generator.permutation(len(references))
-    drawn = [_Chosen(references, int(position)) for position in order]
     most = settings.background if tracer.against_background else 0
+    needed = order[: most + settings.calibration]
+    drawn = [_Chosen(references, int(position)) for position in needed]
     others = set(generator.permutation(len(queries))[:most].tolist())
     asked = [_Chosen(queries, place, place in others) for place in range(len(queries))]
     # Queries tell best what is common to queries. Where they are few, unrelated samples join them;
     # of those, where they are few too, a third is left for the p-values.
     joining = most - len(others) if len(queries) < QUERIES_ENOUGH else 0
-    size = min(joining, -(-2 * len(drawn) // 3))
+    size = min(joining, -(-2 * len(references) // 3))
     unrelated = drawn[size : size + settings.calibration]
     common = [*drawn[:size], *(item for item in asked if item.in_background)]
     background = _background(tracer, rows, common, settings, steps)
@@ -138,8 +145,12 @@ def trace_rows(
     found = _top_rows(
         tracer, rows, asked, settings.top, background, settings, steps.within("queries", "")
     )
-    p = _p_values(best.scores[:, 0], found)
-    return Traces(found, p, _flagged(p, false_discovery_rate))
+    null_scores = best.scores[np.isfinite(best.scores[:, 0]), 0]
+    p = _p_values(null_scores, found)
+    count = len(null_scores)
+    # A p-value that is counted is no smaller than this, and a larger one than the rate is no flag.
+    can_tell = count >= CALIBRATION_NEEDED or 1 / (1 + count) <= false_discovery_rate
+    return Traces(found, p, _flagged(p, false_discovery_rate), count, can_tell)
 
 
 def _background(
@@ -222,7 +233,7 @@ def _changes(
 
 
 def _p_values(null_scores: FloatArray, found: TopRows) -> FloatArray:
-    finite = np.sort(null_scores[np.isfinite(null_scores)])
+    finite = np.sort(null_scores)
     if len(finite) >= CALIBRATION_NEEDED:
         p = p_values(fit_null(finite, trusted=True), found.scores)
     else:

@@ -33,7 +33,7 @@ from dataaudit.studies.verification.data import (
     QueryGroup,
     Verification,
 )
-from dataaudit.studies.verification.examples import Examples, joined
+from dataaudit.studies.verification.examples import Examples, joined, of_one_length
 from dataaudit.studies.verification.groups import (
     Positions,
     graded_groups,
@@ -204,7 +204,7 @@ def _verify(
         rows_in_all=len(loaded.train),
         query_groups=_query_groups(study, held_out),
         retraining=retrainer.words,
-        mirrors=mirror_words(stepping),
+        mirrors=mirror_words(stepping, len(study.rows), max(map(len, study.query_groups))),
         trainings=1 + len(seeds) * (3 * (1 + settings.groups) + 1 + len(study.query_groups)),
         repeats=len(seeds),
         trained_accuracy=_accuracy(study, module),
@@ -219,8 +219,12 @@ def _study(loaded: Loaded, held_out: Samples, settings: VerifySettings, seed: in
     def drawn(samples: Samples, most: int) -> Positions:
         return np.sort(generator.permutation(len(samples))[:most])
 
-    rows = Examples.read(loaded.model, loaded.train, drawn(loaded.train, settings.rows))
-    queries = Examples.read(loaded.model, held_out, drawn(held_out, settings.queries))
+    chosen = [
+        (loaded.train, drawn(loaded.train, settings.rows)),
+        (held_out, drawn(held_out, settings.queries)),
+    ]
+    model = of_one_length(loaded.model, chosen)
+    rows, queries = (Examples.read(model, *each) for each in chosen)
     groups = query_groups(queries.labels.cpu().numpy(), settings.query_groups)
     return Study(loaded.task, rows, queries, groups)
 

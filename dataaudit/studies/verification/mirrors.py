@@ -8,6 +8,7 @@ from dataaudit.studies.verification.data import MirrorKind
 from dataaudit.studies.verification.measuring import Rehearsal
 
 LEARNING_RATE = 1e-3
+MOVED = {"all": "all parameters", "last": "the last linear layer", "adapters": "the adapters"}
 PASSES = 3
 """Over the rows, which the steps rehearse; `mirror` in audit.yaml may say otherwise."""
 
@@ -24,9 +25,19 @@ def mirror_settings(config: AuditConfig, rows: int) -> FiniteSettings:
     )
 
 
-def mirror_words(settings: FiniteSettings) -> dict[MirrorKind, str]:
-    """Return how the mirrors are made, in words."""
-    moved = "all parameters" if settings.parameters == "all" else "the last linear layer"
+def mirror_words(settings: FiniteSettings, rows: int, queries: int) -> dict[MirrorKind, str]:
+    """Return how the mirrors are made, in words.
+
+    Parameters
+    ----------
+    settings : FiniteSettings
+    rows : int
+        Training rows.
+    queries : int
+        In the largest query group.
+    """
+    named = settings.parameters
+    moved = MOVED[named] if isinstance(named, str) else f"the parameters {', '.join(named)}"
     steps = (
         f"{settings.steps} steps of AdamW from the trained weights, one cycle up to a learning "
         f"rate of {settings.learning_rate:g}, {moved}"
@@ -34,7 +45,8 @@ def mirror_words(settings: FiniteSettings) -> dict[MirrorKind, str]:
     each = Rehearsal()
     return {
         "retrained": "the recipe, on all rows and the query group",
-        "rehearsed": f"{steps}; each on {each.rows_per_step} training rows and "
-        f"{each.queries_per_step} queries, against the same steps without the queries",
+        "rehearsed": f"{steps}; each on {min(each.rows_per_step, rows)} training rows and "
+        f"{min(each.queries_per_step, queries)} queries, against the same steps without the "
+        "queries",
         "steps": f"{steps}; each on the whole query group",
     }

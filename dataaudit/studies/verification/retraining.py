@@ -171,7 +171,8 @@ class Refit:
         if present < self.classes:
             raise ModelError(
                 f"training again: without some rows {present} of {self.classes} classes are left; "
-                "expected all; ask for smaller groups"
+                "expected all; one class is too rare in these rows (smaller groups may do, or more "
+                "rows of it)"
             )
         return refitted(self.estimator, inputs, labels)
 

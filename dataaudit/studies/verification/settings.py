@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+from dataaudit.config_values import refuse_no_number
 from dataaudit.errors import ConfigError
 from dataaudit.studies.verification.agreement import FEWEST_GROUPS
 
@@ -13,7 +14,7 @@ MOST_WHOLE = 10**9
 
 @dataclass(frozen=True)
 class VerifySettings:
-    """How much is measured. Cost: `repeats × (1 + 3 × groups + query_groups)` trainings.
+    """How much is measured. Cost: `repeats × (4 + 3 × groups + query_groups)` trainings.
 
     Attributes
     ----------
@@ -51,7 +52,7 @@ class VerifySettings:
         Raises
         ------
         ConfigError
-            A number is too small.
+            Something is no number, or too small or too large.
         """
         lowest = {"groups": FEWEST_GROUPS, "learning_rate": 0.0}
         for field in fields(self):
@@ -59,11 +60,15 @@ class VerifySettings:
             if field.name == "start":
                 if value not in ("fresh", "trained"):
                     raise ConfigError(f"start: found {value!r}, expected fresh or trained")
-            elif value is not None and not (value > 0 and value >= lowest.get(field.name, 1)):
+                continue
+            if value is None and field.name == "group_size":
+                continue
+            refuse_no_number(field.name, value, whole=field.name != "learning_rate")
+            if not (value > 0 and value >= lowest.get(field.name, 1)):
                 least = lowest.get(field.name, 1)
                 expected = f"at least {least}" if least else "more than 0"
                 raise ConfigError(f"{field.name}: found {value}, expected {expected}")
-            elif value is not None and value > MOST.get(field.name, MOST_WHOLE):
+            if value > MOST.get(field.name, MOST_WHOLE):
                 most = MOST.get(field.name, MOST_WHOLE)
                 raise ConfigError(f"{field.name}: found {value}, expected at most {most:g}")
 
