@@ -276,8 +276,7 @@ def audited(pairs: Pairs, epochs: int, share: float, parts: bool, seed: int) -> 
     rival = token_suspicion(rows, ROWS, len(words), epochs, seed) if share else None
     more = {"IFD": f"{average_precision_score(wrong, loss - alone):.3f}"} if share else {}
     # No other answer is suggested.
-    none = np.zeros(ROWS, dtype=bool)
-    return line_of(result, wrong, loss, none, seconds, TRUSTED, rival, more)
+    return line_of(result, wrong, loss, None, seconds, TRUSTED, rival, more)
 
 
 def lines() -> Lines:

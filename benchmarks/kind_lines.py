@@ -42,7 +42,7 @@ def line_of(
     result: dataaudit.AuditResult,
     wrong: np.ndarray,
     loss: np.ndarray,
-    suggestion_right: np.ndarray,
+    suggestion_right: np.ndarray | None,
     seconds: float,
     trusted: int,
     rival: np.ndarray | None = None,
@@ -53,8 +53,9 @@ def line_of(
     Parameters
     ----------
     result : AuditResult
-    wrong, suggestion_right : bool `[rows]`
-        Suggestions of flagged rows that are wrong are counted.
+    wrong : bool `[rows]`
+    suggestion_right : bool `[rows]` or None
+        Suggestions of flagged rows that are wrong are counted; None where there are none.
     loss, rival : `[rows]`
         Higher = more suspicious; `rival` is cleanlab's.
     seconds : float
@@ -79,7 +80,9 @@ def line_of(
         # As the battery calls its rival.
         "five_folds": None if rival is None else precision(wrong, rival),
         "trusted_only": None,
-        "suggestion": float(suggestion_right[seen].mean()) if seen.any() else None,
+        "suggestion": None
+        if suggestion_right is None or not seen.any()
+        else float(suggestion_right[seen].mean()),
         "seconds": seconds,
         "more": more or {},
     }

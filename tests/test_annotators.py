@@ -1,6 +1,8 @@
 """Several annotators: their consensus, their quality, and an audit of what they labelled."""
 
 import json
+import tracemalloc
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -86,10 +88,39 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     truth, votes = simulated([0.9, 0.7, 0.6], rows=100, share=0.6)
     says = np.log(np.where(np.eye(3)[truth] > 0, 0.6, 0.2))
     whole = agree(votes, 100, 3, lambda rows: says[rows], truth)
-    monkeypatch.setattr(consensus, "ROWS_PER_BLOCK", 7)
-    parts = agree(votes, 100, 3, lambda rows: says[rows], truth)
-    for name, value in vars(whole).items():
-        assert getattr(parts, name) == pytest.approx(value), name
+    for name, few in (("ROWS_PER_BLOCK", 7), ("VALUES_PER_BLOCK", 6)):
+        monkeypatch.setattr(consensus, name, few)
+        parts = agree(votes, 100, 3, lambda rows: says[rows], truth)
+        for name, value in vars(whole).items():
+            assert getattr(parts, name) == pytest.approx(value), name
+
+
+def test_two_tables_of_annotators_and_classes_are_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    people, classes, rows = 64, 128, 300
+    generator = np.random.default_rng(0)
+    places = np.repeat(np.arange(rows), 3)
+    given = generator.integers(0, classes, len(places))
+    who = generator.integers(0, people, len(places))
+    votes = Votes(places, who, given, tuple(map(str, range(people))))
+    monkeypatch.setattr(consensus, "VALUES_PER_BLOCK", 2**12)
+    monkeypatch.setattr(consensus, "STEPS", 2)
+    tracemalloc.start()
+    try:
+        agree(votes, rows, classes)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 2.5 * 8 * people * classes**2
+
+
+def test_one_class_is_agreed_upon() -> None:
+    votes = Votes(np.arange(4), np.array([0, 1, 0, 1]), np.zeros(4, dtype=int), ("a", "b"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = agree(votes, 4, 1)
+    assert found.labels.tolist() == [0] * 4
+    assert np.isfinite(found.quality).all()
+    assert found.probability.tolist() == [1.0] * 4
 
 
 def test_a_model_is_believed_as_far_as_it_is_right() -> None:

@@ -18,6 +18,7 @@ from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
 import dataaudit
 from dataaudit.config import config_from_python
+from dataaudit.datasets import rewriting
 from dataaudit.datasets.changes import Changes
 from dataaudit.datasets.load import open_samples
 from dataaudit.datasets.read_settings import ReadSettings
@@ -339,6 +340,33 @@ def test_doubtful_regions_are_connected_and_no_borders() -> None:
     assert (pixels == (truth == 2)).all()
 
 
+def test_no_masks_are_left_where_a_table_cannot_be_corrected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grey = np.zeros((6, 8), dtype=np.uint8)
+    samples = opened(written(tmp_path, [grey] * 3, [(8, 6)] * 3))
+    every = str(Region.of(np.ones((6, 8), dtype=bool), "ground", "disc"))
+    changes = Changes.to_values({0: every, 1: every})
+    before = sorted(tmp_path.iterdir())
+    with monkeypatch.context() as patched:
+        patched.setattr(rewriting, "_equal", lambda *_: False)
+        with pytest.raises(DataError, match="does not read as it should; nothing was written"):
+            write_corrected(samples, changes, tmp_path / "new.csv")
+    assert sorted(tmp_path.iterdir()) == before
+    (tmp_path / "m1.png").unlink()
+    with pytest.raises(DataError, match=r"m1\.png"):
+        write_corrected(samples, changes, tmp_path / "new.csv")
+    assert not (tmp_path / "new_masks").exists()
+
+
+def test_pixels_that_are_not_judged_are_not_changed() -> None:
+    mask = np.array([[[0, NOT_JUDGED], [0, 0]]], dtype=np.int16)
+    every = str(Region.of(np.ones((2, 2), dtype=bool), "ground", "disc"))
+    assert amended(mask, [every], CLASSES).tolist() == [[[1, NOT_JUDGED], [1, 1]]]
+    with pytest.raises(ValueError, match="broadcast"):
+        amended(mask[:, :1], [every], CLASSES)
+
+
 def test_outlines_are_drawn_in_black_and_white_and_numbered() -> None:
     pixels = np.zeros((32, 32), dtype=bool)
     pixels[8:24, 8:24] = True
@@ -451,6 +479,12 @@ def test_a_table_is_corrected_with_new_masks_beside_it(tmp_path: Path) -> None:
     assert (np.asarray(Image.open(tmp_path / "m1.png")) == grey).all()
     with pytest.raises(DataError, match="new_masks: already exists"):
         write_corrected(samples, changes, target)
+    # What nobody judges stays so, in the file and in what was read of it.
+    whole = Changes.to_values({1: str(Region.of(np.ones((3, 4), dtype=bool), "ground", "square"))})
+    write_corrected(samples, whole, tmp_path / "whole.csv")
+    after_all = np.asarray(Image.open(tmp_path / "whole_masks/m1_1.png"))
+    assert after_all[0, 0] == 255
+    assert (after_all.ravel()[1:] == 2).all()
     # Masks that stand in the table itself stay there.
     stored = pd.DataFrame(
         {

@@ -122,3 +122,11 @@ def test_the_share_of_errors_that_do_not_show_is_not_overstated(share: float) ->
     assert np.mean(found) > share - 0.25
     if not share:
         assert max(found) < HIDDEN / 2
+
+
+def test_where_all_look_the_same_no_error_shows() -> None:
+    planted = np.arange(300) < 80
+    assert hidden_share(np.zeros((300, 2)), planted) > 0.75
+    # Half of the planted ones look as all right ones do, exactly.
+    assert 0.3 < hidden_share((np.arange(300) < 40)[:, None] * 1.0, planted) < 0.5
+    assert hidden_share(planted[:, None] * 1.0, planted) == 0.0

@@ -20,6 +20,7 @@ from dataaudit.report import About, select_pairs, select_rows
 from dataaudit.report import label_findings as bounds
 from dataaudit.report.evidence import Evidence
 from dataaudit.report.gates import counted, make_gate
+from dataaudit.report.render import render
 from dataaudit.report.samples import SamplePool
 
 
@@ -196,6 +197,25 @@ def test_the_findings_in_words():
         "Say what is missing: 17 of 20 facts.",
         "Correct, retrain, and audit again with the same settings.",
     ]
+
+
+def test_no_estimate_is_a_finding_where_any_share_of_the_labels_may_be_wrong():
+    hidden = "errors such as these cannot be seen, and how many there are cannot be told"
+    flags = mislabel_flags(200, 24)
+    bounded = replace(flags, noise_rate=Interval(0.1, 0.06, 1.0), untold=[hidden])
+    report = example_report("text", 200, 24, 0, 0, mislabels=bounded)
+    assert report.labels.outcome == "found"
+    assert report.findings[0].title == "At least 6.0% of the training labels are wrong"
+    assert report.findings[0].text.endswith(
+        "Errors such as these cannot be seen, and how many there are cannot be told."
+    )
+    page = render(report)
+    assert "≥ 6.0%" in page
+    assert "how many more cannot be told" in page
+    nothing = replace(flags, noise_rate=Interval(0.1, 0.0, 1.0), untold=[hidden])
+    report = example_report("text", 200, 24, 0, 0, mislabels=nothing)
+    assert report.findings[0].title == "24 rows with a doubtful label"
+    assert "how many cannot be told" in render(report)
 
 
 def test_a_difference_that_chance_could_make_is_not_called_an_effect():

@@ -1,13 +1,16 @@
 """Tags: read, written as text, their losses, and what flags make of them."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from conftest import CommandLine
 from torch import Tensor
 from torch.nn import functional
 
@@ -281,3 +284,24 @@ def test_two_classes_are_the_fewest() -> None:
     with pytest.raises(ModelError, match="found 1 class, expected at least 2"):
         TokenClassification.of(OUTPUTS[:, :, :1], 1, 4)
     assert TokenClassification.of(OUTPUTS[:, :, :2], 2, 4).token == Classification(2, "logits")
+
+
+def test_without_a_model_the_tags_that_occur_are_the_classes(
+    tmp_path: Path, command_line: CommandLine
+) -> None:
+    rows = [{"words": ["Ada", "left"], "tags": ["PER", "O"]}] * 29
+    rows.append({"words": ["in", "Oslo"], "tags": [-100, "LOC"]})  # type: ignore[list-item]
+    path, settings = tmp_path / "train.jsonl", tmp_path / "audit.yaml"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    task = "task: token-classification\ntrain: {path: train.jsonl, label: tags}\n"
+    settings.write_text(task)
+    outcome = command_line("run", settings, "--out", tmp_path / "audit")
+    assert outcome.code == 0, outcome.err
+    report = json.loads((tmp_path / "audit/audit.json").read_text())
+    counts = {item["label"]: item["rows"] for item in report["composition"]["counts"]}
+    assert counts == {"LOC": 1, "O": 29, "PER": 29}
+    # Where no tags can be used at all, they are not what is meant.
+    settings.write_text(f"classes: [B, I]\n{task}")
+    outcome = command_line("run", settings, "--out", tmp_path / "other")
+    assert outcome.code == 2
+    assert "row 0 (id 0): tag 'PER' is not one of the classes [B, I]" in outcome.err

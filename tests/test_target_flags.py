@@ -1,11 +1,16 @@
 """Flags for targets and label sets, from arrays: calibrated, of the right sign, without units."""
 
+from collections.abc import Iterator
+
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.stats import lognorm, t
 
+from dataaudit.flags import label_sets
 from dataaudit.flags.inputs import LabelledRows, References
 from dataaudit.flags.label_sets import flag_label_sets
+from dataaudit.flags.probabilities import row_blocks
 from dataaudit.flags.results import MislabelFlags
 from dataaudit.flags.tables import FlagSettings
 from dataaudit.flags.target_evidence import Sizes, TargetEvidence, fit_target_evidence
@@ -232,6 +237,22 @@ def test_wrong_sets_are_found_and_the_right_ones_suggested() -> None:
     assert found.noise_rate.low <= 0.1 <= found.noise_rate.high
     assert found.noise_per_class["class"].tolist() == ["a", "b", "c"]
     assert (found.table["suggested_label"] != found.table["given_label"]).all()
+
+
+def test_sets_are_judged_alike_however_few_rows_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, _, _ = set_flags(0.1)
+    sizes = []
+
+    def few(rows: int, width: int) -> Iterator[slice]:
+        sizes.append((rows, width))
+        yield from row_blocks(rows, width, cells=7 * width)
+
+    monkeypatch.setattr(label_sets, "row_blocks", few)
+    parts, _, _ = set_flags(0.1)
+    assert sizes == [(1000, 3)]
+    pd.testing.assert_frame_equal(parts.table, whole.table)
+    pd.testing.assert_frame_equal(parts.signals, whole.signals)
+    assert parts.notes == whole.notes
 
 
 def test_the_note_names_the_doubtful_label() -> None:

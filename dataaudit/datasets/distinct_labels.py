@@ -6,11 +6,20 @@ from dataaudit.datasets.sources import ColumnSource
 from dataaudit.labels.values import is_missing
 
 
-def distinct_labels(source: ColumnSource, label: str) -> list[str | int]:
-    """Return the labels that occur, each once, numbers before text; those that say nothing not."""
+def distinct_labels(source: ColumnSource, label: str, *, several: bool = False) -> list[str | int]:
+    """Return the labels that occur, each once, numbers before text; those that say nothing not.
+
+    Parameters
+    ----------
+    source : ColumnSource
+    label : str
+        The column.
+    several : bool
+        Whether a list holds a label in each place.
+    """
     found: set[str | int] = set()
     for frame in source.stream([label]):
-        values = frame[label].dropna()
+        values = (frame[label].explode() if several else frame[label]).dropna()
         try:
             distinct = values.unique().tolist()
         except TypeError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -16,7 +17,7 @@ from dataaudit.datasets.changes import Changes
 from dataaudit.datasets.images import decode, image_path
 from dataaudit.datasets.samples import Samples
 from dataaudit.errors import DataError
-from dataaudit.labels.masks import nearest, regions_of, whole_of
+from dataaudit.labels.masks import judged_pixels, nearest, regions_of, whole_of
 
 
 def corrected_masks(samples: Samples, changes: Changes) -> Iterator[tuple[int, bytes]]:
@@ -32,35 +33,45 @@ def corrected_masks(samples: Samples, changes: Changes) -> Iterator[tuple[int, b
         yield position, _corrected(image, changes.values[label], samples)
 
 
+def folder_beside(target: Path) -> Path:
+    """Return the folder of the masks of a corrected table: `corrected_masks` of `corrected.csv`."""
+    return target.with_name(f"{target.stem}_masks")
+
+
 def as_files(samples: Samples, changes: Changes, target: Path) -> Changes:
     """Write the masks that change beside a table, and return what its cells hold then.
 
-    They lie in a new folder that is named after the table, `corrected_masks/` beside
-    `corrected.csv`; masks that stand in the table itself stay there.
+    They lie in a new folder that is named after the table; masks that stand in the table itself
+    stay there. Where it cannot be finished, nothing is left of the folder.
 
     Raises
     ------
     DataError
         There already is such a folder, or a mask cannot be read.
     """
-    folder = target.with_name(f"{target.stem}_masks")
+    folder = folder_beside(target)
     cells: list[Any] = []
     made = False
-    for value, (position, content) in zip(
-        _cells(samples, changes), corrected_masks(samples, changes), strict=True
-    ):
-        path = image_path(value)
-        if path is None:
-            cells.append(content)
-            continue
-        if not made:
-            if folder.exists():
-                raise DataError(f"{folder}: already exists; choose another name with --out")
-            folder.mkdir()
-            made = True
-        written = folder / f"{PurePosixPath(path).stem}_{position}.png"
-        written.write_bytes(content)
-        cells.append(f"{folder.name}/{written.name}")
+    try:
+        for value, (position, content) in zip(
+            _cells(samples, changes), corrected_masks(samples, changes), strict=True
+        ):
+            path = image_path(value)
+            if path is None:
+                cells.append(content)
+                continue
+            if not made:
+                if folder.exists():
+                    raise DataError(f"{folder}: already exists; choose another name with --out")
+                folder.mkdir()
+                made = True
+            written = folder / f"{PurePosixPath(path).stem}_{position}.png"
+            written.write_bytes(content)
+            cells.append(f"{folder.name}/{written.name}")
+    except BaseException:
+        if made:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
     return replace(changes, values=cells, labels=np.arange(len(cells)))
 
 
@@ -72,9 +83,11 @@ def _cells(samples: Samples, changes: Changes) -> list[Any]:
 def _corrected(image: Image.Image, text: str, samples: Samples) -> bytes:
     pixels = np.array(image)
     names = [str(name) for name in samples.classes]
+    judged = judged_pixels(pixels.astype(np.int64), samples.ignore_label)
     for region in regions_of(text):
         whole = whole_of(region, samples.labels.shape[1:])
-        pixels[nearest(whole, pixels.shape)] = names.index(region.name)
+        # Of a larger file, a pixel may stand for some that nobody judges.
+        pixels[nearest(whole, pixels.shape) & judged] = names.index(region.name)
     new = Image.fromarray(pixels)
     palette = image.getpalette()
     if image.mode == "P" and palette is not None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from dataaudit.datasets.changes import Changes, as_labels
 from dataaudit.datasets.images import image_path
 from dataaudit.datasets.load import open_samples
-from dataaudit.datasets.mask_files import as_files
+from dataaudit.datasets.mask_files import as_files, folder_beside
 from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Samples
 from dataaudit.datasets.sources import ColumnSource
@@ -84,15 +84,21 @@ def write_corrected(samples: Samples, changes: Changes, target: Path) -> Path:
     # Random, so that nobody can lay a link in its place.
     name = f".dataaudit-{secrets.token_hex(8)}.tmp{target.suffix}"
     temporary = target.absolute().with_name(name)
+    masks: Path | None = None
     try:
         with writing(target, DataError):
             written = changes
             if samples.kind.per_pixel and len(changes) and not _original(samples).is_dir():
                 written = as_files(samples, changes, target.absolute())
+                # Bytes stay in the table, and a folder of that name may be somebody's own.
+                if any(isinstance(value, str) for value in written.values or ()):
+                    masks = folder_beside(target.absolute())
             _source(samples).rewrite(samples, written, temporary)
             _check(samples, changes, temporary)
     except BaseException:
         discard(temporary)
+        if masks is not None:
+            shutil.rmtree(masks, ignore_errors=True)
         raise
     return temporary
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -135,11 +135,16 @@ def _noise_table(
 
 def _notes(before: Sequence[str] | None, rows: LabelledRows, votes: Votes) -> list[str]:
     """Return who gave which label, for each row."""
-    said: list[dict[str, list[str]]] = [defaultdict(list) for _ in rows.ids]
     shown = [str(name) for name in rows.classes]
-    for row, annotator, label in zip(votes.rows, votes.annotators, votes.labels, strict=True):
-        said[row][shown[label]].append(votes.names[annotator])
-    notes = ["; ".join(f"{label}: {', '.join(who)}" for label, who in row.items()) for row in said]
+    ends = np.searchsorted(votes.rows, np.arange(len(rows.ids) + 1)).tolist()
+    notes = []
+    for start, stop in pairwise(ends):
+        said: dict[str, list[str]] = {}
+        for annotator, label in zip(
+            votes.annotators[start:stop], votes.labels[start:stop], strict=True
+        ):
+            said.setdefault(shown[label], []).append(votes.names[annotator])
+        notes.append("; ".join(f"{label}: {', '.join(who)}" for label, who in said.items()))
     if before is None:
         return notes
     return [f"{own} {note}".strip() for own, note in zip(before, notes, strict=True)]

@@ -16,7 +16,7 @@ from dataaudit.flags.most_doubtful import (
     flag_by_the_most_doubtful,
     note,
 )
-from dataaudit.flags.probabilities import SMALLEST, Table, Values
+from dataaudit.flags.probabilities import SMALLEST, Table, Values, row_blocks
 from dataaudit.flags.results import MislabelFlags
 from dataaudit.flags.tables import DEFAULTS, FlagSettings
 
@@ -43,31 +43,46 @@ def flag_label_sets(
         The planted ones have one label wrong.
     settings : FlagSettings
     """
-    members, familiar, mirrored = rows.labels, rows.familiar, rows.mirrored
-    classes = rows.classes
+    members, classes = rows.labels, rows.classes
     carriers = {str(name): members[:, place] > 0 for place, name in enumerate(classes)}
     known = None
     if references is not None and references.are_enough:
         found = set_signals(references.given_labels, references.base, references.mirrored)
         known = found, references.planted
-
-    def suggest(share: float) -> Suggestions:
-        doubts = (1 - share) * _doubts(members, familiar) + share * _doubts(members, mirrored)
-        suggested = np.where(doubted(doubts), 1 - members, members)
-        notes = _notes(classes, members, suggested, mirrored)
-        return Suggestions(rows.shown(suggested), doubts.max(axis=1), notes)
+    parts = list(row_blocks(*members.shape))
+    signals, losses = [], []
+    for part in parts:
+        given, mirrored = members[part], rows.mirrored[part]
+        signals.append(set_signals(given, rows.familiar[part], mirrored))
+        losses.append(np.stack([_loss(given, rows.own[part]), _loss(given, mirrored)], axis=1))
 
     return flag_by_the_most_doubtful(
         rows.ids,
         rows.shown(members),
         carriers,
-        set_signals(members, familiar, mirrored),
+        np.concatenate(signals),
         known,
-        np.stack([_loss(members, rows.own), _loss(members, mirrored)], axis=1),
-        suggest,
+        np.concatenate(losses),
+        lambda share: _suggestions(rows, parts, share),
         ABOUT_SETS,
         settings,
     )
+
+
+def _suggestions(rows: LabelledRows, parts: Sequence[slice], share: float) -> Suggestions:
+    """Suggest sets, some rows at a time: what is made of a row's labels takes much room."""
+    labels: list[NDArray[Any]] = []
+    worst: list[Values] = []
+    notes: list[str] = []
+    for part in parts:
+        members, mirrored = rows.labels[part], rows.mirrored[part]
+        doubts = (1 - share) * _doubts(members, rows.familiar[part])
+        doubts += share * _doubts(members, mirrored)
+        suggested = np.where(doubted(doubts), 1 - members, members)
+        labels.append(rows.shown(suggested))
+        worst.append(doubts.max(axis=1))
+        notes += _notes(rows.classes, members, suggested, mirrored)
+    return Suggestions(np.concatenate(labels), np.concatenate(worst), notes)
 
 
 def set_signals(members: Members, base: Table, mirrored: Table) -> Values:

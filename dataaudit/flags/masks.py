@@ -57,10 +57,11 @@ def flag_masks(
         known = _signals(references.base, references.mirrored, square), references.planted
     signals = _signals(rows.familiar, rows.mirrored, square)
     given = rows.shown(rows.labels)
+    found = carriers(rows.labels, len(rows.classes))
     return flag_by_the_most_doubtful(
         rows.ids,
         given,
-        {str(name): carriers(rows.labels, place) for place, name in enumerate(rows.classes)},
+        dict(zip(map(str, rows.classes), found.T, strict=True)),
         signals,
         known,
         np.stack([rows.own[:, LOSS], rows.mirrored[:, LOSS]], axis=1).astype(np.float64),

@@ -170,8 +170,9 @@ def hidden_share(signals: Values, planted: NDArray[np.bool_]) -> float:
             for own, column in zip(right.T, signals.T, strict=True)
         ]
     ).mean(axis=0)
-    wrong = places[planted]
-    below = int((wrong < np.median(places[~planted])).sum())
+    wrong, median = places[planted], np.median(places[~planted])
+    # Of what looks the same as most right ones do, half counts as below.
+    below = int((wrong < median).sum() + (wrong == median).sum() / 2)
     if below == 0:
         return 0.0
     return min(1.0, 2 * float(beta.ppf(1 - CONFIDENCE, below, len(wrong) - below + 1)))

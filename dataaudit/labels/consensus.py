@@ -26,6 +26,8 @@ STEPS = 100
 SETTLED = 1e-4
 """EM ends once no annotator's accuracy moves by more."""
 ROWS_PER_BLOCK = 16_384
+VALUES_PER_BLOCK = 2**20
+"""Numbers of a table that are worked on at a time."""
 USUAL = 0.7
 """Accuracy of an annotator before anything is known."""
 STRENGTHS = (3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
@@ -38,7 +40,7 @@ TINY = 1e-300
 MOST_BELIEVED = 8.0
 """A model that underrates itself is believed more than it says, but no further than this."""
 LARGEST_TABLE = 2**26
-"""Annotators times classes squared, at most."""
+"""Annotators times classes squared, at most: two such tables are held, of eight bytes each."""
 
 
 @dataclass(frozen=True)
@@ -133,24 +135,27 @@ def agree(
     given = np.bincount(votes.labels, minlength=classes) + 1.0
     model = _Model(np.log(given / given.sum()), 0.0 if evidence is None else 1.0)
     accuracy = np.full(count, USUAL)
-    confusion = _one_coin(accuracy, (1.0 - np.eye(classes)) / (classes - 1))
+    log_confusion = np.empty((count, classes, classes))
+    evenly = (1.0 - np.eye(classes)) / max(classes - 1, 1)
+    for people, true in _pieces(log_confusion):
+        log_confusion[people, true] = np.log(_one_coin(accuracy[people], evenly, true))
     for _ in range(STEPS):
-        counts = np.zeros_like(confusion)
+        counts = np.zeros_like(log_confusion)
         fit = _Fit(model)
-        for block, posterior, says in _blocks(votes, rows, evidence, model, confusion):
-            some = votes.of(block)
+        for block, posterior, says in _blocks(votes, rows, evidence, model, log_confusion):
             # `[votes, t]`: by annotator and label given, the probability of each true class.
             by_label = counts.swapaxes(1, 2)
-            np.add.at(by_label, (some.annotators, some.labels), posterior[some.rows])
+            for some in _parts(votes.of(block), classes):
+                np.add.at(by_label, (some.annotators, some.labels), posterior[some.rows])
             fit.add(posterior, says)
-        confusion = _drawn_together(counts)
-        model = fit.improved()
         before, accuracy = accuracy, _quality(counts)
+        log_confusion = _drawn_together(counts)
+        model = fit.improved()
         if np.abs(accuracy - before).max(initial=0.0) < SETTLED:
             break
     labels, other = np.empty(rows, dtype=np.int64), np.empty(rows, dtype=np.int64)
     probability, odds = np.empty(rows), np.empty(rows)
-    for block, posterior, _ in _blocks(votes, rows, evidence, model, confusion):
+    for block, posterior, _ in _blocks(votes, rows, evidence, model, log_confusion):
         lines = np.arange(len(posterior))
         labels[block] = best = posterior.argmax(axis=1)
         probability[block] = posterior[lines, best]
@@ -170,10 +175,9 @@ def majority(votes: Votes, rows: int, classes: int) -> NDArray[np.int64]:
     """
     likeliest = agree(votes, rows, classes).labels
     result = np.full(rows, UNUSABLE)
-    for start in range(0, rows, ROWS_PER_BLOCK):
-        block = slice(start, min(start + ROWS_PER_BLOCK, rows))
+    for block in _row_blocks(rows, classes):
         some = votes.of(block)
-        given = np.zeros((block.stop - start, classes))
+        given = np.zeros((block.stop - block.start, classes))
         np.add.at(given, (some.rows, some.labels), 1.0)
         given[np.arange(len(given)), likeliest[block]] += 0.5 * given.any(axis=1)
         result[block] = np.where(given.any(axis=1), given.argmax(axis=1), UNUSABLE)
@@ -256,17 +260,40 @@ class _Fit:
         )
 
 
+def _row_blocks(rows: int, classes: int) -> Iterator[slice]:
+    """Yield consecutive rows, few where there are many classes."""
+    step = max(1, min(ROWS_PER_BLOCK, VALUES_PER_BLOCK // classes))
+    yield from (slice(start, min(start + step, rows)) for start in range(0, rows, step))
+
+
+def _parts(votes: Votes, classes: int) -> Iterator[Votes]:
+    """Yield the same votes, few at a time where there are many classes."""
+    step = max(1, VALUES_PER_BLOCK // classes)
+    for start in range(0, len(votes.rows), step):
+        part = slice(start, start + step)
+        yield votes._chosen(part, votes.rows[part])
+
+
+def _pieces(table: Values) -> Iterator[tuple[slice, slice]]:
+    """Yield which annotators, and which true classes, of a table `[annotators, t, l]`."""
+    people, classes, _ = table.shape
+    some = max(1, VALUES_PER_BLOCK // classes**2)
+    true = max(1, VALUES_PER_BLOCK // classes)
+    for first in range(0, people, some):
+        for start in range(0, classes, true):
+            yield slice(first, first + some), slice(start, start + true)
+
+
 def _blocks(
-    votes: Votes, rows: int, evidence: Evidence | None, model: _Model, confusion: Values
+    votes: Votes, rows: int, evidence: Evidence | None, model: _Model, log_confusion: Values
 ) -> Iterator[tuple[slice, Values, Values | None]]:
     """Yield the rows, their posterior `[rows, classes]` and what the model says, if anything."""
-    log_confusion = np.log(confusion)
-    for start in range(0, rows, ROWS_PER_BLOCK):
-        block = slice(start, min(start + ROWS_PER_BLOCK, rows))
+    classes = log_confusion.shape[1]
+    for block in _row_blocks(rows, classes):
         says = None if evidence is None else evidence(block)
-        logits = model.logits(says, block.stop - start)
-        some = votes.of(block)
-        np.add.at(logits, some.rows, log_confusion[some.annotators, :, some.labels])
+        logits = model.logits(says, block.stop - block.start)
+        for some in _parts(votes.of(block), classes):
+            np.add.at(logits, some.rows, log_confusion[some.annotators, :, some.labels])
         yield block, _softmax(logits), says
 
 
@@ -275,29 +302,41 @@ def _softmax(logits: Values) -> Values:
     return np.asarray(values / values.sum(axis=1, keepdims=True))
 
 
-def _one_coin(accuracy: Values, mistakes: Values) -> Values:
+def _one_coin(accuracy: Values, mistakes: Values, true: slice) -> Values:
     """Return confusions `[annotators, t, l]`: right with one probability whatever the class is.
 
     Parameters
     ----------
     accuracy : `[annotators]`
-    mistakes : `[t, l]`
+    mistakes : `[classes, l]`
         How wrong labels divide over the other classes; 0 on the diagonal, rows sum to 1.
+    true : slice
+        Which classes t.
     """
-    classes = len(mistakes)
-    right = np.eye(classes)
-    return accuracy[:, None, None] * right + (1 - accuracy)[:, None, None] * mistakes
+    right = np.eye(len(mistakes))[true]
+    return accuracy[:, None, None] * right + (1 - accuracy)[:, None, None] * mistakes[true]
 
 
 def _drawn_together(counts: Values) -> Values:
-    """Return each annotator's confusion, drawn towards what is known of all of them."""
+    """Return the logarithm of each annotator's confusion, drawn towards what is known of all.
+
+    It takes the place of the counts, which are not held beside it.
+    """
     classes = counts.shape[1]
     off = 1.0 - np.eye(classes)
     mistakes = (counts.sum(axis=0) + 1.0 / classes) * off
-    mistakes /= mistakes.sum(axis=1, keepdims=True)
-    base = _one_coin(_quality(counts), mistakes)
-    strength = max(STRENGTHS, key=lambda tried: _likelihood(counts, tried * base))
-    return np.asarray((counts + strength * base) / (counts.sum(axis=2, keepdims=True) + strength))
+    mistakes /= np.maximum(mistakes.sum(axis=1, keepdims=True), TINY)
+    quality = _quality(counts)
+    likelihoods = np.zeros(len(STRENGTHS))
+    for piece in _pieces(counts):
+        base = _one_coin(quality[piece[0]], mistakes, piece[1])
+        likelihoods += [_likelihood(counts[piece], tried * base) for tried in STRENGTHS]
+    strength = STRENGTHS[int(likelihoods.argmax())]
+    for piece in _pieces(counts):
+        some = counts[piece]
+        base = strength * _one_coin(quality[piece[0]], mistakes, piece[1])
+        counts[piece] = np.log((some + base) / (some.sum(axis=2, keepdims=True) + strength))
+    return counts
 
 
 def _likelihood(counts: Values, drawn_to: Values) -> float:

@@ -89,6 +89,11 @@ def _numbered(names: set[str], noun: str, where: str) -> Names:
             f"{where}: no row has a {noun}; add the line `classes: [...]`, in the order of the "
             "model's outputs"
         )
+    if not names:
+        raise DataError(
+            f"{where}: no row has a {noun}; add the line `classes: [...]`, in the order of the "
+            "model's outputs"
+        )
     shown = ", ".join(sorted(names)[:SHOWN])
     raise DataError(
         f"{where}: {noun}s are text; add the line `classes: [{shown}]`, in the order of the "

@@ -223,10 +223,7 @@ def _indices(value: Any, where: str, reading: Reading, classes: int) -> Masks:
     if reading.size is not None:
         values = nearest(values, reading.size)
     mask = values.astype(np.int64)
-    judged = (mask != VOID) & (mask != NOT_JUDGED)
-    with contextlib.suppress(ValueError):
-        # As text each pixel would take 84 bytes; a name is no pixel's value.
-        judged &= mask != int(str(reading.ignore))
+    judged = judged_pixels(mask, reading.ignore)
     beyond = judged & ((mask < 0) | (mask >= classes))
     if beyond.any():
         raise DataError(
@@ -234,6 +231,15 @@ def _indices(value: Any, where: str, reading: Reading, classes: int) -> Masks:
             f"0 to {classes - 1}, or {VOID} where a pixel is not to be judged"
         )
     return np.where(judged, mask, NOT_JUDGED).astype(np.int16)
+
+
+def judged_pixels(values: NDArray[np.int64], ignore: str | int | None) -> NDArray[np.bool_]:
+    """Tell which pixels of a mask, `[height, width]`, are judged; `ignore` is the value not to."""
+    judged = (values != VOID) & (values != NOT_JUDGED)
+    with contextlib.suppress(ValueError):
+        # As text each pixel would take 84 bytes; a name is no pixel's value.
+        judged &= values != int(str(ignore))
+    return np.asarray(judged)
 
 
 def nearest(values: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
@@ -261,14 +267,17 @@ def _shares(mask: NDArray[Any], classes: Names) -> str:
     return f"{_size(mask)}: {', '.join(parts)}"
 
 
-def carriers(labels: Masks, place: int) -> NDArray[np.bool_]:
-    """Tell which rows have a pixel of a class, `[n]`."""
-    return np.array([(mask == place).any() for mask in labels], dtype=bool)
+def carriers(labels: Masks, classes: int) -> NDArray[np.bool_]:
+    """Tell which rows have a pixel of each class, `[n, classes]`; every mask is read once."""
+    found = np.zeros((len(labels), classes), dtype=bool)
+    for row, mask in enumerate(labels):
+        found[row] = np.bincount(mask[mask >= 0], minlength=classes)[:classes] > 0
+    return found
 
 
 def counts(labels: Masks, classes: Names, train: NDArray[Any]) -> list[tuple[str, int]]:
     """Return the rows that have each class somewhere."""
-    return counted(classes, [carriers(labels, place).sum() for place in range(len(classes))])
+    return counted(classes, carriers(labels, len(classes)).sum(axis=0))
 
 
 def typed(text: str, classes: Sequence[str], given: str) -> str:
@@ -296,12 +305,19 @@ def corrected(after: str, before: str, value: Any, classes: Sequence[str]) -> st
 
 
 def amended(labels: Masks, texts: Sequence[str], classes: Names) -> Masks:
-    """Return masks with regions changed, `[n, height, width]`."""
+    """Return masks with regions changed, `[n, height, width]`; what is not judged stays so.
+
+    Raises
+    ------
+    ValueError
+        A text names no regions, or some that lead out of the masks.
+    """
     names = [str(name) for name in classes]
     result = labels.copy()
     for mask, text in zip(result, texts, strict=True):
+        judged = mask != NOT_JUDGED
         for region in regions_of(text):
-            mask[whole_of(region, mask.shape)] = names.index(region.name)
+            mask[whole_of(region, mask.shape) & judged] = names.index(region.name)
     return result
 
 

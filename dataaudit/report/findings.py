@@ -195,6 +195,17 @@ def _label_finding(labels: LabelFindings | None, pairs: int) -> Finding:
             section="labels",
             severity="clear",
         )
+    if labels.noise_rate.high >= 1.0:
+        # What is flagged is found; the estimate stands for the errors that can be seen alone.
+        least = labels.noise_rate.low
+        return Finding(
+            title=f"At least {formats.percent(least)} of the training labels are wrong"
+            if least > 0
+            else f"{formats.rows(labels.rows_flagged)} with a doubtful label",
+            text=f"{flagged} {formats.sentences(labels.reasons[1:])}".rstrip(),
+            section="labels",
+            severity="serious" if least >= SERIOUS_NOISE_RATE else "notable",
+        )
     serious = labels.noise_rate.estimate >= SERIOUS_NOISE_RATE
     if not serious and labels.rows_flagged < FEW_FLAGGED * labels.rows_scored:
         return Finding(

@@ -195,12 +195,14 @@ def _label_figures(labels: LabelFindings | None, decided: str) -> list[KeyFigure
         )
     ]
     if labels.noise_rate is not None:
-        rate = KeyFigure(
-            formats.percent(labels.noise_rate.estimate),
-            "of training labels wrong",
-            f"estimate; 95% interval {formats.share_interval(labels.noise_rate)}",
-            "flagged",
-        )
+        share = formats.percent(labels.noise_rate.estimate)
+        words = f"estimate; 95% interval {formats.share_interval(labels.noise_rate)}"
+        if labels.noise_rate.high >= 1.0:
+            # The estimate stands for errors that can be seen alone.
+            least = labels.noise_rate.low
+            share = f"≥ {formats.percent(least)}" if least > 0 else "—"
+            words = f"how many {'more ' if least > 0 else ''}cannot be told"
+        rate = KeyFigure(share, "of training labels wrong", words, "flagged")
         figures.insert(0, rate)
     return figures
 

@@ -77,10 +77,12 @@ def _relabel(
         raise ConfigError(f"--evaluation: {evaluation} is what --out names; expected another file")
     changes = changes_of(audit, samples, every)
     copies = [item.row_id for item in leaks if item.outcome == "copy"]
-    targets = [(write_corrected(samples, changes, out), out)]
+    targets: list[tuple[Path, Path]] = []
     try:
+        # First: beside a table of corrected masks there are their files.
         if evaluation is not None:
             targets.append((_without_copies(audit, copies, evaluation, suspects_at), evaluation))
+        targets.insert(0, (write_corrected(samples, changes, out), out))
         review, said = log_decisions(audit, every, leaks)
         # Last: finished data means that all is logged. The same call can be made again before.
         for temporary, target in targets:

@@ -26,7 +26,8 @@ from dataaudit.errors import DataError
 from dataaudit.flags.results import ContaminationFlags
 from dataaudit.inputs import Files
 from dataaudit.labels.by_task import KINDS
-from dataaudit.labels.values import short
+from dataaudit.labels.tags import NOT_JUDGED
+from dataaudit.labels.values import short, unusable
 from dataaudit.report.build import build_report
 from dataaudit.report.data import AuditReport, Coverage, Method
 from dataaudit.report.evidence import Evidence
@@ -156,6 +157,9 @@ def _open_train(config: AuditConfig) -> tuple[Samples, list[str | int] | None]:
     if config.classes is None and KINDS[config.task].indices:
         settings = replace(settings, classes=_classes_of(source, settings))
     train = column_samples(source, settings)
+    if unusable(train.labels).all():
+        # Where no label can be used, they are read otherwise than they are meant: say of the first.
+        column_samples(source, replace(settings, tolerate=False))
     return train, list(train.classes) or None
 
 
@@ -166,11 +170,11 @@ def _classes_of(source: ColumnSource, settings: ReadSettings) -> list[str | int]
         return None
     if source.stored_classes(label) is not None:
         return None
-    values = [
-        value
-        for value in distinct_labels(source, label)
-        if settings.ignore is None or str(value) != str(settings.ignore)
-    ]
+    unjudged = {str(settings.ignore)} if settings.ignore is not None else set()
+    if settings.kind.per_word:
+        unjudged.add(str(NOT_JUDGED))
+    every = distinct_labels(source, label, several=settings.kind.per_word)
+    values = [value for value in every if str(value) not in unjudged]
     return None if are_indices(values) or _are_fractions(values) else values
 
 
