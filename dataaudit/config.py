@@ -599,7 +599,8 @@ class AuditConfig(_Section):
         task = known.data.get("task")
         if value is None or task is None:
             return value
-        for key, names in (("label", value.label), ("labels", value.labels)):
+        opinions = ((f"opinions: {name}", names) for name, names in value.opinions.items())
+        for key, names in (("label", value.label), ("labels", value.labels), *opinions):
             if isinstance(names, list) and len(set(names)) < len(names):
                 twice = next(name for name in names if names.count(name) > 1)
                 raise ValueError(f"{key}: names the column {twice!r} twice")

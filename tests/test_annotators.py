@@ -198,6 +198,22 @@ def test_columns_and_a_table_say_the_same(tmp_path: Path) -> None:
     assert read(FRAME[["key", "x"]], annotators=tmp_path / "votes.csv").sha256 != table.sha256
 
 
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet", "feather"])
+def test_the_label_of_most_stands_in_a_file_of_any_format(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"train.{ending}"
+    frame = pd.DataFrame({"x": range(5), "ann": list("abaab"), "bob": list("aaabb"), "cy": "a"})
+    if ending == "csv":
+        frame.to_csv(path, index=False)
+    elif ending == "jsonl":
+        frame.to_json(path, orient="records", lines=True)
+    else:
+        getattr(frame, f"to_{ending}")(path)
+    read = ReadSettings("train", "label", classes=["a", "b"], annotators=["ann", "bob", "cy"])
+    samples = open_samples(path, read)
+    assert samples.labels.tolist() == [0, 0, 0, 0, 1]
+    assert samples.take([4, 0]).frame["label"].tolist() == ["b", "a"]
+
+
 def test_a_table_names_rows_as_the_audit_does(tmp_path: Path) -> None:
     """By an index, or the paths of pictures, where no column of ids is named."""
     lines = ["row_id,annotator,label", "r1,a,cat", "r1,b,cat", "r3,b,dog"]

@@ -239,3 +239,26 @@ def test_labels_that_nobody_set_aside_are_not_counted(tmp_path: Path) -> None:
     settings = ReadSettings("train", "label", classes=["ham", "spam"], tolerate=True)
     counts = composition(Files(open_samples(tmp_path / "train.csv", settings), None, None))
     assert counts[["class", "rows"]].to_numpy().tolist() == [["ham", 2], ["spam", 1]]
+
+
+@pytest.mark.parametrize("settings", [{}, {"bad_rows": {"largest_share": 0.1}}])
+@pytest.mark.parametrize("role", ["train", "held_out"])
+def test_a_split_of_which_no_row_is_to_be_judged_is_refused(
+    role: str, settings: dict[str, object]
+) -> None:
+    generator = np.random.default_rng(0)
+    inputs = generator.normal(size=(20, 3)).astype(np.float32)
+    pictures = torch.rand(20, 1, 8, 8)
+    kinds = [
+        ("regression", nn.Linear(3, 1), inputs, inputs[:, 0], np.full(20, -100.0), {}),
+        ("multi-label", nn.Linear(3, 2), inputs, np.eye(2)[[0, 1] * 10], np.full((20, 2), -100),
+         {}),
+        ("segmentation", nn.Conv2d(1, 2, 1), pictures, np.zeros((20, 8, 8), dtype=int),
+         np.full((20, 8, 8), 255), {"classes": ["a", "b"]}),
+    ]  # fmt: skip
+    for task, model, given, labels, ignored, more in kinds:
+        splits = {"train": (given, labels), "held_out": (given, labels), role: (given, ignored)}
+        with pytest.raises(DataError, match=f"{role} .* none of the 20 rows is to be judged; the"):
+            dataaudit.audit(
+                model, *splits.values(), task=task, ignore_label=-100, **more, **settings
+            )

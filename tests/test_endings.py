@@ -241,6 +241,24 @@ def test_a_reader_that_stops_reading_changes_no_exit_code(
     print_lines(["one", "two"])
 
 
+def test_watching_keeps_nothing_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "SECONDS_BETWEEN_LOOKS", 0.2)
+    ended_in = []
+
+    class Noted:
+        def __del__(self) -> None:
+            ended_in.append(threading.current_thread().name)
+
+    def work() -> None:
+        noted = Noted()
+        time.sleep(0.3)
+        assert noted
+
+    with watching.watched():
+        work()
+        assert ended_in == [threading.main_thread().name]
+
+
 def test_no_thread_is_left_of_watching() -> None:
     with watching.watched():
         pass

@@ -484,6 +484,34 @@ def test_what_cannot_be_used_is_named(
         influence(tmp_path / "out", small(), mirror, **settings)
 
 
+class MeanOfTokens(nn.Module):
+    """Last layers that are given every token of a text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(2, CLASSES)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.linear(tokens.mean(dim=1))
+
+
+def test_last_layers_that_see_texts_of_several_lengths_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dataaudit.studies.influence.ready.QUERIES_PER_FORWARD", 2)
+    rows = pd.DataFrame({"tokens": [1, 2, 3, 1], "label": [0, 1, 0, 1]})
+    with pytest.raises(DataAuditError, match="head: 1 is given inputs of several shapes"):
+        dataaudit.mirrored_influence(
+            nn.Sequential(nn.Linear(1, 2), MeanOfTokens()).eval(),
+            rows,
+            rows,
+            out=tmp_path / "out",
+            mirror={"kind": "head", "layers": "1"},
+            preprocess=lambda frame: torch.ones(len(frame), int(frame["tokens"].max()), 1),
+            classes=list(range(CLASSES)),
+        )
+
+
 def test_linear_says_which_operation_has_no_forward_mode(tmp_path: Path) -> None:
     with pytest.raises(DataAuditError, match=r"linear cannot be used with .* use finite"):
         influence(tmp_path / "out", Opaque().double(), {"kind": "linear"})

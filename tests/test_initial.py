@@ -200,7 +200,7 @@ def test_a_regressions_last_layer_is_in_other_units_and_stays_fresh() -> None:
     splits: dict[Any, Any] = {"train": rows, "held_out": None, "suspects": None}
     model = load_objects(Network(0, 1), splits, None, config, Network(1, 1)).model
     assert model.initial is not None
-    assert model.initial.fresh == ("inner.head.weight", "inner.head.bias")
+    assert model.initial.fresh == ("head.weight", "head.bias")
 
 
 def test_the_yaml_key(tmp_path: Path, command_line: CommandLine) -> None:

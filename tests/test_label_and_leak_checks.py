@@ -11,6 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 import dataaudit
+from dataaudit.checks.labels import issues_of
 from dataaudit.errors import ConfigError
 
 FEATURES = list("abcdef")
@@ -39,6 +40,24 @@ def audited(data: DATA, model: object, **settings: object) -> dataaudit.AuditRes
 @pytest.fixture(scope="module")
 def model(data: DATA) -> LogisticRegression:
     return LogisticRegression().fit(data["train"][FEATURES], data["train"]["label"])
+
+
+def test_where_nothing_is_suggested_nothing_is_said_to_be_likelier() -> None:
+    table = pd.DataFrame(
+        {
+            "row_id": [3, 4, 5],
+            "given_label": ["an answer", "b", "c"],
+            "suggested_label": ["an answer", "d", None],
+            "score": [2.0, 1.0, 0.5],
+            "flagged": True,
+            "rank": [1, 2, 3],
+        }
+    )
+    assert [issue.what for issue in issues_of(table)] == [
+        "given an answer, probably wrong",
+        "given b, more likely d",
+        "given c, probably wrong",
+    ]
 
 
 def test_what_was_flagged_is_listed_and_limited_like_all_else(

@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
@@ -132,6 +133,13 @@ def test_the_trained_module_is_left_as_it_was() -> None:
     assert not any(part.training for part in module.modules())
     assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
     assert all(parameter.grad is None for parameter in module.parameters())
+
+
+def test_one_cycle_of_a_single_step_is_a_step() -> None:
+    cycle = FiniteSettings(steps=1, learning_rate=0.1, schedule="one cycle")
+    moved = mirrored(softmax_regression(), cycle, data(8, 1))
+    plain = mirrored(softmax_regression(), replace(cycle, schedule="constant"), data(8, 1))
+    assert torch.equal(moved.tensors["weight"], plain.tensors["weight"])
 
 
 def test_batch_norm_statistics_move_only_when_asked_to() -> None:

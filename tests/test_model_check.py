@@ -21,12 +21,14 @@ from dataaudit.inputs import Loaded
 from dataaudit.stages.loading import load_objects
 from dataaudit.stages.model_check import (
     ROWS_CHECKED,
+    Agreement,
     agreement,
     note,
     refuse_worse_than_chance,
 )
 from dataaudit.stages.screening import note as note_of_rows
 from dataaudit.tasks import Classification, MultiLabel, Regression
+from dataaudit.tasks.boxes import Detection
 
 FEATURES = ["width", "height", "weight"]
 
@@ -83,6 +85,35 @@ def test_a_model_that_is_a_little_worse_than_chance_is_near_it() -> None:
     found = agreement(Classification(2), np.eye(2)[predicted], labels)
     assert found.deviations < -4
     assert found.against_chance == "near"
+
+
+def test_boxes_are_held_against_those_of_other_pictures() -> None:
+    generator = np.random.default_rng(0)
+    corners = generator.integers(0, 200, (200, 2))
+    kinds = generator.integers(0, 2, 200)
+    given = np.concatenate([kinds[:, None], corners, corners + 20, np.zeros((200, 1))], axis=1)
+
+    def found(classes: np.ndarray, places: np.ndarray, count: int) -> Agreement:
+        boxes = given.copy()
+        boxes[:, 0], boxes[:, 1:5], boxes[:, 5] = classes, given[places, 1:5], 0.9
+        predictions = np.concatenate([np.zeros((200, 1)), boxes], axis=1)
+        labels = given.copy()
+        labels[:, 0] = np.minimum(labels[:, 0], count - 1)
+        predictions[:, 1] = np.minimum(predictions[:, 1], count - 1)
+        return agreement(Detection(count, 1), predictions, labels)
+
+    same = np.arange(200)
+    # A fifth is missed, and there are as many that are too much.
+    some = np.where(same % 5 > 0, same, (same + 7) % 200)
+    for count in (1, 2):
+        good = found(kinds, some, count)
+        assert good.right == pytest.approx(160 / 240, abs=0.02)
+        assert (good.by_chance < 0.05, good.against_chance) == (True, "above")
+        assert found(kinds, (same + 7) % 200, count).against_chance == "near"
+    assert found(1 - kinds, some, 2).against_chance == "below"
+    nothing = np.full((200, 7), -100.0)
+    assert agreement(Detection(2, 1), nothing, given).against_chance == "near"
+    assert agreement(Detection(2, 1), nothing[:1], given[:1]).against_chance == "near"
 
 
 def test_sets_and_targets_are_held_against_chance_too() -> None:

@@ -108,7 +108,14 @@ def test_what_others_say_is_no_feature_when_an_audit_is_opened_again(
             assert samples.special_columns() == {"label", *aside}
 
 
-@pytest.mark.parametrize("settings", [{"labels": ["ann", "ann"]}, {"label": ["a", "b", "a"]}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"labels": ["ann", "ann"]},
+        {"label": ["a", "b", "a"]},
+        {"opinions": {"other": ["a", "a"]}},
+    ],
+)
 def test_a_column_counts_once(settings: dict[str, Any]) -> None:
     task = "multi-label" if "label" in settings else "classification"
     train = {"path": "x.csv", **settings}

@@ -19,6 +19,7 @@ from dataaudit.checks.running import table_of
 from dataaudit.flags.results import Interval
 from dataaudit.report.data import AuditReport, ReviewedSample
 from dataaudit.report.gates import counted, make_gate
+from dataaudit.report.reviewed import with_reviewed_sample
 from dataaudit.review.sampling.design import draw, positions
 from dataaudit.review.sampling.inference import Counted, corrected_for_reviewers, share_wrong
 from dataaudit.review.sampling.recalibration import recalibrated
@@ -225,6 +226,29 @@ def test_limits_and_lines_on_flagged_rows_follow_the_review(
     assert (found.found, found.outcome) == (0, "met")
     issues = pd.read_parquet(audit.directory / "issues.parquet")
     pd.testing.assert_frame_equal(issues, before[before["check"] == "leaks"].reset_index(drop=True))
+
+
+def test_rows_of_single_labels_are_counted_where_a_row_has_one(
+    audit: Audited, tmp_path: Path, command_line: CommandLine
+) -> None:
+    out = tmp_path / "sample.csv"
+    assert command_line("sample", audit.directory, "--rows", 60, "--out", out).code == 0
+    done = command_line("estimate", audit.directory, "--decisions", decide(out))
+    assert done.code == 0, done.err
+    report = audit.report
+    assert report.labels is not None
+    assert report.reviewed_sample is not None
+    assert len(report.labels.per_class) > 1
+    # The text of a set is that of no single label.
+    identity = report.identity.model_copy(update={"task": "multi-label"})
+    of_sets = with_reviewed_sample(
+        report.model_copy(update={"identity": identity}),
+        report.reviewed_sample,
+        audit.mislabels,
+        "fail",
+    )
+    assert of_sets.labels is not None
+    assert of_sets.labels.per_class == []
 
 
 def test_decisions_of_an_earlier_draw_are_not_lost_by_a_later_one(

@@ -30,6 +30,7 @@ from dataaudit.datasets.samples import Samples
 from dataaudit.errors import ModelError
 from dataaudit.inputs import Loaded
 from dataaudit.models import distillation
+from dataaudit.models.parameters import last_linear, moving_parameters
 from dataaudit.models.rescaled import Rescaled, rescaled
 from dataaudit.models.scikit_learn_regressors import trained_regressor
 from dataaudit.models.trained import TrainedModel, forward
@@ -123,6 +124,22 @@ def test_rescaling_changes_the_copy_only() -> None:
     assert new is not model
     assert torch.equal(module.weight, before)
     np.testing.assert_allclose(outputs(new), outputs(model), rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "module", [nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 1)), nn.Linear(3, 1)]
+)
+def test_rescaled_models_keep_their_names_and_their_last_layer(module: nn.Module) -> None:
+    module = module.double()
+    model = TrainedModel(module, lambda frame: torch.tensor(frame[["a", "b", "c"]].to_numpy()), "")
+    new = rescaled(model, samples()).module
+    assert isinstance(new, Rescaled)
+    found = last_linear(new)
+    assert found is not None
+    assert found[1].out_features == 1
+    if isinstance(module, nn.Sequential):
+        assert [*new.state_dict()] == [*module.state_dict()]
+        assert set(moving_parameters(new, ["1.*"])) == {"1.weight", "1.bias"}
 
 
 def test_how_right_a_regressor_is_comes_from_itself(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from torch import nn
 
 from dataaudit.datasets.load import open_samples, samples_from_object
 from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Samples
 from dataaudit.datasets.set_aside import without
+from dataaudit.models.loading import load_function
+from dataaudit.scoring.packing import packed
 from dataaudit.scoring.stretches import (
     Reader,
     Shares,
@@ -86,6 +91,22 @@ def test_what_lies_in_files_can_be_read_by_another_process(tmp_path: Path) -> No
     assert len(pickle.dumps(quick.source)) < 2000
     (tmp_path / "rows.parquet").unlink()
     assert not can_read(there, sizes)
+
+
+def test_the_users_own_code_goes_along_with_what_it_imports(tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    (tmp_path / "own_part.py").write_text(
+        "import own_neighbour\ndef preprocess(frame):\n    return own_neighbour.doubled(frame)\n"
+    )
+    (tmp_path / "own_neighbour.py").write_text("def doubled(frame):\n    return frame * 2\n")
+    preprocess = load_function("own_part:preprocess", tmp_path, "preprocess")
+    held = packed(preprocess, of=nn.Linear(1, 1), with_code_of=[preprocess])
+    (tmp_path / "held").write_bytes(held)
+    # Another process, which looks for modules elsewhere.
+    script = "import pickle, sys; print(pickle.load(open(sys.argv[1], 'rb'))(21))"
+    command = [sys.executable, "-c", script, str(tmp_path / "held")]
+    found = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/")
+    assert (found.stdout, found.stderr) == ("42\n", "")
 
 
 def test_each_block_goes_to_one_worker_and_neighbours_stay_together() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
 from dataaudit.checks.check import Check, Found, Issue
@@ -13,11 +15,18 @@ def issues_of(table: pd.DataFrame) -> list[Issue]:
     flagged = table[table["flagged"]].sort_values("rank")
     columns = ("given_label", "suggested_label", "score", "row_id")
     return [
-        Issue(f"given {given}, more likely {suggested}", "train", float(score), row_id)
+        Issue(_words(given, suggested), "train", float(score), row_id)
         for given, suggested, score, row_id in zip(
             *(flagged[name].tolist() for name in columns), strict=True
         )
     ]
+
+
+def _words(given: Any, suggested: Any) -> str:
+    """Return what is doubted; of answers, and of some masks, nothing is suggested instead."""
+    if pd.isna(suggested) or str(suggested) == str(given):
+        return f"given {given}, probably wrong"
+    return f"given {given}, more likely {suggested}"
 
 
 class Labels(Check):

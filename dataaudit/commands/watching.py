@@ -74,15 +74,15 @@ def _watch(thread: int, done: threading.Event) -> None:
     before: tuple[object, ...] = ()
     looks = 0
     while not done.wait(SECONDS_BETWEEN_LOOKS):
-        frame = sys._current_frames().get(thread)
-        if frame is None:
-            return
-        now = _standing(frame)
+        # No frame is kept until the next look: what its variables hold would end here, in this
+        # thread, and Ray ends the process when a reference of its goes while it is being left.
+        now = _standing(sys._current_frames().get(thread))
         looks = looks + 1 if now == before else 0
         before = now
         if looks and looks % round(SECONDS_OF_PATIENCE / SECONDS_BETWEEN_LOOKS) == 0:
             seconds = round(looks * SECONDS_BETWEEN_LOOKS)
-            said = one_line(f"dataaudit: no progress for {seconds} s: in {_where(frame)}")
+            where = _where(sys._current_frames().get(thread))
+            said = one_line(f"dataaudit: no progress for {seconds} s: in {where}")
             print(said, file=sys.stderr, flush=True)
 
 

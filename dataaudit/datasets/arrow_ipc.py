@@ -132,7 +132,9 @@ class ArrowFiles(ColumnSource):
         with readable(self.description, "an Arrow file or stream"):
             for table in self._tables(wanted):
                 for start in range(0, table.num_rows, _ROWS_PER_FRAME):
-                    part = table.slice(start, _ROWS_PER_FRAME)
+                    # Of a table without columns, Arrow slices as many rows as it is told.
+                    rows = min(_ROWS_PER_FRAME, table.num_rows - start)
+                    part = table.slice(start, rows)
                     yield plain_frame(part, self.with_missing)
 
     def take(self, positions: Sequence[int]) -> pd.DataFrame:

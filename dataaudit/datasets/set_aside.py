@@ -20,7 +20,9 @@ from dataaudit.labels.values import ignored, unusable
 from dataaudit.progress import track
 
 ROWS_PER_READ = 256
-IGNORE_REASON = "not judged: the label is the one that ignore_label names"
+IGNORE_REASON = (
+    "not judged: the label is the one that ignore_label names, or no token or pixel is to be judged"
+)
 Reasons = Mapping[int, str]
 """Position of a row in its samples, and why the row cannot be used."""
 

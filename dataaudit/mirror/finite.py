@@ -251,7 +251,8 @@ def _optimizers(
 def _schedulers(
     optimizers: Sequence[torch.optim.Optimizer], settings: FiniteSettings
 ) -> list[torch.optim.lr_scheduler.OneCycleLR]:
-    if settings.schedule == "constant":
+    # Of a single step, one cycle is nothing but its end, where hardly anything moves.
+    if settings.schedule == "constant" or settings.steps == 1:
         return []
     return [
         torch.optim.lr_scheduler.OneCycleLR(

@@ -13,6 +13,7 @@ import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -73,6 +74,17 @@ def load_function(reference: str, folder: Path, key: str) -> Callable[..., Any]:
             f"{key}: {reference}: module {module_name} has no function {function_name}"
         )
     return function
+
+
+def modules_of_audits() -> list[ModuleType]:
+    """Return the modules that lie in the folders of this process's audits: the user's own."""
+    folders = [f"{folder}{os.sep}" for folder in _folders]
+    return [
+        module
+        for name, module in list(sys.modules.items())
+        if getattr(module, "__name__", None) == name
+        and (getattr(module, "__file__", None) or "").startswith(tuple(folders))
+    ]
 
 
 def _look_first_in(folder: Path) -> None:

@@ -8,6 +8,7 @@ the last linear layer is divided by the targets' scale, and the division undone 
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dataaudit.datasets.samples import Samples
+from dataaudit.models.outputs import Around
 from dataaudit.models.trained import TrainedModel, forward, output_tensor
 
 ROWS_COMPARED = 64
@@ -24,23 +26,18 @@ TOLERANCE = 1e-4
 """Largest difference that rewriting may make, in units of the targets' scale."""
 
 
-class Rescaled(nn.Module):
-    """Outputs of `inner`, times a scale, plus a centre."""
-
-    center: Tensor
-    scale: Tensor
+class Rescaled(Around):
+    """Outputs of `inner`, times a scale, plus a centre; its parameters keep their names."""
 
     def __init__(self, inner: nn.Module, center: float, scale: float) -> None:
-        super().__init__()
-        self.inner = inner
-        self.register_buffer("center", torch.tensor(center, dtype=torch.float64))
-        self.register_buffer("scale", torch.tensor(scale, dtype=torch.float64))
+        super().__init__(inner)
+        self._center, self._scale = center, scale
 
     def forward(self, *arguments: Any, **named: Any) -> Tensor:
         """Return the outputs in the targets' unit, in at least float32."""
         values = output_tensor(self.inner(*arguments, **named))
         values = values if values.dtype == torch.float64 else values.float()
-        return values * self.scale.to(values.dtype) + self.center.to(values.dtype)
+        return values * self._scale + self._center
 
 
 def rescaled(model: TrainedModel, train: Samples) -> TrainedModel:
@@ -62,6 +59,9 @@ def rescaled(model: TrainedModel, train: Samples) -> TrainedModel:
     with torch.no_grad():
         linear[-1].weight.div_(scale)
         linear[-1].bias.sub_(center).div_(scale)
+    if linear[-1] is inner:
+        # Of a model that is one layer: what looks for its last layer looks among parts.
+        inner = nn.Sequential(OrderedDict(inner=inner))
     module = Rescaled(inner, center, scale).to(model.device).eval()
     inputs = model.inputs(train.take(range(min(ROWS_COMPARED, len(train)))), train)
     with torch.inference_mode():

@@ -10,6 +10,7 @@ import pandas as pd
 
 from dataaudit.flags.judgement import HIGHEST_CLEAR_RATE
 from dataaudit.flags.results import Interval
+from dataaudit.labels.by_task import KINDS
 from dataaudit.report.data import (
     AuditReport,
     BudgetPoint,
@@ -51,7 +52,7 @@ def with_reviewed_sample(
     earlier = report.reviewed_sample
     claimed = before.noise_rate if earlier is None else earlier.noise_rate_claimed
     sample = sample.model_copy(update={"noise_rate_claimed": claimed})
-    labels = _labels(before, sample, table)
+    labels = _labels(before, sample, table, several=KINDS[report.identity.task].several)
     drawn = report.drawn
     if drawn is not None:
         drawn = drawn.model_copy(update={"shown": _corrected(drawn.shown, table)})
@@ -74,7 +75,9 @@ def with_reviewed_sample(
     )
 
 
-def _labels(before: LabelFindings, sample: ReviewedSample, table: pd.DataFrame) -> LabelFindings:
+def _labels(
+    before: LabelFindings, sample: ReviewedSample, table: pd.DataFrame, *, several: bool
+) -> LabelFindings:
     flagged = table["flagged"].to_numpy(dtype=bool)
     rows = _corrected(before.rows, table)
     by_rank = table.loc[table["probability"].notna()].sort_values("rank")["probability"]
@@ -90,7 +93,8 @@ def _labels(before: LabelFindings, sample: ReviewedSample, table: pd.DataFrame) 
             "noise_rate": sample.noise_rate,
             "precision_flagged": sample.precision_flagged if flagged.any() else None,
             "expected_wrong_rows": sample.noise_rate.estimate * before.rows_scored,
-            "per_class": _per_class(before.per_class, table),
+            # The table does not say which rows carry one of several labels.
+            "per_class": [] if several else _per_class(before.per_class, table),
             "per_group": [],
             "noise_table": noise_table,
             "confusions": confusions,

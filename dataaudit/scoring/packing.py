@@ -6,9 +6,11 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeGuard
 
 from torch import nn
+
+from dataaudit.models.loading import modules_of_audits
 
 
 def packed(held: Any, *, of: nn.Module, with_code_of: Iterable[Any] = ()) -> bytes:
@@ -34,7 +36,8 @@ def packed(held: Any, *, of: nn.Module, with_code_of: Iterable[Any] = ()) -> byt
 def code_goes_along(parts: Iterable[Any]) -> Iterator[None]:
     """Pickle the user's own modules by value, inside the `with` block.
 
-    Their code lies beside `audit.yaml`, where no other machine looks for it.
+    Their code lies beside `audit.yaml`, where no other machine looks for it; so does that of the
+    neighbours which they import.
 
     Parameters
     ----------
@@ -43,7 +46,8 @@ def code_goes_along(parts: Iterable[Any]) -> Iterator[None]:
     """
     from ray import cloudpickle
 
-    modules = {module for part in parts if (module := _module_of(part)) is not None}
+    found = [sys.modules.get(getattr(part, "__module__", None) or "") for part in parts]
+    modules = {module for module in [*found, *modules_of_audits()] if _is_own(module)}
     for module in modules:
         cloudpickle.register_pickle_by_value(module)
     try:
@@ -53,9 +57,8 @@ def code_goes_along(parts: Iterable[Any]) -> Iterator[None]:
             cloudpickle.unregister_pickle_by_value(module)
 
 
-def _module_of(part: Any) -> ModuleType | None:
-    """Return the module that defines a function or class, if it is the user's own file."""
-    module = sys.modules.get(getattr(part, "__module__", None) or "")
+def _is_own(module: ModuleType | None) -> TypeGuard[ModuleType]:
+    """Tell whether a module is the user's own file."""
     file = getattr(module, "__file__", None) or "site-packages"
     package = str(getattr(module, "__name__", "")).partition(".")[0]
-    return None if "site-packages" in file or package in ("dataaudit", "torch") else module
+    return "site-packages" not in file and package not in ("dataaudit", "torch")

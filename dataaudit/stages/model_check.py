@@ -5,7 +5,7 @@ Nothing else asks whether model, classes and samples belong together, and everyt
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -19,7 +19,8 @@ from dataaudit.errors import ModelError
 from dataaudit.inputs import Loaded, ModelCheck
 from dataaudit.models.trained import TrainedModel, forward
 from dataaudit.tasks import AuditTask, Regression
-from dataaudit.tasks.task import Predictions, predictions_of
+from dataaudit.tasks.boxes import Detection
+from dataaudit.tasks.task import Choices, Predictions, predictions_of
 
 ROWS_CHECKED = 2000
 """Of each split, evenly spread where there are more."""
@@ -34,6 +35,8 @@ MOST_BELOW = 2 / 3
 """Of what chance gives: only a model that is right less often than this contradicts the labels."""
 LEAST_SKILL = 0.1
 """Share of the way from chance to always right: a model with less knows too little to be asked."""
+DEALINGS = 10
+"""Ways in which the boxes that are found are dealt out to other pictures."""
 
 Against = Literal["below", "near", "above"]
 
@@ -197,29 +200,57 @@ def agreement(task: AuditTask, predictions: Predictions, labels: NDArray[Any]) -
         As `task.predictions` returns them.
     labels : as `Samples.labels`
     """
+    if isinstance(task, Detection):
+        return _placed(task, predictions, labels)
     choices = list(task.choices(task.answers(predictions), labels))
     if not choices:
         return _explained(task, predictions, labels)
+    return _chosen(choices, len(labels))
+
+
+def _chosen(choices: Sequence[Choices], rows: int) -> Agreement:
     hits, expected, variance = 0.0, 0.0, 0.0
     count = 0
     for predicted, given in choices:
         classes = int(max(predicted.max(initial=0), given.max(initial=0))) + 1
-        rows = len(given)
+        here = len(given)
         said = np.bincount(predicted, minlength=classes).astype(np.float64)
         held = np.bincount(given, minlength=classes).astype(np.float64)
         both = float(said @ held)
         hits += float((predicted == given).sum())
-        expected += both / max(rows, 1)
-        spread = both - float(said @ held**2 + held @ said**2) / max(rows, 1)
-        variance += (spread + (both / max(rows, 1)) ** 2) / max(rows - 1, 1)
-        count += rows
+        expected += both / max(here, 1)
+        spread = both - float(said @ held**2 + held @ said**2) / max(here, 1)
+        variance += (spread + (both / max(here, 1)) ** 2) / max(here - 1, 1)
+        count += here
     deviation = np.sqrt(max(variance, 0.0))
     return Agreement(
         right=hits / max(count, 1),
         by_chance=expected / max(count, 1),
         deviations=float((hits - expected) / deviation) if deviation > 1e-9 else 0.0,
-        rows=len(labels),
+        rows=rows,
     )
+
+
+def _placed(task: Detection, predictions: Predictions, labels: NDArray[Any]) -> Agreement:
+    """Hold boxes against boxes: what is found in each picture is dealt out to other pictures.
+
+    A box that is missed, or too much, has none to be exchanged with, so that chance is not that of
+    classes. Only where boxes of both stand in one place their classes are: those of an order that
+    is not meant contradict each other there.
+    """
+    answers = task.answers(predictions)
+    classes = _chosen(list(task.choices(answers, labels)), len(labels))
+    if classes.against_chance == "below":
+        return classes
+    hits, every = task.found(answers, labels)
+    right = hits / max(every, 1)
+    steps = np.unique(np.linspace(1, max(len(labels) - 1, 1), DEALINGS).astype(int))
+    found = [task.found(np.roll(answers, step, axis=0), labels) for step in steps.tolist()]
+    dealt = np.array([own / max(both, 1) for own, both in found if len(labels) > 1] or [right])
+    mean = float(dealt.mean())
+    deviation = max(float(dealt.std()), np.sqrt(mean * (1 - mean) / max(every, 1)))
+    deviations = (right - mean) / max(deviation, 1 / max(every, 1))
+    return Agreement(right, mean, float(deviations), len(labels))
 
 
 def _explained(task: AuditTask, predictions: Predictions, labels: NDArray[Any]) -> Agreement:

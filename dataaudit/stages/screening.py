@@ -40,6 +40,11 @@ class Screening:
         As opened; labels that cannot be used are `UNUSABLE` in it.
     settings : BadRowsConfig
         Where it allows no bad row and states no longest text, nothing is looked at.
+
+    Raises
+    ------
+    DataError
+        No row is to be judged, or more cannot be used than the settings allow.
     """
 
     def __init__(self, samples: Samples, settings: BadRowsConfig) -> None:
@@ -53,6 +58,13 @@ class Screening:
         if self._ignored:
             self._reasons |= self._ignored
             self.samples = without(samples, self._ignored)
+            if len(self.samples) == 0:
+                first = set_aside(samples, self._ignored)
+                raise DataError(
+                    f"{samples.source.description}: none of the {len(samples):,} rows is to be "
+                    f"judged; the first: row {first.positions[0]} (id {first.ids[0]}): "
+                    f"{first.reasons[0]}"
+                )
         if settings.asked:
             self._drop(bad_labels(self.samples))
             self._drop(bad_content(self.samples, settings.longest_text))
@@ -155,7 +167,8 @@ def note(aside: SetAside) -> str:
     if ignored:
         parts.append(
             f"{aside.role}: {ignored} of {aside.rows} rows were not judged, because "
-            "their label is the one that ignore_label names (set_aside.parquet has their ids)"
+            "their label is the one that ignore_label names, or no token or pixel of theirs is to "
+            "be judged (set_aside.parquet has their ids)"
         )
     repeated = [
         str(row_id)

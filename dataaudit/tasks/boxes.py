@@ -91,14 +91,24 @@ class Detection:
         return found.reshape(len(found), -1)
 
     def choices(self, answers: NDArray[Any], labels: NDArray[Any]) -> Iterator[Choices]:
-        """Yield the classes answered and given in each place; C where there is no box."""
+        """Yield the classes answered and given in the places that have both."""
         said: list[int] = []
         held: list[int] = []
         for answer, given in zip(as_boxes(answers), as_boxes(labels), strict=True):
             for own, other in _matched(answer[judged(answer)], given):
-                said.append(self.classes if own is None else int(own))
-                held.append(self.classes if other is None else int(other))
+                if own is not None and other is not None:
+                    said.append(int(own))
+                    held.append(int(other))
         yield np.array(said, dtype=np.int64), np.array(held, dtype=np.int64)
+
+    def found(self, answers: NDArray[Any], labels: NDArray[Any]) -> tuple[int, int]:
+        """Return how many boxes are answered rightly, and how many are answered or given."""
+        right = every = 0
+        for answer, given in zip(as_boxes(answers), as_boxes(labels), strict=True):
+            pairs = list(_matched(answer[judged(answer)], given))
+            right += sum(own == other for own, other in pairs)
+            every += len(pairs)
+        return right, every
 
     metric_name = "share of boxes right"
 

@@ -164,5 +164,10 @@ class Maker:
             inputs, labels = reader.part(positions[start : start + QUERIES_PER_FORWARD])
             features, outputs = tail.run(inputs)
             found.append((features, outputs, labels))
+        if len({part.shape[1:] for part, _, _ in found}) > 1:
+            raise ModelError(
+                f"mirror.kind: head: {tail.name} is given inputs of several shapes, such as texts "
+                "of several lengths; use finite"
+            )
         features, outputs, labels = (torch.cat(parts) for parts in zip(*found, strict=True))
         return features, outputs, labels
