@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import io
 import os
 import sys
@@ -27,7 +28,7 @@ from dataaudit.commands.report import report
 from dataaudit.commands.review import review
 from dataaudit.commands.run import run
 from dataaudit.commands.sample import sample
-from dataaudit.commands.shared import EXIT_DEFECT
+from dataaudit.commands.shared import EXIT_DEFECT, EXIT_INTERRUPTED
 from dataaudit.commands.trace import trace
 from dataaudit.commands.verify import verify
 
@@ -93,8 +94,22 @@ def main() -> None:
     try:
         app()
     except SystemExit as stopped:
+        if stopped.code == EXIT_INTERRUPTED:
+            _leave_interrupted()
         _leave_threads(before, stopped.code)
         raise
+
+
+def _leave_interrupted() -> None:
+    """End the process with this code, and not by the signal.
+
+    Python itself ends by it, whatever was made of the interrupt, where this came in the midst of
+    code that was given as text: a class being made while something is imported, say.
+    """
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(EXIT_INTERRUPTED)
 
 
 def _leave_threads(before: set[threading.Thread], code: object) -> None:

@@ -190,8 +190,9 @@ def traced(samples: int = 11) -> AuditReport:
         for number in range(samples)
     ]  # fmt: skip
     tracing = Tracing(
-        direction="unlearn", queries=samples, queries_flagged=0, false_discovery_rate=0.05,
-        shown=shown, queries_left_out=0, method="Each query is unlearned by one step.",
+        direction="unlearn", queries=samples, queries_flagged=0, can_tell=True,
+        false_discovery_rate=0.05, shown=shown, queries_left_out=0,
+        method="Each query is unlearned by one step.",
     )  # fmt: skip
     return example_report(
         "text", 0, 0, 0, tracing=tracing, gates=[], task="causal-lm",

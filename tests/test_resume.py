@@ -404,6 +404,22 @@ def test_control_c_in_a_real_process(small: Project) -> None:
     assert "Traceback" not in err
 
 
+def test_control_c_in_the_midst_of_code_that_is_text(small: Project) -> None:
+    """Python itself then ends by the signal, though the interrupt was seen to: -2, and not 130."""
+    text = "import os, signal, time; os.kill(os.getpid(), signal.SIGINT); time.sleep(60)"
+    begins = "def preprocess(frame):\n"
+    small.replace("fruit_model.py", begins, f"{begins}    exec({text!r})\n")
+    command = [sys.executable, "-m", "dataaudit", "run", str(small.yaml)]
+    done = subprocess.run(
+        [*command, "--out", str(small.folder / "audit")],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    assert (done.returncode, done.stderr) == (130, "dataaudit: interrupted\n")
+
+
 def test_a_tokenizer_or_a_noise_schedule_that_changed_is_no_reason_to_go_on(tmp_path: Path) -> None:
     folder = tmp_path / "unet"
     folder.mkdir()

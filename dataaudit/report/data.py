@@ -460,8 +460,7 @@ class Tracing(Section):
     queries: Count
     queries_flagged: Count
     can_tell: bool = Field(
-        default=True,
-        description="false where there were too few unrelated samples to flag any row",
+        description="false where there were too few unrelated samples to flag any row"
     )
     false_discovery_rate: Share
     shown: list[TracedQuery]
