@@ -1,6 +1,6 @@
 """`python -m dataaudit`: the command line."""
 
-from dataaudit.cli import main
+from dataaudit.cli import program
 
 if __name__ == "__main__":
-    main()
+    program()

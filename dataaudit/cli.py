@@ -94,22 +94,25 @@ def main() -> None:
     try:
         app()
     except SystemExit as stopped:
-        if stopped.code == EXIT_INTERRUPTED:
-            _leave_interrupted()
         _leave_threads(before, stopped.code)
         raise
 
 
-def _leave_interrupted() -> None:
-    """End the process with this code, and not by the signal.
+def program() -> None:
+    """Run the command line as a process of its own.
 
-    Python itself ends by it, whatever was made of the interrupt, where this came in the midst of
-    code that was given as text: a class being made while something is imported, say.
+    An interrupted one ends by its code. Python itself would end by the signal, whatever was made of
+    it, where it came in the midst of code that is text: a class being made by an import, say.
     """
-    atexit._run_exitfuncs()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(EXIT_INTERRUPTED)
+    try:
+        main()
+    except SystemExit as stopped:
+        if stopped.code != EXIT_INTERRUPTED:
+            raise
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(EXIT_INTERRUPTED)
 
 
 def _leave_threads(before: set[threading.Thread], code: object) -> None:
