@@ -480,15 +480,16 @@ def test_targets_that_do_not_fit_are_refused(tmp_path, command_line: CommandLine
     )
 
 
-def test_paths_of_images_must_go_on_leading_somewhere(tmp_path, command_line: CommandLine) -> None:
-    def write(folder: Path) -> Path:
-        for name in ("a", "b", "c"):
-            (folder / f"{name}.png").write_bytes(png(ord(name)))
-        path = folder / "train.csv"
-        path.write_text("key,file,label\na,a.png,cat\nb,b.png,cat\nc,c.png,dog\n")
-        return path
+def write_paths_of_images(folder: Path) -> Path:
+    for name in ("a", "b", "c"):
+        (folder / f"{name}.png").write_bytes(png(ord(name)))
+    path = folder / "train.csv"
+    path.write_text("key,file,label\na,a.png,cat\nb,b.png,cat\nc,c.png,dog\n")
+    return path
 
-    audit = audited(tmp_path / "data", write, flagged=(1,))
+
+def test_paths_of_images_must_go_on_leading_somewhere(tmp_path, command_line: CommandLine) -> None:
+    audit = audited(tmp_path / "data", write_paths_of_images, flagged=(1,))
     decisions = write_decisions(tmp_path / "decided.csv", "b,relabel,dog")
     elsewhere = tmp_path / "train-2.csv"
     assert relabel(command_line, audit, decisions, elsewhere, code=2) == (
@@ -501,14 +502,7 @@ def test_paths_of_images_must_go_on_leading_somewhere(tmp_path, command_line: Co
 def test_fix_says_where_pictures_that_are_named_by_paths_are(
     tmp_path: Path, command_line: CommandLine
 ) -> None:
-    def write(folder: Path) -> Path:
-        for name in ("a", "b", "c"):
-            (folder / f"{name}.png").write_bytes(png(ord(name)))
-        path = folder / "train.csv"
-        path.write_text("key,file,label\na,a.png,cat\nb,b.png,cat\nc,c.png,dog\n")
-        return path
-
-    audit = audited(tmp_path / "data", write, flagged=(1,))
+    audit = audited(tmp_path / "data", write_paths_of_images, flagged=(1,))
     decisions = write_decisions(tmp_path / "decided.csv", "b,relabel,dog")
     no_issues = pd.DataFrame(columns=["check", "split", "row_id", "group"])
     no_issues.to_parquet(audit.directory / "issues.parquet")

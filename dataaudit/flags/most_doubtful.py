@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import beta, ks_2samp
 
-from dataaudit.flags.label_doubts import Doubts
+from dataaudit.flags.label_doubts import CONFIDENCE, Doubts
 from dataaudit.flags.label_errors import judge_signals
 from dataaudit.flags.label_evidence import fit_error_rate, fit_evidence
 from dataaudit.flags.parts import Parts
@@ -31,7 +31,6 @@ UNLIKE = 0.01
 HIDDEN = 0.2
 """Share of planted errors that may look just like right labels before it is said that others such
 may be among the rows."""
-CONFIDENCE = 0.95
 LOOK_RIGHT = (
     "of the errors that were planted among trusted samples at least {:.0%} look just like right "
     "labels, to the model, so that rows with such errors cannot be seen and how many there are "
