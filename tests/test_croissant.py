@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 from conftest import CommandLine
-from report_examples import HOSTILE
+from report_examples import HOSTILE, example_report
 from review_examples import FORMATS, Audited, audited
 
 from dataaudit.about import About
-from dataaudit.review.exports.croissant import _has_synthetic
+from dataaudit.report.data import Estimate
+from dataaudit.review.exports.croissant import _has_synthetic, _label_quality
 
 ABOUT = {
     "version": "3.0.0", "licence": "CC BY 4.0", "purpose": "telling animals apart",
@@ -139,3 +140,16 @@ def test_synthetic_data_are_stated_only_where_somebody_said_so(
     share: str, said: bool | None
 ) -> None:
     assert _has_synthetic(share) is said
+
+
+@pytest.mark.parametrize(
+    ("low", "said"),
+    [(0.0, "cannot be told."), (0.06, "cannot be told; at least 6.0% are.")],
+)
+def test_no_estimate_is_published_where_any_share_may_be_wrong(low: float, said: str) -> None:
+    report = example_report("text", 200, 24, 0, 0)
+    assert report.labels is not None
+    rate = Estimate(estimate=0.1, low=low, high=1.0)
+    labels = report.labels.model_copy(update={"noise_rate": rate})
+    lines = _label_quality(report.model_copy(update={"labels": labels}))
+    assert lines[0] == f"How many of the labels are wrong {said}"

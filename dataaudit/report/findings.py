@@ -195,7 +195,7 @@ def _label_finding(labels: LabelFindings | None, pairs: int) -> Finding:
             section="labels",
             severity="clear",
         )
-    if labels.noise_rate.high >= 1.0:
+    if formats.may_be_all(labels.noise_rate):
         # What is flagged is found; the estimate stands for the errors that can be seen alone.
         least = labels.noise_rate.low
         return Finding(

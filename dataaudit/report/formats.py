@@ -77,6 +77,11 @@ def share_interval(estimate: Estimate) -> str:
     return f"{percent(estimate.low)} to {percent(estimate.high)}"
 
 
+def may_be_all(share: Estimate) -> bool:
+    """Tell whether nothing bounds a share from above, so that its estimate is no finding."""
+    return share.high >= 1.0
+
+
 def of_rows(share: Estimate, number: int) -> str:
     """Return the 95 % interval of a share of some rows as numbers of them: `8 to 12`."""
     return f"{count(round(share.low * number))} to {count(round(share.high * number))}"

@@ -197,7 +197,7 @@ def _label_figures(labels: LabelFindings | None, decided: str) -> list[KeyFigure
     if labels.noise_rate is not None:
         share = formats.percent(labels.noise_rate.estimate)
         words = f"estimate; 95% interval {formats.share_interval(labels.noise_rate)}"
-        if labels.noise_rate.high >= 1.0:
+        if formats.may_be_all(labels.noise_rate):
             # The estimate stands for errors that can be seen alone.
             least = labels.noise_rate.low
             share = f"≥ {formats.percent(least)}" if least > 0 else "—"

@@ -192,10 +192,14 @@ def _label_quality(report: AuditReport) -> list[str]:
     if labels is None:
         return []
     lines = []
-    if labels.noise_rate is not None:
+    rate = labels.noise_rate
+    if rate is not None and formats.may_be_all(rate):
+        least = f"; at least {formats.percent(rate.low)} are" if rate.low > 0 else ""
+        lines.append(f"How many of the labels are wrong cannot be told{least}.")
+    elif rate is not None:
         lines.append(
-            f"{formats.percent(labels.noise_rate.estimate)} of the labels are estimated to be "
-            f"wrong (95% interval {formats.share_interval(labels.noise_rate)})."
+            f"{formats.percent(rate.estimate)} of the labels are estimated to be wrong (95% "
+            f"interval {formats.share_interval(rate)})."
         )
     lines.append(
         f"{formats.rows(labels.rows_flagged)} of {formats.count(labels.rows_scored)} flagged for "
