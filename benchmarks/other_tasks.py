@@ -47,7 +47,7 @@ from sklearn.ensemble import RandomForestRegressor
 from sklearn.linear_model import LinearRegression
 from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 from torch import nn
 
 import dataaudit
@@ -203,10 +203,18 @@ def cleanlab_scores(
 ) -> np.ndarray:
     """Return cleanlab's suspicion of each training row, the trusted ones fitted beside them."""
     every = pd.concat([train, trusted], ignore_index=True)
-    found = CleanLearning(model, seed=seed).find_label_issues(
-        every.drop(columns="target"), every["target"].to_numpy()
+    inputs = every.drop(columns="target")
+    # It makes an array of a table, of which a model that goes by names of columns can make nothing.
+    named = FunctionTransformer(partial(table_like, inputs[:0]))
+    found = CleanLearning(make_pipeline(named, model), seed=seed).find_label_issues(
+        inputs, every["target"].to_numpy()
     )
     return 1 - found["label_quality"].to_numpy()[: len(train)]
+
+
+def table_like(table: pd.DataFrame, values: Any) -> pd.DataFrame:
+    """Return values `[rows, columns]` under the names and in the types of a table's columns."""
+    return pd.DataFrame(np.asarray(values), columns=table.columns).astype(table.dtypes.to_dict())
 
 
 def label_sets() -> Lines:

@@ -11,7 +11,13 @@ from test_unseen_labels import as_probabilities
 
 from dataaudit.flags.inputs import Unseen, View
 from dataaudit.flags.joint_fit import FitKind, Seen, first_fits
-from dataaudit.flags.kinds_of_error import LEAST_LIKENESS, ByClass, ByLikeness, with_slips
+from dataaudit.flags.kinds_of_error import (
+    LEAST_LIKENESS,
+    ByClass,
+    ByLikeness,
+    ByUnlikeness,
+    with_slips,
+)
 from dataaudit.flags.probabilities import Labels, Values
 from dataaudit.flags.right_classes import Scale, targets
 from dataaudit.flags.unseen_labels import KINDS_OF_MANY, judge_unseen
@@ -36,6 +42,15 @@ def all_into_one(right: Labels, likely: Values, generator: np.random.Generator) 
     return np.where(generator.random(len(right)) < 0.1, 3, right)
 
 
+def against_looks(right: Labels, likely: Values, generator: np.random.Generator) -> Labels:
+    """Give every fifth row another class, none that it looks like."""
+    unlike = np.where(likely < 0.002, 1.0, 1e-9)
+    unlike[np.arange(len(right)), right] = 0
+    unlike /= unlike.sum(axis=1, keepdims=True)
+    other = np.array([generator.choice(CLASSES, p=row) for row in unlike])
+    return np.where(generator.random(len(right)) < 0.2, other, right)
+
+
 def by_looks(right: Labels, likely: Values, generator: np.random.Generator) -> Labels:
     """Give every fifth row another class that it looks like."""
     looks = likely.copy()
@@ -50,10 +65,13 @@ KINDS: dict[str, tuple[Errors, FitKind]] = {
     "one into another": (one_into_another, ByClass.one_pair),
     "all into one": (all_into_one, ByClass.into_one),
     "by looks": (by_looks, ByLikeness.fit),
+    "against looks": (against_looks, ByUnlikeness.fit),
 }
 
 
-def problem(errors: Errors, seed: int, trusted: int = 60) -> tuple[Labels, Labels, Values, Unseen]:
+def problem(
+    errors: Errors, seed: int, trusted: int = 60, spread: float = 0.7
+) -> tuple[Labels, Labels, Values, Unseen]:
     """Return given and right labels of 1,200 rows, honest probabilities, and the same as views."""
     generator = np.random.default_rng(seed)
     right, known = (generator.integers(0, CLASSES, count) for count in (1200, trusted))
@@ -62,9 +80,9 @@ def problem(errors: Errors, seed: int, trusted: int = 60) -> tuple[Labels, Label
     corners = 2.2 * np.stack([np.cos(angles), np.sin(angles)], axis=1)
 
     def honest(labels: Labels) -> Values:
-        points = corners[labels] + generator.normal(0, 0.7, (len(labels), 2))
+        points = corners[labels] + generator.normal(0, spread, (len(labels), 2))
         distance = ((points[:, None, :] - corners) ** 2).sum(axis=2)
-        return as_probabilities(-distance / (2 * 0.7**2))
+        return as_probabilities(-distance / (2 * spread**2))
 
     tables = [honest(labels) for labels in (right, known)]
     given = errors(right, tables[0], generator).astype(np.int64)
@@ -135,6 +153,14 @@ def test_errors_that_fall_on_one_class_are_judged_rightly(name: str) -> None:
     assert wrong[found.flagged].sum() >= 0.7 * wrong.sum()
     claimed = found.probability[found.flagged].mean()
     assert claimed == pytest.approx(wrong[found.flagged].mean(), abs=0.1)
+
+
+def test_errors_that_no_row_hides_are_not_taken_for_more() -> None:
+    # Were they even, three of seven would be towards classes that rows look like, and not be seen.
+    given, right, _, unseen = problem(against_looks, 6, trusted=150, spread=1.3)
+    found, wrong = judge_unseen(given, unseen, repeats=8).noise_rate, given != right
+    assert found.low <= wrong.mean() <= found.high
+    assert found.estimate == pytest.approx(wrong.mean(), abs=0.03)
 
 
 @pytest.mark.parametrize("name", ["one into another", "all into one"])

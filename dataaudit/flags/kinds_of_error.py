@@ -29,6 +29,9 @@ LEAST_AMBIGUITY = 0.02
 LEAST_LIKENESS = (1e-4, 1e-3, 1e-2)
 """Of every class to every row, to be chosen among: people also give classes that a row does not
 look like."""
+SOME_LIKENESS = 0.03
+"""A class that a row looks like by this much is given half as often as one that it looks nothing
+like, where errors go to such classes."""
 LEAST_SLIPS = 0.02
 """Where most errors are of one pair of classes, or into one class, the most likely rate of others
 is often none at all, since a model that learned such labels shows none. People slip there, too."""
@@ -192,6 +195,37 @@ class ByLikeness:
         return result
 
 
+@dataclass(frozen=True)
+class ByUnlikeness:
+    """Errors that fall on all rows alike, towards the classes that a row does not look like.
+
+    Slips of the hand and of forms are such. A class that a row looks like is then not given more
+    often than it is right, so that the errors that are seen are nearly all that there are.
+
+    Attributes
+    ----------
+    rate : float
+        Share of wrong labels.
+    parameters : int
+        One for its form, which was chosen among others.
+    """
+
+    rate: float
+    parameters: int = 2
+    slips: float = 0.0
+
+    @classmethod
+    def fit(cls, right: Values, given: Labels) -> ByUnlikeness:
+        """Fit the rate."""
+        return cls(_most_likely_rate(pick(right, given), _unlike(right, given).sum(axis=1)))
+
+    def sources(self, right: Values, given: Labels) -> Values:
+        """See `Kind`."""
+        result = self.rate * _unlike(right, given)
+        result[np.arange(len(given)), given] = pick(right, given) * (1 - self.rate)
+        return result
+
+
 def with_slips(sources: Values, right: Values, given: Labels, slips: float) -> Values:
     """Return sources with room for errors that the rows do not show, to rank them by, `[rows, C]`.
 
@@ -284,6 +318,21 @@ def _mistaken(right: Values, given: Labels, least: float) -> Values:
     """
     looks = (right + least) / (1 + right.shape[1] * least)
     result = right * pick(looks, given)[:, None] / np.maximum(1 - looks, 1e-12)
+    result[np.arange(len(given)), given] = 0.0
+    return np.asarray(result)
+
+
+def _unlike(right: Values, given: Labels) -> Values:
+    """Return how probable each other class is as the right one, had an unlike class been drawn.
+
+    Parameters
+    ----------
+    right : float64 `[rows, C]`
+    given : int64 `[rows]`
+    """
+    weight = SOME_LIKENESS / (SOME_LIKENESS + right)
+    others = weight.sum(axis=1, keepdims=True) - weight
+    result = right * pick(weight, given)[:, None] / np.maximum(others, 1e-12)
     result[np.arange(len(given)), given] = 0.0
     return np.asarray(result)
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from dataaudit.flags.flagged_precision import precision_of
 from dataaudit.flags.inputs import Unseen, View
 from dataaudit.flags.joint_fit import FitKind, Joint, Seen, first_fits, fitted_again
-from dataaudit.flags.kinds_of_error import ByClass, ByDoubt, ByLikeness, with_slips
+from dataaudit.flags.kinds_of_error import ByClass, ByDoubt, ByLikeness, ByUnlikeness, with_slips
 from dataaudit.flags.label_errors import LabelJudgement, dealt, order_of, ranks
 from dataaudit.flags.label_evidence import suspicion
 from dataaudit.flags.parts import CONFIDENCE, METHOD_ERROR, Parts
@@ -25,7 +25,7 @@ from dataaudit.flags.results import Interval
 from dataaudit.flags.right_classes import RightClasses, Scale, targets
 
 KINDS: tuple[FitKind, ...] = (ByClass.even, ByClass.free, ByDoubt.fit)
-KINDS_OF_MANY = (*KINDS, ByClass.one_pair, ByClass.into_one, ByLikeness.fit)
+KINDS_OF_MANY = (*KINDS, ByClass.one_pair, ByClass.into_one, ByLikeness.fit, ByUnlikeness.fit)
 """Of more than two classes; of two, the first three say the same."""
 LEAST_SHARE = 0.001
 """Kinds of errors that are less probable than this are not looked at again."""
