@@ -220,6 +220,56 @@ def test_an_empty_text_is_named(audit_yaml: Path, command_line: CommandLine) -> 
     assert "row 4 (id empty): no tokens; expected some text" in outcome.err
 
 
+def test_rows_that_say_nothing_are_set_aside_where_that_is_allowed(
+    audit_yaml: Path, command_line: CommandLine
+) -> None:
+    folder = audit_yaml.parent
+    whole = folder / "whole"
+    assert command_line("trace", audit_yaml, "--out", whole).code == 0
+    train, queries = folder / "train.jsonl", folder / "prompts.jsonl"
+    lines = train.read_text(encoding="utf-8").splitlines()
+    empty = ['{"row_id": "empty", "text": ""}', '{"row_id": "none", "text": null}']
+    train.write_text("\n".join([lines[0], *empty, *lines[1:]]) + "\n", encoding="utf-8")
+    with queries.open("a", encoding="utf-8") as file:
+        file.write('{"query_id": "silent", "prompt": "the owl is", "completion": ""}\n')
+    with audit_yaml.open("a", encoding="utf-8") as file:
+        file.write("bad_rows: {largest_share: 0.3}\n")
+    outcome = command_line("trace", audit_yaml, "--out", folder / "traced")
+    assert outcome.code == 0, outcome.err
+    aside = pd.read_parquet(folder / "traced" / "set_aside.parquet")
+    assert aside.to_numpy().tolist() == [
+        ["empty", "train", "no tokens; expected some text"],
+        ["none", "train", "column 'text': found no value, expected text"],
+        [
+            "silent",
+            "suspects",
+            "column 'completion': found an empty text, expected what the model generated",
+        ],
+    ]
+    # Of the other rows all is as without these.
+    before, after = (
+        pd.read_parquet(d / "contamination.parquet") for d in (whole, folder / "traced")
+    )
+    silent = after[after["query_id"] == "silent"]
+    assert silent["row_id"].isna().all()
+    assert not silent["flagged"].any()
+    pd.testing.assert_frame_equal(before, after[after["query_id"] != "silent"])
+    rows = pd.read_parquet(folder / "traced" / "mislabels.parquet")
+    assert rows["row_id"].tolist()[:4] == [
+        json.loads(lines[0])["row_id"],
+        "empty",
+        "none",
+        json.loads(lines[1])["row_id"],
+    ]
+    assert rows["given_label"].isna().all()
+    report = json.loads((folder / "traced" / "audit.json").read_text(encoding="utf-8"))
+    coverage = report["coverage"]
+    assert (coverage["rows_not_scored"], coverage["suspects_not_scored"]) == (2, 1)
+    assert "train: 2 of" in " ".join(coverage["notes"])
+    again = command_line("trace", audit_yaml, "--out", folder / "traced", "--resume")
+    assert again.code == 0, again.err
+
+
 def a_tracer(settings: FiniteSettings) -> LanguageModelTracer:
     space: dict[str, object] = {}
     exec(MODEL_SOURCE, space)

@@ -18,6 +18,7 @@ def _read(values: pd.Series, ids: NDArray[Any], where: str, reading: Reading) ->
 NO_LABELS = Kind(
     read=_read,
     shown=lambda labels, classes: labels,
+    usable=lambda labels, classes: np.zeros(len(labels), dtype=bool),
     counts=lambda labels, classes, train: [],
     repeats=False,
     has_classes=False,

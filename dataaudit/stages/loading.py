@@ -167,6 +167,7 @@ def assemble(
     _refuse_other_order(config.classes, known_classes or adapter.class_names)
     classes: Classes = config.classes or known_classes
     rows = Screening(opened(splits["train"], settings_of("train", classes)), config.bad_rows)
+    rows.check_content()
     made = adapter.trained
     if kind.form == "pair":
         made = partial(comparing, adapter, initial=initial, beta=config.loss.beta)
@@ -202,6 +203,7 @@ def assemble(
             screening = Screening(
                 read_like(samples, train, own_code=preprocess is not None), config.bad_rows
             )
+            screening.check_content()
             screening.check_inputs(model)
             if role == "held_out" and trusting:
                 repeats = _without_repeated(screening, train)

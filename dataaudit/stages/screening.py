@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -39,12 +39,11 @@ class Screening:
     samples : Samples
         As opened; labels that cannot be used are `UNUSABLE` in it.
     settings : BadRowsConfig
-        Where it allows no bad row and states no longest text, nothing is looked at.
 
     Raises
     ------
     DataError
-        No row is to be judged, or more cannot be used than the settings allow.
+        No row is to be judged.
     """
 
     def __init__(self, samples: Samples, settings: BadRowsConfig) -> None:
@@ -65,9 +64,18 @@ class Screening:
                     f"judged; the first: row {first.positions[0]} (id {first.ids[0]}): "
                     f"{first.reasons[0]}"
                 )
-        if settings.asked:
+
+    def check_content(self) -> None:
+        """Set aside rows whose label or content cannot be used, where the settings allow bad rows.
+
+        Raises
+        ------
+        DataError
+            More cannot be used than the settings allow.
+        """
+        if self._settings.asked:
             self._drop(bad_labels(self.samples))
-            self._drop(bad_content(self.samples, settings.longest_text))
+            self._drop(bad_content(self.samples, self._settings.longest_text))
 
     def check_classes(self, classes: int) -> None:
         """Set aside rows whose class index the model has no output for."""
@@ -88,14 +96,30 @@ class Screening:
         model takes: said before it learns.
         """
         if self._settings.asked or self.samples.kind.written:
-            reasons: dict[int, str] = {}
             step = model.measured(self.samples).rows_at_once(ROWS_PER_READ)
-            total = -(-len(self.samples) // step)
-            batches = self.samples.batches(step)
-            for batch in track(batches, f"checking {self.samples.role}", total):
-                reasons |= _bad_inputs(model, self.samples, batch)
-            self._drop(reasons)
+            self.check_use(lambda batch: model.inputs(batch, self.samples), step)
         self.samples = model.measured(self.samples)
+
+    def check_use(self, use: Callable[[Batch], object], rows_per_read: int = ROWS_PER_READ) -> None:
+        """Set aside rows that cannot be used, whatever the settings ask for.
+
+        Parameters
+        ----------
+        use : callable
+            Raises a `DataError` where a row of the batch cannot be used.
+        rows_per_read : int
+
+        Raises
+        ------
+        DataError
+            More cannot be used than the settings allow, or rows only fail together.
+        """
+        reasons: dict[int, str] = {}
+        total = -(-len(self.samples) // rows_per_read)
+        batches = self.samples.batches(rows_per_read)
+        for batch in track(batches, f"checking {self.samples.role}", total):
+            reasons |= _rows_that_fail(use, self.samples, batch)
+        self._drop(reasons)
 
     def leave_out(self, reasons: Mapping[int, str]) -> None:
         """Set aside rows that can be used, but must not be; they count as no bad rows."""
@@ -127,10 +151,12 @@ def _largest(labels: NDArray[Any]) -> NDArray[Any]:
     return labels if labels.ndim == 1 else labels.max(axis=1)
 
 
-def _bad_inputs(model: TrainedModel, samples: Samples, batch: Batch) -> dict[int, str]:
+def _rows_that_fail(
+    use: Callable[[Batch], object], samples: Samples, batch: Batch
+) -> dict[int, str]:
     """Find the rows that fail by halving, so that a batch without any costs one call."""
     try:
-        model.inputs(batch, samples)
+        use(batch)
     except DataError as error:
         if len(batch) == 1:
             return {int(batch.positions[0]): _reason(str(error), samples, batch)}
@@ -138,13 +164,13 @@ def _bad_inputs(model: TrainedModel, samples: Samples, batch: Batch) -> dict[int
         halves = np.array_split(lines, 2)
         found: dict[int, str] = {}
         for half in halves:
-            found |= _bad_inputs(model, samples, batch.select(half))
+            found |= _rows_that_fail(use, samples, batch.select(half))
         if not found:
             # Each row alone can be used, but not with the others: sizes that differ, say.
             raise
         rest = lines[~np.isin(batch.positions, list(found))]
         if len(rest):
-            model.inputs(batch.select(rest), samples)
+            use(batch.select(rest))
         return found
     return {}
 
@@ -152,7 +178,9 @@ def _bad_inputs(model: TrainedModel, samples: Samples, batch: Batch) -> dict[int
 def _reason(message: str, samples: Samples, batch: Batch) -> str:
     where = f"{samples.role} ({samples.source.description}): "
     row = f"row {batch.positions[0]} (id {batch.ids[0]}): "
-    return message.removeprefix(where).removeprefix(row)
+    for prefix in (where, f"{samples.source.description}: ", row):
+        message = message.removeprefix(prefix)
+    return message
 
 
 def note(aside: SetAside) -> str:

@@ -24,7 +24,7 @@ READ = frozenset(
      "train.path", "train.id", "held_out.path", "held_out.id", "suspects.path", "suspects.id",
      "trace.top", "trace.direction", "trace.steps", "trace.calibration"}
 )  # fmt: skip
-"""What tracing reads of the settings, whatever the task; `bad_rows` only to refuse it."""
+"""What tracing reads of the settings, whatever the task."""
 READ_FOR = {
     "causal-lm": {
         "train.text", "held_out.text", "suspects.text", "suspects.prompt", "suspects.completion",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from dataaudit.config import AuditConfig, ScheduleConfig
 from dataaudit.datasets.frames import spread
-from dataaudit.datasets.samples import Samples
+from dataaudit.datasets.samples import Batch, Samples
 from dataaudit.errors import ConfigError, ModelError
 from dataaudit.models.inputs import default_preprocess
 from dataaudit.models.torch_module import described, mirrorable
@@ -34,14 +35,68 @@ FISHER_BYTES = 1 << 28
 """What the training images that the Fisher information is taken over may take."""
 
 
-def diffusion_tracer(
-    config: AuditConfig,
-    built: nn.Module | None,
-    preprocess: Any,
-    train: Samples,
-    suspects: Samples,
-) -> DiffusionTracer:
-    """Return the tracer of task `diffusion`.
+@dataclass(frozen=True)
+class DiffusionModel:
+    """A diffusion model before it has seen images.
+
+    Attributes
+    ----------
+    model : TrainedModel
+        Its preprocess returns images `[rows, ...]` in the range the module was trained on.
+    schedule : NoiseSchedule
+    config : AuditConfig
+    """
+
+    model: TrainedModel
+    schedule: NoiseSchedule
+    config: AuditConfig
+
+    def check_columns(self, samples: Samples) -> None:
+        """Leave it to `read`: where images stand is for the preprocess to know."""
+
+    def read(self, samples: Samples, batch: Batch) -> None:
+        """Make images, and forget them.
+
+        Raises
+        ------
+        DataError
+            An image cannot be decoded, or preprocess fails on it.
+        """
+        images_of(self.model, samples, batch)
+
+    def tracer(self, train: Samples, suspects: Samples) -> DiffusionTracer:
+        """Return what traces images, the Fisher information taken over training images.
+
+        Raises
+        ------
+        DataError, ModelError
+            The images are not what the model takes.
+        """
+        config, first = self.config, images_of(self.model, train, train.take([0]))
+        settings = DiffusionSettings(
+            fisher_images=config.trace.fisher_images
+            or max(1, min(DEFAULTS.fisher_images, FISHER_BYTES // first.nbytes)),
+            draws=config.trace.draws or DEFAULTS.draws,
+            steps=config.trace.steps or DEFAULTS.steps,
+            damping=config.trace.damping or DEFAULTS.damping,
+            batch_size=config.batch_size,
+            seed=config.mirror.seed,
+        )
+        chosen = spread(len(train), settings.fisher_images)
+        images = torch.cat(
+            [
+                images_of(self.model, train, train.take(part))
+                for part in np.split(chosen, range(ROWS_PER_READ, len(chosen), ROWS_PER_READ))
+            ]
+        )
+        unlearning = ImageUnlearning.of(self.model.module, self.schedule, images, settings)
+        return DiffusionTracer(self.model, unlearning)
+
+
+def diffusion_model(
+    config: AuditConfig, built: nn.Module | None, preprocess: Any, train: Samples
+) -> DiffusionModel:
+    """Return the model of task `diffusion`, and its settings.
 
     Parameters
     ----------
@@ -51,12 +106,12 @@ def diffusion_tracer(
     preprocess : callable or None
         From a data frame to images in the range that the model was trained on; None: images
         become tensors from -1 to 1.
-    train, suspects : Samples
-        The training images, and the generated ones.
+    train : Samples
+        The training images, of which nothing is read.
 
     Raises
     ------
-    ConfigError, DataError, ModelError
+    ConfigError, ModelError
         A setting is not for diffusion models, or the model cannot be loaded.
     """
     if config.trace.direction == "learn":
@@ -73,24 +128,7 @@ def diffusion_tracer(
         schedule = noise_schedule(config.trained_model.schedule or ScheduleConfig())
     module, note = mirrorable(built)
     model = TrainedModel(module, preprocess or _signed_images(train), described(module), note)
-    first = images_of(model, train, train.take([0]))
-    settings = DiffusionSettings(
-        fisher_images=config.trace.fisher_images
-        or max(1, min(DEFAULTS.fisher_images, FISHER_BYTES // first.nbytes)),
-        draws=config.trace.draws or DEFAULTS.draws,
-        steps=config.trace.steps or DEFAULTS.steps,
-        damping=config.trace.damping or DEFAULTS.damping,
-        batch_size=config.batch_size,
-        seed=config.mirror.seed,
-    )
-    chosen = spread(len(train), settings.fisher_images)
-    images = torch.cat(
-        [
-            images_of(model, train, train.take(part))
-            for part in np.split(chosen, range(ROWS_PER_READ, len(chosen), ROWS_PER_READ))
-        ]
-    )
-    return DiffusionTracer(model, ImageUnlearning.of(module, schedule, images, settings))
+    return DiffusionModel(model, schedule, config)
 
 
 def noise_schedule(config: ScheduleConfig) -> NoiseSchedule:

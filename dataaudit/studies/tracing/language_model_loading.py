@@ -28,14 +28,10 @@ DIRECTION: Direction = "unlearn"
 STEPS, LEARNING_RATE, LOSS_CHANGE = 60, 2e-3, 1.0
 
 
-def language_model_tracer(
-    config: AuditConfig,
-    built: nn.Module | None,
-    preprocess: Any,
-    train: Samples,
-    suspects: Samples,
+def language_model(
+    config: AuditConfig, built: nn.Module | None, preprocess: Any, _train: Samples
 ) -> LanguageModelTracer:
-    """Return the tracer of task `causal-lm`.
+    """Return the model of task `causal-lm`, its settings and its tokenizer.
 
     Parameters
     ----------
@@ -44,8 +40,6 @@ def language_model_tracer(
         None: the model and the tokenizer are those of `model.path`.
     preprocess : callable or None
         For `built`: from a data frame to token ids; see `user_tokenize`.
-    train, suspects : Samples
-        The documents, and the completions to trace.
 
     Raises
     ------
@@ -81,7 +75,7 @@ def language_model_tracer(
         learning_rate=config.trace.learning_rate or LEARNING_RATE,
         seed=config.mirror.seed,
     )
-    tracer = LanguageModelTracer(
+    return LanguageModelTracer(
         TrainedModel(module, preprocess, described(module), note),
         tokenize,
         columns,
@@ -89,8 +83,6 @@ def language_model_tracer(
         settings,
         config.trace.loss_change or LOSS_CHANGE,
     )
-    tracer.check(train)
-    return replace(tracer, stretch=tracer.typical_completion(suspects))
 
 
 def _named_text(split: DataConfig | None) -> str | None:

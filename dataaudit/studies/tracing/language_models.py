@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from torch import nn
 
@@ -139,7 +140,7 @@ class LanguageModelTracer:
         per_token = self._token_losses(documents, perturbations)
         return np.stack([losses[1:].sum(axis=0) / max(1, len(losses) - 1) for losses in per_token])
 
-    def typical_completion(self, queries: Samples) -> int:
+    def _typical_completion(self, queries: Samples) -> int:
         """Return the median number of tokens of some completions."""
         lengths = []
         for position in range(min(QUERIES_MEASURED, len(queries))):
@@ -176,23 +177,52 @@ class LanguageModelTracer:
             )
         return shown
 
-    def check(self, samples: Samples) -> None:
-        """Make sure that the columns are there and the model takes what they hold.
+    def check_columns(self, samples: Samples) -> None:
+        """Make sure that there is a column of texts.
 
-        Queries are few, and all of them are read; of the others the first one.
+        Raises
+        ------
+        DataError
+            There is none.
+        """
+        self._column(samples, samples.take([0]))
+
+    def read(self, samples: Samples, batch: Batch) -> None:
+        """Turn texts into tokens, and forget them.
+
+        Raises
+        ------
+        DataError
+            A text is missing, has no tokens, or is a query that says nothing.
+        """
+        documents = self._documents(samples, batch)
+        if samples.role == "suspects":
+            for line, document in enumerate(documents):
+                self._completion(samples, batch, line, document)
+
+    def tracer(self, train: Samples, suspects: Samples) -> LanguageModelTracer:
+        """Return the same, with stretches of documents as long as a usual completion.
 
         Raises
         ------
         DataError, ModelError
-            A column is missing, a query says nothing, or the model fails on the first row.
+            The model fails on the first row.
+        """
+        self.check(train)
+        return replace(self, stretch=self._typical_completion(suspects))
+
+    def check(self, samples: Samples) -> None:
+        """Try the model on the first of the samples.
+
+        Raises
+        ------
+        DataError, ModelError
+            It fails, or predicts NaN or infinite values.
         """
         if samples.role == "train":
             self.losses(samples, samples.take([0]), [UNPERTURBED])
-            return
-        self._token_losses(self._documents(samples, samples.take([0])), [UNPERTURBED])
-        if samples.role == "suspects":
-            for position in range(len(samples)):
-                self._query(samples, position)
+        else:
+            self._token_losses(self._documents(samples, samples.take([0])), [UNPERTURBED])
 
     def _token_losses(
         self, documents: Sequence[Tokens], perturbations: Sequence[Perturbation]
@@ -219,23 +249,31 @@ class LanguageModelTracer:
         """Return the tokens of prompt and completion, and where the completion begins."""
         batch = samples.take([position])
         whole = self._documents(samples, batch)[0]
+        return whole, self._completion(samples, batch, 0, whole)
+
+    def _completion(self, samples: Samples, batch: Batch, line: int, whole: Tokens) -> int:
+        """Return where the completion begins in the tokens of prompt and completion."""
         if len(whole.ids) < 2:
             raise DataError(
-                f"{_where(samples, batch, 0)}: a single token, which nothing predicts; expected a "
-                "prompt, or a longer text"
+                f"{_where(samples, batch, line)}: a single token, which nothing predicts; expected "
+                "a prompt, or a longer text"
             )
-        prompt = self._prompt(samples, batch, 0)
+        prompt = self._prompt(samples, batch, line)
         if not prompt:
-            return whole, 1
-        if self._text(samples, batch, 0) == prompt:
+            return 1
+        if self._text(samples, batch, line) == prompt:
             # What would be left is the prompt's last token, which nobody asked about.
             raise DataError(
-                f"{_where(samples, batch, 0)}: column {self.columns.completion!r}: found an empty "
-                "text, expected what the model generated"
+                f"{_where(samples, batch, line)}: column {self.columns.completion!r}: found an "
+                "empty text, expected what the model generated"
             )
-        return whole, completion_start(self.tokenize([prompt])[0].ids, whole.ids)
+        return completion_start(self.tokenize([prompt])[0].ids, whole.ids)
 
     def _text(self, samples: Samples, batch: Batch, line: int) -> str:
+        text = _value(samples, batch, line, self._column(samples, batch))
+        return self._prompt(samples, batch, line) + text
+
+    def _column(self, samples: Samples, batch: Batch) -> str:
         names = batch.frame.columns
         own = self.columns.text_of(samples.role)
         column = self.columns.completion if self.columns.completion in names else own
@@ -249,8 +287,7 @@ class LanguageModelTracer:
                 f"{samples.source.description}: no text column: expected {wanted}; the columns "
                 f"are {', '.join(repr(str(name)) for name in names[:20])}"
             )
-        text = _value(samples, batch, line, column)
-        return self._prompt(samples, batch, line) + text
+        return column
 
     def _prompt(self, samples: Samples, batch: Batch, line: int) -> str:
         names = batch.frame.columns
@@ -269,9 +306,10 @@ def _loss(module: nn.Module, parts: Sequence[Part]) -> float:
 def _value(samples: Samples, batch: Batch, line: int, column: str) -> str:
     value = batch.frame[column].iloc[line]
     if not isinstance(value, str):
+        missing = bool(pd.api.types.is_scalar(value) and pd.isna(value))
         raise DataError(
-            f"{_where(samples, batch, line)}: column {column!r}: found {type(value).__name__}, "
-            "expected text"
+            f"{_where(samples, batch, line)}: column {column!r}: found "
+            f"{'no value' if missing else type(value).__name__}, expected text"
         )
     return value
 

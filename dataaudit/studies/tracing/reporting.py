@@ -24,6 +24,7 @@ from dataaudit.report.evidence import Evidence
 from dataaudit.report.gates import counted, make_gate
 from dataaudit.run_directory.manifest import Clock, versions
 from dataaudit.stages.reporting import splits_of
+from dataaudit.stages.screening import note
 from dataaudit.studies.tracing.loading import TraceInputs
 from dataaudit.studies.tracing.tracing import QUERIES_ENOUGH, Traces
 
@@ -67,14 +68,14 @@ def make_trace_report(
             timings_seconds=dict(clock.seconds),
             thresholds=[],
         ),
-        # Tracing refuses what it cannot use, and cuts nothing off.
+        # Tracing cuts nothing off.
         coverage=Coverage(
-            rows_not_scored=0,
-            suspects_not_scored=0,
+            rows_not_scored=len(inputs.set_aside["train"]),
+            suspects_not_scored=len(inputs.set_aside["suspects"]),
             sampling=None,
             truncation=None,
             missing_values=None,
-            notes=list(notes),
+            notes=[*(note(aside) for aside in inputs.set_aside.values() if len(aside)), *notes],
         ),
         limits=[],
     )

@@ -17,9 +17,11 @@ from dataaudit.run_directory.manifest import Clock, build_manifest
 from dataaudit.run_directory.store import (
     CONTAMINATION,
     MISLABELS,
+    SET_ASIDE,
     RunDirectory,
     audit_results,
 )
+from dataaudit.stages.screening import table_of, with_unjudged_rows, with_unjudged_suspects
 from dataaudit.studies.tracing.loading import TraceInputs
 from dataaudit.studies.tracing.reporting import make_trace_report
 from dataaudit.studies.tracing.tracing import Traces, TraceSettings, trace_rows
@@ -52,16 +54,19 @@ def run_tracing(
             config.flags.false_discovery_rate,
             steps,
         )
-    pairs = pair_table(traces, inputs)
-    rows = unjudged_rows(inputs)
+    aside = inputs.set_aside
+    pairs = with_unjudged_suspects(pair_table(traces, inputs), aside["suspects"])
+    rows = with_unjudged_rows(unjudged_rows(inputs), aside["train"], inputs.train)
     with clock.stage("report"):
         report = make_trace_report(inputs, config, asdict(settings), traces, directory.notes, clock)
         page = render(report)
+    not_used = table_of(aside)
     tables = {MISLABELS: rows, CONTAMINATION: pairs}
+    if config.bad_rows.asked:
+        tables[SET_ASIDE] = not_used
     manifest = build_manifest(config, inputs, clock, made_from)
     directory.publish(audit_results(tables, report.model_dump_json(indent=2), page, manifest))
-    nothing = pd.DataFrame({"row_id": [], "split": [], "reason": []}, dtype=str)
-    return AuditResult(rows, pairs, nothing, report)
+    return AuditResult(rows, pairs, not_used, report)
 
 
 def trace_settings(config: AuditConfig) -> TraceSettings:

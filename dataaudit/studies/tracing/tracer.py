@@ -17,6 +17,28 @@ from dataaudit.scoring.perturbation import Perturbation
 FloatArray = NDArray[np.float64]
 
 
+class Generator(Protocol):
+    """A generative model as it was opened, before it has seen data."""
+
+    def check_columns(self, samples: Samples) -> None:
+        """Raise a `DataError` where the samples lack a column that is needed."""
+        ...
+
+    def read(self, samples: Samples, batch: Batch) -> None:
+        """Raise a `DataError` where a row cannot be used, as the model is not asked to tell."""
+        ...
+
+    def tracer(self, train: Samples, suspects: Samples) -> Tracer:
+        """Return what traces these suspects to these rows.
+
+        Raises
+        ------
+        DataError, ModelError
+            They are not what the model takes.
+        """
+        ...
+
+
 class Tracer(Protocol):
     """Perturbs a model with one query at a time, and measures the rows' losses under it."""
 
@@ -44,7 +66,13 @@ class Tracer(Protocol):
         ...
 
     def check(self, samples: Samples) -> None:
-        """Raise a `DataError` or `ModelError` where the samples are not what the model takes."""
+        """Try the model on the first of the samples.
+
+        Raises
+        ------
+        DataError, ModelError
+            They are not what the model takes.
+        """
         ...
 
     def perturb(self, samples: Samples, position: int) -> Perturbation:
