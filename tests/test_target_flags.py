@@ -9,6 +9,7 @@ from scipy.stats import lognorm, t
 
 from dataaudit.flags import label_sets
 from dataaudit.flags.inputs import LabelledRows, References
+from dataaudit.flags.judgement import judge_labels
 from dataaudit.flags.label_sets import flag_label_sets
 from dataaudit.flags.probabilities import row_blocks
 from dataaudit.flags.results import MislabelFlags
@@ -99,6 +100,58 @@ def test_what_lies_far_off_by_nature_is_no_error(rate: float) -> None:
     assert flagged[~wrong].mean() < 0.02
     assert flagged[wrong].all()
     assert found.noise_rate.low <= rate <= found.noise_rate.high
+
+
+def by_a_rule(rate: float) -> tuple[np.ndarray, np.ndarray, References]:
+    """Targets off by nothing, or by anything up to 12; some by 20 and more; and references."""
+    generator = np.random.default_rng(9)
+
+    def right(count: int) -> np.ndarray:
+        off = np.minimum(np.exp(generator.normal(-0.3, 1.9, count)), 12)
+        return np.where(generator.random(count) < 0.1, 0.0, off)
+
+    targets, given = right(400), right(400)
+    wrong = np.arange(400) < rate * 400
+    targets[wrong] = generator.uniform(16, 42, wrong.sum())
+    planted = np.arange(400) < 100
+    given[planted] = generator.uniform(9, 42, 100)
+    return targets, wrong, references_of(given, planted, np.zeros(400))
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.08, 0.2])
+def test_rows_as_far_off_as_right_references_are_no_errors(rate: float) -> None:
+    # A forest predicts grades that follow a rule: many exactly, others are off by any amount.
+    targets, wrong, known = by_a_rule(rate)
+    found = flag_targets(rows_of(targets, np.zeros(400)), known)
+    flagged = found.table["flagged"].to_numpy()
+    assert found.doubts == ()
+    assert flagged[wrong].all()
+    assert flagged[~wrong].mean() < 0.02
+    assert found.noise_rate.low <= rate <= found.noise_rate.high
+
+
+def test_nothing_is_told_where_right_references_look_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dataaudit.flags.target_evidence.RIGHT_BELOW", 0.0)
+    monkeypatch.setattr("dataaudit.flags.target_evidence.MOST_OUTLIERS", 0.5)
+    monkeypatch.setattr("dataaudit.flags.targets.MOST_BELIEVED", 1.0)
+    targets, _, known = by_a_rule(0.06)
+    rows = rows_of(targets, np.zeros(400))
+    found = flag_targets(rows, known)
+    (doubt,) = found.doubts
+    assert "of the right targets of trusted samples lie as far off" in doubt
+    assert not found.table["flagged"].any()
+    assert (found.noise_rate.low, found.noise_rate.high) == (0, 1)
+    assert judge_labels(found).outcome == "cannot tell"
+    # Who asks for so many rows gets the first ones.
+    assert flag_targets(rows, known, FlagSettings(budget=10)).table["flagged"].sum() == 10
+
+
+def test_targets_that_mostly_contradict_trusted_samples_are_not_judged() -> None:
+    targets, _, known = by_a_rule(0.7)
+    found = flag_targets(rows_of(targets, np.zeros(400)), known)
+    assert found.doubts[0].startswith("more than half of the given targets contradict")
+    assert not found.table["flagged"].any()
+    assert judge_labels(found).outcome == "cannot tell"
 
 
 def test_planted_errors_that_look_right_do_not_stand_in_for_right_targets() -> None:

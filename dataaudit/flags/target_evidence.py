@@ -31,8 +31,11 @@ GROSS_ROWS = 10.0
 LEAST_GROSS = 3.0
 """Smallest median size of gross errors, in right scales."""
 LEAST_SPREAD = 0.3
-MOST_OUTLIERS = 0.5
-"""Of right targets: where a model predicts them exactly, rounding alone would look like more."""
+MOST_OUTLIERS = 0.9
+"""Of right targets. Models that predict many of them exactly, as forests do where targets follow a
+rule, are off by any amount elsewhere."""
+RIGHT_BELOW = 0.95
+"""Share of the right references beyond which gross errors lie, most of them."""
 STEPS = 60
 BINS = 600
 """Squared residuals are counted in so many bins, each 9 % wider than the one before."""
@@ -161,25 +164,27 @@ def fit_target_evidence(
         if middle > np.log(np.quantile(right, SLIPS_BEYOND)) / 2:
             slips = (Sizes(float(middle), max(float(high - low) / 2, LEAST_SPREAD)),)
     counts = _counted(np.expm1(rows)), _counted(right)
-    fits = [_fit(*counts, slips, tail) for tail in tails]
+    least = float(np.sqrt(np.quantile(right, RIGHT_BELOW))) if len(right) else 0.0
+    fits = [_fit(*counts, slips, tail, least) for tail in tails]
     return max(fits, key=lambda fit: fit[0])[1]
 
 
 def _fit(
-    rows: Values, right: Values, slips: tuple[Sizes, ...], tail: float
+    rows: Values, right: Values, slips: tuple[Sizes, ...], tail: float, least: float
 ) -> tuple[float, TargetEvidence]:
     """Return the log likelihood and the evidence for one tail of right residuals.
 
-    `rows` and `right` (references) say how many squared residuals lie in each bin.
+    `rows` and `right` (references) say how many squared residuals lie in each bin; `least` is the
+    smallest median size of gross errors.
     """
     total = (rows + right).sum()
     logs = np.log(GRID) / 2
     middle = GRID[np.searchsorted((rows + right).cumsum(), total / 2)]
     scale = float(np.sqrt(middle)) / 0.75
-    gross = Sizes(float(np.log(GROSS_SIZE * scale)), GROSS_SPREAD)
+    share = FIRST_RATE if right.any() else 0.0
+    gross = Sizes(float(np.log(max(GROSS_SIZE * scale, least))), GROSS_SPREAD)
     kinds = (*slips, gross)
     rates = (FIRST_RATE / len(kinds),) * len(kinds)
-    share = FIRST_RATE if right.any() else 0.0
     fit = TargetEvidence(scale, tail, kinds, rates, gross, share)
     for _ in range(STEPS):
         joint = fit._joint(GRID)
@@ -196,7 +201,7 @@ def _fit(
         fit = TargetEvidence(
             scale,
             tail,
-            (*slips, _gross(logs, shares[:, -1], scale)),
+            (*slips, _gross(logs, shares[:, -1], scale, least)),
             tuple(found.tolist()),
             _gross(logs, far, scale),
             min(float(far.sum() / right.sum()), MOST_OUTLIERS) if right.any() else 0.0,
@@ -212,12 +217,12 @@ def _counted(squares: Values) -> Values:
     return np.bincount(nearest, minlength=BINS).astype(np.float64)
 
 
-def _gross(logs: Values, weights: Values, scale: float) -> Sizes:
+def _gross(logs: Values, weights: Values, scale: float, least: float = 0.0) -> Sizes:
     """Return the sizes of what is far off, from rows that seem to be and assumptions."""
     total = float(weights.sum()) + GROSS_ROWS
-    assumed = float(np.log(GROSS_SIZE * scale))
+    assumed = float(np.log(max(GROSS_SIZE * scale, least)))
     mean = (float(weights @ logs) + GROSS_ROWS * assumed) / total
-    mean = max(mean, float(np.log(LEAST_GROSS * scale)))
+    mean = max(mean, float(np.log(max(LEAST_GROSS * scale, least))))
     squares = float(weights @ (logs - mean) ** 2)
     squares += GROSS_ROWS * (GROSS_SPREAD**2 + (assumed - mean) ** 2)
     return Sizes(mean, max(float(np.sqrt(squares / total)), LEAST_SPREAD))

@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.stats import binom
 
 from dataaudit.flags.inputs import LabelledRows, References
-from dataaudit.flags.label_errors import judge_signals
+from dataaudit.flags.label_doubts import MOST_BELIEVED, Doubts
+from dataaudit.flags.label_errors import Judgement, judge_signals
 from dataaudit.flags.label_evidence import fit_error_rate
 from dataaudit.flags.parts import Parts
 from dataaudit.flags.probabilities import Table, Values
@@ -21,6 +23,12 @@ CROSSWISE = (
     "The model was fitted anew, crosswise, to training rows and trusted samples: each target is "
     "judged by a model that has not seen it, and so are the trusted samples, which are the "
     "yardstick, a quarter of them under a wrong target on purpose."
+)
+MISFIT = 0.001
+"""How probable it may be that so many right references look wrong by chance."""
+CONTRADICTED = (
+    "more than half of the given targets contradict the trusted samples; these may be of other "
+    "data, or in another unit"
 )
 NORMAL_95 = 1.96
 NORMAL_MEDIAN = 0.6745
@@ -63,14 +71,18 @@ def flag_targets(
         calibrate=_Calibrator(signals[:, 1]),
     )
     distance = signals[:, 1]
+    doubts = _doubts(distance, judgement, known)
     judgement = replace(
         judgement,
-        noise_rate=_with_what_noise_hides(judgement.noise_rate, distance, known),
+        noise_rate=doubts.applied(_with_what_noise_hides(judgement.noise_rate, distance, known)),
         noise_rate_per_part=tuple(
-            _with_what_noise_hides(rate, distance[inside], known)
+            doubts.applied(_with_what_noise_hides(rate, distance[inside], known))
             for rate, inside in zip(judgement.noise_rate_per_part, groups, strict=True)
         ),
     )
+    if doubts.reasons and settings.budget is None:
+        nothing = np.zeros_like(judgement.flagged)
+        judgement = replace(judgement, flagged=nothing, precision_flagged=None)
     residuals = targets - mirrored
     table = flagged_table(rows.ids, targets, mirrored, judgement)
     columns = {
@@ -89,6 +101,7 @@ def flag_targets(
             for given, off in zip(targets.tolist(), residuals.tolist(), strict=True)
         ],
         predicted=mirrored,
+        doubts=(*flags.doubts, *doubts.reasons),
     )
 
 
@@ -123,6 +136,44 @@ def target_signals(
     """
     residuals = np.stack([targets - base, targets - mirrored], axis=1)
     return np.log1p((residuals / np.asarray(scales)) ** 2)
+
+
+def _doubts(
+    distance: Values, judgement: Judgement, references: tuple[Values, NDArray[np.bool_]] | None
+) -> Doubts:
+    """Check whether right references are judged as right rows are said to be.
+
+    Where no distribution of those tried fits right residuals, rows that lie as far off as right
+    references do are taken for wrong ones; the references tell.
+
+    Parameters
+    ----------
+    distance : `[rows]`
+        Signals of the model that learned again.
+    judgement : Judgement
+    references : (`[references, signals]`, bool `[references]`) or None
+    """
+    if references is None:
+        return Doubts()
+    if judgement.noise_rate.estimate > MOST_BELIEVED:
+        return Doubts((CONTRADICTED,))
+    flagged, right = judgement.flagged, references[0][~references[1], 1]
+    if not flagged.any():
+        return Doubts()
+    are_right = 1 - judgement.probability
+    expected = float(are_right[flagged].sum() / are_right.sum())
+    # Probabilities are those of the distance, dealt out by a better order.
+    nearest = np.sort(distance)[-int(flagged.sum())]
+    found = int((right >= nearest).sum())
+    if binom.sf(found - 1, len(right), expected) >= MISFIT:
+        return Doubts()
+    return Doubts(
+        (
+            f"{found / len(right):.0%} of the right targets of trusted samples lie as far off as "
+            f"the rows that would be flagged, where {expected:.1%} of the right ones among rows "
+            "should: what was assumed of how right targets scatter does not hold",
+        )
+    )
 
 
 def _with_what_noise_hides(
