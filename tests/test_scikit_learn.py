@@ -27,6 +27,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.svm import SVC, LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
+import dataaudit
 from dataaudit.datasets.load import open_samples, samples_from_object
 from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Samples
@@ -236,3 +237,17 @@ def test_categories_are_given_as_the_estimator_was_fitted_on_them(
     np.testing.assert_array_equal(
         estimator.predict_proba(taken), estimator.predict_proba(frame[["size", "x"]].iloc[[5, 0]])
     )
+
+
+@pytest.mark.parametrize(
+    ("task", "labels", "what"),
+    [
+        ("boxes", [{"boxes": torch.zeros(0, 4), "labels": torch.zeros(0).long()}] * 40, "boxes"),
+        ("segmentation", torch.zeros(40, 8, 8).long(), "masks"),
+    ],
+)
+def test_labels_that_no_estimator_predicts_are_named(task: str, labels: Any, what: str) -> None:
+    pictures = np.random.default_rng(0).random((40, 3, 8, 8)).astype(np.float32)
+    model = LogisticRegression().fit(pictures[:, 0, 0], np.arange(40) % 2)
+    with pytest.raises(ModelError, match=f"LogisticRegression of scikit-learn.* {what} need"):
+        dataaudit.audit(model, (torch.from_numpy(pictures), labels), task=task, classes=["a", "b"])
