@@ -1,6 +1,6 @@
 """A plain linear classifier beside an estimator: fitted to the same inputs, never a need."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -8,7 +8,7 @@ import pytest
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.feature_extraction.text import CountVectorizer
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.metrics import average_precision_score
 from sklearn.naive_bayes import GaussianNB, MultinomialNB
 from sklearn.pipeline import make_pipeline
@@ -110,3 +110,37 @@ def test_where_it_fails_the_estimator_speaks_alone(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(crosswise, "plain_classifier", fails)
     assert with_plain_views(own, *asked) is own
+
+
+class Watched(LinearRegression):
+    """Keeps the targets of each fit."""
+
+    learned: ClassVar[list[Any]] = []
+
+    def fit(self, inputs: Any, targets: Any, sample_weight: Any = None) -> LinearRegression:
+        self.learned.append(np.asarray(targets))
+        return super().fit(inputs, targets, sample_weight)
+
+
+def test_right_targets_that_are_seldom_met_are_learned_crosswise() -> None:
+    # Hours of work: 40 exactly in most rows, and of the others nobody says more than about what.
+    generator = np.random.default_rng(0)
+
+    def drawn(count: int) -> tuple[Any, Any]:
+        other = generator.random(count) < 0.3
+        slope = generator.normal(size=count) * other
+        scatter = other * generator.normal(0, 12, count)
+        return np.stack([other, slope], axis=1), 40 + 8 * slope + scatter
+
+    (rows, given), (trusted, right) = drawn(1500), drawn(60)
+    given[:10] += 200
+    estimator = Estimator(
+        Watched().fit(rows, given), lambda rows: rows, lambda m, x: m.predict(x)[:, None]
+    )
+    Watched.learned.clear()
+    judged_crosswise(estimator, LabelledInputs(rows, given, trusted, right), 0)
+    first, second = Watched.learned[:5], Watched.learned[5:]
+    assert max(targets.max() for targets in first) > 200
+    assert max(targets.max() for targets in second) < 200
+    usual = [(targets != 40).mean() for targets in second]
+    assert min(usual) > 0.2  # Of .3; a bound by the median alone leaves .09.

@@ -20,6 +20,8 @@ FEWEST_TRUSTED_TO_FIT = 20
 
 FAR = 2.0
 """Rows whose targets are further off, in noise scales, are left out of the second round of fits."""
+RIGHT_WITHIN = 0.95
+"""Share of the trusted samples that is never further off than what is left out."""
 
 Labels = NDArray[Any]
 
@@ -127,12 +129,15 @@ def with_plain_views(
 def _near(targets: Labels, seen: Unseen) -> NDArray[np.bool_]:
     """Tell which targets lie so near what is expected that the next fits may learn them, `[rows]`.
 
-    A wrong target draws a fit to itself, and with it what is said of rows like its own.
+    A wrong target draws a fit to itself, and with it what is said of rows like its own. But where
+    most right targets are nearly the same, others are right and far off.
     """
     off = np.abs(targets - seen.views[0].rows[:, 0])
     known = np.abs(seen.trusted_labels - seen.views[0].trusted[:, 0])
-    usual = float(np.median(known if len(known) >= FEWEST_TRUSTED_TO_FIT else off)) / NORMAL_MEDIAN
-    return np.asarray(off <= FAR * usual)
+    if len(known) < FEWEST_TRUSTED_TO_FIT:
+        return np.asarray(off <= FAR * float(np.median(off)) / NORMAL_MEDIAN)
+    usual = float(np.median(known)) / NORMAL_MEDIAN
+    return np.asarray(off <= max(FAR * usual, float(np.quantile(known, RIGHT_WITHIN))))
 
 
 def _seen(
