@@ -20,7 +20,8 @@ from dataaudit.labels.consensus import Consensus, Evidence, Votes, agree, krippe
 ABOUT_ANNOTATORS = (
     "What the models say of a row is then joined with the labels of its {} annotators (Dawid and "
     "Skene): how often each of them gives which class to rows of which class, and how far the "
-    "models are believed, is fitted to all rows together."
+    "models are believed, is fitted to all rows together. Annotators are taken to err "
+    "independently of each other."
 )
 
 
