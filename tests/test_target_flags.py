@@ -142,8 +142,11 @@ def test_nothing_is_told_where_right_references_look_wrong(monkeypatch: pytest.M
     assert not found.table["flagged"].any()
     assert (found.noise_rate.low, found.noise_rate.high) == (0, 1)
     assert judge_labels(found).outcome == "cannot tell"
-    # Who asks for so many rows gets the first ones.
-    assert flag_targets(rows, known, FlagSettings(budget=10)).table["flagged"].sum() == 10
+    # Who asks for so many rows gets the first ones, and no word of how many of them are wrong.
+    first = flag_targets(rows, known, FlagSettings(budget=10))
+    assert first.doubts == found.doubts
+    assert first.table["flagged"].sum() == 10
+    assert first.precision_flagged is None
 
 
 def test_targets_that_mostly_contradict_trusted_samples_are_not_judged() -> None:

@@ -181,10 +181,10 @@ def _fit(
     logs = np.log(GRID) / 2
     middle = GRID[np.searchsorted((rows + right).cumsum(), total / 2)]
     scale = float(np.sqrt(middle)) / 0.75
-    share = FIRST_RATE if right.any() else 0.0
     gross = Sizes(float(np.log(max(GROSS_SIZE * scale, least))), GROSS_SPREAD)
     kinds = (*slips, gross)
     rates = (FIRST_RATE / len(kinds),) * len(kinds)
+    share = FIRST_RATE if right.any() else 0.0
     fit = TargetEvidence(scale, tail, kinds, rates, gross, share)
     for _ in range(STEPS):
         joint = fit._joint(GRID)

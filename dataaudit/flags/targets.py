@@ -72,7 +72,7 @@ def flag_targets(
         calibrate=_Calibrator(signals[:, 1]),
     )
     distance = signals[:, 1]
-    doubts = _doubts(distance, judgement, known)
+    doubts = _doubts(distance, judgement, known, settings.target_precision)
     judgement = replace(
         judgement,
         noise_rate=doubts.applied(_with_what_noise_hides(judgement.noise_rate, distance, known)),
@@ -81,9 +81,9 @@ def flag_targets(
             for rate, inside in zip(judgement.noise_rate_per_part, groups, strict=True)
         ),
     )
-    if doubts.reasons and settings.budget is None:
-        nothing = np.zeros_like(judgement.flagged)
-        judgement = replace(judgement, flagged=nothing, precision_flagged=None)
+    if doubts.reasons:
+        asked_for = judgement.flagged & (settings.budget is not None)
+        judgement = replace(judgement, flagged=asked_for, precision_flagged=None)
     residuals = targets - mirrored
     table = flagged_table(rows.ids, targets, mirrored, judgement)
     columns = {
@@ -140,7 +140,10 @@ def target_signals(
 
 
 def _doubts(
-    distance: Values, judgement: Judgement, references: tuple[Values, NDArray[np.bool_]] | None
+    distance: Values,
+    judgement: Judgement,
+    references: tuple[Values, NDArray[np.bool_]] | None,
+    target_precision: float,
 ) -> Doubts:
     """Check whether right references are judged as right rows are said to be.
 
@@ -153,18 +156,20 @@ def _doubts(
         Signals of the model that learned again.
     judgement : Judgement
     references : (`[references, signals]`, bool `[references]`) or None
+    target_precision : float
+        The rows that are probably wrong by this are asked about, however many a budget flags.
     """
     if references is None:
         return Doubts()
     if judgement.noise_rate.estimate > MOST_BELIEVED:
         return Doubts((CONTRADICTED,))
-    flagged, right = judgement.flagged, references[0][~references[1], 1]
-    if not flagged.any():
+    right, probability = references[0][~references[1], 1], judgement.probability
+    likely = probability >= target_precision
+    if not likely.any():
         return Doubts()
-    are_right = 1 - judgement.probability
-    expected = float(are_right[flagged].sum() / are_right.sum())
+    expected = float((1 - probability[likely]).sum() / (1 - probability).sum())
     # Probabilities are those of the distance, dealt out by a better order.
-    nearest = np.sort(distance)[-int(flagged.sum())]
+    nearest = np.sort(distance)[-int(likely.sum())]
     found = int((right >= nearest).sum())
     if binom.sf(found - 1, len(right), expected) >= MISFIT:
         return Doubts()

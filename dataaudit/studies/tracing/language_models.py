@@ -201,14 +201,7 @@ class LanguageModelTracer:
                 self._completion(samples, batch, line, document)
 
     def tracer(self, train: Samples, suspects: Samples) -> LanguageModelTracer:
-        """Return the same, with stretches of documents as long as a usual completion.
-
-        Raises
-        ------
-        DataError, ModelError
-            The model fails on the first row.
-        """
-        self.check(train)
+        """Return the same, with stretches of documents as long as a usual completion."""
         return replace(self, stretch=self._typical_completion(suspects))
 
     def check(self, samples: Samples) -> None:

@@ -39,7 +39,7 @@ class TopRows:
         Of equal scores the earlier row wins, so that the batch size changes nothing.
         """
         kept = self.positions.shape[1]
-        here = np.where(np.isneginf(scores.T), -1, positions)
+        here = np.broadcast_to(positions, scores.T.shape)
         all_scores = np.concatenate([self.scores, scores.T], axis=1)
         all_positions = np.concatenate([self.positions, here], axis=1)
         all_changes = np.concatenate([self.changes, changes.T], axis=1)

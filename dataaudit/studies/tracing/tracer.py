@@ -25,7 +25,7 @@ class Generator(Protocol):
         ...
 
     def read(self, samples: Samples, batch: Batch) -> None:
-        """Raise a `DataError` where a row cannot be used, as the model is not asked to tell."""
+        """Raise a `DataError` where a row cannot be used, which the model need not tell."""
         ...
 
     def tracer(self, train: Samples, suspects: Samples) -> Tracer:
