@@ -239,7 +239,10 @@ def test_the_page_says_where_hardly_anything_is_known_of_the_flagged_rows():
     labels = report.labels.model_copy(update={"precision_flagged": unsure})
     html = render(report.model_copy(update={"labels": labels}))
     assert "How many of them are wrong can hardly be told: 0 to 2." in html
-    assert "of them truly wrong; 95% interval 0 to 2" in html
+    # No number inside such an interval is put forward, neither on top nor among the steps.
+    assert "0 to 2 of them truly wrong" in html
+    assert "Decide 2 rows: 0 to 2 will be wrong" in html
+    assert "about 1 of them" not in html
 
 
 def test_measures_of_data_quality_stand_with_their_values():

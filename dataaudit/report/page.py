@@ -12,7 +12,7 @@ from markupsafe import Markup
 from dataaudit.report import formats
 from dataaudit.report.charts.limits import limit_line
 from dataaudit.report.data import AuditReport, Finding, Gate, LabelFindings, Leakage, Tracing
-from dataaudit.report.interpolation import expected_found
+from dataaudit.report.flagged_words import hardly_known, wrong_of_flagged
 from dataaudit.report.page_checks import CheckView, view_checks
 from dataaudit.report.page_data import island, kind_of, page_data
 from dataaudit.report.page_evidence import EvidenceView, view_evidence
@@ -178,9 +178,8 @@ def _label_figures(labels: LabelFindings | None, decided: str) -> list[KeyFigure
         return []
     flagged = labels.rows_flagged
     if labels.expected_precision and flagged:
-        found = formats.count(expected_found(labels.expected_precision, flagged))
-        note = f"about {found} of them truly wrong"
-        if labels.precision_flagged is not None:
+        note = f"{wrong_of_flagged(labels)} of them truly wrong"
+        if labels.precision_flagged is not None and not hardly_known(labels):
             note += f"; 95% interval {formats.of_rows(labels.precision_flagged, flagged)}"
     else:
         note = f"of {formats.count(labels.rows_scored)}"

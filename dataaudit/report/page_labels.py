@@ -22,6 +22,7 @@ from dataaudit.report.data import (
     ReviewedSample,
     Sample,
 )
+from dataaudit.report.flagged_words import hardly_known, wrong_of_flagged
 from dataaudit.report.page_data import Stop, budget_words
 from dataaudit.report.page_parts import Figure, Table
 from dataaudit.report.targets import view_targets
@@ -35,8 +36,6 @@ ZOOM = 3
 """The chart of what review finds reaches to so many times the flagged rows."""
 CLASSES_IN_TABLE = 200
 BUDGETS_IN_TABLE = 12
-HARDLY_KNOWN = 0.5
-"""Width of the interval of the share of flagged rows that are wrong, from which on it is said."""
 
 
 @dataclass(frozen=True)
@@ -213,10 +212,8 @@ def _introduction(labels: LabelFindings) -> str:
         f"{'has' if labels.rows_flagged == 1 else 'have'} a label that is wrong with a "
         f"probability of {threshold} or more."
     )
-    precision = labels.precision_flagged
-    if precision is not None and precision.high - precision.low > HARDLY_KNOWN:
-        counts = formats.of_rows(precision, labels.rows_flagged)
-        found += f" How many of them are wrong can hardly be told: {counts}."
+    if hardly_known(labels):
+        found += f" How many of them are wrong can hardly be told: {wrong_of_flagged(labels)}."
     if labels.reasons[1:]:  # The first says how many were found.
         found += f" {formats.sentences(labels.reasons[1:])}"
     return found

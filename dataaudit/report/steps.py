@@ -17,6 +17,7 @@ from dataaudit.report.data import (
     ReviewedSample,
     Tracing,
 )
+from dataaudit.report.flagged_words import wrong_of_flagged
 from dataaudit.report.interpolation import expected_found, rows_to_find
 
 CORRECTING = ("relabel", "drop")
@@ -188,8 +189,7 @@ def _label_steps(labels: LabelFindings, decisions: Sequence[Decision]) -> list[S
         return []
     text, left = f"Decide {formats.rows(flagged)}", ""
     if labels.expected_precision:
-        found = expected_found(labels.expected_precision, flagged)
-        text += f": about {formats.count(found)} will be wrong"
+        text += f": {wrong_of_flagged(labels)} will be wrong"
         text += _of_the_first(labels.expected_precision, flagged)
         left = _left_below(labels.expected_precision, flagged)
     done, state = progress_words(labels, decisions)
