@@ -28,6 +28,7 @@ from sklearn.metrics import average_precision_score
 from dataaudit.flags.inputs import LabelledRows
 from dataaudit.flags.judgement import judge_labels
 from dataaudit.flags.mislabels import flag_mislabels
+from dataaudit.report.flagged_words import HARDLY_KNOWN
 
 HERE = Path(__file__).parent
 BUDGETS = (100, 300)
@@ -110,6 +111,7 @@ def summary(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Return the shares of cells that meet each target."""
     told = {name: r for name, r in results.items() if r["outcome"] != "cannot tell"}
     offs = np.abs([said - is_so for r in told.values() for said, is_so in r["claims"].values()])
+    stated = np.abs([said - is_so for r in told.values() for said, is_so in _stated(r)])
     chance = np.array([sd for r in told.values() for sd in r.get("chance", {}).values()])
     ranked = [r for r in results.values() if r["five_folds"] is not None]
     ahead = np.array([r["average_precision"] - r["five_folds"] for r in ranked])
@@ -136,6 +138,10 @@ def summary(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
         "claims": len(offs),
         "within_.05": _share(offs <= 0.05),
         "within_.10": _share(offs <= 0.10),
+        "claims_put_forward": len(stated),
+        "within_.05_put_forward": _share(stated <= 0.05),
+        "within_.10_put_forward": _share(stated <= 0.10),
+        "most_off_put_forward": float(stated.max(initial=0.0)),
         "within_.05_by_chance": _share(_within(0.05, chance)),
         "within_.10_by_chance": _share(_within(0.1, chance)),
         "most_off": float(offs.max(initial=0.0)),
@@ -157,6 +163,15 @@ def summary(results: dict[str, dict[str, Any]]) -> dict[str, Any]:
             (r["flagged"] / r["rows"] for r in results.values() if r["wrong"] == 0), default=0.0
         ),
     }
+
+
+def _stated(result: dict[str, Any]) -> list[list[float]]:
+    """Return the claims that a report puts forward: none of flags that are hardly known."""
+    low, high = result.get("flagged_interval") or (0.0, 0.0)
+    claims: dict[str, list[float]] = result["claims"]
+    return [
+        pair for name, pair in claims.items() if name != "flagged" or high - low <= HARDLY_KNOWN
+    ]
 
 
 def _within(bound: float, deviations: Any) -> Any:
