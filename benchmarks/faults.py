@@ -36,6 +36,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
+import torch._dynamo  # What every optimizer imports: once here, and not in each child of `kills`.
 import yaml
 from fault_directories import CHANGES
 from fault_judging import SHORT, Ending, alarm, call, judged

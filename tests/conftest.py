@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,13 @@ torch.set_num_threads(1)
 threadpool_limits(1)
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(name, "1")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread_for_the_next() -> Iterator[None]:
+    """A command may choose its threads, and would choose them for all tests that come after it."""
+    yield
+    torch.set_num_threads(1)
 
 
 SAID_BY_THE_CLOCK = {

@@ -20,7 +20,7 @@ def test_without_its_data_it_says_so_and_stops(
     import memorization
 
     monkeypatch.setattr(memorization, "DATA", tmp_path)
-    monkeypatch.setattr(sys, "argv", ["memorization.py"])
+    monkeypatch.setattr(sys, "argv", ["memorization.py", "--threads", "1"])
     with pytest.raises(SystemExit) as stopped:
         memorization.main()
     assert stopped.value.code == f"{tmp_path}: no CIFAR rows there; see shared/data"

@@ -64,7 +64,7 @@ def right_to_left():
 
 
 def few(modality):
-    return example_report(modality, rows=400, flagged=40, suspects=60, leaked=8)
+    return example_report(modality, rows=80, flagged=8, suspects=20, leaked=2)
 
 
 def regression():
@@ -604,8 +604,9 @@ def modes_of(name):
 
 
 def violations(page):
-    axe = resources.files("axe_playwright_python").joinpath("axe.min.js")
-    page.evaluate(axe.read_text(encoding="utf-8"))
+    if not page.evaluate("'axe' in window"):
+        axe = resources.files("axe_playwright_python").joinpath("axe.min.js")
+        page.evaluate(axe.read_text(encoding="utf-8"))
     found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
     return [
         f"{violation['id']}: {node['html'][:120]}"
@@ -618,18 +619,38 @@ FEW = ["few images", "few texts", "few tables"]
 """axe looks at each element, and a row more brings the same ones once more."""
 
 
+@pytest.fixture(scope="module")
+def seen_by_axe():
+    """What axe has seen: the summaries of images, texts and tables are one and the same."""
+    return set()
+
+
+def shown(page):
+    """Return all elements that can be seen, with their own text."""
+    return page.evaluate(
+        """() => [...document.querySelectorAll("body, body *")]
+            .filter((e) => e.checkVisibility())
+            .map((e) => e.cloneNode(false).outerHTML + [...e.childNodes]
+                .filter((n) => n.nodeType === 3).map((n) => n.textContent.trim()).join("|"))
+            .join("\\n")"""
+    )
+
+
 @pytest.mark.parametrize("name", [*FEW, "no parts", "tags", *SISTERS])
 @pytest.mark.parametrize(
     "options",
     [{}, {"viewport": PHONE, "color_scheme": "dark"}],
     ids=["desktop", "phone-dark"],
 )
-def test_axe_finds_no_violation(visit, name, options):
+def test_axe_finds_no_violation(visit, seen_by_axe, name, options):
     page = visit(name, **options)
     for mode in modes_of(name):
         go_to(page, mode)
         page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
-        assert violations(page) == [], mode
+        content = (len(options), shown(page))
+        if content not in seen_by_axe:
+            assert violations(page) == [], mode
+        seen_by_axe.add(content)
 
 
 WIDE = ["photographs", "wide table", "text", "tags", "1,000 classes", "right to left", *SISTERS]

@@ -18,6 +18,7 @@ from conftest import CommandLine, Project
 
 from dataaudit.config import config_from_python
 from dataaudit.flags import whose_word
+from dataaudit.mirror import probes
 from dataaudit.run_directory import fingerprint, steps, store
 from dataaudit.run_directory.fingerprint import Fingerprint
 from dataaudit.run_directory.store import RunDirectory
@@ -37,12 +38,14 @@ def _small_blocks() -> None:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _few_redraws() -> None:
-    """Nothing here is about intervals, which half of a small audit's time goes into."""
+def _few_fits() -> None:
+    """Nothing here is about intervals or opinions: half of what a small audit does."""
     patch = pytest.MonkeyPatch()
     few = functools.partial(whose_word.judge_labels, bootstrap_repeats=5)
     patch.setattr(whose_word, "judge_labels", few)
     patch.setattr(whose_word, "REDRAWS_OF_SECOND", 2)
+    patch.setattr(probes, "RIDGES", probes.RIDGES[:1])
+    patch.setattr(probes, "DOUBTS", probes.DOUBTS[:1])
     yield
     patch.undo()
 

@@ -18,6 +18,8 @@ from dataaudit.report.data import Estimate
 Floats = NDArray[np.float64]
 
 DRAWS = 1000
+CELLS_AT_ONCE = 100_000
+"""Of draws that are compared together."""
 FEWEST_GROUPS = 4
 
 
@@ -60,41 +62,61 @@ def agreement(measured: Floats, predicted: Floats, seed: int = 0) -> Agreement:
     if len(measured) < FEWEST_GROUPS:
         raise ValueError(f"found {len(measured)} groups, expected at least {FEWEST_GROUPS}")
 
-    def interval(statistic: Callable[[Floats, Floats], float]) -> Estimate | None:
-        value = statistic(measured, predicted)
+    def interval(statistic: Callable[[Floats, Floats], Floats]) -> Estimate | None:
+        value = float(statistic(measured[None], predicted[None])[0])
         if np.isnan(value):
             return None
         generator = np.random.default_rng(seed)
         lines = generator.integers(len(measured), size=(DRAWS, len(measured)))
-        drawn = np.array([statistic(measured[line], predicted[line]) for line in lines])
+        parts = np.array_split(lines, min(DRAWS, 1 + DRAWS * measured.size // CELLS_AT_ONCE))
+        drawn = np.concatenate([statistic(measured[part], predicted[part]) for part in parts])
         drawn = drawn[~np.isnan(drawn)]
         low, high = np.quantile(drawn, [0.025, 0.975]) if len(drawn) else (value, value)
         return Estimate(estimate=value, low=min(low, value), high=max(high, value))
 
-    return Agreement(
-        interval(lambda one, other: pearson(one.ravel(), other.ravel())),
-        interval(lambda one, other: pearson(rankdata(one), rankdata(other))),
-        interval(spearman_within),
-    )
+    return Agreement(interval(_pearson), interval(_spearman), interval(_within))
 
 
 def pearson(one: Floats, other: Floats) -> float:
     """Return Pearson's correlation of two `[n]` arrays; NaN where one does not vary."""
-    one, other = one - one.mean(), other - other.mean()
-    scale = np.sqrt((one @ one) * (other @ other))
-    # A sum of squares this small is rounding, not variation.
-    return float(np.clip(one @ other / scale, -1, 1)) if scale > 1e-300 else float("nan")
+    return float(_pearson(one[None], other[None])[0])
 
 
 def spearman_within(measured: Floats, predicted: Floats) -> float:
     """Return the mean of Spearman's correlation over the columns that vary."""
-    one, other = rankdata(measured, axis=0), rankdata(predicted, axis=0)
-    one, other = one - one.mean(axis=0), other - other.mean(axis=0)
-    scale = np.sqrt((one**2).sum(axis=0) * (other**2).sum(axis=0))
-    varying = scale > 0
-    if not varying.any():
-        return float("nan")
-    return float(((one * other).sum(axis=0)[varying] / scale[varying]).mean())
+    return float(_within(measured[None], predicted[None])[0])
+
+
+def _pearson(one: Floats, other: Floats) -> Floats:
+    """Return the correlation of two `[draws, ...]` arrays, draw by draw, `[draws]`."""
+    one, other = one.reshape(len(one), -1), other.reshape(len(other), -1)
+    one, other = one - one.mean(axis=1)[:, None], other - other.mean(axis=1)[:, None]
+    return _scaled(one, other)
+
+
+def _spearman(one: Floats, other: Floats) -> Floats:
+    one, other = one.reshape(len(one), -1), other.reshape(len(other), -1)
+    return _pearson(rankdata(one, axis=1), rankdata(other, axis=1))
+
+
+def _within(measured: Floats, predicted: Floats) -> Floats:
+    """Return the mean over the columns that vary of `[draws, groups, queries]`, `[draws]`."""
+    one, other = rankdata(measured, axis=1), rankdata(predicted, axis=1)
+    one, other = one - one.mean(axis=1)[:, None], other - other.mean(axis=1)[:, None]
+    found = _scaled(one, other)
+    varying = ~np.isnan(found)
+    count = varying.sum(axis=1)
+    total = np.where(varying, found, 0.0).sum(axis=1)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def _scaled(one: Floats, other: Floats) -> Floats:
+    """Return the correlation of `[draws, n, ...]` whose means over `n` are 0; NaN without any."""
+    scale = np.sqrt((one**2).sum(axis=1) * (other**2).sum(axis=1))
+    # A sum of squares this small is rounding, not variation.
+    varying = scale > 1e-300
+    found = np.clip((one * other).sum(axis=1) / np.where(varying, scale, 1.0), -1, 1)
+    return np.where(varying, found, np.nan)
 
 
 def ceiling(repeats: Floats) -> float | None:
