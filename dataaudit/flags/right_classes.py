@@ -143,12 +143,14 @@ def targets(labels: Labels, classes: int, slips: float | None = None) -> Values:
     labels : int64 `[trusted]`
     classes : int
     slips : float or None
-        Share of each sample that is taken to be of any class: where 200 samples show no error,
-        the next one still may (Platt 1999). None: one sample in all.
+        Share of the samples of which nothing is known: where 200 samples show no error, the next
+        one still may (Platt 1999). None: one sample in all. Half of them are of another class,
+        however many there are: how far a view may be believed that speaks against a label does not
+        depend on how many other labels there would have been.
     """
-    share = 1 / (len(labels) + 2) if slips is None else slips
-    result = np.full((len(labels), classes), share / classes)
-    result[np.arange(len(labels)), labels] += 1 - share
+    other = (1 / (len(labels) + 2) if slips is None else slips) / 2
+    result = np.full((len(labels), classes), other / max(classes - 1, 1))
+    result[np.arange(len(labels)), labels] = 1 - other
     return result
 
 
