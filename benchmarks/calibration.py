@@ -28,6 +28,7 @@ from sklearn.metrics import average_precision_score
 from dataaudit.flags.inputs import LabelledRows
 from dataaudit.flags.judgement import judge_labels
 from dataaudit.flags.mislabels import flag_mislabels
+from dataaudit.flags.results import MislabelFlags
 from dataaudit.report.flagged_words import HARDLY_KNOWN
 
 HERE = Path(__file__).parent
@@ -36,17 +37,22 @@ CELLS = TUNED + UNTUNED
 ROUNDING = 1e-9
 
 
-def measured(cell: Cell, fits: Fits) -> dict[str, Any]:
+def judged(fits: Fits) -> MislabelFlags:
+    """Judge the labels of a cell just as an audit does."""
+    unseen = fits.unseen.views[0].rows
+    classes = [str(label) for label in range(unseen.shape[1])]
+    rows = LabelledRows(
+        np.arange(len(fits.given)), fits.given, classes, lambda labels: labels,
+        unseen, unseen, unseen, crosswise=fits.unseen,
+    )  # fmt: skip
+    return flag_mislabels(rows, None)
+
+
+def measured(fits: Fits) -> dict[str, Any]:
     """Judge one cell's labels, and return claims and truth."""
     start = time.perf_counter()
     found, given, wrong = fits.unseen, fits.given, fits.given != fits.right
-    unseen = found.views[0].rows
-    classes = [str(label) for label in range(unseen.shape[1])]
-    rows = LabelledRows(
-        np.arange(len(given)), given, classes, lambda labels: labels,
-        unseen, unseen, unseen, crosswise=found,
-    )  # fmt: skip
-    flags = flag_mislabels(rows, None)
+    flags = judged(fits)
     alone = next((view for view in found.views if view.alone), None)
     of_given = np.arange(len(wrong)), given
     rate, judgement = flags.noise_rate, judge_labels(flags)
@@ -238,7 +244,7 @@ def main() -> None:
         )
         if wanted and (options.again or not path.exists()):
             fits = fits_of(cell, options.rows, options.data, options.cache)
-            path.write_text(json.dumps(measured(cell, fits)))
+            path.write_text(json.dumps(measured(fits)))
         if path.exists():
             done[cell.name] = json.loads(path.read_text())
         elif cell.name in before:
