@@ -62,3 +62,10 @@ def test_kinds_that_are_out_of_the_question_are_left_out() -> None:
     given = np.where((right == 0) & (np.arange(len(right)) % 3 == 0), 1, given)
     kinds = [ByClass.even, ByClass.free]
     assert [fit for fit, _ in first_fits(seen_of(given, unseen), kinds)] == [ByClass.free]
+
+
+def test_what_trusted_samples_do_not_show_is_as_much_for_any_number_of_classes() -> None:
+    for classes in (2, 10, 100):
+        right = targets(np.array([0, 1, 1]), classes, slips=0.02)
+        assert np.allclose(right.sum(axis=1), 1)
+        assert np.allclose(pick(right, np.array([0, 1, 1])), 0.99)
