@@ -1,6 +1,7 @@
 """What several test files use: the command line in this process, and a user's own project."""
 
 import functools
+import gc
 import json
 import os
 import shutil
@@ -30,6 +31,15 @@ torch.set_num_threads(1)
 threadpool_limits(1)
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(name, "1")
+
+
+# What is imported is no garbage, and is not searched for any until the tests begin, nor afterwards.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.enable()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -33,7 +33,7 @@ from dataaudit.datasets.read_settings import ReadSettings
 from dataaudit.datasets.samples import Samples
 from dataaudit.errors import DataError, ModelError
 from dataaudit.models.scikit_learn import classes_of, column_selection, trained_model
-from dataaudit.models.trained import forward
+from dataaudit.models.trained import TrainedModel, forward
 from dataaudit.tasks import Classification
 
 
@@ -48,7 +48,10 @@ def as_samples(frame: pd.DataFrame, classes: list[Any] | None = None) -> Samples
 
 
 def probabilities(estimator: Any, samples: Samples) -> np.ndarray:
-    model = trained_model(estimator, None, samples, seed=0)
+    return said_by(trained_model(estimator, None, samples, seed=0), samples)
+
+
+def said_by(model: TrainedModel, samples: Samples) -> np.ndarray:
     with torch.inference_mode():
         outputs = forward(model.module, model.inputs(samples.take(range(len(samples))), samples))
     task = Classification.of(outputs, len(samples.classes))
@@ -109,7 +112,7 @@ def test_other_estimators_are_stood_in_for_and_the_note_says_so() -> None:
     forest.fit(iris.drop(columns="label"), iris["label"])
     model = trained_model(forest, None, samples, seed=0)
     assert "RandomForestClassifier has no gradients" in model.note
-    found = probabilities(forest, samples)
+    found = said_by(model, samples)
     expected = forest.predict_proba(iris.drop(columns="label"))
     assert (found.argmax(1) == expected.argmax(1)).mean() >= 0.95
     assert np.abs(found - expected).mean() < 0.1
@@ -181,9 +184,9 @@ def test_mixed_tables_need_no_preprocess(name: str, estimator: Any) -> None:
     # From a csv the categories come as text, and a batch need not hold all of them.
     seen = frame.astype({"job": object}) if "as text" in name else frame
     samples = as_samples(joined(seen, kinds))
-    found = probabilities(estimator, samples)
-    assert (found.argmax(1) == estimator.predict(frame)).mean() >= 0.9
     model = trained_model(estimator, None, samples, seed=0)
+    found = said_by(model, samples)
+    assert (found.argmax(1) == estimator.predict(frame)).mean() >= 0.9
     assert "has no gradients" in model.note
     whole = model.inputs(samples.take(range(400)), samples)
     single = model.inputs(samples.take([7, 11]), samples)

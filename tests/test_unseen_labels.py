@@ -14,6 +14,7 @@ from dataaudit.flags.inputs import LabelledRows, Unseen, View
 from dataaudit.flags.judgement import judge_labels
 from dataaudit.flags.kinds_of_error import ByClass, ByDoubt
 from dataaudit.flags.label_doubts import (
+    agrees_beyond,
     doubts_about,
     least_wrong,
     may_be_wrong,
@@ -225,7 +226,7 @@ def test_good_data_are_not_doubted() -> None:
 def test_learned_errors_are_bounded_from_below() -> None:
     # The model learned a rule that takes a fifth of class 0 for class 1, as the labels do.
     generator = np.random.default_rng(1)
-    right, known = generator.integers(0, 2, 4000), generator.integers(0, 2, 1000)
+    right, known = generator.integers(0, 2, 4000), generator.integers(0, 2, 4000)
     tables = []
     for labels in (right, known):
         learned = np.where((labels == 0) & (generator.random(len(labels)) < 0.4), 1, labels)
@@ -235,6 +236,30 @@ def test_learned_errors_are_bounded_from_below() -> None:
     bound = least_wrong(given, View("learned", *tables), known)
     assert 0.1 < bound <= wrong
     assert least_wrong(right, View("learned", *tables), known) == 0.0
+    # Whichever classes the trusted samples are picked from, no more is proven than is true.
+    for picked in (known == 0, (known == 0) | (generator.random(4000) < 0.1)):
+        part = View("learned", tables[0], tables[1][picked])
+        assert agrees_beyond(given, part, known[picked]) > 0.3 > wrong
+        assert 0 < least_wrong(given, part, known[picked]) <= wrong
+
+
+@pytest.mark.parametrize(("of_class_1", "chosen"), [(3, False), (14, True)])
+def test_trusted_samples_picked_class_by_class_prove_nothing_of_right_labels(
+    of_class_1: int, chosen: bool
+) -> None:
+    # One row in twenty is of class 1, which a model is never sure of; all labels are right.
+    generator = np.random.default_rng(4)
+    right, known = np.repeat([0, 1], [1900, 100]), np.repeat([0, 1], [40, of_class_1])
+    tables = []
+    for labels in (right, known):
+        of_1 = np.clip(0.15 * (1 + labels) + generator.normal(0, 0.08, len(labels)), 0.01, 0.49)
+        tables.append(np.stack([1 - of_1, of_1], axis=1))
+    view = View("a model", *tables)
+    assert least_wrong(right, view, known) == 0.0
+    assert (agrees_beyond(right, view, known) > 0.05) == chosen
+    doubts = doubts_about(right, Unseen([view], known), Interval(0.02, 0.0, 0.05))
+    assert doubts.least == 0.0
+    assert any("of other classes than the rows" in reason for reason in doubts.reasons) == chosen
 
 
 @pytest.mark.parametrize("trusted", [50, 300])

@@ -109,6 +109,7 @@ def doubts_about(
     first, right = unseen.views[0], unseen.trusted_labels
     differ = unlikeness(first, seed) if as_sure else classes_differ(first, seed)
     alike = differ[0] >= UNLIKE or differ[1] < UNLIKE_BY
+    beyond = agrees_beyond(given, first, right) if alike else 0.0
     least = least_wrong(given, first, right) if alike else 0.0
     reasons = []
     useful = usefulness(unseen) > USEFUL
@@ -121,8 +122,8 @@ def doubts_about(
     elif not believed:
         reasons.append(CONTRADICTED)
         least = 0.0
-    elif least > 0:
-        reasons.append(_by_a_rule(least))
+    elif beyond > 0:
+        reasons.append(_by_a_rule(least, beyond))
     if not alike:
         reasons.append(
             f"the trusted samples are not like the training rows (what the model says of the two "
@@ -209,8 +210,11 @@ def least_wrong(given: Labels, view: View, right: Labels) -> float:
 
     An unseen prediction agrees with at most as many right labels among the rows as among the
     trusted samples, where inputs are alike. Where it agrees with more given labels, these are not
-    the right ones. The bound holds with 95 % confidence, on either count alone with 97.5 %
-    (Clopper and Pearson, Biometrika 1934).
+    the right ones. But of trusted samples that were picked class by class more may be of the
+    classes that are hard to predict, and then it agrees with more right labels, too. So the samples
+    are asked twice: as they are, and weighed to the classes that are given (post-stratification).
+    What both prove is proven. Where a rule has changed the classes that are given, that is less
+    than the samples as they are would prove.
 
     Parameters
     ----------
@@ -218,13 +222,48 @@ def least_wrong(given: Labels, view: View, right: Labels) -> float:
     view : View
     right : int64 `[trusted]`
     """
+    classes = view.rows.shape[1]
+    of_rows, of_trusted = (np.bincount(labels, minlength=classes) for labels in (given, right))
+    weights = (of_rows / len(given))[right] / (of_trusted / len(right))[right]
+    none_trusted = float(of_rows[of_trusted == 0].sum()) / len(given)
+    return min(
+        agrees_beyond(given, view, right),
+        agrees_beyond(given, view, right, weights, none_trusted),
+    )
+
+
+def agrees_beyond(
+    given: Labels,
+    view: View,
+    right: Labels,
+    weights: Values | None = None,
+    untold: float = 0.0,
+) -> float:
+    """Return how many more given labels than right ones of trusted samples a view agrees with.
+
+    At least so many, as a share, 0 to 1, with 95 % confidence, on either count alone with 97.5 %
+    (Clopper and Pearson, Biometrika 1934); weighed samples count as their effective number (Korn
+    and Graubard, Survey Methodology 1998).
+
+    Parameters
+    ----------
+    given : int64 `[rows]`
+    view : View
+    right : int64 `[trusted]`
+    weights : `[trusted]` or None
+        How much each trusted sample counts; None: all alike.
+    untold : float
+        Share of the rows that no trusted sample stands for; the view may be right on all of them.
+    """
+    weights = np.ones(len(right)) if weights is None else weights
     agreed = int((view.rows.argmax(axis=1) == given).sum())
-    correct = int((view.trusted.argmax(axis=1) == right).sum())
+    number = float(weights.sum() ** 2 / (weights**2).sum())
+    wrongly = weights[view.trusted.argmax(axis=1) != right].sum()
+    missed = number * float(wrongly / weights.sum())
     tail = (1 - CONFIDENCE) / 2
     low = beta.ppf(tail, agreed, len(given) - agreed + 1) if agreed else 0.0
-    missed = len(right) - correct
-    high = beta.ppf(1 - tail, correct + 1, missed) if missed else 1.0
-    return max(0.0, float(low - high))
+    high = beta.ppf(1 - tail, number - missed + 1, missed) if missed else 1.0
+    return max(0.0, float(low - (untold + (1 - untold) * high)))
 
 
 def may_be_wrong(given: Labels, unseen: Unseen, flagged: bool = True) -> float:
@@ -374,9 +413,10 @@ def doubts_about_two(
         return None
     view = second.views[0]
     low, high = min(first_rate.low, second_rate.low), max(first_rate.high, second_rate.high)
-    least = least_wrong(given, view, second.trusted_labels)
-    if least > 0:
-        return Doubts((_by_a_rule(least),), least, max(high, least))
+    beyond = agrees_beyond(given, view, second.trusted_labels)
+    if beyond > 0:
+        least = least_wrong(given, view, second.trusted_labels)
+        return Doubts((_by_a_rule(least, beyond),), least, max(high, beyond))
     if second_rate.low <= first_rate.high and first_rate.low <= second_rate.high:
         return Doubts()
     return Doubts(
@@ -398,7 +438,13 @@ def may_be_heard(second: Unseen, rate: Interval, seed: int = 0) -> bool:
     return alike and rate.estimate <= MOST_BELIEVED and usefulness(second) > USEFUL
 
 
-def _by_a_rule(least: float) -> str:
+def _by_a_rule(least: float, beyond: float) -> str:
+    if least == 0:
+        return (
+            f"unseen predictions agree with at least {beyond:.1%} more of the given labels than "
+            "they get right among trusted samples: either labels err in a way that can be learned, "
+            "as if by a rule, or the trusted samples are of other classes than the rows"
+        )
     return (
         f"at least {least:.1%} of the given labels differ from what trusted samples say, and "
         "in a way that can be learned, as if by a rule; how many more do cannot be told"

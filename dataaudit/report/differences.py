@@ -21,6 +21,10 @@ def text_pieces(left: str, right: str) -> tuple[list[Piece], list[Piece]]:
     Spaces and punctuation between two differences count as different: marks that stop at every
     space are hard to read.
     """
+    if left == right:
+        # As most leaks are; to find it word by word takes long where words repeat.
+        whole = [Piece(left, differs=False)] if left else []
+        return whole, list(whole)
     left_words, right_words = _words(left), _words(right)
     operations = SequenceMatcher(None, left_words, right_words, autojunk=False).get_opcodes()
     left_pieces: list[Piece] = []
