@@ -103,12 +103,15 @@ class LabelJudgement(Judgement):
         Expected rows; first index the given class, second the probable true one.
     untold : bool `[C]`
         Classes whose wrong labels cannot be told. The intervals know.
+    notes : sequence of str
+        What holds the flags back, in sentences. The intervals know.
     """
 
     suggested_label: Labels
     noise_rate_per_class: tuple[Interval, ...]
     noise_table: Values
     untold: NDArray[np.bool_]
+    notes: tuple[str, ...] = ()
 
     def with_parts(self, changed: Callable[[Interval], Interval]) -> LabelJudgement:
         """Return the judgement with other rates of each class and group."""

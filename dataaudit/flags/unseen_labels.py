@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from dataaudit.flags.beside_right import BesideRight, as_shown
 from dataaudit.flags.flagged_precision import precision_of
 from dataaudit.flags.inputs import Unseen, View
 from dataaudit.flags.joint_fit import FitKind, Joint, Seen, first_fits, fitted_again
@@ -20,7 +21,7 @@ from dataaudit.flags.kinds_of_error import ByClass, ByDoubt, ByLikeness, ByUnlik
 from dataaudit.flags.label_errors import LabelJudgement, dealt, order_of, ranks
 from dataaudit.flags.label_evidence import suspicion
 from dataaudit.flags.parts import CONFIDENCE, METHOD_ERROR, Parts
-from dataaudit.flags.probabilities import Labels, Table, Values, row_blocks
+from dataaudit.flags.probabilities import Labels, Table, Values, pick, row_blocks
 from dataaudit.flags.results import Interval
 from dataaudit.flags.right_classes import RightClasses, Scale, targets
 
@@ -108,7 +109,14 @@ def judge_unseen(
     probability = dealt(probability, order_of(suspected))
     rank = ranks(probability)
     flagged = probability >= target_precision if budget is None else rank <= budget
-    return LabelJudgement(
+    right_wrong = _that_trusted_are_wrong(unseen, scale, fits)
+    beside = BesideRight(
+        int((probability >= target_precision).sum()),
+        len(given),
+        int((right_wrong >= target_precision).sum()),
+        len(right_wrong),
+    )
+    judgement = LabelJudgement(
         score=np.log(probability) - np.log1p(-probability),
         probability=probability,
         flagged=flagged,
@@ -126,6 +134,18 @@ def judge_unseen(
             _means(np.flatnonzero(flagged), given, unseen.views, scale, fits)[shares >= POSSIBLE],
         ),
     )
+    return as_shown(judgement, beside, target_precision if budget is None else None)
+
+
+def _that_trusted_are_wrong(unseen: Unseen, scale: Scale, fits: Sequence[Fit]) -> Values:
+    """Return how wrong each trusted label would be taken for, were it a row's, `[trusted]`."""
+    labels = unseen.trusted_labels
+    result = np.empty(len(labels))
+    for some in row_blocks(len(labels), unseen.views[0].trusted.shape[1], CELLS_AT_ONCE):
+        tables = [np.asarray(view.trusted[some], dtype=np.float64) for view in unseen.views]
+        right = _posteriors(fits, scale.read(tables), labels[some])[0]
+        result[some] = 1 - pick(right, labels[some])
+    return result
 
 
 def _means(

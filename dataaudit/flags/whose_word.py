@@ -126,7 +126,7 @@ def _by_unseen(rows: LabelledRows, unseen: Unseen, wishes: dict[str, Any]) -> Ve
     doubts = doubts_about(rows.labels, unseen, judgement.noise_rate, seed, as_sure=fitted_anew)
     if not doubts.reasons:
         doubts = _class_doubts(rows.classes, right, judgement, seed)
-    notes = [] if fitted_anew else [LEARNED_ERRORS]
+    notes = [*judgement.notes] if fitted_anew else [LEARNED_ERRORS, *judgement.notes]
     if fitted_anew and len(heard.views) < len(unseen.views):
         notes.append(TAUGHT_ERRORS)
     return Verdict(judgement, doubts, _method(heard, judgement, fitted_anew=fitted_anew), notes)
