@@ -18,6 +18,8 @@ from dataaudit.flags.results import Interval
 
 BY_CHANCE = 0.05
 """How probable it may be that rows are flagged so much more often than right labels by chance."""
+LEAST_WRONG = 0.01
+"""Share of what looks wrong that is left even where right labels account for more, to rank by."""
 FEWEST = 200
 """Trusted samples from which on they are asked: one that is flagged, of 50, says little of rows of
 which one in fifty is."""
@@ -89,15 +91,37 @@ def as_shown(
     def from_nothing(rate: Interval) -> Interval:
         return replace(rate, low=0.0)
 
-    precision, flagged = judgement.precision_flagged, judgement.flagged
-    notes: tuple[str, ...] = (beside.words,)
-    precision = None if precision is None else from_nothing(precision)
+    judgement = replace(
+        judgement, noise_rate=from_nothing(judgement.noise_rate), notes=(beside.words,)
+    ).with_parts(from_nothing)
     if least_precise is not None and beside.share_wrong < least_precise:
-        precision, flagged, notes = None, np.zeros_like(flagged), ()
+        return _without_flags(judgement, max(beside.share_wrong, LEAST_WRONG))
+    precision = judgement.precision_flagged
+    return replace(
+        judgement, precision_flagged=None if precision is None else from_nothing(precision)
+    )
+
+
+def _without_flags(judgement: LabelJudgement, share: float) -> LabelJudgement:
+    """Return a judgement by which a share of what was taken for wrong is wrong, and none flagged.
+
+    So that no row is said to be wrong more probably than those that are flagged would have to be.
+    """
+    probability = judgement.probability * share
+    table = judgement.noise_table * share
+    np.fill_diagonal(table, 0.0)
+    np.fill_diagonal(table, judgement.noise_table.sum(axis=1) - table.sum(axis=1))
+
+    def so_many(rate: Interval) -> Interval:
+        return replace(rate, estimate=rate.estimate * share)
+
     return replace(
         judgement,
-        flagged=flagged,
-        precision_flagged=precision,
-        notes=notes,
-        noise_rate=from_nothing(judgement.noise_rate),
-    ).with_parts(from_nothing)
+        score=np.log(probability) - np.log1p(-probability),
+        probability=probability,
+        flagged=np.zeros_like(judgement.flagged),
+        precision_flagged=None,
+        noise_rate=so_many(judgement.noise_rate),
+        noise_table=table,
+        notes=(),
+    ).with_parts(so_many)
