@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from calibration_cells import TUNED, UNTUNED, Cell
+from calibration_cells import SCATTERED, TUNED, UNTUNED, Cell
 from calibration_fits import Fits, fits_of
 from calibration_picture import picture
 from scipy.stats import norm
@@ -33,7 +33,8 @@ from dataaudit.report.flagged_words import HARDLY_KNOWN
 
 HERE = Path(__file__).parent
 BUDGETS = (100, 300)
-CELLS = TUNED + UNTUNED
+PARTS = {"tuned": TUNED, "untuned": UNTUNED, "scattered": SCATTERED}
+CELLS = [cell for cells in PARTS.values() for cell in cells]
 ROUNDING = 1e-9
 
 
@@ -225,7 +226,7 @@ def main() -> None:
     """Measure the cells asked for, and write table and JSON of all finished ones."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--cells", nargs="*", default=["*"], help="patterns of names")
-    parser.add_argument("--part", choices=("all", "tuned", "untuned"), default="all")
+    parser.add_argument("--part", choices=("all", *PARTS), default="all")
     parser.add_argument("--again", action="store_true", help="judge anew, from the same fits")
     parser.add_argument("--rows", type=int, default=2000, help="at most so many training rows")
     parser.add_argument("--data", type=Path, default=HERE.parent.parent / "shared" / "data")
@@ -239,7 +240,7 @@ def main() -> None:
     lines = {}
     for cell in CELLS:
         path = folder / f"{cell.name.replace('/', '-')}.json"
-        wanted = options.part in ("all", "tuned" if cell.tuned else "untuned") and any(
+        wanted = (options.part == "all" or cell in PARTS[options.part]) and any(
             fnmatch.fnmatch(cell.name, pattern) for pattern in options.cells
         )
         if wanted and (options.again or not path.exists()):
@@ -259,7 +260,7 @@ def main() -> None:
     )
     parts = {
         part: {cell.name: done[cell.name] for cell in cells if cell.name in done}
-        for part, cells in (("tuned", TUNED), ("untuned", UNTUNED))
+        for part, cells in PARTS.items()
     }
     found = {part: summary(results) for part, results in parts.items() if results}
     print(json.dumps(found, indent=2))

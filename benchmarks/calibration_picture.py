@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 SIDE, MARGIN = 560, 60
-COLOURS = {"tuned": "#8a8f98", "untuned": "#1f5fbf"}
+COLOURS = {"tuned": "#8a8f98", "untuned": "#1f5fbf", "scattered": "#b35c00"}
 NAMED = 5
 """So many of the worst points carry the name of their cell."""
 

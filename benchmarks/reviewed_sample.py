@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from calibration import CELLS, judged
+from calibration import CELLS, PARTS, judged
 from calibration_fits import fits_of
 
 from dataaudit.flags.results import Interval
@@ -98,9 +98,8 @@ def made_up() -> Iterator[tuple[dict, pd.DataFrame, np.ndarray]]:
 def of_the_battery(chosen: argparse.Namespace) -> Iterator[tuple[dict, pd.DataFrame, np.ndarray]]:
     """Yield the same of audits of the calibration benchmark."""
     for item in CELLS:
-        part = "tuned" if item.tuned else "untuned"
         named = any(fnmatch.fnmatch(item.name, pattern) for pattern in chosen.cells)
-        if named and chosen.part in ("all", part):
+        if named and (chosen.part == "all" or item in PARTS[chosen.part]):
             fits = fits_of(item, chosen.training_rows, chosen.data, chosen.cache)
             table, wrong = judged(fits).table, fits.given != fits.right
             flagged = int(table["flagged"].sum())
@@ -113,7 +112,7 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=500)
     parser.add_argument("--reviewers-err", type=float, default=0.0)
     parser.add_argument("--cells", nargs="*", help="patterns of names of calibration's cells")
-    parser.add_argument("--part", choices=("all", "tuned", "untuned"), default="all")
+    parser.add_argument("--part", choices=("all", *PARTS), default="all")
     parser.add_argument("--training-rows", type=int, default=2000, help="of calibration's cells")
     parser.add_argument("--data", type=Path, default=HERE.parent.parent / "shared" / "data")
     parser.add_argument("--cache", type=Path, default=HERE / "cache" / "calibration")
