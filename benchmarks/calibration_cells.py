@@ -163,8 +163,8 @@ SCATTERED = [
     for seed in seeds
     for model, trusted in (("bayes", 200), ("logistic-1", 600), ("forest", 200))
 ]
-"""Made-up tables of 1,400 rows in which 5 % of the right classes are exceptions, and right. What the
-method does about them was made on other draws, and first run on these."""
+"""Made-up tables of 1,400 rows in which 5 % of the right classes are exceptions, and right. What is
+done about them was made on other draws, and first run on these."""
 
 
 def make_problem(cell: Cell, rows: int, data: Path) -> Problem:
