@@ -74,6 +74,7 @@ def judge_unseen(
     further: Sequence[NDArray[np.bool_]] = (),
     repeats: int = REDRAWS,
     seed: int = 0,
+    hold_back: bool = True,
 ) -> LabelJudgement:
     """Judge every row's given label by what unseen views say of its right class.
 
@@ -85,6 +86,8 @@ def judge_unseen(
         As for `judge_labels`.
     repeats : int
         Redraws, whose probabilities are averaged.
+    hold_back : bool
+        Whether what right labels account for is held back; see `flags.beside_right`.
     """
     scale, fits = fit_redraws(given, unseen, repeats, seed)
     classes = unseen.views[0].rows.shape[1]
@@ -109,13 +112,6 @@ def judge_unseen(
     probability = dealt(probability, order_of(suspected))
     rank = ranks(probability)
     flagged = probability >= target_precision if budget is None else rank <= budget
-    right_wrong = _that_trusted_are_wrong(unseen, scale, fits)
-    beside = BesideRight(
-        int((probability >= target_precision).sum()),
-        len(given),
-        int((right_wrong >= target_precision).sum()),
-        len(right_wrong),
-    )
     judgement = LabelJudgement(
         score=np.log(probability) - np.log1p(-probability),
         probability=probability,
@@ -133,6 +129,15 @@ def judge_unseen(
             probability[flagged],
             _means(np.flatnonzero(flagged), given, unseen.views, scale, fits)[shares >= POSSIBLE],
         ),
+    )
+    if not hold_back:
+        return judgement
+    right_wrong = _that_trusted_are_wrong(unseen, scale, fits)
+    beside = BesideRight(
+        int((probability >= target_precision).sum()),
+        len(given),
+        int((right_wrong >= target_precision).sum()),
+        len(right_wrong),
     )
     return as_shown(judgement, beside, target_precision if budget is None else None)
 

@@ -104,7 +104,10 @@ def judged(
     if second is None or doubts.reasons:
         return Verdict(judgement, doubts)
     given, seed = rows.labels[second.positions], settings.seed
-    found = judge_unseen(given, second.unseen, repeats=REDRAWS_OF_SECOND, seed=seed)
+    # Whether what it finds may be chance is asked by `contradicts`, and again where it judges.
+    found = judge_unseen(
+        given, second.unseen, repeats=REDRAWS_OF_SECOND, seed=seed, hold_back=False
+    )
     if _has_learned_errors(judgement, found, given, second, seed):
         return _by_unseen(rows, second.whole(), wishes)
     return Verdict(*_heard(judgement, given, second.unseen, found.noise_rate, seed))
