@@ -122,6 +122,10 @@ def main() -> None:
     for names, table, wrong in populations:
         found = cell(table, wrong, chosen.rows, chosen.draws, chosen.reviewers_err)
         lines.append({**names, **found})
+        if chosen.cells is not None:
+            print(
+                names["cell"], *(f"{name} {value:.3f}" for name, value in found.items()), flush=True
+            )
     cells = pd.DataFrame(lines)
     print(cells.round(3).to_string(index=False))
     print(f"\n{len(cells)} cells, {chosen.draws} draws of {chosen.rows} rows each")
