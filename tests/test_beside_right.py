@@ -22,6 +22,7 @@ from dataaudit.flags.unseen_labels import judge_unseen
         (8, 4, 600, False),
         (40, 4, 600, True),
         (26, 4, FEWEST - 1, True),
+        (0, 4, 200, True),
     ],
 )
 def test_flags_are_shown_where_right_labels_are_flagged_less_often(

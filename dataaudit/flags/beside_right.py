@@ -44,9 +44,10 @@ class BesideRight:
     def shown(self) -> bool:
         """Whether more rows are flagged than chance gives (exact test; R. Fisher 1934).
 
-        Where no right label is flagged, nothing speaks against the flags; nor where few are known.
+        Without a flag there is none to hold back. Where no right label is flagged, nothing speaks
+        against the flags; nor where few are known.
         """
-        if not self.right_flagged or self.right < FEWEST:
+        if not self.flagged or not self.right_flagged or self.right < FEWEST:
             return True
         both = self.flagged + self.right_flagged
         chance = hypergeom.sf(self.flagged - 1, self.rows + self.right, both, self.rows)
