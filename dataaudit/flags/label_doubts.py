@@ -110,7 +110,7 @@ def doubts_about(
     differ = unlikeness(first, seed) if as_sure else classes_differ(first, seed)
     alike = differ[0] >= UNLIKE or differ[1] < UNLIKE_BY
     beyond = agrees_beyond(given, first, right) if alike else 0.0
-    least = least_wrong(given, first, right) if alike else 0.0
+    least = least_wrong(given, first, right) if beyond > 0 else 0.0
     reasons = []
     useful = usefulness(unseen) > USEFUL
     believed = max(least, rate.estimate) <= MOST_BELIEVED
